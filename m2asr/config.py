@@ -1,0 +1,359 @@
+"""Typed, strict configuration: YAML plus dotted overrides; a mistake is one clear line with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from m2asr.errors import UserError
+
+
+class Strict(BaseModel):
+    """A section of a config: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Component(BaseModel):
+    """A section whose `type` names a class; the other keys are that class's own arguments, checked by `construct`."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    type: str
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that belong to the class named by `type`."""
+        return dict(self.model_extra or {})
+
+
+class SpecAugment(Strict):
+    """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
+
+    freq_masks: int = 2
+    freq_width: int = 27
+    time_masks: int = 2
+    time_width: int = 40
+    time_share: float = 0.2  # one time mask covers at most this share of the utterance
+
+
+class Model(Strict):
+    """The shared modules that objectives read; today the encoder and what stands before it."""
+
+    encoder: Component
+    cmvn: Literal["global", "utterance", "none"] = "global"
+    specaugment: SpecAugment | None = SpecAugment()
+
+
+class Features(Strict):
+    """Where features come from: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
+
+    source: Literal["dump", "audio"] = "dump"
+
+
+class Stream(Strict):
+    """A named stream of utterances: training sets, development sets, and the language where it has only one."""
+
+    sets: list[str] = Field(min_length=1)
+    dev: list[str] = []
+    lang: str | None = None
+    speeds: list[float] = [1.0]  # speed perturbation factors, drawn per utterance; others than 1 need features.source audio
+
+
+class Tokens(Strict):
+    """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
+
+    type: Literal["char", "unigram", "bpe"] = "char"
+    size: int | None = Field(None, ge=4)  # vocabulary size of unigram and bpe
+    sets: list[str] = Field(min_length=1)
+    text: str = "text"
+
+
+class Objective(Component):
+    """A named loss on one stream; the remaining keys belong to the loss class."""
+
+    stream: str
+    level: Literal["upper", "lower"] = "upper"
+
+
+class Penalty(Strict):
+    """The schedule of gamma, the factor of the lower level's gradient on the backbone.
+
+    `start` to `end` linearly `over` this share of the run; or, where `growth` is given, `growth` more per `every`
+    up to `max` (M2ASR: growth 0.002, every epoch, max 1).
+    """
+
+    start: float = Field(0.0, ge=0)
+    end: float = Field(0.2, ge=0)
+    over: float = Field(1.0, gt=0, le=1)
+    growth: float | None = Field(None, ge=0)
+    every: Literal["step", "epoch"] = "epoch"
+    max: float = Field(1.0, ge=0)
+
+
+class Batching(Strict):
+    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches."""
+
+    seconds: float = Field(200.0, gt=0)
+    language_temperature: float = Field(1.0, ge=1)
+    buckets: int = Field(20, ge=1)
+    cost: Literal["frames", "frames_tokens"] = "frames"
+    token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
+    shares: dict[str, float] = {}  # share of the seconds per stream, relative to 1
+
+
+class Rates(Strict):
+    """Learning rates per parameter group."""
+
+    backbone: float = Field(5.0e-4, ge=0)
+    heads: float = Field(5.0e-4, ge=0)
+    ssl: float = Field(5.0e-3, ge=0)
+
+
+class Optim(Strict):
+    """Optimizer and schedule; the warm-up may differ per group."""
+
+    type: Literal["adamw", "adam"] = "adamw"
+    lr: Rates = Rates()
+    schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
+    warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
+    final_lr: float = Field(0.01, ge=0, le=1)  # of the peak, at the end of the cosine or the line
+    weight_decay: float = Field(1.0e-2, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = Field(5.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("betas"), list):
+            data = {**data, "betas": tuple(data["betas"])}
+        return data
+
+
+class Train(Strict):
+    """The run: length, precision, selection, limits."""
+
+    epochs: int = Field(100, ge=1)
+    epoch_of: str | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 1
+    accumulation: int = Field(1, ge=1)
+    average_best: int = Field(5, ge=1)
+    select: Literal["dev", "loss", "last"] = "dev"
+    eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
+    save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
+    log_every: int = Field(20, ge=1)
+    max_skipped: int = Field(10, ge=0)
+    max_bad: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)
+
+
+class TrainConfig(Strict):
+    """One training run: streams, a backbone, objectives, a weighting and a penalty."""
+
+    model: Model
+    features: Features = Features()
+    streams: dict[str, Stream] = Field(min_length=1)
+    tokens: dict[str, Tokens] = {}
+    objectives: dict[str, Objective] = Field(min_length=1)
+    weighting: Component = Component(type="static")
+    penalty: Penalty | None = None
+    batching: Batching = Batching()
+    optim: Optim = Optim()
+    train: Train = Train()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> TrainConfig:
+        for name, objective in self.objectives.items():
+            _known(objective.stream, self.streams, f"objectives.{name}.stream")
+            tokens = objective.options().get("tokens")
+            if tokens is not None:
+                _known(tokens, self.tokens, f"objectives.{name}.tokens")
+        for name in self.batching.shares:
+            _known(name, self.streams, "batching.shares")
+        if self.train.epoch_of is not None:
+            _known(self.train.epoch_of, self.streams, "train.epoch_of")
+        levels = {objective.level for objective in self.objectives.values()}
+        if "upper" not in levels:
+            raise UserError("objectives: every objective has `level: lower`; at least one must be `upper`")
+        if "lower" in levels and self.penalty is None:
+            raise UserError("penalty: missing; an objective has `level: lower`, so give `penalty: {start: 0.0, end: 0.2}`")
+        for name, stream in self.streams.items():
+            if stream.speeds != [1.0] and self.features.source != "audio":
+                raise UserError(f"streams.{name}.speeds: needs `features: {{source: audio}}`; stored features have one speed")
+        return self
+
+
+class FbankConfig(Strict):
+    """Log mel filterbank features as Kaldi computes them; times in milliseconds, frequencies in Hz."""
+
+    sample_rate: int = 16000
+    num_mel_bins: int = 80
+    frame_length: float = 25.0
+    frame_shift: float = 10.0
+    dither: float = 0.0
+    low_freq: float = 20.0
+    high_freq: float = 0.0
+    compress: bool = False
+
+
+class DecodeConfig(Strict):
+    """Search settings; `name` becomes the folder decode_<name>."""
+
+    name: str = "greedy"
+    method: Literal["greedy", "prefix_beam"] = "greedy"
+    beam: int = Field(10, ge=1)
+    token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
+    batch_seconds: float = Field(120.0, gt=0)
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_config(schema: type[Config], path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML file, apply overrides such as `optim.lr.heads=1e-4` and check the result against `schema`.
+
+    Raises UserError naming the file, the key and the nearest valid key.
+    """
+    path = Path(path)
+    data = read_yaml(path)
+    for override in overrides or []:
+        _override(data, override)
+    return check_config(schema, data, str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; numbers like 1e-4 are floats. Raises UserError naming the file and line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read this config: {error.strerror}") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, only with the YAML 1.2 form of floats
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a config is a mapping `key: value`, this file holds {type(data).__name__}")
+    return data
+
+
+def check_config(schema: type[Config], data: Mapping[str, Any], where: str) -> Config:
+    """Build `schema` from plain data. Raises UserError with one line for the first thing that is wrong."""
+    try:
+        return schema.model_validate(data)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(schema, error)}") from None
+
+
+def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any], given: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Check the options of a component against the constructor that its `type` names, and fill in the defaults.
+
+    `given` names the constructor arguments that the caller supplies, so the config may not. Raises UserError.
+    """
+    kind = component["type"]
+    _known(kind, family, f"{where}.type")
+    schema = _schema_of(family[kind], given)
+    options = check_config(schema, {key: value for key, value in component.items() if key != "type"}, where)
+    return {"type": kind, **options.model_dump()}
+
+
+def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **given: Any) -> Any:
+    """Build the class that `component["type"]` names from the component's options and the `given` arguments."""
+    options = complete(family, where, component, tuple(given))
+    kind = options.pop("type")
+    wanted = inspect.signature(family[kind].__init__).parameters
+    return family[kind](**options, **{key: value for key, value in given.items() if key in wanted})
+
+
+def dump_config(config: BaseModel) -> str:
+    """The resolved config as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """A hint for a name that does not exist: the nearest valid one, or all of them."""
+    names = [str(other) for other in names]
+    near = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean `{near[0]}`?" if near else "valid: " + (", ".join(names) or "none")
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that rejects duplicate keys and reads 1e-4 as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"`{key}` is given twice", key_node.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"override `{override}`: write it as key.key=value", exit_code=2)
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise UserError(f"override `{override}`: `{parent}` is a value, not a section", exit_code=2)
+    data[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+def _known(name: str, names: typing.Iterable[str], where: str) -> None:
+    names = list(names)
+    if name not in names:
+        raise UserError(f"{where}: `{name}` does not exist; {nearest(name, names)}")
+
+
+def _explain(schema: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "config"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _keys_at(schema, first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{where}: missing; this key has no default"
+    return f"{where}: {first['msg']}, got {first['input']!r}"
+
+
+def _keys_at(schema: Any, loc: tuple) -> list[str]:
+    for part in loc:
+        schema = _inner(schema.model_fields[part].annotation) if _is_model(schema) and part in schema.model_fields else _inner(schema)
+    return list(schema.model_fields) if _is_model(schema) else []
+
+
+def _is_model(schema: Any) -> bool:
+    return inspect.isclass(schema) and issubclass(schema, BaseModel)
+
+
+def _inner(annotation: Any) -> Any:
+    for part in (annotation, *typing.get_args(annotation)):
+        if _is_model(part):
+            return part
+    return annotation
+
+
+def _schema_of(cls: type, given: tuple[str, ...]) -> type[BaseModel]:
+    hints = typing.get_type_hints(cls.__init__)
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if name not in given:
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            fields[name] = (hints.get(name, Any), default)
+    return create_model(cls.__name__, __base__=Strict, **fields)

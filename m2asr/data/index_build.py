@@ -1,0 +1,195 @@
+"""Builds and opens the cache of an UtteranceIndex: where every utterance's line stands in every file of a set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from m2asr.errors import UserError
+
+_VERSION = 1  # of the cache's layout
+
+
+@dataclass
+class CachedIndex:
+    """The arrays of one set, memory-mapped; files: path of every file that offsets point into."""
+
+    files: dict[str, Path]
+    offsets: dict[str, np.ndarray]  # (N,) int64
+    frames: np.ndarray  # (N,) int32
+    lang_ids: np.ndarray  # (N,) int16
+    languages: list[str]
+
+
+def cached_index(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
+    """Open the cache of a set, building it first where there is none that fits the files as they are.
+
+    The cache is a folder named after sizes and times of its sources, which appears whole: processes that build it at the same time
+    build the same, and the first one wins. Raises UserError (file:line) for ids that do not agree between the files.
+    """
+    files = _sources(data_dir, dump_dir)
+    home = (dump_dir or data_dir) / "index"
+    cache = home / _fingerprint(files)
+    if not cache.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        old = [path for path in home.iterdir() if not path.name.startswith(".")]
+        temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        try:
+            _build(files, temporary)
+            os.rename(temporary, cache)
+        except OSError:
+            if not cache.is_dir():  # otherwise another process was faster
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        for path in old:
+            if path != cache:
+                shutil.rmtree(path, ignore_errors=True)
+    offsets = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in files if (cache / f"{name}.npy").exists()}
+    frames, lang_ids = (np.load(cache / f"{name}.npy", mmap_mode="r") for name in ("frames", "lang_ids"))
+    languages = json.loads((cache / "languages.json").read_text(encoding="utf-8"))
+    return CachedIndex({name: files[name] for name in offsets}, offsets, frames, lang_ids, languages)
+
+
+def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
+    """The files of a set by name. Raises UserError naming the missing one and the stage that makes it."""
+    files = {name: data_dir / name for name in ("utt2spk", "utt2lang")}
+    if dump_dir is not None:
+        files |= {name: dump_dir / name for name in ("feats.scp", "utt2num_frames")}
+    else:
+        files |= {name: data_dir / name for name in ("wav.scp", "utt2dur")}
+    for path in files.values():
+        if not path.is_file():
+            stage = "fbank" if path.parent == dump_dir else "data"
+            raise UserError(f"{path}: this file is missing; make it with stage {stage}")
+    if dump_dir is None and (data_dir / "segments").exists():
+        files["segments"] = data_dir / "segments"
+    return files | {path.name: path for path in sorted(data_dir.glob("text*")) if path.name.split(".")[0] == "text"}
+
+
+def _fingerprint(files: dict[str, Path]) -> str:
+    states = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files.values()]
+    return hashlib.blake2b(repr((_VERSION, states)).encode(), digest_size=12).hexdigest()
+
+
+class _Row(NamedTuple):
+    """A line of a Kaldi file: number from 1, offset in bytes, id, and what follows it."""
+
+    number: int
+    offset: int
+    id: bytes
+    value: bytes
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The lines of a file. Raises UserError where they are not UTF-8, or their ids not sorted and unique."""
+    offset, last = 0, b""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            utt, _, value = line.strip().partition(b" ")
+            if utt <= last:
+                what = "is there twice" if utt == last else "is out of order (C locale)"
+                raise UserError(f"{path}:{number}: `{_shown(utt)}` {what}; repair with: python -m m2asr.bin.fix {path.parent}")
+            if not line.isascii():
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
+            yield _Row(number, offset, utt, value.strip())
+            offset, last = offset + len(line), utt
+
+
+class _Column:
+    """A file read beside utt2spk; `offsets` grows by one for every utterance."""
+
+    def __init__(self, path: Path, reference: Path) -> None:
+        self.path, self.reference = path, reference
+        self.rows = _rows(path)
+        self.row = next(self.rows, None)
+        self.offsets = array("q")
+
+    def take(self, utt: bytes) -> _Row | None:
+        """The row of an utterance, or None where this file has none."""
+        row = self.row
+        if row is not None and row.id < utt:
+            raise self.unknown()
+        if row is None or row.id != utt:
+            self.offsets.append(-1)
+            return None
+        self.offsets.append(row.offset)
+        self.row = next(self.rows, None)
+        return row
+
+    def unknown(self) -> UserError:
+        """The error that the row at hand is of an utterance that the set does not have."""
+        return UserError(f"{self.path}:{self.row.number}: `{_shown(self.row.id)}` is not in {self.reference}; {_hint(self.path)}")
+
+
+def _build(files: dict[str, Path], out: Path) -> None:
+    """Walk through all files at once, in constant memory but for the arrays, and write one array per file."""
+    reference = files["utt2spk"]
+    recordings = {row.id: row.offset for row in _rows(files["wav.scp"])} if "segments" in files else None
+    columns = {name: _Column(path, reference) for name, path in files.items() if name != "utt2spk" and not (recordings and name == "wav.scp")}
+    wanted = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
+    own, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
+    for row in _rows(reference):
+        found = {name: column.take(row.id) for name, column in columns.items()}
+        for name in wanted:
+            if found[name] is None:
+                raise UserError(f"{reference}:{row.number}: `{_shown(row.id)}` has no line in {files[name]}; {_hint(files[name])}")
+        own.append(row.offset)
+        lang_ids.append(languages.setdefault(found["utt2lang"].value.decode(), len(languages)))
+        frames.append(_frames(files, found))
+        if recordings is not None:
+            wav.append(_recording(files, found["segments"], recordings))
+    for column in columns.values():
+        if column.row is not None:
+            raise column.unknown()
+    if not own:
+        raise UserError(f"{reference}: this set has no utterance")
+    arrays = {"utt2spk": own, **{name: column.offsets for name, column in columns.items()}, "frames": frames, "lang_ids": lang_ids}
+    for name, values in (arrays | ({"wav.scp": wav} if recordings is not None else {})).items():
+        if name not in ("utt2lang", "utt2num_frames", "utt2dur"):
+            np.save(out / f"{name}.npy", np.frombuffer(values, dtype=values.typecode))
+    (out / "languages.json").write_text(json.dumps(list(languages)), encoding="utf-8")
+
+
+def _frames(files: dict[str, Path], found: dict[str, _Row | None]) -> int:
+    """The frames of an utterance as utt2num_frames says, or those of 10 ms in its duration."""
+    name = "utt2num_frames" if "utt2num_frames" in found else "utt2dur"
+    row = found[name]
+    try:
+        frames = int(row.value) if name == "utt2num_frames" else round(100 * float(row.value))
+        if not 0 < frames < 2**31:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise UserError(f"{files[name]}:{row.number}: `{_shown(row.id)}`: `{_shown(row.value)}` is not a length; {_hint(files[name])}") from None
+    return frames
+
+
+def _recording(files: dict[str, Path], row: _Row, recordings: dict[bytes, int]) -> int:
+    """The offset of the recording of a segment in wav.scp."""
+    recording = row.value.split(b" ")[0]
+    if recording not in recordings:
+        raise UserError(f"{files['segments']}:{row.number}: recording `{_shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
+    return recordings[recording]
+
+
+def _hint(path: Path) -> str:
+    if path.name in ("feats.scp", "utt2num_frames"):
+        return "make the features again (stage fbank)"
+    return f"repair with: python -m m2asr.bin.fix {path.parent}"
+
+
+def _shown(text: bytes) -> str:
+    return text.decode(errors="replace")

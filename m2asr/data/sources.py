@@ -1,0 +1,115 @@
+"""What a stream reads: the utterances of its sets, joined, and the targets its objectives want; numbers in, padded batch out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from m2asr.data.batch import Batch, Key, pad, target_key
+from m2asr.data.index import UtteranceIndex
+from m2asr.errors import UserError
+from m2asr.text.tokenizer import Tokenizer
+
+Features = Callable[[UtteranceIndex, int, np.random.Generator], np.ndarray]  # utterance -> float32 (T, F)
+
+
+class ConcatIndex:
+    """Several sets as one: utterances are numbered from 0 across them, languages by their names.
+
+    frames: (N,) int32; lang_ids: (N,) int16, positions in `languages`.
+    """
+
+    def __init__(self, indexes: Sequence[UtteranceIndex]) -> None:
+        self.indexes = list(indexes)
+        self.languages = sorted({lang for index in self.indexes for lang in index.languages})
+        self.frames = np.concatenate([index.frames for index in self.indexes])
+        maps = [np.array([self.languages.index(lang) for lang in index.languages], dtype=np.int16) for index in self.indexes]
+        self.lang_ids = np.concatenate([names[index.lang_ids] for names, index in zip(maps, self.indexes, strict=True)])
+        self._starts = np.cumsum([0] + [len(index) for index in self.indexes])
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def find(self, number: int) -> tuple[UtteranceIndex, int]:
+        """The set of an utterance and its number there."""
+        which = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self.indexes[which], int(number - self._starts[which])
+
+
+class Source:
+    """The utterances and targets of one stream.
+
+    targets: (tokenizer's name, text file, tokenizer) per target; features: how to get an utterance's features (stored ones by default);
+    frame_shift: seconds between two frames.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        indexes: Sequence[UtteranceIndex],
+        targets: Sequence[tuple[str, str, Tokenizer]] = (),
+        frame_shift: float = 0.01,
+        features: Features | None = None,
+    ) -> None:
+        self.name, self.index, self.frame_shift = name, ConcatIndex(indexes), frame_shift
+        self.targets = {target_key(tokens, text): (text, tokenizer) for tokens, text, tokenizer in targets}
+        self.features = features or (lambda index, i, rng: index.feats(i))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def token_counts(self) -> np.ndarray:
+        """Tokens of all targets together per utterance, (N,) int32; reads every text once."""
+        counts = np.zeros(len(self), dtype=np.int32)
+        for number in range(len(self)):
+            counts[number] = sum(len(tokens or ()) for tokens in self._encode(number).values())
+        return counts
+
+    def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch | None, list[str]]:
+        """The batch of these utterances, and one message per utterance that could not be read.
+
+        Where none can be read, the next readable utterance stands in, so that every rank has its batch; without `refill`, or where
+        a hundred in a row cannot be read, the batch is None.
+        """
+        feats: dict[int, np.ndarray] = {}
+        bad: list[str] = []
+        for number in map(int, numbers):
+            self._read(number, key, feats, bad)
+        tries = min(100, len(self)) if refill else 0
+        while not feats and (tries := tries - 1) > 0:
+            self._read((int(numbers[-1]) + tries) % len(self), key, feats, bad)
+        return (self._batch(feats, key) if feats else None), bad
+
+    def _read(self, number: int, key: Key, feats: dict[int, np.ndarray], bad: list[str]) -> None:
+        index, i = self.index.find(number)
+        try:
+            feats[number] = self.features(index, i, np.random.default_rng((key[0], key[2], key[3], number)))
+        except UserError as error:
+            bad.append(str(error))
+
+    def _batch(self, feats: dict[int, np.ndarray], key: Key) -> Batch:
+        places = [self.index.find(number) for number in feats]
+        encoded = [self._encode(number) for number in feats]
+        targets, target_lengths = {}, {}
+        for name in self.targets:
+            targets[name] = pad([np.array(row[name] or [], dtype=np.int64) for row in encoded])  # (B, U)
+            target_lengths[name] = torch.tensor([-1 if row[name] is None else len(row[name]) for row in encoded])  # (B,)
+        return Batch(
+            inputs={"feats": pad(list(feats.values()))},  # (B, T, F)
+            lengths={"feats": torch.tensor([len(rows) for rows in feats.values()])},
+            targets=targets,
+            target_lengths=target_lengths,
+            lang=[index.lang(i) for index, i in places],
+            speakers=[index.speaker(i) for index, i in places],
+            utt_ids=[index.utt_ids(i) for index, i in places],
+            key=key,
+            frame_shift=self.frame_shift,
+        )
+
+    def _encode(self, number: int) -> dict[str, list[int] | None]:
+        """Token ids per target of an utterance; None where it has no such text."""
+        index, i = self.index.find(number)
+        texts = {name: index.text(i, text) for name, (text, _) in self.targets.items()}
+        return {name: None if text is None else self.targets[name][1].encode(text) for name, text in texts.items()}

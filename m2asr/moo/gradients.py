@@ -1,0 +1,138 @@
+"""Gradients of several losses with respect to the same parameters, in memory that is allocated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+ALIGNMENT = 16  # entries; every parameter starts on a 64-byte border, so that fused kernels stay on their fast path
+CHUNK = 1 << 16  # columns whose products are summed before the next ones are read
+
+
+def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
+    """`x` itself going forward; going backward its gradient times `factor`.
+
+    Put between a shared network and a head, it weights the head's loss for the network only, so one backward pass serves
+    both. `factor` is a number or a tensor that broadcasts over x, without gradient; the number 0 gives exact zeros.
+    """
+    return _ScaleGradient.apply(x, factor)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, factor: float | Tensor) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        if isinstance(ctx.factor, Tensor):
+            return gradient * ctx.factor.to(gradient), None
+        return (gradient * ctx.factor if ctx.factor != 0 else torch.zeros_like(gradient)), None
+
+
+class GradientBuffers:
+    """`rows` gradients of the same parameters as one matrix (rows, P) that backward passes write into directly.
+
+    P counts all parameters, each padded to a multiple of 16 entries that stay 0. Every row has a view in the shape and memory
+    layout of each parameter; a backward pass inside `accumulate_into(row)` adds to these views in place, while other
+    parameters (heads) collect their own gradient as always.
+
+    Args:
+        params: parameters of one type (float32 or float64) on one device; frozen ones and repetitions are left out.
+        rows: how many gradients to keep.
+
+    Attributes:
+        flat: the matrix (rows, P), of the parameters' type and on their device.
+    """
+
+    def __init__(self, params: Sequence[Parameter], rows: int) -> None:
+        self.params = [param for param in dict.fromkeys(params) if param.requires_grad]
+        kinds = {(param.dtype, param.device) for param in self.params}
+        if len(kinds) != 1 or self.params[0].dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"gradient buffers need float32 or float64 parameters of one type on one device, not {kinds or 'none'}")
+        starts, size = [], 0
+        for param in self.params:
+            starts.append(size)
+            size += -(-param.numel() // ALIGNMENT) * ALIGNMENT
+        self.flat = torch.zeros(rows, size, dtype=self.params[0].dtype, device=self.params[0].device)
+        self._views = [[_like(param, row[start:]) for param, start in zip(self.params, starts, strict=True)] for row in self.flat]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the matrix."""
+        return self.flat.nbytes
+
+    def __str__(self) -> str:
+        rows, size = self.flat.shape
+        return f"gradient buffers: {rows} x {size:,} {str(self.flat.dtype).removeprefix('torch.')} = {self.bytes / 1e6:,.1f} MB"
+
+    def zero(self, rows: Sequence[int] | None = None) -> None:
+        """Set some rows, or all, to 0."""
+        for row in range(len(self.flat)) if rows is None else rows:
+            self.flat[row].zero_()
+
+    @contextmanager
+    def accumulate_into(self, row: int) -> Iterator[None]:
+        """Within the block, backward passes add the parameters' gradients to `row`; afterwards their .grad is None.
+
+        Raises RuntimeError if a gradient was put elsewhere, e.g. by zero_grad() inside the block or create_graph=True.
+        """
+        self.assign(row)
+        try:
+            yield
+            if any(param.grad is not view for param, view in zip(self.params, self._views[row], strict=True)):
+                raise RuntimeError("a gradient was replaced instead of added to; no zero_grad() or create_graph within accumulate_into")
+        finally:
+            for param in self.params:
+                param.grad = None
+
+    def assign(self, row: int) -> None:
+        """Make `row` the .grad of the parameters, for clipping and the optimizer; no copy."""
+        for param, view in zip(self.params, self._views[row], strict=True):
+            param.grad = view
+
+    def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None) -> Tensor:
+        """Inner products (len(rows_a), len(rows_b)) of rows, float64 on the buffers' device; `rows_b` defaults to `rows_a`.
+
+        Products and sums are float64, whatever autocast or TF32 say, one matrix product per chunk of columns.
+        """
+        rows_b = rows_a if rows_b is None else rows_b
+        left, right = _slice(rows_a), _slice(rows_b)
+        total = torch.zeros(len(rows_a), len(rows_b), dtype=torch.float64, device=self.flat.device)
+        for columns in self.flat.split(CHUNK, dim=1):
+            block = columns[left].double()  # (A, C)
+            total += block @ (block if left == right else columns[right].double()).T
+        return total
+
+    def squared_norms(self, rows: Sequence[int]) -> Tensor:
+        """Squared lengths (len(rows),) of rows, float64 on the buffers' device."""
+        return torch.cat([self.gramian([row])[0] for row in rows])
+
+    def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int) -> None:
+        """Write sum_i weights[i] * row[rows[i]] to `out_row`, which may be one of the rows; weight 0 leaves its row out."""
+        values = weights.tolist() if isinstance(weights, Tensor) else list(weights)
+        terms = {row: weight for row, weight in zip(rows, values, strict=True) if weight != 0}
+        out = self.flat[out_row]
+        if out_row in terms:
+            out.mul_(terms.pop(out_row))
+        else:
+            out.zero_()
+        for row, weight in terms.items():
+            out.add_(self.flat[row], alpha=weight)
+
+
+def _like(param: Parameter, row: Tensor) -> Tensor:
+    """The beginning of `row` seen in the shape and, where it is dense, the memory layout of `param`."""
+    strides = torch.empty_like(param, device="meta").stride()
+    return row.as_strided(param.shape, strides, row.storage_offset())
+
+
+def _slice(rows: Sequence[int]) -> slice | list[int]:
+    """Neighbouring rows as a slice, which copies nothing."""
+    first, last = rows[0], rows[-1] + 1
+    return slice(first, last) if list(rows) == list(range(first, last)) else list(rows)

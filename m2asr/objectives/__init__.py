@@ -1,0 +1,8 @@
+"""Objectives: one file per loss; a config names them by the keys of this table."""
+
+from __future__ import annotations
+
+from m2asr.objectives.cpc import CPC
+from m2asr.objectives.ctc import CTC
+
+OBJECTIVES = {"ctc": CTC, "cpc": CPC}

@@ -1,0 +1,103 @@
+"""The whole model of a run: normalization, the shared backbone, and the objectives with their heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2asr.config import SpecAugment, TrainConfig, complete, construct
+from m2asr.data.augment import spec_augment
+from m2asr.data.batch import Batch
+from m2asr.models import ENCODERS
+from m2asr.models.encoded import Encoded
+from m2asr.objectives import OBJECTIVES
+from m2asr.objectives.objective import Objective
+from m2asr.objectives.view import View, cut_pieces
+
+ENCODER_GIVEN = ("feat_dim",)
+OBJECTIVE_GIVEN = ("dim", "vocab", "frame_shift", "frame_length")
+_CUT_STREAM = 0x5EED  # separates the random numbers of cutting from those of dropout
+
+
+class System(nn.Module):
+    """Backbone and objectives; `encode` turns a batch into states, an objective turns states into a loss."""
+
+    def __init__(self, encoder: nn.Module, objectives: Mapping[str, Objective], cmvn: str, augment: SpecAugment | None, feat_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objectives = nn.ModuleDict(objectives)
+        self.cmvn, self.augment = cmvn, augment
+        self.register_buffer("mean", torch.zeros(feat_dim))
+        self.register_buffer("scale", torch.ones(feat_dim))
+
+    def encode(self, batch: Batch, view: View, seed: int) -> Encoded:
+        """Encode one view of a batch; the same seed gives the same cuts, masks and dropout.
+
+        A cut view has only the rows of the utterances that were long enough: `aux["rows"]` (B',).
+        """
+        feats, lengths = batch.inputs["feats"], batch.lengths["feats"]  # (B, T, F), (B,)
+        rows = None
+        if view.cut is not None:
+            generator = torch.Generator().manual_seed(seed ^ _CUT_STREAM)
+            feats, lengths, rows = cut_pieces(feats, lengths, view.cut, generator)
+        feats = self.normalize(feats, lengths)
+        train = self.training and view.train
+        if train and view.cut is None and self.augment is not None:
+            feats = spec_augment(feats, lengths, self.augment, torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)
+        self.encoder.train(train)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
+            encoded = self.encoder(feats, lengths)
+        if rows is not None:
+            encoded.aux["rows"] = rows
+        return encoded
+
+    def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:
+        """Mean and variance normalization, (B, T, F) -> (B, T, F) with zeros in the padding."""
+        valid = (torch.arange(feats.shape[1], device=feats.device) < lengths[:, None]).unsqueeze(-1)  # (B, T, 1)
+        if self.cmvn == "global":
+            feats = (feats - self.mean) * self.scale
+        elif self.cmvn == "utterance":
+            count = lengths.clamp(min=1)[:, None, None]
+            mean = (feats * valid).sum(1, keepdim=True) / count
+            variance = ((feats - mean).square() * valid).sum(1, keepdim=True) / count
+            feats = (feats - mean) * variance.clamp(min=1e-8).rsqrt()
+        return feats.masked_fill(~valid, 0.0)
+
+    def groups(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
+        """Named parameters per learning-rate group: backbone, heads of supervised and of self-supervised objectives."""
+        found: dict[str, list[tuple[str, nn.Parameter]]] = {"backbone": list(self.encoder.named_parameters("encoder")), "heads": [], "ssl": []}
+        for name, objective in self.objectives.items():
+            found["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
+        return {group: parameters for group, parameters in found.items() if parameters}
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """The config with the defaults of its encoder and objectives filled in. Raises UserError for options they do not have."""
+    encoder = complete(ENCODERS, "model.encoder", config.model.encoder.model_dump(), ENCODER_GIVEN)
+    objectives = {}
+    for name, objective in config.objectives.items():
+        common = {"stream": objective.stream, "level": objective.level}
+        own = complete(OBJECTIVES, f"objectives.{name}", _own_options(objective), OBJECTIVE_GIVEN)
+        objectives[name] = {"type": own.pop("type"), **common, **own}
+    data = config.model_dump()
+    data["model"]["encoder"], data["objectives"] = encoder, objectives
+    return TrainConfig.model_validate(data)
+
+
+def build_system(config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, frame_shift: float = 10.0, frame_length: float = 25.0) -> System:
+    """Build backbone and objectives from a config, the vocabulary sizes of its tokenizers and the feature geometry (milliseconds)."""
+    encoder = construct(ENCODERS, "model.encoder", config.model.encoder.model_dump(), feat_dim=feat_dim)
+    objectives = {}
+    for name, objective in config.objectives.items():
+        size = vocab.get(objective.options().get("tokens", ""), 0)
+        given: dict[str, Any] = {"dim": encoder.dim, "vocab": size, "frame_shift": frame_shift, "frame_length": frame_length}
+        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", _own_options(objective), **given)
+    return System(encoder, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
+
+
+def _own_options(objective: Any) -> dict[str, Any]:
+    return {"type": objective.type, **objective.options()}

@@ -1,0 +1,207 @@
+"""One multi-objective step: per-objective gradients on the backbone, their weights, the penalty, and plain gradients for the heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from m2asr.data.batch import Batch
+from m2asr.models.encoded import Encoded
+from m2asr.moo.gradients import GradientBuffers, scale_gradient
+from m2asr.moo.monitor import cosines
+from m2asr.moo.weighting import Weighting
+from m2asr.objectives.objective import Loss
+from m2asr.objectives.system import System
+from m2asr.objectives.view import View
+from m2asr.train.precision import autocast
+from m2asr.train.seeds import seed_of
+
+Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
+
+
+@dataclass
+class Outcome:
+    """What a step computed; its gradients lie in every parameter's `.grad`."""
+
+    losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
+    metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    gamma: float = 0.0
+    cosine: tuple[list[str], Tensor] | None = None  # names, (M, M)
+    inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
+    problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
+
+
+class JointStep:
+    """Computes the gradients of one step: theta gets sum_m lambda_m g_m + gamma g_lower (M2ASR, Saif et al. 2024).
+
+    `streams` and `levels` say for every objective what it reads and on which level it stands. Weightings that look at gradients
+    get one backward per objective over the backbone. Static weights and the penalty multiply the gradient where it enters the
+    backbone, so that one backward per batch serves backbone and heads. Heads always get their own plain gradient.
+    """
+
+    def __init__(
+        self, system: System, streams: Mapping[str, str], levels: Mapping[str, str], weighting: Weighting, seed: int, dtype: torch.dtype
+    ) -> None:
+        self.system, self.weighting, self.seed, self.dtype = system, weighting, seed, dtype
+        self.streams = dict(streams)
+        self.upper = [name for name in streams if levels[name] == "upper"]
+        self.lower = [name for name in streams if levels[name] == "lower"]
+        self.buffers = GradientBuffers(list(system.encoder.parameters()), rows(len(self.upper), weighting))
+        self.device = next(system.parameters()).device
+
+    def __call__(self, draws: Sequence[Draw], number: int, gamma: float, measure: bool = False) -> Outcome:
+        """Forward and backward of step `number`; `measure` adds the cosines between the objectives' gradients."""
+        outcome = Outcome(gamma=gamma)
+        self.system.zero_grad(set_to_none=True)
+        self.buffers.zero()
+        passes = [_Pass(self, draw, index, number, len(draws), outcome) for index, draw in enumerate(draws)]
+        active = [name for name in self.upper if all(one.total[name] > 0 for one in passes)]
+        outcome.inactive = [name for name in self.upper if name not in active]
+        outcome.inactive += [name for name in self.lower if not any(one.total[name] > 0 for one in passes)]
+
+        for one in passes:
+            one.joint(dict.fromkeys(self.lower, gamma), row=0)
+        if self.weighting.dynamic:
+            weights = self._dynamic(passes, active, outcome, measure)
+        else:
+            weights = self.weighting.weights(active=[self.upper.index(name) for name in active]).tolist()
+            for one in passes:
+                one.joint(dict(zip(self.upper, weights, strict=True)), row=0)
+        outcome.weights = dict(zip(self.upper, weights, strict=True))
+        self.buffers.assign(0)
+        outcome.problem = outcome.problem or _not_finite(outcome, draws, self.streams)
+        return outcome
+
+    def _dynamic(self, passes: Sequence[_Pass], active: list[str], outcome: Outcome, measure: bool) -> list[float]:
+        """Gradients per objective, their weights, and the weighted sum added to row 0."""
+        kept = passes[:1] if len(passes) == 3 else passes
+        for index, one in enumerate(kept):
+            one.separate({name: self._row(name, index) for name in active})
+        indices = [self.upper.index(name) for name in active]
+        firsts = [self._row(name, 0) for name in self.upper]
+        scale = float(len(passes)) ** 2  # the rows hold gradients divided by the number of draws
+        own = self.buffers.gramian(firsts) * scale  # G_1 G_1^T (M, M)
+        if measure:
+            outcome.cosine = self._cosines(active, outcome.gamma)
+        broken = [name for name in active if not math.isfinite(own[self.upper.index(name), self.upper.index(name)])]
+        if broken:
+            outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
+            return [0.0] * len(self.upper)
+        if len(passes) == 3:
+            return self._triple(passes, active, indices, own)
+        gramian = own
+        if len(passes) == 2:
+            gramian = self.buffers.gramian(firsts, [self._row(name, 1) for name in self.upper]) * scale  # G_1 G_2^T
+        weights = self.weighting.weights(gramian, indices, own.diagonal()).tolist()
+        rows = [self._row(name, index) for index in range(len(kept)) for name in self.upper]
+        self.buffers.merge([0, *rows], [1.0, *weights * len(kept)], 0)
+        return weights
+
+    def _triple(self, passes: Sequence[_Pass], active: list[str], indices: list[int], own: Tensor) -> list[float]:
+        """MoDo with three batches: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3."""
+        spare = 1 + len(self.upper)
+        carried = dict(zip(self.upper, self.weighting.carried(indices).tolist(), strict=True))
+        passes[1].joint(carried, spare)  # G_2^T lambda / 3
+        product = self.buffers.gramian([self._row(name, 0) for name in self.upper], [spare])[:, 0] * 9.0  # (M,)
+        gramian = product[:, None].expand(-1, len(self.upper))  # times any lambda of the simplex it gives the product
+        weights = self.weighting.weights(gramian, indices, own.diagonal()).tolist()
+        # each pass divides by the number of draws, and the update comes from batch 3 alone
+        passes[2].joint({name: 3 * weight for name, weight in zip(self.upper, weights, strict=True)}, row=0)
+        return weights
+
+    def _row(self, name: str, draw: int) -> int:
+        return 1 + draw * len(self.upper) + self.upper.index(name)
+
+    def _cosines(self, active: list[str], gamma: float) -> tuple[list[str], Tensor]:
+        """Cosines between the gradients of batch 1, with the lower level's gradient, which lies in row 0, as the last."""
+        names, rows = list(active), [self._row(name, 0) for name in active]
+        if self.lower and gamma > 0:
+            names, rows = [*names, "+".join(self.lower)], [*rows, 0]
+        return names, cosines(self.buffers.gramian(rows))
+
+
+class _Pass:
+    """Forward and backward over one draw: the streams' batches, each view encoded once."""
+
+    def __init__(self, step: JointStep, draw: Draw, index: int, number: int, draws: int, outcome: Outcome) -> None:
+        self.step, self.draw, self.key, self.draws, self.outcome = step, draw, (step.seed, number, index), draws, outcome
+        self.total = dict.fromkeys(step.streams, 0.0)  # weight of every objective in this draw
+        for name, stream in step.streams.items():
+            objective = step.system.objectives[name]
+            for batch in draw.get(stream, ()):
+                lengths = step.system.encoder.output_lengths(batch.lengths["feats"])
+                self.total[name] += objective.weight(batch, lengths)
+
+    def joint(self, factors: Mapping[str, float], row: int) -> None:
+        """One backward for all objectives of a batch; their gradients enter the backbone multiplied by `factors`, into `row`."""
+        with self.step.buffers.accumulate_into(row):
+            for names, batch, key in self._batches(factors):
+                with autocast(self.step.device, self.step.dtype):
+                    encoded = self._encode(names, batch, key, grad=any(factors[name] != 0 for name in names))
+                    losses = [self._loss(name, _scaled(encoded, factors[name]), batch, key) for name in names]
+                torch.stack(losses).sum().backward()
+
+    def separate(self, rows: Mapping[str, int]) -> None:
+        """One backward per objective, into the row of the backbone's gradients that `rows` gives it."""
+        for names, batch, key in self._batches(rows):
+            with autocast(self.step.device, self.step.dtype):
+                encoded = self._encode(names, batch, key, grad=True)
+                losses = [self._loss(name, encoded, batch, key) for name in names]
+            for name, loss in zip(names, losses, strict=True):
+                with self.step.buffers.accumulate_into(rows[name]):
+                    loss.backward(retain_graph=name != names[-1])
+
+    def _batches(self, wanted: Mapping[str, object]) -> Iterator[tuple[list[str], Batch, tuple]]:
+        for stream, batches in self.draw.items():
+            names = [name for name in wanted if self.step.streams[name] == stream and self.total[name] > 0]
+            for micro, batch in enumerate(batches if names else ()):
+                yield names, batch, (*self.key, stream, micro)
+
+    def _encode(self, names: list[str], batch: Batch, key: tuple, grad: bool) -> dict[View, Encoded]:
+        views = dict.fromkeys(view for name in names for view in self.step.system.objectives[name].views)
+        return {view: self.step.system.encode(batch, replace(view, grad=view.grad and grad), seed_of(*key)) for view in views}
+
+    def _loss(self, name: str, encoded: Mapping[View, Encoded], batch: Batch, key: tuple) -> Tensor:
+        torch.manual_seed(seed_of(*key, name))
+        loss = self.step.system.objectives[name](encoded, batch)
+        self._record(name, loss)
+        return loss.sum / (self.total[name] * self.draws)
+
+    def _record(self, name: str, loss: Loss) -> None:
+        losses, metrics = self.outcome.losses, self.outcome.metrics.setdefault(name, {})
+        before = losses.get(name, (0.0, 0.0))
+        losses[name] = (before[0] + float(loss.sum), before[1] + loss.weight)
+        for metric, (total, weight) in loss.metrics.items():
+            before = metrics.get(metric, (0.0, 0.0))
+            metrics[metric] = (before[0] + float(total), before[1] + float(weight))
+
+
+def rows(objectives: int, weighting: Weighting) -> int:
+    """Backbone-sized gradients that a step keeps: 1 static, M + 1 MGDA, 2 M + 1 with two batches, M + 2 with three."""
+    if not weighting.dynamic:
+        return 1
+    return {1: 1 + objectives, 2: 1 + 2 * objectives, 3: 2 + objectives}[weighting.draws]
+
+
+def _scaled(encoded: Mapping[View, Encoded], factor: float) -> Mapping[View, Encoded]:
+    if factor == 1:
+        return encoded
+    scaled = {}
+    for view, one in encoded.items():
+        states = {tap: scale_gradient(state, factor) if state.requires_grad else state for tap, state in one.states.items()}
+        scaled[view] = replace(one, states=states)
+    return scaled
+
+
+def _not_finite(outcome: Outcome, draws: Sequence[Draw], streams: Mapping[str, str]) -> str | None:
+    """Names the first objective whose loss is not a number, with the utterances it saw."""
+    for name, (total, _) in outcome.losses.items():
+        if not math.isfinite(total):
+            seen = [utt for draw in draws for batch in draw.get(streams[name], ()) for utt in batch.utt_ids]
+            return f"the loss of {name} is {total}; utterances: {' '.join(seen)}"
+    return None
