@@ -1,0 +1,7 @@
+"""Public corpora: one file each, from the raw layout to data directories; `prepare` knows them by the keys of this table."""
+
+from __future__ import annotations
+
+from m2asr.corpora import mini
+
+CORPORA = {"mini": mini.prepare}

@@ -25,7 +25,8 @@ def spec_augment(feats: Tensor, lengths: Tensor, config: SpecAugment, generator:
 
 def _spans(sizes: Tensor, widths: Tensor, count: int, length: int, generator: torch.Generator) -> Tensor:
     """The union of `count` random spans inside [0, sizes), each 0 to widths wide: sizes (B,), widths (B,) -> (B, length) bool."""
-    draws = torch.rand(2, len(sizes), count, generator=generator, device=generator.device).to(sizes.device)  # (2, B, count)
+    draws = torch.rand(2, len(sizes), count, generator=generator, device=generator.device, dtype=torch.float64)  # (2, B, count)
+    draws = draws.to(sizes.device)
     width = (draws[0] * (widths.floor() + 1).unsqueeze(1)).floor()  # (B, count)
     start = (draws[1] * (sizes.unsqueeze(1) - width + 1)).floor()
     place = torch.arange(length, device=sizes.device)  # (length,)

@@ -12,8 +12,8 @@ import numpy as np
 class Batches:
     """The batches of one stream, epoch after epoch: `epoch(e)` is a function of (seed, stream, e) alone.
 
-    A bucket holds utterances of similar cost, and about the same total as every other bucket. All batches of a bucket have the same size,
-    the largest for which (utterances x highest cost) stays within the budget; so their number is known before anything is shuffled, and any
+    A bucket holds utterances of similar cost, and about the same total as every other bucket. The batches of a bucket have one size, the
+    largest for which (utterances x highest cost) stays within the budget; so their number is known before anything is shuffled, and any
     batch of any epoch is found by shuffling one bucket. An utterance above the budget is a batch of its own.
 
     With language temperature T a language of n utterances gets a share of the epoch proportional to n^(1/T). Every (bucket, language) cell
@@ -39,9 +39,9 @@ class Batches:
         stream: str = "",
     ) -> None:
         cost = np.ceil(frames + token_frames * tokens).astype(np.int32) if tokens is not None else np.asarray(frames)
-        limits, self.sizes = _buckets(cost, max(1, int(budget)), buckets)
+        bucket, self.sizes = _buckets(cost, max(1, int(budget)), buckets)
         self.languages = 1 if langs is None else int(langs.max()) + 1
-        cell = np.searchsorted(limits, cost).astype(np.uint16) * np.uint16(self.languages)  # a radix sort needs 16 bits
+        cell = bucket * np.uint16(self.languages)  # 16 bits: numpy sorts them by radix
         if langs is not None:
             cell += langs.astype(np.uint16)
         index_type = np.int32 if len(cost) < 2**31 else np.int64
@@ -103,11 +103,10 @@ class EpochPlan(Sequence):
         return self.shuffled[bucket][part * total // parts : (part + 1) * total // parts]
 
     def _shuffle(self, bucket: int) -> np.ndarray:
-        languages = self.batches.languages
-        walks = [
-            self.batches.walk(bucket * languages + lang, int(self.begin[bucket, lang]), int(self.end[bucket, lang])) for lang in range(languages)
-        ]
-        return self.batches.rng(2, self.number, bucket).permutation(np.concatenate(walks)) if languages > 1 else walks[0]
+        first = bucket * self.batches.languages
+        spans = zip(self.begin[bucket].tolist(), self.end[bucket].tolist(), strict=True)
+        walks = [self.batches.walk(cell, begin, end) for cell, (begin, end) in enumerate(spans, first)]
+        return self.batches.rng(2, self.number, bucket).permutation(np.concatenate(walks)) if len(walks) > 1 else walks[0]
 
 
 def sorted_batches(frames: np.ndarray, budget: float) -> list[np.ndarray]:
@@ -122,12 +121,26 @@ def sorted_batches(frames: np.ndarray, budget: float) -> list[np.ndarray]:
 
 
 def _buckets(cost: np.ndarray, budget: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Upper cost limits of the buckets but the last, which holds what exceeds the budget, and the batch size of every bucket."""
-    ascending = np.sort(cost)
-    total = np.cumsum(ascending, dtype=np.int64)
-    edges = ascending[np.searchsorted(total, total[-1] * np.arange(1, buckets + 1) / buckets).clip(max=len(cost) - 1)]
-    sizes = np.unique(budget // np.minimum(np.append(edges, budget), budget).clip(min=1))[::-1]
-    return budget // sizes, np.append(sizes, 1)  # the limit is the highest cost that this size allows
+    """The bucket of every utterance, the longest first, and the batch size of every bucket; bucket 0 holds what exceeds the budget.
+
+    A bucket starts where its size begins to fit and takes whole batches, so that what is left over falls into the last bucket alone.
+    """
+    order = np.argsort(cost, kind="stable")[::-1]
+    fitting = cost[order][int((cost > budget).sum()) :].clip(min=1)
+    sizes, counts = [1], [len(cost) - len(fitting)]
+    if len(fitting):
+        total = np.cumsum(fitting, dtype=np.int64)
+        buckets = int(np.clip(total[-1] // (4 * budget), 1, buckets))  # fewer for little data: company must change between epochs
+        firsts = np.searchsorted(total, total[-1] * np.arange(buckets) / buckets, side="right")
+        sizes += np.unique(budget // fitting[firsts]).tolist()
+        fits = np.searchsorted(-fitting, [-(budget // size) for size in sizes[2:]])  # where the next size begins to fit
+        begin = 0
+        for size, end in zip(sizes[1:], [*fits.tolist(), len(fitting)], strict=True):
+            counts.append(min(-(-max(end - begin, 0) // size) * size, len(fitting) - begin))
+            begin += counts[-1]
+    bucket = np.empty(len(cost), dtype=np.uint16)
+    bucket[order] = np.repeat(np.arange(len(sizes), dtype=np.uint16), counts)
+    return bucket, np.array(sizes)
 
 
 def _whole_groups(counts: np.ndarray, utterances: np.ndarray, group: int) -> np.ndarray:

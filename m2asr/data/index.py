@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from m2asr.data.ark import read_matrix
-from m2asr.data.index_build import cached_index
+from m2asr.data.index_build import open_cache
 from m2asr.errors import UserError
 
 
@@ -16,44 +15,46 @@ class UtteranceIndex:
     """One set: data/<set> and, where features are stored, dump/<set>.
 
     A cache folder `index/` in dump_dir (without one: in data_dir) holds, per utterance, the offset of its line in every file, its frames
-    and its language, in memory-mapped arrays; it is built at the first use and again after one of the files has changed.
+    and its language; it is built at the first use and again after one of the files has changed.
     Raises UserError (file:line) where ids are unsorted, missing or contradictory.
     """
 
     def __init__(self, data_dir: str | Path, dump_dir: str | Path | None = None, allow_pipes: bool = False) -> None:
         self.data_dir, self.dump_dir, self.allow_pipes = Path(data_dir), dump_dir and Path(dump_dir), allow_pipes
         self.name = self.data_dir.name
-        cache = cached_index(self.data_dir, self.dump_dir)
+        cache = open_cache(self.data_dir, self.dump_dir)
+        self.frames: np.ndarray = cache.frames  # (N,) int32, memory-mapped; of 10 ms where features come from audio
+        self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
-        self.frames: np.ndarray = cache.frames  # (N,) int32, of 10 ms where features come from audio
-        self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, positions in `languages`
-        self._offsets = cache.offsets  # {file name: (N,) int64, -1 where the utterance has no line}
-        self._files = {name: open(path, "rb", buffering=0) for name, path in cache.files.items()}  # noqa: SIM115 - open as long as the index
+        self._lines = cache.lines
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def utt_ids(self, i: int) -> str:
         """The id of utterance i."""
-        return self._line("utt2spk", i)[0]
+        return self._lines["utt2spk"].get(i)[0]
 
     def speaker(self, i: int) -> str:
         """Its speaker."""
-        return self._line("utt2spk", i)[1]
+        return self._lines["utt2spk"].get(i)[1]
 
     def lang(self, i: int) -> str:
         """Its language."""
         return self.languages[self.lang_ids[i]]
 
+    def has_text(self, name: str = "text") -> bool:
+        """Whether any utterance has a line in the file `name`."""
+        return name in self._lines
+
     def text(self, i: int, name: str = "text") -> str | None:
         """Its line in the file `name` (`text`, `text.de` ...): None where it has no line, "" where the line is empty."""
-        if name not in self._offsets or self._offsets[name][i] < 0:
-            return None
-        return self._line(name, i)[1]
+        line = self._lines[name].get(i) if self.has_text(name) else None
+        return None if line is None else line[1]
 
     def feats(self, i: int) -> np.ndarray:
         """Its stored features, float32 (T, F). Raises UserError naming set, utterance and file."""
-        utt, where = self._line("feats.scp", i)
+        utt, where = self._lines["feats.scp"].get(i)
         path, _, offset = where.rpartition(":")
         try:
             feats = np.asarray(read_matrix(path, int(offset)), dtype=np.float32)
@@ -64,14 +65,3 @@ class UtteranceIndex:
         except (OSError, ValueError, UserError) as error:
             raise UserError(f"set {self.name}, utterance {utt}: {where}: {error}; make its features again (stage fbank)") from None
         return feats  # (T, F)
-
-    def _line(self, name: str, i: int) -> tuple[str, str]:
-        """Id and value of utterance i's line in a file."""
-        line, size, offset = b"", 256, int(self._offsets[name][i])
-        while b"\n" not in line:
-            more = os.pread(self._files[name].fileno(), size, offset + len(line))
-            if not more:
-                break
-            line, size = line + more, 4 * size
-        utt, _, value = line.partition(b"\n")[0].decode().partition(" ")
-        return utt, value.strip()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -15,23 +16,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from m2asr.data.lines import Lines
 from m2asr.errors import UserError
+from m2asr.files import open_atomic
 
 _VERSION = 1  # of the cache's layout
+_READ_WHOLE = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids
 
 
 @dataclass
 class CachedIndex:
-    """The arrays of one set, memory-mapped; files: path of every file that offsets point into."""
+    """What is known of a set's utterances; the arrays are memory-mapped."""
 
-    files: dict[str, Path]
-    offsets: dict[str, np.ndarray]  # (N,) int64
+    lines: dict[str, Lines]  # by file name
     frames: np.ndarray  # (N,) int32
-    lang_ids: np.ndarray  # (N,) int16
+    lang_ids: np.ndarray  # (N,) int16, positions in `languages`
     languages: list[str]
 
 
-def cached_index(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
+def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     """Open the cache of a set, building it first where there is none that fits the files as they are.
 
     The cache is a folder named after sizes and times of its sources, which appears whole: processes that build it at the same time
@@ -42,6 +45,8 @@ def cached_index(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     cache = home / _fingerprint(files)
     if not cache.is_dir():
         home.mkdir(parents=True, exist_ok=True)
+        if files["utt2spk"].stat().st_size > 50_000_000:
+            print(f"indexing {data_dir}: about a minute per ten million utterances, once", file=sys.stderr)
         old = [path for path in home.iterdir() if not path.name.startswith(".")]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
@@ -55,10 +60,10 @@ def cached_index(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
         for path in old:
             if path != cache:
                 shutil.rmtree(path, ignore_errors=True)
-    offsets = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in files if (cache / f"{name}.npy").exists()}
-    frames, lang_ids = (np.load(cache / f"{name}.npy", mmap_mode="r") for name in ("frames", "lang_ids"))
+    lines = {name: Lines(path, cache / name) for name, path in files.items() if (cache / name).exists()}
+    frames, lang_ids = (np.memmap(cache / name, dtype, mode="r") for name, dtype in (("frames", "<i4"), ("lang_ids", "<i2")))
     languages = json.loads((cache / "languages.json").read_text(encoding="utf-8"))
-    return CachedIndex({name: files[name] for name in offsets}, offsets, frames, lang_ids, languages)
+    return CachedIndex(lines, frames, lang_ids, languages)
 
 
 def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
@@ -96,7 +101,9 @@ def _rows(path: Path) -> Iterator[_Row]:
     offset, last = 0, b""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            utt, _, value = line.strip().partition(b" ")
+            utt, value = (*line.split(None, 1), b"", b"")[:2]
+            if not utt:
+                raise UserError(f"{path}:{number}: an empty line; repair with: python -m m2asr.bin.fix {path.parent}")
             if utt <= last:
                 what = "is there twice" if utt == last else "is out of order (C locale)"
                 raise UserError(f"{path}:{number}: `{_shown(utt)}` {what}; repair with: python -m m2asr.bin.fix {path.parent}")
@@ -139,7 +146,8 @@ def _build(files: dict[str, Path], out: Path) -> None:
     """Walk through all files at once, in constant memory but for the arrays, and write one array per file."""
     reference = files["utt2spk"]
     recordings = {row.id: row.offset for row in _rows(files["wav.scp"])} if "segments" in files else None
-    columns = {name: _Column(path, reference) for name, path in files.items() if name != "utt2spk" and not (recordings and name == "wav.scp")}
+    apart = {"utt2spk", "wav.scp"} if recordings is not None else {"utt2spk"}  # not a line per utterance, or read already
+    columns = {name: _Column(path, reference) for name, path in files.items() if name not in apart}
     wanted = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
     own, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
     for row in _rows(reference):
@@ -157,11 +165,15 @@ def _build(files: dict[str, Path], out: Path) -> None:
             raise column.unknown()
     if not own:
         raise UserError(f"{reference}: this set has no utterance")
-    arrays = {"utt2spk": own, **{name: column.offsets for name, column in columns.items()}, "frames": frames, "lang_ids": lang_ids}
-    for name, values in (arrays | ({"wav.scp": wav} if recordings is not None else {})).items():
-        if name not in ("utt2lang", "utt2num_frames", "utt2dur"):
-            np.save(out / f"{name}.npy", np.frombuffer(values, dtype=values.typecode))
-    (out / "languages.json").write_text(json.dumps(list(languages)), encoding="utf-8")
+    arrays = {name: column.offsets for name, column in columns.items() if name not in _READ_WHOLE and max(column.offsets) >= 0}
+    arrays |= {"utt2spk": own, "frames": frames, "lang_ids": lang_ids}
+    if recordings is not None:
+        arrays["wav.scp"] = wav
+    for name, values in arrays.items():
+        with open_atomic(out / name, "wb") as file:
+            file.write(values)
+    with open_atomic(out / "languages.json") as file:
+        json.dump(list(languages), file)
 
 
 def _frames(files: dict[str, Path], found: dict[str, _Row | None]) -> int:
@@ -173,7 +185,8 @@ def _frames(files: dict[str, Path], found: dict[str, _Row | None]) -> int:
         if not 0 < frames < 2**31:
             raise ValueError
     except (ValueError, OverflowError):
-        raise UserError(f"{files[name]}:{row.number}: `{_shown(row.id)}`: `{_shown(row.value)}` is not a length; {_hint(files[name])}") from None
+        where = f"{files[name]}:{row.number}: `{_shown(row.id)}`"
+        raise UserError(f"{where}: `{_shown(row.value)}` is not a length; {_hint(files[name])}") from None
     return frames
 
 
@@ -181,7 +194,8 @@ def _recording(files: dict[str, Path], row: _Row, recordings: dict[bytes, int]) 
     """The offset of the recording of a segment in wav.scp."""
     recording = row.value.split(b" ")[0]
     if recording not in recordings:
-        raise UserError(f"{files['segments']}:{row.number}: recording `{_shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
+        where = f"{files['segments']}:{row.number}"
+        raise UserError(f"{where}: recording `{_shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
     return recordings[recording]
 
 

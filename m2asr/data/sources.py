@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +12,9 @@ import torch
 from m2asr.data.batch import Batch, Key, pad, target_key
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
-from m2asr.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from m2asr.text.tokenizer import Tokenizer
 
 Features = Callable[[UtteranceIndex, int, np.random.Generator], np.ndarray]  # utterance -> float32 (T, F)
 
@@ -24,9 +28,9 @@ class ConcatIndex:
     def __init__(self, indexes: Sequence[UtteranceIndex]) -> None:
         self.indexes = list(indexes)
         self.languages = sorted({lang for index in self.indexes for lang in index.languages})
-        self.frames = np.concatenate([index.frames for index in self.indexes])
+        self.frames = _joined([index.frames for index in self.indexes])
         maps = [np.array([self.languages.index(lang) for lang in index.languages], dtype=np.int16) for index in self.indexes]
-        self.lang_ids = np.concatenate([names[index.lang_ids] for names, index in zip(maps, self.indexes, strict=True)])
+        self.lang_ids = _joined([names[index.lang_ids] for names, index in zip(maps, self.indexes, strict=True)])
         self._starts = np.cumsum([0] + [len(index) for index in self.indexes])
 
     def __len__(self) -> int:
@@ -73,32 +77,29 @@ class Source:
         Where none can be read, the next readable utterance stands in, so that every rank has its batch; without `refill`, or where
         a hundred in a row cannot be read, the batch is None.
         """
-        feats: dict[int, np.ndarray] = {}
+        good: list[tuple[int, np.ndarray]] = []  # utterance, features
         bad: list[str] = []
-        for number in map(int, numbers):
-            self._read(number, key, feats, bad)
-        tries = min(100, len(self)) if refill else 0
-        while not feats and (tries := tries - 1) > 0:
-            self._read((int(numbers[-1]) + tries) % len(self), key, feats, bad)
-        return (self._batch(feats, key) if feats else None), bad
+        instead = ((numbers[-1] + step) % len(self) for step in range(1, min(100, len(self)) if refill else 0))
+        for number in map(int, chain(numbers, instead)):
+            if good and len(good) + len(bad) >= len(numbers):
+                break
+            index, i = self.index.find(number)
+            try:
+                good.append((number, self.features(index, i, np.random.default_rng((key[0], key[2], key[3], number)))))
+            except UserError as error:
+                bad.append(str(error))
+        return (self._batch(*zip(*good, strict=True), key) if good else None), bad
 
-    def _read(self, number: int, key: Key, feats: dict[int, np.ndarray], bad: list[str]) -> None:
-        index, i = self.index.find(number)
-        try:
-            feats[number] = self.features(index, i, np.random.default_rng((key[0], key[2], key[3], number)))
-        except UserError as error:
-            bad.append(str(error))
-
-    def _batch(self, feats: dict[int, np.ndarray], key: Key) -> Batch:
-        places = [self.index.find(number) for number in feats]
-        encoded = [self._encode(number) for number in feats]
+    def _batch(self, numbers: Sequence[int], feats: Sequence[np.ndarray], key: Key) -> Batch:
+        places = [self.index.find(number) for number in numbers]
+        encoded = [self._encode(number) for number in numbers]
         targets, target_lengths = {}, {}
         for name in self.targets:
             targets[name] = pad([np.array(row[name] or [], dtype=np.int64) for row in encoded])  # (B, U)
             target_lengths[name] = torch.tensor([-1 if row[name] is None else len(row[name]) for row in encoded])  # (B,)
         return Batch(
-            inputs={"feats": pad(list(feats.values()))},  # (B, T, F)
-            lengths={"feats": torch.tensor([len(rows) for rows in feats.values()])},
+            inputs={"feats": pad(feats)},  # (B, T, F)
+            lengths={"feats": torch.tensor([len(rows) for rows in feats])},  # (B,)
             targets=targets,
             target_lengths=target_lengths,
             lang=[index.lang(i) for index, i in places],
@@ -113,3 +114,7 @@ class Source:
         index, i = self.index.find(number)
         texts = {name: index.text(i, text) for name, (text, _) in self.targets.items()}
         return {name: None if text is None else self.targets[name][1].encode(text) for name, text in texts.items()}
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # one memory-mapped array stays that

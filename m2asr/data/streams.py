@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from m2asr.config import Batching
@@ -19,6 +21,7 @@ from m2asr.data.sources import Source
 from m2asr.errors import UserError
 
 Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
+Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
 
 
@@ -81,20 +84,22 @@ class StepLoader:
         self.bad.messages = set(state["bad"])
 
     def __iter__(self) -> Iterator[Step]:
-        ahead = _read_ahead(self.sources, self._requests(self.positions), self.workers)
-        while True:
-            start = time.perf_counter()
-            found = next(ahead)
-            self.wait_seconds += time.perf_counter() - start
-            batches = {}
-            for name, draws in found.items():
-                self.bad.add(message for draw in draws for _, messages in draw for message in messages)
-                batches[name] = [[batch for batch, _ in draw] for draw in draws]
-                if any(batch is None for draw in batches[name] for batch in draw):
-                    raise UserError(f"stream {name}: nothing can be read any more, see the messages above; is the disk with dump/ there?")
-            epoch, index = self.positions[self.epoch_of]
-            self.positions = self._after(self.positions)
-            yield Step(epoch, index, batches)
+        with closing(_read_ahead(self.sources, self._requests(self.positions), self.workers)) as ahead:
+            while True:
+                start = time.perf_counter()
+                found = next(ahead)
+                self.wait_seconds += time.perf_counter() - start
+                yield self._step(found)
+
+    def _step(self, found: dict[str, list[list[Read]]]) -> Step:
+        """What was read as the next step; moves on."""
+        for name, draws in found.items():
+            self.bad.add(message for draw in draws for _, messages in draw for message in messages)
+            if any(batch is None for draw in draws for batch, _ in draw):
+                raise UserError(f"stream {name}: nothing can be read any more, see the messages above; is the disk with dump/ there?")
+        epoch, index = self.positions[self.epoch_of]
+        self.positions = self._after(self.positions)
+        return Step(epoch, index, {name: [[batch for batch, _ in draw] for draw in draws] for name, draws in found.items()})
 
     def _plan(self, name: str, batching: Batching, seconds: float) -> Batches:
         source, budget = self.sources[name], seconds / self.sources[name].frame_shift
@@ -104,8 +109,8 @@ class StepLoader:
         if above and self.rank == 0:
             longest = frames.max() * source.frame_shift
             print(
-                f"stream {name}: {above} of {len(frames)} utterances are longer than a batch of {seconds:.1f} s (the longest: {longest:.1f} s) "
-                "and form batches of their own; raise batching.seconds if memory allows",
+                f"stream {name}: {above} of {len(frames)} utterances are longer than a batch of {seconds:.1f} s "
+                f"(the longest: {longest:.1f} s) and form batches of their own; raise batching.seconds if memory allows",
                 file=sys.stderr,
             )
         return Batches(
@@ -125,7 +130,10 @@ class StepLoader:
         return len(self.plans[name].epoch(epoch)) // (self.world * self.draws * self.accumulation)
 
     def _after(self, positions: dict[str, Position]) -> dict[str, Position]:
-        return {name: (epoch, index + 1) if index + 1 < self._steps(name, epoch) else (epoch + 1, 0) for name, (epoch, index) in positions.items()}
+        return {
+            name: (epoch, index + 1) if index + 1 < self._steps(name, epoch) else (epoch + 1, 0)
+            for name, (epoch, index) in positions.items()
+        }
 
     def _requests(self, positions: dict[str, Position]) -> Iterator[dict[str, list[list[Request]]]]:
         while True:
@@ -139,18 +147,17 @@ class StepLoader:
         return [[((self.seed, name, epoch, int(i)), plan[i]) for i in draw] for draw in numbers.reshape(self.draws, self.accumulation)]
 
 
-def eval_batches(
-    source: Source, seconds: float, *, workers: int = 0, max_bad: int = 0, rank: int = 0, world: int = 1
-) -> Iterator[Batch]:
+def eval_batches(source: Source, seconds: float, *, workers: int = 0, max_bad: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
     """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's part."""
     plan = sorted_batches(source.index.frames, seconds / source.frame_shift)
     requests = ({source.name: [[((0, source.name, 0, i), plan[i])]]} for i in range(rank, len(plan), world))
     bad = BadUtterances(max_bad)
-    for found in _read_ahead({source.name: source}, requests, workers, refill=False):
-        batch, messages = found[source.name][0][0]
-        bad.add(messages)
-        if batch is not None:
-            yield batch
+    with closing(_read_ahead({source.name: source}, requests, workers, refill=False)) as ahead:
+        for found in ahead:
+            batch, messages = found[source.name][0][0]
+            bad.add(messages)
+            if batch is not None:
+                yield batch
 
 
 class BadUtterances:
@@ -176,14 +183,14 @@ class _Reads(Dataset):
     def __init__(self, sources: Mapping[str, Source], refill: bool) -> None:
         self.sources, self.refill = sources, refill
 
-    def __getitem__(self, requests: dict[str, list[list[Request]]]) -> dict[str, list[list[tuple[Batch | None, list[str]]]]]:
+    def __getitem__(self, requests: dict[str, list[list[Request]]]) -> dict[str, list[list[Read]]]:
         return {
             name: [[self.sources[name].load(numbers, key, self.refill) for key, numbers in draw] for draw in draws]
             for name, draws in requests.items()
         }
 
 
-def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers: int, refill: bool = True) -> Iterator[Any]:
+def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers: int, refill: bool = True) -> Generator[Any]:
     loader = DataLoader(
         _Reads(sources, refill),
         sampler=requests,
@@ -191,6 +198,8 @@ def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers:
         num_workers=workers,
         collate_fn=_same,
         worker_init_fn=_ignore_interrupts,
+        pin_memory=workers > 0 and torch.cuda.is_available(),  # a thread receives and pins the next batches meanwhile
+        generator=torch.Generator(),  # its own, so that reading takes nothing from the random numbers of training
         multiprocessing_context="fork" if workers else None,  # a worker never touches the accelerator, and shares the indexes' memory
     )
     try:

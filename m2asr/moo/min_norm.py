@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-RIDGE = 1e-12  # relative to the largest squared norm: makes the weights unique, e.g. equal for equal gradients
+RIDGE = 1e-10  # relative to each squared norm: makes the weights unique, e.g. equal for equal gradients
 
 
 def min_norm_weights(gramian: Tensor) -> Tensor:
     """Weights on the simplex that minimise w^T G w, i.e. the length of sum_m w_m g_m.
 
     Wolfe's active-set algorithm (Wolfe 1976, "Finding the nearest point in a polytope"), exact after finitely many steps:
-    the entry of the support that lowers the value is added, the value is minimised over the affine hull of the support, and
-    vectors whose weight would become negative leave it. Where several weights reach the minimum, the most even ones are
-    returned, so the order of the vectors does not matter.
+    the vector with the smallest product with the present sum joins the support, the affine hull of the support is solved, and
+    vectors whose weight would become negative leave it. Where several weights reach the minimum, those with the least
+    sum_m w_m^2 |g_m|^2 are returned, so the order of the vectors does not matter.
 
     Args:
         gramian: inner products g_i . g_j (M, M), symmetric, positive semi-definite, of any scale and rank.
@@ -24,11 +24,11 @@ def min_norm_weights(gramian: Tensor) -> Tensor:
     """
     gramian = gramian.detach().to("cpu", torch.float64)
     size = len(gramian)
-    scale = gramian.diagonal().max()
-    if scale <= 0:
-        return torch.full((size,), 1 / size, dtype=torch.float64)
-    gramian = gramian / scale
-    gramian = (gramian + gramian.T) / 2 + RIDGE * torch.eye(size, dtype=torch.float64)
+    zero = (gramian.diagonal() <= 0).double()
+    if zero.any():
+        return zero / zero.sum()
+    gramian = (gramian + gramian.T) / (2 * gramian.diagonal().max())
+    gramian.diagonal().mul_(1 + RIDGE)
 
     weights = torch.zeros(size, dtype=torch.float64)
     weights[gramian.diagonal().argmin()] = 1

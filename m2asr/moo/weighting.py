@@ -29,9 +29,7 @@ class Weighting(ABC):
     def __init__(self, objectives: list[str]) -> None:
         self.objectives = list(objectives)
 
-    def weights(
-        self, gramian: Tensor | None = None, active: Sequence[int] | None = None, squared_norms: Tensor | None = None
-    ) -> Tensor:
+    def weights(self, gramian: Tensor | None = None, active: Sequence[int] | None = None, squared_norms: Tensor | None = None) -> Tensor:
         """The weights of this step; a weighting with state moves it by one step.
 
         Args:

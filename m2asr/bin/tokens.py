@@ -1,0 +1,43 @@
+"""Train the tokenizers that a training config names, and report how well they cover the texts.
+
+Example:
+  python -m m2asr.bin.tokens --config conf/train_m2asr.yaml --data data --out exp/m2asr/tokens
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2asr.bin.command import Parser, run
+from m2asr.config import TrainConfig, load_config
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="tokens", description=__doc__)
+    parser.add_argument("--config", required=True, help="YAML file (TrainConfig)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config, e.g. tokens.en.size=500")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tokenizers")
+    args = parser.parse_args(argv)
+    config = load_config(TrainConfig, args.config, args.set)
+
+    from m2asr.data.texts import read_texts, training_texts
+    from m2asr.text.coverage import coverage
+    from m2asr.text.tokenizer import train_tokenizer
+
+    for name, section in config.tokens.items():
+        texts = training_texts([args.data / one for one in section.sets], section.text, config.batching.language_temperature)
+        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
+        print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
+        for key, objective in config.objectives.items():
+            if objective.options().get("tokens") != name:
+                continue
+            stream = config.streams[objective.stream]
+            for one in dict.fromkeys([*stream.sets, *stream.dev]):
+                for lang, lines in read_texts(args.data / one, objective.options().get("text", "text")).items():
+                    print(f"  {key}, {one} ({lang}): {coverage(tokenizer, lines)}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

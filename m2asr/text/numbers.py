@@ -1,0 +1,93 @@
+"""Numbers in digits to words, in the language of the text."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+_POINT_DECIMALS = {"en", "zh", "ja", "ko", "th", "he", "hi"}  # write 1,234.5; the others write 1.234,5
+_BG_ONES = (
+    "нула един два три четири пет шест седем осем девет десет единадесет дванадесет тринадесет четиринадесет петнадесет "
+    "шестнадесет седемнадесет осемнадесет деветнадесет"
+).split()
+_BG_TENS = "двадесет тридесет четиридесет петдесет шестдесет седемдесет осемдесет деветдесет".split()
+_BG_HUNDREDS = "сто двеста триста четиристотин петстотин шестстотин седемстотин осемстотин деветстотин".split()
+_ZH_DIGITS = "零一二三四五六七八九"
+
+
+def spell_numbers(text: str, lang: str) -> str:
+    """Every number of `text` in words: cardinals, and decimals as the language writes them.
+
+    Numbers with a leading zero, of more than 12 digits, and Chinese years are read digit by digit. In a language that neither
+    num2words nor this file knows, digits stay as they are.
+    """
+    if lang == "zh":
+        text = re.sub(r"[0-9]{4}(?=年)", lambda year: "".join(_ZH_DIGITS[int(digit)] for digit in year[0]), text)
+    return re.sub(r"[0-9]+(?:[.,][0-9]+)*", lambda number: f" {_spell(number[0], lang)} ", text)
+
+
+@cache
+def _spell(number: str, lang: str) -> str:
+    group, point = (",", ".") if lang in _POINT_DECIMALS else (".", ",")
+    if re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:[{group}][0-9]{{3}})+(?:[{point}][0-9]+)?", number):
+        number = number.replace(group, "")
+    parts = re.split("[.,]", number)
+    if len(parts) == 2 and len(parts[0]) <= 12 and len(parts[1]) <= 6 and not re.match("0[0-9]", number):
+        return _words(float(".".join(parts)), lang)
+    return " ".join(_digits(part, lang) if len(part) > 12 or re.match("0[0-9]", part) else _words(int(part), lang) for part in parts)
+
+
+def _digits(number: str, lang: str) -> str:
+    return " ".join(_words(int(digit), lang) for digit in number)
+
+
+def _words(number: int | float, lang: str) -> str:
+    own = {"zh": _chinese, "bg": _bulgarian}.get(lang)
+    if own is None:
+        from num2words import num2words
+
+        try:
+            return num2words(number, lang=lang)
+        except (NotImplementedError, KeyError):  # num2words lacks the language, or its decimals
+            return str(number)
+    whole, _, fraction = str(number).partition(".")
+    point = {"zh": "点", "bg": "цяло и"}[lang]
+    return own(int(whole)) + (f" {point} {_digits(fraction, lang)}" if fraction else "")
+
+
+def _bulgarian(number: int) -> str:
+    """A cardinal below 10^12; `и` stands before its last word."""
+    words: list[str] = []
+    for value, one, many in ((10**9, "милиард", "милиарда"), (10**6, "милион", "милиона"), (1000, "хиляда", "хиляди")):
+        count, number = divmod(number, value)
+        if value == 1000 and count == 1:
+            words.append(one)
+        elif count:
+            feminine = value == 1000 and count % 10 == 2 and count % 100 != 12
+            words += [re.sub("два$", "две", _bulgarian(count)) if feminine else _bulgarian(count), one if count == 1 else many]
+    below = [_BG_HUNDREDS[number // 100 - 1]] if number >= 100 else []
+    rest = number % 100
+    if rest >= 20:
+        below.append(_BG_TENS[rest // 10 - 2])
+        rest %= 10
+    if rest or not (words or below):
+        below.append(_BG_ONES[rest])
+    if below and len(words) + len(below) > 1:
+        below[-1:] = ["и", below[-1]]
+    return " ".join(words + below)
+
+
+def _chinese(number: int) -> str:
+    """A cardinal below 10^12."""
+    if number < 10:
+        return _ZH_DIGITS[number]
+    for value, unit in ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十")):
+        if number >= value:
+            count, rest = divmod(number, value)
+            head = "" if 10 <= number < 20 else _chinese(count)
+            return head + unit + (("零" if rest < value // 10 else "") + _spelled_rest(rest) if rest else "")
+    raise ValueError(number)
+
+
+def _spelled_rest(number: int) -> str:
+    return "一" + _chinese(number) if 10 <= number < 20 else _chinese(number)

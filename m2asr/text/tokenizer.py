@@ -1,0 +1,120 @@
+"""Tokenizers: text to token ids and back, with characters or sentencepiece units."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from m2asr.errors import UserError
+from m2asr.files import open_atomic, replace_dir
+
+BLANK, UNK = 0, 1
+SPACE = "▁"  # how a space is written among the tokens, as in sentencepiece
+SPECIAL_FIRST, SPECIAL_LAST = ["<blank>", "<unk>"], ["<sos/eos>"]
+
+
+class Tokenizer:
+    """Text to ids and back; 0 is the blank, 1 the unknown token, the last one starts and ends sentences."""
+
+    def __init__(self, kind: str, tokens: list[str], model: bytes | None = None) -> None:
+        self.kind, self.tokens = kind, tokens
+        self.ids = {token: number for number, token in enumerate(tokens)}
+        self._pieces = None
+        if model is not None:
+            import sentencepiece
+
+            self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+
+    @property
+    def size(self) -> int:
+        """Tokens in all, with blank, unknown and sos/eos."""
+        return len(self.tokens)
+
+    @property
+    def eos(self) -> int:
+        """The id that starts and ends sentences."""
+        return self.size - 1
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; what was not seen in training becomes the unknown token."""
+        pieces = self._pieces.encode(text, out_type=str) if self._pieces else text.replace(" ", SPACE)
+        return [self.ids.get(piece, UNK) for piece in pieces]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids; blank and sos/eos are silent, the unknown token is ⁇."""
+        pieces = ["⁇" if number == UNK else self.tokens[number] for number in ids if number not in (BLANK, self.eos)]
+        return " ".join("".join(pieces).replace(SPACE, " ").split())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Tokenizer:
+        """Read a tokenizer that `train_tokenizer` wrote. Raises UserError where a file is missing or damaged."""
+        folder = Path(folder)
+        try:
+            kind = yaml.safe_load((folder / "tokenizer.yaml").read_text(encoding="utf-8"))["type"]
+            lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
+            model = (folder / "sentencepiece.model").read_bytes() if kind != "char" else None
+            tokens = [line.rpartition(" ")[0] for line in lines]
+            if [line.rpartition(" ")[2] for line in lines] != [str(number) for number in range(len(lines))]:
+                raise ValueError("the ids are not 0, 1, 2 ...")
+            return cls(kind, tokens, model)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, yaml.YAMLError) as error:
+            raise UserError(f"{folder}: not a readable tokenizer ({error}); run stage 2 (tokens) again with --force") from None
+
+
+def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, texts: Iterable[str], folder: str | Path) -> Tokenizer:
+    """Train a tokenizer on texts and write it to `folder` as a whole; the same texts give the same tokenizer.
+
+    `size` counts all tokens of unigram and bpe; characters ignore it. Raises UserError where the texts do not suffice.
+    """
+    folder = Path(folder)
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError(f"{folder.name}: there is no text to train a tokenizer on; correct tokens.{folder.name}.sets or .text")
+    model = None
+    if kind == "char":
+        counts = Counter(letter for text in texts for letter in text.replace(" ", SPACE))
+        pieces = sorted(counts)
+    else:
+        model, pieces = _train_pieces(kind, size, texts, folder.name)
+    tokens = [*SPECIAL_FIRST, *pieces, *SPECIAL_LAST]
+    with replace_dir(folder) as out:
+        if model is not None:
+            (out / "sentencepiece.model").write_bytes(model)
+        with open_atomic(out / "tokens.txt") as file:
+            file.writelines(f"{token} {number}\n" for number, token in enumerate(tokens))
+        with open_atomic(out / "tokenizer.yaml") as file:
+            yaml.safe_dump({"type": kind, "size": len(tokens)}, file)
+    return Tokenizer.load(folder)
+
+
+def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> tuple[bytes, list[str]]:
+    import sentencepiece
+
+    if size is None:
+        raise UserError(f"tokens.{name}.size: missing; {kind} needs the number of tokens, e.g. size: 1000")
+    special = len(SPECIAL_FIRST) + len(SPECIAL_LAST)
+    written = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=written,
+            model_type=kind,
+            vocab_size=size - special + 1,  # sentencepiece counts its own <unk>
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            bos_id=-1,
+            eos_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).split("] ")[-1].strip().splitlines()[0]
+        raise UserError(f"tokens.{name}.size: {size} {kind} tokens cannot be made from {len(texts)} texts ({reason}); choose another size") from None
+    model = written.getvalue()
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    return model, [pieces.id_to_piece(number) for number in range(pieces.get_piece_size()) if not pieces.is_unknown(number)]

@@ -1,0 +1,84 @@
+"""What a run is made of: tokenizers, the streams' sources and the backbone's normalization, from the folders of the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from m2asr.config import TrainConfig
+from m2asr.data.ark import read_matrix
+from m2asr.data.index import UtteranceIndex
+from m2asr.data.sources import Source
+from m2asr.errors import UserError
+from m2asr.features.cmvn import mean_and_scale
+from m2asr.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Materials:
+    """Everything a system and a trainer read: `train` and `dev` map stream names to sources."""
+
+    tokenizers: dict[str, Tokenizer]
+    train: dict[str, Source]
+    dev: dict[str, Source]
+    mean: torch.Tensor  # (F,)
+    scale: torch.Tensor  # (F,) 1 / standard deviation
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        return {name: tokenizer.size for name, tokenizer in self.tokenizers.items()}
+
+
+def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
+    """Open what `config` names. Raises UserError for the first thing that is missing, with the stage that makes it."""
+    tokenizers = load_tokenizers(config, exp / "tokens")
+    indexes = {}
+    for stream in config.streams.values():
+        for name in (*stream.sets, *stream.dev):
+            indexes[name] = indexes.get(name) or open_set(name, data, dump)
+    train, dev = {}, {}
+    for name, stream in config.streams.items():
+        targets = targets_of(config, name, tokenizers)
+        train[name] = Source(name, [indexes[one] for one in stream.sets], targets)
+        if stream.dev:
+            dev[name] = Source(name, [indexes[one] for one in stream.dev], targets)
+    _check_targets(config, train)
+    sets = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
+    stats = sum(torch.from_numpy(read_matrix(str(dump / one / "cmvn.ark")).copy()).double() for one in sets)
+    mean, scale = mean_and_scale(stats.numpy())
+    return Materials(tokenizers, train, dev, torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
+
+
+def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
+    """The tokenizers that the config's objectives name."""
+    for name in config.tokens:
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder / name}: no tokenizer for tokens.{name}; run stage 2 (tokens) first")
+    return {name: Tokenizer.load(folder / name) for name in config.tokens}
+
+
+def targets_of(config: TrainConfig, stream: str, tokenizers: Mapping[str, Tokenizer]) -> list[tuple[str, str, Tokenizer]]:
+    """Tokenizer name, text file and tokenizer of every objective on a stream that has a target."""
+    options = [objective.options() for objective in config.objectives.values() if objective.stream == stream]
+    found = {(option["tokens"], option.get("text", "text")) for option in options if "tokens" in option}
+    return [(tokens, text, tokenizers[tokens]) for tokens, text in sorted(found)]
+
+
+def open_set(name: str, data: Path, dump: Path) -> UtteranceIndex:
+    """The index of one set. Raises UserError naming the stage that makes what is missing."""
+    if not (data / name).is_dir():
+        raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
+    if not (dump / name / "feats.scp").is_file():
+        raise UserError(f"{dump / name}/feats.scp: no features; run stage 1 (fbank) first")
+    return UtteranceIndex(data / name, dump / name)
+
+
+def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:
+    for name, objective in config.objectives.items():
+        text = objective.options().get("text", "text")
+        if "tokens" in objective.options() and not any(index.has_text(text) for index in train[objective.stream].index.indexes):
+            sets = ", ".join(config.streams[objective.stream].sets)
+            raise UserError(f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from")

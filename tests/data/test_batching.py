@@ -1,0 +1,124 @@
+"""Batches: budgets hold, an epoch is a permutation, languages get their shares, ranks get equal counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2asr.data.batching import Batches, sorted_batches
+
+
+def lengths(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(4.0, 100.0, count).astype(np.int32) + 20
+
+
+def seen(batches: Batches, epoch: int) -> np.ndarray:
+    return np.concatenate(list(batches.epoch(epoch)))
+
+
+@pytest.mark.parametrize("buckets", [1, 7, 20])
+@pytest.mark.parametrize("group", [1, 6])
+def test_an_epoch_has_every_utterance_once(buckets: int, group: int) -> None:
+    batches = Batches(lengths(1003), 3000, buckets=buckets, group=group)
+    for epoch in range(3):
+        assert np.array_equal(np.sort(seen(batches, epoch)), np.arange(1003))
+        assert len(batches.epoch(epoch)) % group == 0
+
+
+def test_padded_cost_stays_within_the_budget_and_uses_it() -> None:
+    frames, tokens = lengths(3000), np.random.default_rng(1).integers(0, 60, 3000)
+    cost = frames + 4.0 * tokens
+    for number in Batches(frames, 5000, tokens=tokens, token_frames=4.0).epoch(0):
+        assert len(number) * cost[number].max() <= 5000
+    padded = [len(number) * frames[number].max() / 5000 for number in Batches(frames, 5000).epoch(0)]
+    assert max(padded) <= 1
+    assert np.mean(padded) > 0.85
+
+
+def test_an_utterance_above_the_budget_is_a_batch_of_its_own() -> None:
+    frames = np.array([100, 900, 100, 2000, 100], dtype=np.int32)
+    plan = Batches(frames, 500, buckets=2).epoch(0)
+    assert {1} in [set(batch) for batch in plan]
+    assert {3} in [set(batch) for batch in plan]
+    assert {0, 2, 4} in [set(batch) for batch in plan]
+
+
+def test_batches_hold_similar_lengths() -> None:
+    frames = lengths(5000)
+    filled = [frames[batch].sum() / (len(batch) * frames[batch].max()) for batch in Batches(frames, 10000, buckets=20).epoch(0)]
+    assert np.mean(filled) > 0.85
+
+
+def test_deterministic_in_seed_stream_and_epoch() -> None:
+    def plan(epoch: int = 3, seed: int = 1, stream: str = "en") -> list[list[int]]:
+        return [list(batch) for batch in Batches(lengths(300), 3000, seed=seed, stream=stream).epoch(epoch)]
+
+    assert plan() == plan()
+    assert all(plan() != plan(**{name: value}) for name, value in {"epoch": 4, "seed": 2, "stream": "zh"}.items())
+
+
+def test_an_item_does_not_depend_on_what_was_read_before() -> None:
+    forward = [list(batch) for batch in Batches(lengths(500), 3000).epoch(2)]
+    plan = Batches(lengths(500), 3000).epoch(2)
+    assert [list(plan[i]) for i in reversed(range(len(plan)))] == forward[::-1]
+
+
+def test_batch_order_mixes_the_buckets() -> None:
+    frames = lengths(20000)
+    means = np.array([frames[batch].mean() for batch in Batches(frames, 5000).epoch(0)])
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.1
+
+
+def test_ranks_split_an_epoch_into_equal_disjoint_parts() -> None:
+    plan = Batches(lengths(1000), 3000, group=4).epoch(0)
+    parts = [np.concatenate([plan[i] for i in range(rank, len(plan), 4)]) for rank in range(4)]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
+
+
+def test_fewer_utterances_than_a_group_needs_repeat_in_whole_rounds() -> None:
+    plan = Batches(lengths(3), 3000, group=4).epoch(0)
+    assert len(plan) == 4
+    assert set(np.concatenate(list(plan))) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_languages_get_their_shares_and_nothing_is_left_out(temperature: float) -> None:
+    counts = np.array([3000, 600, 60])
+    langs = np.repeat(np.arange(3), counts).astype(np.int16)
+    batches = Batches(lengths(counts.sum()), 5000, langs=langs, temperature=temperature, buckets=10)
+    expected = counts ** (1 / temperature) / (counts ** (1 / temperature)).sum()
+    times = np.zeros(counts.sum(), dtype=int)
+    for epoch in range(10):
+        drawn = seen(batches, epoch)
+        assert len(drawn) == pytest.approx(counts.sum(), abs=33)  # each of the 3 x 11 cells rounds by less than one
+        assert np.bincount(langs[drawn], minlength=3) / len(drawn) == pytest.approx(expected, abs=0.01)
+        times += np.bincount(drawn, minlength=len(times))
+    for lang in range(3):
+        assert np.ptp(times[langs == lang]) <= 2  # whole passes, but for the rounding of cells and the pass under way
+    passes = 10 * expected * counts.sum() / counts
+    assert (times[langs == 0].min() > 0) == (passes[0] >= 1.1)
+
+
+def test_a_small_language_repeats_only_after_a_whole_pass() -> None:
+    langs = np.repeat([0, 1], [2000, 50]).astype(np.int16)
+    drawn = seen(Batches(np.full(2050, 100, dtype=np.int32), 2000, langs=langs, temperature=3.0), 0)
+    times = np.bincount(drawn, minlength=2050)[2000:]
+    assert times.min() >= 1
+    assert np.ptp(times) <= 1
+
+
+def test_sorted_batches_hold_every_utterance_once() -> None:
+    frames = lengths(400)
+    plan = sorted_batches(frames, 4000)
+    assert np.array_equal(np.sort(np.concatenate(plan)), np.arange(400))
+    assert all(len(batch) * frames[batch].max() <= 4000 for batch in plan)
+
+
+def test_ten_million_utterances_are_planned_in_seconds() -> None:
+    import time
+
+    frames = np.tile(lengths(100_000), 20)  # two million here; `make bench` does ten
+    start = time.perf_counter()
+    plan = Batches(frames, 20000, group=4).epoch(5)
+    plan[len(plan) // 2]
+    assert time.perf_counter() - start < 3

@@ -1,0 +1,144 @@
+"""UtteranceIndex: random access equals the files, the cache follows its sources, contradictions are named by file and line."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+
+from m2asr.data.index import UtteranceIndex
+from m2asr.errors import UserError
+from tests.data.sets import write_lines, write_set
+
+TEXTS = {"text": ["привет мир", "", "x" * 5000, "d", None], "text.de": [None, "Hallo, Welt!", None, None, "ä"]}
+
+
+@pytest.fixture
+def one_set(tmp_path: Path) -> tuple[Path, Path]:
+    return write_set(tmp_path, "train", [7, 30, 12, 5, 9], texts=TEXTS)
+
+
+def edit(path: Path, line: int, text: str | None) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[line - 1 : line] = [] if text is None else [text]
+    write_lines(path, lines)
+
+
+def test_every_field_is_what_the_files_say(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    index = UtteranceIndex(data, dump)
+    utts = [line.split()[0] for line in (data / "utt2spk").read_text().splitlines()]
+    stored = kaldiio.load_scp(str(dump / "feats.scp"))
+    assert len(index) == 5
+    for i in (3, 0, 4, 1, 2):
+        assert index.utt_ids(i) == utts[i]
+        assert index.speaker(i) == utts[i].rsplit("-", 1)[0]
+        assert index.lang(i) == "en"
+        assert index.text(i) == TEXTS["text"][i]
+        assert index.text(i, "text.de") == TEXTS["text.de"][i]
+        assert index.text(i, "text.fr") is None
+        assert not index.has_text("text.fr")
+        assert np.array_equal(index.feats(i), stored[utts[i]])
+        assert index.frames[i] == len(stored[utts[i]])
+
+
+def test_the_cache_is_kept_and_follows_its_sources(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    UtteranceIndex(data, dump)
+    caches = [path.stat().st_mtime_ns for path in (dump / "index").iterdir()]
+    UtteranceIndex(data, dump)
+    assert [path.stat().st_mtime_ns for path in (dump / "index").iterdir()] == caches
+    edit(data / "text", 1, f"{UtteranceIndex(data, dump).utt_ids(0)} other words")
+    assert UtteranceIndex(data, dump).text(0) == "other words"
+    assert UtteranceIndex(data, dump).text(3) == "d"
+    assert len(list((dump / "index").iterdir())) == 1
+
+
+def test_many_processes_may_build_the_cache_at_once(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    with ProcessPoolExecutor(4) as pool:
+        assert list(pool.map(_read_text, [data] * 12, [dump] * 12)) == ["d"] * 12
+    assert len(os.listdir(dump / "index")) == 1
+
+
+def _read_text(data: Path, dump: Path) -> str | None:
+    return UtteranceIndex(data, dump).text(3)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "text", "message"),
+    [
+        ("data/train/utt2lang", 2, None, "utt2spk:2: `train-spk0-0003` has no line in .*utt2lang"),
+        ("dump/train/feats.scp", 5, None, "utt2spk:5: .* has no line in .*feats.scp; make the features again"),
+        ("data/train/utt2spk", 3, None, "feats.scp:3|utt2lang:3: .* is not in .*utt2spk"),
+        ("data/train/text", 4, "train-spk9-0000 who", "text:4: `train-spk9-0000` is not in"),
+        ("data/train/text", 2, "train-spk0-0000 again", "text:2: `train-spk0-0000` is there twice"),
+        ("data/train/text", 3, "train-spk0-0000 back", "text:3: `train-spk0-0000` is out of order"),
+        ("data/train/text", 1, " ", "text:1: an empty line"),
+        ("dump/train/utt2num_frames", 1, "train-spk0-0000 many", "utt2num_frames:1: .*`many` is not a length"),
+    ],
+)
+def test_contradictions_are_named(one_set: tuple[Path, Path], file: str, line: int, text: str | None, message: str) -> None:
+    data, dump = one_set
+    edit(data.parent.parent / file, line, text)
+    with pytest.raises(UserError, match=message) as error:
+        UtteranceIndex(data, dump)
+    assert "\n" not in str(error.value)
+    assert not list((dump / "index").iterdir()), "nothing half-built stays"
+
+
+def test_missing_files_name_the_stage(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    (dump / "feats.scp").unlink()
+    with pytest.raises(UserError, match="feats.scp: this file is missing; make it with stage fbank"):
+        UtteranceIndex(data, dump)
+
+
+def test_text_that_is_not_utf8_is_named(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    (data / "text").write_bytes((data / "text").read_bytes() + b"train-spk9 \xff\n")
+    with pytest.raises(UserError, match="text:5: not UTF-8"):
+        UtteranceIndex(data, dump)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "nan", "frames"])
+def test_unreadable_features_name_set_utterance_and_file(one_set: tuple[Path, Path], damage: str) -> None:
+    data, dump = one_set
+    ark = dump / "feats.1.ark"
+    if damage == "truncated":
+        ark.write_bytes(ark.read_bytes()[:-20])
+    elif damage == "gone":
+        ark.unlink()
+    elif damage == "nan":
+        ark.write_bytes(ark.read_bytes()[:-4] + np.float32(np.nan).tobytes())
+    else:
+        last = (dump / "utt2num_frames").read_text().splitlines()[-1].split()[0]
+        edit(dump / "utt2num_frames", 5, f"{last} 77")
+    index = UtteranceIndex(data, dump)
+    with pytest.raises(UserError, match=r"set train, utterance train-spk2-0002: .*feats\.1\.ark:\d+: ") as error:
+        index.feats(4)
+    assert "\n" not in str(error.value)
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    import tracemalloc
+
+    data, dump = write_set(tmp_path, "big", [1] * 20000, texts={"text": ["some words of text"] * 20000})
+    UtteranceIndex(data, dump)
+    tracemalloc.start()
+    index = UtteranceIndex(data, dump)
+    index.feats(19999)
+    assert tracemalloc.get_traced_memory()[1] < 300_000  # the arrays are mapped, not read
+    tracemalloc.stop()
+
+
+def test_tabs_and_trailing_spaces_are_separators(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    utts = (data / "utt2spk").read_text().split()[::2]
+    write_lines(data / "text", [f"{utts[0]}\ta b ", f"{utts[1]} ", f"{utts[2]}"])
+    index = UtteranceIndex(data, dump)
+    assert [index.text(i) for i in range(4)] == ["a b", "", "", None]

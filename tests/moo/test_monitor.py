@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import torch
+
+from m2asr.moo.monitor import conflict_rate, cosines, merged_norm
+
+ROWS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-3.0, 3.0], [0.0, 0.0]])
+
+
+def test_cosines_are_those_of_the_gradients() -> None:
+    matrix = cosines(ROWS @ ROWS.T)
+    expected = torch.nn.functional.cosine_similarity(ROWS[:3, None].double(), ROWS[None, :3].double(), dim=-1)
+    torch.testing.assert_close(matrix[:3, :3], expected)
+    assert matrix[3].tolist() == [0, 0, 0, 0]  # a gradient that is 0 has no direction
+
+
+def test_conflict_rate_counts_pairs() -> None:
+    assert conflict_rate(ROWS @ ROWS.T) == 1 / 6
+    assert conflict_rate(ROWS[:2] @ ROWS[:2].T) == 0
+    assert conflict_rate(ROWS[:1] @ ROWS[:1].T) == 0
+
+
+def test_merged_norm_is_the_length_of_the_weighted_sum() -> None:
+    weights = torch.tensor([0.5, 0.2, 0.3, 0.0], dtype=torch.float64)
+    assert abs(merged_norm(ROWS @ ROWS.T, weights) - float((weights @ ROWS.double()).norm())) < 1e-6
+    assert merged_norm(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), torch.tensor([0.5, 0.5])) == 0

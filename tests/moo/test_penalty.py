@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from m2asr.config import Penalty
+from m2asr.moo.penalty import PenaltySchedule
+
+
+@pytest.mark.parametrize("total", [2, 7, 1950])
+def test_linear_schedule_goes_from_start_to_the_published_end(total: int) -> None:
+    schedule = PenaltySchedule(Penalty())
+    values = [schedule.gamma(step, epoch=0, total_steps=total) for step in range(total)]
+    assert values[0] == 0 and values[-1] == 0.2
+    assert all(later >= earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert schedule.gamma(10 * total, epoch=0, total_steps=total) == 0.2
+
+
+def test_linear_schedule_over_a_share_of_the_run_then_stays() -> None:
+    schedule = PenaltySchedule(Penalty(start=1.0, end=0.5, over=0.5))
+    assert schedule.gamma(0, 0, 101) == 1.0
+    assert 0.5 < schedule.gamma(25, 0, 101) < 1.0
+    assert schedule.gamma(50, 0, 101) == schedule.gamma(100, 0, 101) == 0.5
+
+
+def test_growth_per_epoch_is_the_papers_schedule() -> None:
+    schedule = PenaltySchedule(Penalty(growth=1 / 500))
+    assert schedule.gamma(0, 0, 10_000) == 0
+    assert schedule.gamma(123, epoch=1, total_steps=10_000) == pytest.approx(0.002)
+    assert schedule.gamma(9_999, epoch=100, total_steps=10_000) == pytest.approx(0.2)
+    assert schedule.gamma(9_999, epoch=501, total_steps=10_000) == 1.0
+
+
+def test_growth_per_step_is_capped() -> None:
+    schedule = PenaltySchedule(Penalty(start=0.1, growth=0.01, every="step", max=0.15))
+    assert schedule.gamma(3, 0, 100) == pytest.approx(0.13)
+    assert schedule.gamma(90, 0, 100) == 0.15
+
+
+def test_constant_gamma_is_the_weighted_sum() -> None:
+    schedule = PenaltySchedule(Penalty(start=0.3, end=0.3))
+    assert {schedule.gamma(step, 0, 50) for step in range(50)} == {0.3}

@@ -1,0 +1,123 @@
+"""What holds for every weighting in the table."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+
+from m2asr.config import construct
+from m2asr.errors import UserError
+from m2asr.moo import WEIGHTINGS
+from m2asr.moo.weighting import Weighting
+
+NAMES = ["asr_en", "asr_it", "st_it_en"]
+KINDS = sorted(WEIGHTINGS)
+
+
+def build(kind: str, names: list[str] = NAMES, **options) -> Weighting:
+    return construct(WEIGHTINGS, "weighting", {"type": kind, **options}, objectives=names)
+
+
+def gramian(size: int = 3, seed: int = 0) -> torch.Tensor:
+    rows = torch.randn(size, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return rows @ rows.T
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+def test_weights_lie_on_the_simplex(kind: str) -> None:
+    weighting = build(kind)
+    for seed in range(20):
+        weights = weighting.weights(gramian(seed=seed))
+        assert weights.dtype == torch.float64 and weights.shape == (3,)
+        assert (weights >= 0).all() and abs(weights.sum() - 1) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_gradients_get_weights_that_sum_to_one(kind: str) -> None:
+    weighting = build(kind, **({"weights": "equal"} if kind == "static" else {}))
+    for _ in range(3):
+        torch.testing.assert_close(weighting.weights(torch.full((3, 3), 5.0)), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_order_of_objectives_does_not_matter(kind: str) -> None:
+    options = {"weights": {"asr_en": 1.0, "asr_it": 0.5, "st_it_en": 2.0}} if kind == "static" else {}
+    order = [2, 0, 1]
+    one, other = build(kind, **options), build(kind, [NAMES[i] for i in order], **options)
+    for seed in range(10):
+        matrix = gramian(seed=seed)
+        torch.testing.assert_close(other.weights(matrix[order][:, order]), one.weights(matrix)[order], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scale_of_all_gradients_does_not_matter(kind: str) -> None:
+    one, other = build(kind), build(kind)
+    for seed in range(10):
+        torch.testing.assert_close(other.weights(1e8 * gramian(seed=seed)), one.weights(gramian(seed=seed)), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_objectives_get_no_weight_and_do_not_matter(kind: str) -> None:
+    one, other = build(kind), build(kind)
+    matrix = gramian()
+    polluted = matrix.clone()
+    polluted[1, :] = polluted[:, 1] = float("nan")
+    weights = one.weights(matrix, active=[0, 2])
+    assert weights[1] == 0 and weights[0] + weights[2] > 0
+    assert torch.equal(other.weights(polluted, active=[2, 0]), weights)
+    assert other.state_dict() == one.state_dict()
+    assert one.weights(matrix, active=[]).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+def test_lonely_objective_has_weight_one(kind: str) -> None:
+    assert build(kind).weights(gramian(), active=[1]).tolist() == [0, 1, 0]
+    assert build(kind, ["only"]).weights(gramian(1)).tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+def test_not_finite_gradient_raises_and_leaves_the_state(kind: str) -> None:
+    weighting = build(kind)
+    weighting.weights(gramian())
+    before = weighting.state_dict()
+    broken = gramian()
+    broken[0, 1] = float("inf")
+    with pytest.raises(FloatingPointError):
+        weighting.weights(broken)
+    assert weighting.state_dict() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_goes_through_a_checkpoint_bit_for_bit(kind: str) -> None:
+    straight, first = build(kind), build(kind)
+    for seed in range(5):
+        straight.weights(gramian(seed=seed))
+        first.weights(gramian(seed=seed))
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    resumed = build(kind)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for seed in range(5, 10):
+        assert torch.equal(resumed.weights(gramian(seed=seed)), straight.weights(gramian(seed=seed)))
+
+
+def test_state_of_other_objectives_or_of_another_weighting_is_refused() -> None:
+    state = build("modo").state_dict()
+    with pytest.raises(UserError, match="st_it_en"):
+        build("modo", ["asr_en", "asr_it"]).load_state_dict(state)
+    with pytest.raises(UserError, match="no objectives"):
+        build("modo").load_state_dict(build("mgda").state_dict())
+    for kind in ("static", "mgda"):
+        with pytest.raises(UserError, match="another weighting"):
+            build(kind).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "options, message", [({"type": "mdoo"}, "modo"), ({"type": "modo", "stpe": 0.1}, "step"), ({"type": "mgda", "step": 0.1}, "step")]
+)
+def test_config_mistakes_name_the_key(options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        construct(WEIGHTINGS, "weighting", options, objectives=NAMES)

@@ -1,0 +1,71 @@
+"""Small systems and batches that several tests share."""
+
+from __future__ import annotations
+
+import torch
+
+from m2asr.config import TrainConfig
+from m2asr.data.batch import Batch
+from m2asr.objectives.system import System, build_system, resolve
+
+VOCAB = {"a": 12, "b": 9}
+
+
+def config(**changes: object) -> TrainConfig:
+    """Two recognition streams, one translation beside one of them, CPC below."""
+    data = {
+        "model": {
+            "encoder": {"type": "conformer", "blocks": 2, "dim": 16, "heads": 2, "kernel": 5, "subsampling": "dwconv", "dropout": 0.0},
+            "cmvn": "none",
+            "specaugment": None,
+        },
+        "streams": {"x": {"sets": ["x"]}, "y": {"sets": ["y"]}, "raw": {"sets": ["x", "y"]}},
+        "tokens": {"a": {"sets": ["x"]}, "b": {"sets": ["y"]}},
+        "objectives": {
+            "asr_x": {"type": "ctc", "stream": "x", "tokens": "a"},
+            "asr_y": {"type": "ctc", "stream": "y", "tokens": "b"},
+            "st_y": {"type": "ctc", "stream": "y", "tokens": "a", "text": "text.x"},
+            "cpc": {"type": "cpc", "stream": "raw", "level": "lower", "context": 0.4, "future": 0.3},
+        },
+        "penalty": {"start": 0.0, "end": 0.2},
+    }
+    return resolve(TrainConfig.model_validate({**data, **changes}))
+
+
+def system(dtype: torch.dtype = torch.float64, **changes: object) -> System:
+    """The system of `config`, the same at every call."""
+    torch.manual_seed(0)
+    return build_system(config(**changes), VOCAB, feat_dim=8).to(dtype)
+
+
+def batch(frames: list[int], targets: dict[str, list[list[int] | None]], seed: int = 0, langs: list[str] | None = None, dtype: torch.dtype = torch.float64) -> Batch:
+    """Utterances of noise with given lengths; a target of None is missing."""
+    generator = torch.Generator().manual_seed(seed)
+    feats = torch.zeros(len(frames), max(frames), 8, dtype=dtype)
+    for row, length in enumerate(frames):
+        feats[row, :length] = torch.randn(length, 8, generator=generator, dtype=torch.float64).to(dtype)
+    padded, lengths = {}, {}
+    for key, rows in targets.items():
+        padded[key] = torch.zeros(len(rows), max([1, *(len(row or []) for row in rows)]), dtype=torch.long)
+        for place, row in enumerate(rows):
+            padded[key][place, : len(row or [])] = torch.tensor(row or [], dtype=torch.long)
+        lengths[key] = torch.tensor([-1 if row is None else len(row) for row in rows])
+    names = [f"utt{row}" for row in range(len(frames))]
+    return Batch(
+        inputs={"feats": feats},
+        lengths={"feats": torch.tensor(frames)},
+        targets=padded,
+        target_lengths=lengths,
+        lang=langs or ["en"] * len(frames),
+        speakers=names,
+        utt_ids=names,
+        key=(1, "x", 0, 0),
+    )
+
+
+def draw(seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, list[Batch]]:
+    """One micro-batch for each stream of `config`."""
+    x = batch([120, 90, 77], {"a:text": [[2, 3, 3, 4], [5, 6], [7]]}, seed, dtype=dtype)
+    y = batch([100, 81], {"b:text": [[1, 2], [3, 4, 5]], "a:text.x": [[2, 2, 3], None]}, seed + 1, dtype=dtype)
+    raw = batch([130, 100, 99, 40], {}, seed + 2, ["en", "en", "it", "it"], dtype=dtype)
+    return {"x": [x], "y": [y], "raw": [raw]}

@@ -1,0 +1,204 @@
+"""The multi-objective step: gradients exact under every weighting, levels, accumulation, isolation of heads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2asr.config import construct
+from m2asr.data.batch import Batch
+from m2asr.moo import WEIGHTINGS
+from m2asr.train.seeds import seed_of
+from m2asr.train.step import JointStep
+from tests.objectives import build
+
+
+def joint(system, weighting, config=None):
+    config = config or build.config()
+    streams = {name: objective.stream for name, objective in config.objectives.items()}
+    levels = {name: objective.level for name, objective in config.objectives.items()}
+    upper = [name for name in levels if levels[name] == "upper"]
+    made = construct(WEIGHTINGS, "weighting", weighting, objectives=upper)
+    return JointStep(system.train(), streams, levels, made, seed=1, dtype=torch.float32)
+
+
+def gradients(system):
+    return {name: None if p.grad is None else p.grad.clone() for name, p in system.named_parameters()}
+
+
+def reference(system, draw, name, number=0, index=0):
+    """Gradient of one objective alone, by autograd, over all parameters."""
+    objective = system.objectives[name]
+    stream = build.config().objectives[name].stream
+    (batch,) = draw[stream]
+    key = (1, number, index, stream, 0)
+    encoded = {view: system.encode(batch, view, seed_of(*key)) for view in objective.views}
+    torch.manual_seed(seed_of(*key, name))
+    loss = objective(encoded, batch)
+    named = dict(system.named_parameters())
+    found = torch.autograd.grad(loss.sum / loss.weight, list(named.values()), allow_unused=True)
+    return {key: torch.zeros_like(p) if g is None else g for (key, p), g in zip(named.items(), found, strict=True)}
+
+
+UPPER = ("asr_x", "asr_y", "st_y")
+
+
+def test_static_is_the_weighted_sum_on_the_backbone_and_plain_on_the_heads():
+    system, draw = build.system(), build.draw()
+    weights = {"asr_x": 0.5, "asr_y": 0.2, "st_y": 0.3}
+    joint(system, {"type": "static", "weights": weights})([draw], 0, gamma=0.1)
+    found = gradients(system)
+    alone = {name: reference(system, draw, name) for name in (*UPPER, "cpc")}
+    for key, value in found.items():
+        if key.startswith("encoder."):
+            expected = sum(weights[name] * alone[name][key] for name in UPPER) + 0.1 * alone["cpc"][key]
+        else:
+            expected = alone[key.split(".")[1]][key]
+        assert torch.allclose(value, expected, rtol=1e-9, atol=1e-12), key
+
+
+@pytest.mark.parametrize("weighting", [{"type": "mgda"}, {"type": "modo"}, {"type": "modo", "samples": 3}], ids=["mgda", "modo2", "modo3"])
+def test_dynamic_weightings_merge_the_exact_gradients(weighting):
+    system = build.system()
+    step = joint(system, weighting)
+    draws = [build.draw(10 * seed) for seed in range(step.weighting.draws)]
+    outcome = step(draws, 0, gamma=0.1)
+    found = gradients(system)
+    alone = [{name: reference(system, draw, name, 0, index) for name in (*UPPER, "cpc")} for index, draw in enumerate(draws)]
+    assert sum(outcome.weights.values()) == pytest.approx(1)
+    share = 1 / len(draws)
+    for key, value in found.items():
+        if key.startswith("encoder."):
+            used = alone[2:] if len(draws) == 3 else alone
+            expected = sum(outcome.weights[name] * one[name][key] / len(used) for one in used for name in UPPER)
+            expected = expected + 0.1 * share * sum(one["cpc"][key] for one in alone)
+        else:
+            expected = share * sum(one[key.split(".")[1]][key] for one in alone)
+        assert torch.allclose(value, expected, rtol=1e-8, atol=1e-12), key
+
+
+def test_modo_gets_the_cross_gramian_of_two_batches():
+    """[half x objective], never [objective x half]: lambda follows G_1 G_2^T of the same step."""
+    system = build.system()
+    step = joint(system, {"type": "modo", "scale": "none", "step": 1e-3})
+    draws = [build.draw(0), build.draw(10)]
+    outcome = step(draws, 0, gamma=0.0)
+    rows = []
+    for index, draw in enumerate(draws):
+        alone = [reference(system, draw, name, 0, index) for name in UPPER]
+        rows.append(torch.stack([torch.cat([g.flatten() for key, g in one.items() if key.startswith("encoder.")]) for one in alone]))
+    uniform = torch.full((3,), 1 / 3, dtype=torch.float64)
+    moved = uniform - 1e-3 * (rows[0] @ (rows[1].T @ uniform))
+    moved = moved + (1 - moved.sum()) / 3  # projection onto the simplex, where no weight becomes negative
+    assert (moved > 0).all()
+    assert torch.allclose(torch.tensor(list(outcome.weights.values()), dtype=torch.float64), moved, atol=1e-9)
+
+
+def test_gamma_zero_is_supervised_training_bit_for_bit():
+    system, draw = build.system(torch.float32), build.draw(dtype=torch.float32)
+    joint(system, {"type": "static"})([draw], 3, gamma=0.0)
+    with_cpc = gradients(system)
+    config = build.config()
+    objectives = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
+    plain_config = build.config(objectives=objectives, penalty=None)
+    plain = build.system(torch.float32)
+    del plain.objectives["cpc"]
+    joint(plain, {"type": "static"}, plain_config)([draw], 3, gamma=0.0)
+    for key, value in gradients(plain).items():
+        assert torch.equal(value, with_cpc[key]), key
+    assert with_cpc["objectives.cpc.predictors.0.weight"].abs().sum() > 0
+
+
+def test_the_ssl_head_does_not_feel_gamma():
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": "mgda"})
+    found = []
+    for gamma in (0.0, 0.3, 1.0):
+        step([draw], 0, gamma=gamma)
+        found.append(gradients(system))
+    for key in found[0]:
+        if key.startswith("objectives.cpc"):
+            assert torch.allclose(found[0][key], found[1][key], rtol=1e-12) and torch.allclose(found[0][key], found[2][key], rtol=1e-12)
+    assert not torch.allclose(found[0]["encoder.output_norm.weight"] if "encoder.output_norm.weight" in found[0] else list(found[0].values())[0], list(found[2].values())[0])
+
+
+def split(batch: Batch) -> list[Batch]:
+    """The same utterances as micro-batches of one."""
+    parts = []
+    for row in range(len(batch)):
+        length = int(batch.lengths["feats"][row])
+        parts.append(
+            Batch(
+                inputs={"feats": batch.inputs["feats"][row : row + 1, :length]},
+                lengths={"feats": batch.lengths["feats"][row : row + 1]},
+                targets={key: value[row : row + 1] for key, value in batch.targets.items()},
+                target_lengths={key: value[row : row + 1] for key, value in batch.target_lengths.items()},
+                lang=batch.lang[row : row + 1],
+                speakers=batch.speakers[row : row + 1],
+                utt_ids=batch.utt_ids[row : row + 1],
+                key=batch.key,
+            )
+        )
+    return parts
+
+
+@pytest.mark.parametrize("weighting", ["static", "mgda"])
+def test_micro_batches_equal_one_big_batch(weighting):
+    """Up to rounding; CPC is left out since its negatives come from the batch."""
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": weighting})
+    draw = {stream: draw[stream] for stream in ("x", "y")}
+    one = step([draw], 0, gamma=0.0)
+    whole = gradients(system)
+    other = step([{stream: split(batches[0]) for stream, batches in draw.items()}], 0, gamma=0.0)
+    for key, value in gradients(system).items():
+        if not key.startswith("objectives.cpc"):
+            assert torch.allclose(value, whole[key], rtol=1e-8, atol=1e-12), key
+    for name in UPPER:
+        assert one.losses[name][0] == pytest.approx(other.losses[name][0])
+        assert one.losses[name][1] == other.losses[name][1]
+
+
+def test_padding_a_batch_changes_no_gradient():
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": "mgda"})
+    step([draw], 0, gamma=0.5)
+    before = gradients(system)
+    for batches in draw.values():
+        for batch in batches:
+            feats = batch.inputs["feats"]
+            batch.inputs["feats"] = torch.cat([feats, torch.full((len(batch), 37, 8), 5.0, dtype=feats.dtype)], dim=1)
+    step([draw], 0, gamma=0.5)
+    for key, value in gradients(system).items():
+        assert torch.allclose(value, before[key], rtol=1e-8, atol=1e-12), key
+
+
+def test_objectives_without_a_target_are_left_out():
+    system, draw = build.system(), build.draw()
+    draw["y"][0].target_lengths["a:text.x"].fill_(-1)
+    outcome = joint(system, {"type": "mgda"})([draw], 0, gamma=0.0)
+    assert outcome.inactive == ["st_y"]
+    assert outcome.weights["st_y"] == 0
+    assert outcome.weights["asr_x"] + outcome.weights["asr_y"] == pytest.approx(1)
+    assert all(p.grad is None for p in system.objectives["st_y"].parameters())
+
+
+def test_not_a_number_is_named():
+    system, draw = build.system(), build.draw()
+    draw["y"][0].inputs["feats"][0, 5] = float("nan")
+    for weighting in ("static", "mgda"):
+        outcome = joint(system, {"type": weighting})([draw], 0, gamma=0.0)
+        assert outcome.problem is not None and "asr_y" in outcome.problem
+
+
+def test_cosines_between_objectives_and_the_lower_level():
+    system, draw = build.system(), build.draw()
+    outcome = joint(system, {"type": "mgda"})([draw], 0, gamma=0.2, measure=True)
+    names, matrix = outcome.cosine
+    assert names == [*UPPER, "cpc"]
+    rows = []
+    for name in names:
+        alone = reference(system, draw, name)
+        rows.append(torch.cat([g.flatten() for key, g in alone.items() if key.startswith("encoder.")]))
+    expected = torch.nn.functional.normalize(torch.stack(rows), dim=1)
+    assert torch.allclose(matrix, expected @ expected.T, atol=1e-6)

@@ -1,0 +1,141 @@
+"""Times the training step of m2asr's Conformer-CTC against torchaudio's Conformer behind the same front end.
+
+python tools/bench_model.py            # both cases, 7 rounds, 2 threads
+python tools/bench_model.py --rounds 3 --case paper
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+import torchaudio
+from torch import Tensor, nn
+
+from m2asr.models.conformer import Conformer
+
+FEAT_DIM, VOCAB = 80, 500
+TARGET_FP32, TARGET_BF16 = 0.85, 0.40
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sizes of a model and of its batch; seconds holds one length per utterance."""
+
+    blocks: int
+    dim: int
+    heads: int
+    kernel: int
+    seconds: tuple[float, ...]
+    front_ends: tuple[str, ...]
+    dropout: float = 0.1
+
+    def conformer(self, subsampling: str) -> Conformer:
+        return Conformer(FEAT_DIM, self.blocks, self.dim, self.heads, self.kernel, dropout=self.dropout, subsampling=subsampling)
+
+
+CASES = {
+    "paper": Case(12, 256, 4, 31, (8.0,) * 8, ("conv2d",)),
+    "demo": Case(4, 160, 4, 15, tuple(1.5 + 0.1 * n for n in range(16)), ("conv2d", "dwconv")),
+}
+
+
+class Recognizer(nn.Module):
+    """A Conformer with a CTC head."""
+
+    def __init__(self, case: Case, subsampling: str) -> None:
+        super().__init__()
+        self.encoder = case.conformer(subsampling)
+        self.output = nn.Linear(case.dim, VOCAB)
+
+    def encode(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        encoded = self.encoder(feats, lengths)
+        return encoded.states["output"], encoded.lengths
+
+    def forward(self, feats: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        states, lengths = self.encode(feats, lengths)
+        log_probs = F.log_softmax(self.output(states).float(), dim=-1).transpose(0, 1)  # (T', B, V)
+        return F.ctc_loss(log_probs, targets, lengths, target_lengths)
+
+
+class Reference(Recognizer):
+    """The same with torchaudio's blocks behind m2asr's front end."""
+
+    def __init__(self, case: Case, subsampling: str) -> None:
+        super().__init__(case, subsampling)
+        self.encoder.blocks = nn.ModuleList()
+        self.blocks = torchaudio.models.Conformer(case.dim, case.heads, 4 * case.dim, case.blocks, case.kernel, dropout=case.dropout)
+
+    def encode(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.blocks(*self.encoder.frontend(feats, lengths))
+
+
+def batch(case: Case) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Noise of the case's lengths, and 5 tokens per second of it."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([round(100 * seconds) for seconds in case.seconds])
+    feats = torch.randn(len(lengths), int(lengths.max()), FEAT_DIM, generator=generator)
+    targets = torch.randint(1, VOCAB, (len(lengths), int(lengths.max()) // 20), generator=generator)
+    return feats, lengths, targets, lengths // 20
+
+
+def training_step(model: nn.Module, data: tuple[Tensor, ...], bf16: bool) -> Callable[[], None]:
+    """Forward, loss, backward and Adam."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(*data)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def alternate(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of every step, taking turns so that a change in the machine's load meets all of them."""
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--case", choices=CASES, nargs="+", default=list(CASES))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name in args.case:
+        case, data = CASES[name], batch(CASES[name])
+        print(f"{name}: {case.blocks} blocks, dim {case.dim}, {len(case.seconds)} utterances, {sum(case.seconds):.0f} s, {args.threads} threads")
+        for front_end in case.front_ends:
+            torch.manual_seed(0)
+            model, reference = Recognizer(case, front_end), Reference(case, front_end)
+            steps = {
+                "torchaudio fp32": training_step(reference, data, bf16=False),
+                "m2asr fp32": training_step(model, data, bf16=False),
+                "m2asr bf16": training_step(model, data, bf16=True),
+            }
+            times = alternate(steps, args.rounds)
+            base = statistics.median(times["torchaudio fp32"])
+            for label, values in times.items():
+                middle = statistics.median(values)
+                print(f"  {front_end:7s} {label:16s} {middle:7.0f} ms/step (min {min(values):6.0f})   {middle / base:.2f} of torchaudio fp32")
+    print(f"targets, paper case: fp32 at most {TARGET_FP32}, bf16 at most {TARGET_BF16} of torchaudio fp32")
+
+
+if __name__ == "__main__":
+    main()
