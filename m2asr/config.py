@@ -31,6 +31,10 @@ class Component(BaseModel):
         """The arguments that belong to the class named by `type`."""
         return dict(self.model_extra or {})
 
+    def own(self) -> dict[str, Any]:
+        """`type` and the options: what `complete` and `construct` read."""
+        return {"type": self.type, **self.options()}
+
 
 class SpecAugment(Strict):
     """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
@@ -79,6 +83,12 @@ class Objective(Component):
 
     stream: str
     level: Literal["upper", "lower"] = "upper"
+
+
+class Weighting(Component):
+    """How the upper objectives' gradients are merged, and on which modules; the remaining keys belong to the weighting class."""
+
+    over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
 
 
 class Penalty(Strict):
@@ -161,7 +171,7 @@ class TrainConfig(Strict):
     streams: dict[str, Stream] = Field(min_length=1)
     tokens: dict[str, Tokens] = {}
     objectives: dict[str, Objective] = Field(min_length=1)
-    weighting: Component = Component(type="static")
+    weighting: Weighting = Weighting(type="static")
     penalty: Penalty | None = None
     batching: Batching = Batching()
     optim: Optim = Optim()

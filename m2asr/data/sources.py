@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from m2asr.data.batch import Batch, Key, pad, target_key
+from m2asr.data.feats import AudioFeats, StoredFeats
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 
 if TYPE_CHECKING:
     from m2asr.text.tokenizer import Tokenizer
-
-Features = Callable[[UtteranceIndex, int, np.random.Generator], np.ndarray]  # utterance -> float32 (T, F)
 
 
 class ConcatIndex:
@@ -45,8 +44,8 @@ class ConcatIndex:
 class Source:
     """The utterances and targets of one stream.
 
-    targets: (tokenizer's name, text file, tokenizer) per target; features: how to get an utterance's features (stored ones by default);
-    frame_shift: seconds between two frames.
+    targets: (tokenizer's name, text file, tokenizer) per target; feats: where an utterance's features come from;
+    frame_shift: seconds between two frames. `frames` (N,) are what utterances may cost.
     """
 
     def __init__(
@@ -55,11 +54,13 @@ class Source:
         indexes: Sequence[UtteranceIndex],
         targets: Sequence[tuple[str, str, Tokenizer]] = (),
         frame_shift: float = 0.01,
-        features: Features | None = None,
+        feats: StoredFeats | AudioFeats | None = None,
     ) -> None:
         self.name, self.index, self.frame_shift = name, ConcatIndex(indexes), frame_shift
         self.targets = {target_key(tokens, text): (text, tokenizer) for tokens, text, tokenizer in targets}
-        self.features = features or (lambda index, i, rng: index.feats(i))
+        self.feats = feats or StoredFeats()
+        stretch = self.feats.stretch
+        self.frames = self.index.frames if stretch == 1 else np.ceil(self.index.frames * stretch).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -85,9 +86,9 @@ class Source:
                 break
             index, i = self.index.find(number)
             try:
-                good.append((number, self.features(index, i, np.random.default_rng((key[0], key[2], key[3], number)))))
+                good.append((number, _finite(self.feats(index, i, np.random.default_rng((key[0], key[2], key[3], number))))))
             except UserError as error:
-                bad.append(str(error))
+                bad.append(f"set {index.name}, utterance {index.utt_ids(i)}: {error}")
         return (self._batch(*zip(*good, strict=True), key) if good else None), bad
 
     def _batch(self, numbers: Sequence[int], feats: Sequence[np.ndarray], key: Key) -> Batch:
@@ -118,3 +119,9 @@ class Source:
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # one memory-mapped array stays that
+
+
+def _finite(feats: np.ndarray) -> np.ndarray:
+    if not np.isfinite(feats).all():
+        raise UserError("its features are not finite numbers; look at its recording, then make them again (stage fbank)")
+    return feats

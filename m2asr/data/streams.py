@@ -104,7 +104,7 @@ class StepLoader:
     def _plan(self, name: str, batching: Batching, seconds: float) -> Batches:
         source, budget = self.sources[name], seconds / self.sources[name].frame_shift
         tokens = source.token_counts() if batching.cost == "frames_tokens" else None
-        frames = source.index.frames
+        frames = source.frames
         above = int((frames > budget).sum())
         if above and self.rank == 0:
             longest = frames.max() * source.frame_shift
@@ -149,7 +149,7 @@ class StepLoader:
 
 def eval_batches(source: Source, seconds: float, *, workers: int = 0, max_bad: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
     """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's part."""
-    plan = sorted_batches(source.index.frames, seconds / source.frame_shift)
+    plan = sorted_batches(source.frames, seconds / source.frame_shift)
     requests = ({source.name: [[((0, source.name, 0, i), plan[i])]]} for i in range(rank, len(plan), world))
     bad = BadUtterances(max_bad)
     with closing(_read_ahead({source.name: source}, requests, workers, refill=False)) as ahead:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torchaudio.compliance.kaldi import get_mel_banks
+
+from m2asr.errors import UserError
 
 _FLOOR = float(np.finfo(np.float32).eps)
 _FRAMES_AT_ONCE = 4096  # 41 s: keeps the workspace of a long recording small
@@ -12,7 +16,7 @@ class Fbank:
     """Kaldi's compute-fbank-feats: Povey window, pre-emphasis 0.97, mean of a frame removed, power spectrum, only whole frames.
 
     Times are in milliseconds, frequencies in Hz; `high_freq` 0 is half the sample rate, a negative one counts from there. The window
-    and the mel matrix are computed once. With `dither` above 0 the result is random.
+    and the mel matrix are computed once. With `dither` above 0 the result is random. Raises UserError for impossible values.
     """
 
     def __init__(
@@ -26,11 +30,18 @@ class Fbank:
         high_freq: float = 0.0,
     ) -> None:
         self.sample_rate, self.num_mel_bins, self.dither = sample_rate, num_mel_bins, dither
+        top = sample_rate / 2
+        if not 0 <= low_freq < (high_freq if high_freq > 0 else high_freq + top) <= top:
+            raise UserError(f"fbank: low_freq {low_freq} and high_freq {high_freq}: want 0 <= low < high <= {top:g} Hz, half of sample_rate")
+        if min(frame_length, frame_shift) * sample_rate < 2000 or num_mel_bins < 4:
+            raise UserError(f"fbank: frame_length {frame_length} ms, frame_shift {frame_shift} ms or num_mel_bins {num_mel_bins} is too small")
         self.length = int(sample_rate * frame_length / 1000)
         self.shift = int(sample_rate * frame_shift / 1000)
         self.padded = 1 << (self.length - 1).bit_length()
-        self._window = np.hanning(self.length).astype(np.float32) ** np.float32(0.85)
-        self._mel = _mel_matrix(num_mel_bins, self.padded, sample_rate, low_freq, high_freq)  # (bins, padded / 2)
+        self._window = torch.from_numpy((np.hanning(self.length) ** 0.85).astype(np.float32))
+        # Triangles of equal width on the mel scale 1127 ln(1 + f / 700); the last three arguments: no vocal tract warping.
+        mel, _ = get_mel_banks(num_mel_bins, self.padded, sample_rate, low_freq, high_freq, 100.0, -500.0, 1.0)
+        self._mel = mel.float().T  # (padded / 2, bins)
         self._random = np.random.default_rng(0)
 
     def num_frames(self, samples: int) -> int:
@@ -48,8 +59,6 @@ class Fbank:
         return out
 
     def _log_mel(self, wave: np.ndarray) -> np.ndarray:
-        import torch
-
         scaled = torch.from_numpy(wave) * 32768.0  # Kaldi reads 16-bit integers
         frames = scaled.unfold(0, self.length, self.shift)  # (T, length)
         if self.dither:
@@ -57,15 +66,8 @@ class Fbank:
             frames = frames + self.dither * torch.from_numpy(noise)
         frames = frames - frames.mean(dim=1, keepdim=True)
         previous = torch.nn.functional.pad(frames, (1, 0), mode="replicate")[:, :-1]
-        frames = (frames - 0.97 * previous) * torch.from_numpy(self._window)
+        frames = (frames - 0.97 * previous) * self._window
         spectrum = torch.fft.rfft(frames, n=self.padded)[:, : self.padded // 2]
         power = spectrum.real.square() + spectrum.imag.square()  # (T, padded / 2)
-        return (power @ torch.from_numpy(self._mel).T).clamp_(min=_FLOOR).log_().numpy()
+        return (power @ self._mel).clamp_(min=_FLOOR).log_().numpy()
 
-
-def _mel_matrix(bins: int, padded: int, sample_rate: int, low: float, high: float) -> np.ndarray:
-    """Triangles of equal width on the mel scale 1127 ln(1 + f / 700)."""
-    from torchaudio.compliance.kaldi import get_mel_banks
-
-    matrix, _ = get_mel_banks(bins, padded, sample_rate, low, high, 100.0, -500.0, 1.0)  # the last three: no vocal tract warping
-    return matrix.numpy().astype(np.float32)

@@ -77,11 +77,11 @@ class System(nn.Module):
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """The config with the defaults of its encoder and objectives filled in. Raises UserError for options they do not have."""
-    encoder = complete(ENCODERS, "model.encoder", config.model.encoder.model_dump(), ENCODER_GIVEN)
+    encoder = complete(ENCODERS, "model.encoder", config.model.encoder.own(), ENCODER_GIVEN)
     objectives = {}
     for name, objective in config.objectives.items():
         common = {"stream": objective.stream, "level": objective.level}
-        own = complete(OBJECTIVES, f"objectives.{name}", _own_options(objective), OBJECTIVE_GIVEN)
+        own = complete(OBJECTIVES, f"objectives.{name}", objective.own(), OBJECTIVE_GIVEN)
         objectives[name] = {"type": own.pop("type"), **common, **own}
     data = config.model_dump()
     data["model"]["encoder"], data["objectives"] = encoder, objectives
@@ -90,14 +90,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 def build_system(config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, frame_shift: float = 10.0, frame_length: float = 25.0) -> System:
     """Build backbone and objectives from a config, the vocabulary sizes of its tokenizers and the feature geometry (milliseconds)."""
-    encoder = construct(ENCODERS, "model.encoder", config.model.encoder.model_dump(), feat_dim=feat_dim)
+    encoder = construct(ENCODERS, "model.encoder", config.model.encoder.own(), feat_dim=feat_dim)
     objectives = {}
     for name, objective in config.objectives.items():
         size = vocab.get(objective.options().get("tokens", ""), 0)
         given: dict[str, Any] = {"dim": encoder.dim, "vocab": size, "frame_shift": frame_shift, "frame_length": frame_length}
-        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", _own_options(objective), **given)
+        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", objective.own(), **given)
     return System(encoder, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
 
-
-def _own_options(objective: Any) -> dict[str, Any]:
-    return {"type": objective.type, **objective.options()}

@@ -51,6 +51,6 @@ def _english(text: str) -> str:
     if _ENGLISH_TO_EXPAND.search(text):  # its import takes a second
         from tacotron_cleaner.cleaners import expand_abbreviations, expand_numbers
 
-        text = _ENGLISH_FIGURE.sub(lambda figure: spell_numbers(figure[0], "en"), _STRAY_POINT.sub(" ", text))
+        text = _ENGLISH_FIGURE.sub(lambda figure: spell_numbers(figure[0], "en").replace(" and ", " "), _STRAY_POINT.sub(" ", text))
         text = expand_abbreviations(expand_numbers(text)).replace("misess", "missus").replace("&", " and ")
     return text

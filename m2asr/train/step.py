@@ -105,11 +105,10 @@ class JointStep:
     def _triple(self, passes: Sequence[_Pass], active: list[str], indices: list[int], own: Tensor) -> list[float]:
         """MoDo with three batches: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3."""
         spare = 1 + len(self.upper)
-        carried = dict(zip(self.upper, self.weighting.carried(indices).tolist(), strict=True))
+        carried = dict(zip(self.upper, self.weighting.current(indices).tolist(), strict=True))
         passes[1].joint(carried, spare)  # G_2^T lambda / 3
-        product = self.buffers.gramian([self._row(name, 0) for name in self.upper], [spare])[:, 0] * 9.0  # (M,)
-        gramian = product[:, None].expand(-1, len(self.upper))  # times any lambda of the simplex it gives the product
-        weights = self.weighting.weights(gramian, indices, own.diagonal()).tolist()
+        products = self.buffers.gramian([self._row(name, 0) for name in self.upper], [spare])[:, 0] * 9.0  # (M,)
+        weights = self.weighting.weights_along(products, own.diagonal(), indices).tolist()
         # each pass divides by the number of draws, and the update comes from batch 3 alone
         passes[2].joint({name: 3 * weight for name, weight in zip(self.upper, weights, strict=True)}, row=0)
         return weights

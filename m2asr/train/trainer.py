@@ -22,7 +22,7 @@ from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.log import TrainLog
 from m2asr.train.materials import Materials
-from m2asr.train.optim import build_optimizer, clip_groups, set_rates
+from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.precision import choose
 from m2asr.train.step import JointStep, Outcome
 
@@ -42,12 +42,10 @@ class Trainer:
         self.system: System = build_system(config, materials.vocab, len(materials.mean)).to(self.device)
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
-        self.weighting = construct(WEIGHTINGS, "weighting", config.weighting.model_dump(), objectives=self.upper)
+        self.weighting = construct(WEIGHTINGS, "weighting", config.weighting.own(), objectives=self.upper)
         self.penalty = PenaltySchedule(config.penalty) if config.penalty else None
         self.joint = JointStep(self.system, self.streams, levels, self.weighting, self.options.seed, self.dtype)
 
-        groups = self.system.groups()
-        self.optimizer = build_optimizer(config.optim, groups)
         self.clipped = [("encoder", list(self.system.encoder.parameters()))]
         self.clipped += [(name, list(objective.parameters())) for name, objective in self.system.objectives.items()]
 
@@ -64,6 +62,7 @@ class Trainer:
         )
         self.steps_per_epoch = self.loader.steps_per_epoch(0)
         self.total_steps = self.options.epochs * self.steps_per_epoch
+        self.optimizer = Optimizer(config.optim, self.system.groups(), self.total_steps)
         self.best = checkpoint.BestCheckpoints(exp / "checkpoints", self.options.average_best)
         self.number = 0  # steps done
         self.skipped = 0
@@ -95,7 +94,7 @@ class Trainer:
                 "or start from its weights in a new folder with --init_from"
             )
         checkpoint.load_weights(self.system, state["model"], self.exp / "checkpoints")
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.inner.load_state_dict(state["optimizer"])
         self.weighting.load_state_dict(state["weighting"])
         self.loader.load_state_dict(state["loader"])
         self.best.load_state_dict(state["best"])
@@ -118,7 +117,7 @@ class Trainer:
                         self.save()
                     if self.finished:
                         break
-        average(self.exp, self.options.average_best)
+        average([self.best.path(epoch) for epoch in sorted(self.best.scores)], self.exp / "model.pt")
         plots.draw(self.exp)
 
     def save(self) -> None:
@@ -127,7 +126,7 @@ class Trainer:
         state: dict[str, Any] = {
             "config": self.config.model_dump(mode="json"),
             "model": self.system.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.inner.state_dict(),
             "weighting": self.weighting.state_dict(),
             "loader": self.loader.state_dict(),
             "best": self.best.state_dict(),
@@ -148,11 +147,10 @@ class Trainer:
         norms = clip_groups(self.clipped, self.config.optim.clip)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         problem = outcome.problem or (f"the gradient of {', '.join(broken)} is not finite" if broken else None)
-        rates = set_rates(self.optimizer, place)
         if problem:
             self._skip(problem, draws, norms)
         else:
-            self.optimizer.step()
+            self.optimizer.step(place)
         self.number += 1
         seconds = sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
         self.audio_seconds += seconds
@@ -161,9 +159,10 @@ class Trainer:
             step.epoch,
             outcome,
             grad_norm=norms,
-            lr=rates,
+            lr=self.optimizer.rates(place),
             audio_seconds=seconds,
             wait_seconds=self.loader.wait_seconds,
+            run_seconds=time.perf_counter() - self._started,
             memory_gb=peak_memory_gb(self.device),
         )
 
@@ -187,9 +186,10 @@ class Trainer:
             score = selection_score(losses, metrics, self.upper, self.options.select)
             log.dev(self.number, epoch, losses, metrics, score)
             # without dev sets, or on request, the newest are the best
-            self.best.add(epoch, -float(epoch) if self.options.select == "last" or not self.dev else score, self.system.state_dict())
+            self.best.add(epoch, -float(epoch) if self.options.select == "last" or not self.dev else score, self.system.state_dict(), self.config.model_dump(mode="json"))
         self.finished = last
         self.save()
+        self.best.clean()
         warning = self.weighting.warning()
         if warning and last:
             print(f"warning: {warning}", file=sys.stderr)

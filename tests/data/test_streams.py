@@ -186,6 +186,14 @@ def damaged(sources: dict[str, Source]) -> dict[str, Source]:
     return {"ru": Source("ru", [UtteranceIndex(index.data_dir, index.dump_dir)], [("x", "text", Letters())])}
 
 
+def test_features_that_are_not_finite_are_bad(sources: dict[str, Source]) -> None:
+    ark = sources["ru"].index.indexes[0].dump_dir / "feats.1.ark"
+    ark.write_bytes(ark.read_bytes()[:-4] + np.float32(np.nan).tobytes())
+    batch, messages = sources["ru"].load([8, 9], (1, "ru", 0, 0))
+    assert len(batch) == 1
+    assert messages[0].startswith("set train_ru, utterance train_ru-spk2-0008: its features are not finite")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_utterance_ends_training_with_its_name(damaged: dict[str, Source], workers: int) -> None:
     with pytest.raises(UserError, match=r"set train_ru, utterance train_ru-spk1-0004: .*lost\.ark.*train\.max_bad allows 0") as error:

@@ -1,0 +1,174 @@
+"""What a run shows while it trains: progress bar, train.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from m2asr.files import open_atomic
+from m2asr.train.step import Outcome
+
+
+class TrainLog:
+    """Collects steps and writes a line per `every` steps to train.jsonl and TensorBoard; a resumed run goes on with its lines.
+
+    Losses and metrics of a line are means over the steps since the line before.
+    """
+
+    def __init__(self, exp: Path, total_steps: int, done: int, every: int) -> None:
+        self.exp, self.total, self.every, self.done = exp, total_steps, every, done
+
+    def __enter__(self) -> TrainLog:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = self.exp / "train.jsonl"
+        kept = [line for line in read_log(self.exp) if line["step"] <= self.done]
+        with open_atomic(path) as file:  # steps after the checkpoint will be done again
+            file.writelines(json.dumps(line) + "\n" for line in kept)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+        self._board = SummaryWriter(str(self.exp / "tensorboard"), purge_step=self.done + 1)
+        # without a terminal a line now and then, so that a log file stays readable
+        self._bar = tqdm(total=self.total, initial=self.done, desc="train", unit="step", file=sys.stderr, mininterval=1, disable=not sys.stderr.isatty())
+        self._reset()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+        self._file.close()
+        self._board.close()
+
+    def step(
+        self,
+        step: int,
+        epoch: int,
+        outcome: Outcome,
+        *,
+        grad_norm: Mapping[str, float],
+        lr: Mapping[str, float],
+        audio_seconds: float,
+        wait_seconds: float,
+        run_seconds: float,
+        memory_gb: float,
+    ) -> None:
+        """Take in one step; `wait_seconds` has been spent waiting for data since the start, `run_seconds` is the age of the run."""
+        for name, pair in outcome.losses.items():
+            _add(self._losses[name], pair)
+        for name, metrics in outcome.metrics.items():
+            for metric, pair in metrics.items():
+                _add(self._metrics[name][metric], pair)
+        for name, weight in outcome.weights.items():
+            _add(self._weights[name], (weight, 1.0))
+        self._audio += audio_seconds
+        self._bar.update(1)
+        if step % self.every:
+            return
+        elapsed = time.perf_counter() - self._since
+        line: dict[str, Any] = {
+            "kind": "train",
+            "step": step,
+            "epoch": epoch + 1,
+            "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
+            "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
+            "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
+            "gamma": outcome.gamma,
+            "grad_norm": dict(grad_norm),
+            "lr": dict(lr),
+            "audio_per_second": self._audio / elapsed,
+            "data_wait": (wait_seconds - self._waited) / elapsed,
+            "memory_gb": memory_gb,
+            "seconds": run_seconds,
+        }
+        if outcome.cosine is not None:
+            names, matrix = outcome.cosine
+            line["cosine"] = {"names": names, "matrix": matrix.tolist()}
+        self._write(line)
+        shown = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
+        weights = " ".join(f"{value:.2f}" for value in line["lambda"].values())
+        text = f"{shown} | lambda {weights} gamma {line['gamma']:.3f} | {line['audio_per_second']:.0f} s/s"
+        self._bar.set_postfix_str(text, refresh=False)
+        if self._bar.disable:
+            left = (self.total - step) * elapsed / self.every
+            print(f"epoch {epoch + 1} step {step}/{self.total}: {text}, {left / 60:.1f} min left", file=sys.stderr)
+        self._reset()
+        self._waited = wait_seconds
+
+    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
+        """Write the result on the development sets."""
+        self._write({"kind": "dev", "step": step, "epoch": epoch, "loss": losses, "metrics": metrics, "select": score})
+        shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
+        self._bar.write(f"epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
+        self._since = time.perf_counter()
+
+    def _reset(self) -> None:
+        self._losses: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._metrics: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
+        self._weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._audio, self._since = 0.0, time.perf_counter()
+        self._waited = getattr(self, "_waited", 0.0)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        line = _finite(line)
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name, value in _scalars(line):
+            self._board.add_scalar(name, value, line["step"])
+
+
+def read_log(exp: Path) -> list[dict[str, Any]]:
+    """The lines of train.jsonl; a last line that was cut off when the process died is left out."""
+    path = exp / "train.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
+
+
+def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
+    prefix = "" if line["kind"] == "train" else "dev/"
+    found = []
+    for key, value in line.items():
+        if key in ("kind", "step"):
+            continue
+        if key == "cosine":
+            names, matrix = value["names"], value["matrix"]
+            pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+            found += [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+        elif key == "metrics":
+            found += [(f"{prefix}{metric}/{name}", number) for name, metrics in value.items() for metric, number in metrics.items()]
+        elif isinstance(value, Mapping):
+            found += [(f"{prefix}{key}/{name}", number) for name, number in value.items()]
+        else:
+            found.append((f"{prefix}{key}", value))
+    return [(name, value) for name, value in found if value is not None]
+
+
+def _add(pair: list[float], more: tuple[float, float]) -> None:
+    pair[0] += more[0]
+    pair[1] += more[1]
+
+
+def _ratio(pair: list[float]) -> float:
+    return pair[0] / pair[1] if pair[1] else math.nan
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

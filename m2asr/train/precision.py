@@ -1,0 +1,33 @@
+"""Which number format a run computes in."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of CPUs that multiply bfloat16 in hardware
+
+
+def choose(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """The type of matrix products: under `auto` bfloat16 where the CPU or GPU has it in hardware, else float32."""
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if _cpu_flags() & NATIVE_BFLOAT16 else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """Mixed precision where `dtype` is bfloat16, nothing for float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split(":", 1)[-1].split()}
