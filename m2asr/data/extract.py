@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import zlib
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -153,7 +154,8 @@ def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Writ
     with open(ark, "ab") as file:
         for item in chunk:
             try:
-                feats = fbank(_read(item, fbank.sample_rate, allow_pipes))  # (T, F)
+                rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither: the same whatever process draws it
+                feats = fbank(_read(item, fbank.sample_rate, allow_pipes), rng)  # (T, F)
                 if not len(feats):
                     raise UserError("shorter than one frame")
             except UserError as error:

@@ -45,9 +45,7 @@ class AudioFeats:
         speed = self.speeds[rng.integers(len(self.speeds))]
         if speed is not None:
             wave = speed(torch.from_numpy(wave))[0].numpy()
-        with torch.random.fork_rng(devices=[]):  # dither
-            torch.manual_seed(int(rng.integers(2**63)))
-            feats = self.fbank(wave)  # (T, F)
+        feats = self.fbank(wave, rng)  # (T, F)
         if not len(feats):
             raise UserError(f"{len(wave)} samples are less than one window; remove this utterance")
         return feats

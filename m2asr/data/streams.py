@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from m2asr.errors import UserError
 Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
 Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 @dataclass
@@ -197,7 +199,7 @@ def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers:
         batch_size=None,
         num_workers=workers,
         collate_fn=_same,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=None,
         pin_memory=workers > 0 and torch.cuda.is_available(),  # a thread receives and pins the next batches meanwhile
         generator=torch.Generator(),  # its own, so that reading takes nothing from the random numbers of training
         multiprocessing_context="fork" if workers else None,  # a worker never touches the accelerator, and shares the indexes' memory
@@ -214,5 +216,8 @@ def _same(item: Any) -> Any:
     return item
 
 
-def _ignore_interrupts(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair, which ends its workers
+def _follow_main(_: int) -> None:
+    """Ctrl-C is the main process's affair; and a main process that is killed takes its workers along, which block on a full pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,7 +16,7 @@ class Fbank:
     """Kaldi's compute-fbank-feats: Povey window, pre-emphasis 0.97, mean of a frame removed, power spectrum, only whole frames.
 
     Times are in milliseconds, frequencies in Hz; `high_freq` 0 is half the sample rate, a negative one counts from there. The window
-    and the mel matrix are computed once. With `dither` above 0 the result is random. Raises UserError for impossible values.
+    and the mel matrix are computed once. Raises UserError for impossible values.
     """
 
     def __init__(
@@ -42,27 +42,27 @@ class Fbank:
         # Triangles of equal width on the mel scale 1127 ln(1 + f / 700); the last three arguments: no vocal tract warping.
         mel, _ = get_mel_banks(num_mel_bins, self.padded, sample_rate, low_freq, high_freq, 100.0, -500.0, 1.0)
         self._mel = mel.float().T  # (padded / 2, bins)
-        self._random = np.random.default_rng(0)
 
     def num_frames(self, samples: int) -> int:
         """The frames of a recording of this many samples; 0 if it is shorter than one frame."""
         return max(0, 1 + (samples - self.length) // self.shift)
 
-    def __call__(self, wave: np.ndarray) -> np.ndarray:
-        """Features (T, num_mel_bins) float32 of a waveform (samples,) float32 in [-1, 1]."""
+    def __call__(self, wave: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Features (T, num_mel_bins) float32 of a waveform (samples,) float32 in [-1, 1]; `rng` draws the dither, by default with seed 0."""
+        rng = rng or np.random.default_rng(0)
         frames = self.num_frames(len(wave))
         out = np.empty((frames, self.num_mel_bins), dtype=np.float32)
         wave = np.ascontiguousarray(wave, dtype=np.float32)
         for start in range(0, frames, _FRAMES_AT_ONCE):
             stop = min(start + _FRAMES_AT_ONCE, frames)
-            out[start:stop] = self._log_mel(wave[start * self.shift : (stop - 1) * self.shift + self.length])
+            out[start:stop] = self._log_mel(wave[start * self.shift : (stop - 1) * self.shift + self.length], rng)
         return out
 
-    def _log_mel(self, wave: np.ndarray) -> np.ndarray:
+    def _log_mel(self, wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         scaled = torch.from_numpy(wave) * 32768.0  # Kaldi reads 16-bit integers
         frames = scaled.unfold(0, self.length, self.shift)  # (T, length)
         if self.dither:
-            noise = self._random.standard_normal(frames.shape, dtype=np.float32)
+            noise = rng.standard_normal(frames.shape, dtype=np.float32)
             frames = frames + self.dither * torch.from_numpy(noise)
         frames = frames - frames.mean(dim=1, keepdim=True)
         previous = torch.nn.functional.pad(frames, (1, 0), mode="replicate")[:, :-1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Objective
+from m2asr.objectives.objective import Loss, Objective, full_precision
 from m2asr.objectives.view import Cut, View
 
 
@@ -84,8 +84,8 @@ class CPC(Objective):
     def logits(self, predictions: Tensor, targets: Tensor, langs: list[str]) -> Tensor:
         """Cosine similarities over the temperature (B, K, 1 + N), the positive first; absent negatives are -inf."""
         batch, steps, _ = targets.shape
-        queries = F.normalize(predictions.float(), dim=-1)
-        keys = F.normalize(targets.float(), dim=-1)
+        queries = F.normalize(full_precision(predictions), dim=-1)
+        keys = F.normalize(full_precision(targets), dim=-1)
         within = torch.einsum("bkd,bjd->bkj", queries, keys)  # (B, K, K) all steps of the same utterance
         across = torch.einsum("bkd,ckd->bkc", queries, keys)  # (B, K, B) the same step of all utterances
         positive = within.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, K, 1)

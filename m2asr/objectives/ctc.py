@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, target_key
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Objective
+from m2asr.objectives.objective import Loss, Objective, full_precision
 from m2asr.objectives.view import View
 
 BLANK = 0
@@ -40,8 +40,8 @@ class CTC(Objective):
         self.output = nn.Linear(dim, vocab)
 
     def log_probs(self, encoded: Encoded) -> Tensor:
-        """Log-probabilities of the tokens (B, T', V), in float32."""
-        return F.log_softmax(self.output(encoded.states[self.tap]).float(), dim=-1)
+        """Log-probabilities of the tokens (B, T', V), in float32 or better."""
+        return F.log_softmax(full_precision(self.output(encoded.states[self.tap])), dim=-1)
 
     def weight(self, batch: Batch, lengths: Tensor) -> float:
         return self._weight(batch, lengths, representable(batch, self.target, lengths))

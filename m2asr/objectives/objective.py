@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from m2asr.data.batch import Batch
@@ -43,3 +44,8 @@ class Objective(nn.Module):
     def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
         """The loss of one batch from its encoded views."""
         raise NotImplementedError
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Mixed precision ends where losses begin: half formats become float32, wider ones stay."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -174,7 +174,7 @@ class _Pass:
     def _record(self, name: str, loss: Loss) -> None:
         losses, metrics = self.outcome.losses, self.outcome.metrics.setdefault(name, {})
         before = losses.get(name, (0.0, 0.0))
-        losses[name] = (before[0] + float(loss.sum), before[1] + loss.weight)
+        losses[name] = (before[0] + loss.sum.item(), before[1] + loss.weight)
         for metric, (total, weight) in loss.metrics.items():
             before = metrics.get(metric, (0.0, 0.0))
             metrics[metric] = (before[0] + float(total), before[1] + float(weight))

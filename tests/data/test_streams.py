@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -239,3 +242,26 @@ def test_many_steps_need_no_open_files(sources: dict[str, Source]) -> None:
 
 def test_pad() -> None:
     assert pad([np.array([1, 2]), np.array([3])]).tolist() == [[1, 2], [3, 0]]
+
+
+def test_a_killed_training_leaves_no_workers(sources: dict[str, Source]) -> None:
+    reading, writing = os.pipe()
+    main = os.fork()
+    if main == 0:  # a training process that reads one step, reports, and waits
+        steps = iter(loader(sources, workers=2))
+        next(steps)
+        os.write(writing, " ".join(str(child.pid) for child in multiprocessing.active_children()).encode())
+        time.sleep(60)
+    workers = [int(pid) for pid in os.read(reading, 100).split()]
+    os.kill(main, signal.SIGKILL)
+    os.waitpid(main, 0)
+    assert len(workers) == 2
+    deadline = time.monotonic() + 4
+    while any(_runs(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in workers)
+
+
+def _runs(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
