@@ -12,6 +12,8 @@ import soundfile
 
 from m2asr.errors import UserError
 
+DURATION_TOLERANCE = 0.1  # seconds that a recording may fall short of utt2dur
+
 
 def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pipes: bool = False) -> tuple[np.ndarray, int]:
     """Samples (N,) float32 in [-1, 1] of one channel, and the sample rate in Hz, between two times in seconds.
@@ -64,5 +66,5 @@ def _run(command: str, allow_pipes: bool) -> bytes:
     except (OSError, ValueError) as error:
         raise UserError(f"`{command.strip()} |`: cannot run this command: {error}") from None
     if done.returncode:
-        raise UserError(f"`{command.strip()} |`: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()[-200:]}")
+        raise UserError(f"`{command.strip()} |`: exit code {done.returncode}: {' '.join(done.stderr.decode(errors='replace').split())[-200:]}")
     return done.stdout

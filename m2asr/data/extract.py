@@ -19,7 +19,7 @@ import yaml
 from tqdm import tqdm
 
 from m2asr.config import FbankConfig
-from m2asr.data.audio import read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, read_audio
 from m2asr.data.directory import read_lines, read_table, write_table
 from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
@@ -27,7 +27,6 @@ from m2asr.features.fbank import Fbank
 from m2asr.files import replace_dir
 
 SHOWN = 10  # bad utterances named before the rest are only counted
-DURATION_TOLERANCE = 0.1  # seconds that a recording may fall short of utt2dur
 COMPRESSION = 2  # Kaldi's kSpeechFeature: one byte per value
 CHUNK = 32  # utterances between two steps of the progress bar
 
@@ -176,7 +175,7 @@ def _read(item: Item, rate_wanted: int, allow_pipes: bool) -> np.ndarray:
     """The samples of an utterance. Raises UserError for another sample rate and for audio that ends before utt2dur says."""
     wave, rate = read_audio(item.wav, item.start, item.end, allow_pipes)
     if rate != rate_wanted:
-        raise UserError(f"{rate} Hz, but the features are computed at {rate_wanted} Hz; resample it, or set sample_rate in the fbank config")
+        raise UserError(f"{rate} Hz, the features want {rate_wanted} Hz; resample it, or set sample_rate in the fbank config")
     seconds = len(wave) / rate
     if item.seconds is not None and seconds < item.seconds - DURATION_TOLERANCE:
         raise UserError(f"{seconds:.2f} s of audio where {item.seconds:.2f} s are expected: truncated? fetch the file again")

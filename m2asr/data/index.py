@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from m2asr.data.ark import read_matrix
-from m2asr.data.audio import read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, read_audio
 from m2asr.data.index_build import open_cache
 from m2asr.errors import UserError
-
-DURATION_TOLERANCE = 0.1  # seconds that a recording may fall short of utt2dur
 
 
 class UtteranceIndex:

@@ -32,9 +32,9 @@ class Fbank:
         self.sample_rate, self.num_mel_bins, self.dither = sample_rate, num_mel_bins, dither
         top = sample_rate / 2
         if not 0 <= low_freq < (high_freq if high_freq > 0 else high_freq + top) <= top:
-            raise UserError(f"fbank: low_freq {low_freq} and high_freq {high_freq}: want 0 <= low < high <= {top:g} Hz, half of sample_rate")
+            raise UserError(f"fbank: low_freq {low_freq} and high_freq {high_freq}: 0 <= low < high <= {top:g} Hz must hold")
         if min(frame_length, frame_shift) * sample_rate < 2000 or num_mel_bins < 4:
-            raise UserError(f"fbank: frame_length {frame_length} ms, frame_shift {frame_shift} ms or num_mel_bins {num_mel_bins} is too small")
+            raise UserError(f"fbank: frame_length {frame_length}, frame_shift {frame_shift} or num_mel_bins {num_mel_bins} is too small")
         self.length = int(sample_rate * frame_length / 1000)
         self.shift = int(sample_rate * frame_shift / 1000)
         self.padded = 1 << (self.length - 1).bit_length()
@@ -48,7 +48,7 @@ class Fbank:
         return max(0, 1 + (samples - self.length) // self.shift)
 
     def __call__(self, wave: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Features (T, num_mel_bins) float32 of a waveform (samples,) float32 in [-1, 1]; `rng` draws the dither, by default with seed 0."""
+        """Features (T, num_mel_bins) float32 of a waveform (samples,) float32 in [-1, 1]; `rng` draws the dither (default: seed 0)."""
         rng = rng or np.random.default_rng(0)
         frames = self.num_frames(len(wave))
         out = np.empty((frames, self.num_mel_bins), dtype=np.float32)
@@ -70,4 +70,3 @@ class Fbank:
         spectrum = torch.fft.rfft(frames, n=self.padded)[:, : self.padded // 2]
         power = spectrum.real.square() + spectrum.imag.square()  # (T, padded / 2)
         return (power @ self._mel).clamp_(min=_FLOOR).log_().numpy()
-

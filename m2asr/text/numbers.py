@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from decimal import Decimal
+from functools import lru_cache
 
 _POINT_DECIMALS = {"en", "zh", "ja", "ko", "th", "he", "hi"}  # write 1,234.5; the others write 1.234,5
-_BG_ONES = (
-    "нула един два три четири пет шест седем осем девет десет единадесет дванадесет тринадесет четиринадесет петнадесет "
-    "шестнадесет седемнадесет осемнадесет деветнадесет"
-).split()
-_BG_TENS = "двадесет тридесет четиридесет петдесет шестдесет седемдесет осемдесет деветдесет".split()
-_BG_HUNDREDS = "сто двеста триста четиристотин петстотин шестстотин седемстотин осемстотин деветстотин".split()
+_BG_ONES = [
+    *("нула", "един", "два", "три", "четири", "пет", "шест", "седем", "осем", "девет"),
+    *("десет", "единадесет", "дванадесет", "тринадесет", "четиринадесет"),
+    *("петнадесет", "шестнадесет", "седемнадесет", "осемнадесет", "деветнадесет"),
+]
+_BG_TENS = ["двадесет", "тридесет", "четиридесет", "петдесет", "шестдесет", "седемдесет", "осемдесет", "деветдесет"]
+_BG_HUNDREDS = ["сто", "двеста", "триста", "четиристотин", "петстотин", "шестстотин", "седемстотин", "осемстотин", "деветстотин"]
 _ZH_DIGITS = "零一二三四五六七八九"
 
 
@@ -26,30 +28,30 @@ def spell_numbers(text: str, lang: str) -> str:
     return re.sub(r"[0-9]+(?:[.,][0-9]+)*", lambda number: f" {_spell(number[0], lang)} ", text)
 
 
-@cache
+@lru_cache(10_000)
 def _spell(number: str, lang: str) -> str:
     group, point = (",", ".") if lang in _POINT_DECIMALS else (".", ",")
     if re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:[{group}][0-9]{{3}})+(?:[{point}][0-9]+)?", number):
         number = number.replace(group, "")
     parts = re.split("[.,]", number)
-    if len(parts) == 2 and len(parts[0]) <= 12 and len(parts[1]) <= 6 and not re.match("0[0-9]", number):
-        return _words(float(".".join(parts)), lang)
-    return " ".join(_digits(part, lang) if len(part) > 12 or re.match("0[0-9]", part) else _words(int(part), lang) for part in parts)
+    try:
+        if len(parts) == 2 and len(parts[0]) <= 12 and len(parts[1]) <= 6 and not re.match("0[0-9]", number):
+            return _words(Decimal(".".join(parts)), lang)
+        return " ".join(_digits(part, lang) if len(part) > 12 or re.match("0[0-9]", part) else _words(int(part), lang) for part in parts)
+    except (NotImplementedError, KeyError):  # num2words lacks the language, or its decimals
+        return " ".join(parts)
 
 
 def _digits(number: str, lang: str) -> str:
     return " ".join(_words(int(digit), lang) for digit in number)
 
 
-def _words(number: int | float, lang: str) -> str:
+def _words(number: int | Decimal, lang: str) -> str:
     own = {"zh": _chinese, "bg": _bulgarian}.get(lang)
     if own is None:
         from num2words import num2words
 
-        try:
-            return num2words(number, lang=lang)
-        except (NotImplementedError, KeyError):  # num2words lacks the language, or its decimals
-            return str(number)
+        return num2words(float(number) if isinstance(number, Decimal) else number, lang=lang)  # Italian drops a Decimal's decimals
     whole, _, fraction = str(number).partition(".")
     point = {"zh": "点", "bg": "цяло и"}[lang]
     return own(int(whole)) + (f" {point} {_digits(fraction, lang)}" if fraction else "")

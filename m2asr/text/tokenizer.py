@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; what was not seen in training becomes the unknown token."""
+        text = " ".join(text.split())
         pieces = self._pieces.encode(text, out_type=str) if self._pieces else text.replace(" ", SPACE)
         return [self.ids.get(piece, UNK) for piece in pieces]
 
@@ -72,13 +73,12 @@ def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, t
     `size` counts all tokens of unigram and bpe; characters ignore it. Raises UserError where the texts do not suffice.
     """
     folder = Path(folder)
-    texts = [text for text in texts if text]
+    texts = [text for text in (" ".join(text.split()) for text in texts) if text]  # one kind of space, no line breaks
     if not texts:
         raise UserError(f"{folder.name}: there is no text to train a tokenizer on; correct tokens.{folder.name}.sets or .text")
     model = None
     if kind == "char":
-        counts = Counter(letter for text in texts for letter in text.replace(" ", SPACE))
-        pieces = sorted(counts)
+        pieces = sorted({letter for text in texts for letter in text.replace(" ", SPACE)})
     else:
         model, pieces = _train_pieces(kind, size, texts, folder.name)
     tokens = [*SPECIAL_FIRST, *pieces, *SPECIAL_LAST]
@@ -106,6 +106,7 @@ def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> t
             model_type=kind,
             vocab_size=size - special + 1,  # sentencepiece counts its own <unk>
             character_coverage=1.0,
+            max_sentence_length=1 << 20,  # bytes; longer texts would be left out in silence
             normalization_rule_name="identity",
             bos_id=-1,
             eos_id=-1,
@@ -114,7 +115,9 @@ def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> t
         )
     except RuntimeError as error:
         reason = str(error).split("] ")[-1].strip().splitlines()[0]
-        raise UserError(f"tokens.{name}.size: {size} {kind} tokens cannot be made from {len(texts)} texts ({reason}); choose another size") from None
+        most = re.search(r"<= (\d+)", reason)  # of sentencepiece's own count
+        hint = f"at most {int(most[1]) + special - 1} are possible" if most else f"{reason}; choose another size"
+        raise UserError(f"tokens.{name}.size: no {size} {kind} tokens in {len(texts)} texts: {hint}") from None
     model = written.getvalue()
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     return model, [pieces.id_to_piece(number) for number in range(pieces.get_piece_size()) if not pieces.is_unknown(number)]

@@ -1,0 +1,35 @@
+"""Write some utterances of a data directory to another one.
+
+Example:
+  python -m m2asr.bin.subset_data_dir --first 100 data/train_en data/train_en_100
+  python -m m2asr.bin.subset_data_dir --utt_list ids.txt data/train_en data/chosen
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2asr.bin.command import Parser, run
+from m2asr.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="subset_data_dir", description=__doc__)
+    parser.add_argument("folder", type=Path, help="data directory")
+    parser.add_argument("out", type=Path, help="data directory to write")
+    parser.add_argument("--first", type=int, help="the first N utterances")
+    parser.add_argument("--utt_list", type=Path, help="file with one id per line; what follows the id is ignored")
+    args = parser.parse_args(argv)
+    if (args.first is None) == (args.utt_list is None):
+        raise UserError("subset_data_dir: give either --first or --utt_list", exit_code=2)
+
+    from m2asr.data.directory import read_lines, read_table
+    from m2asr.data.repair import subset
+
+    keep = [key for _, key, _ in read_lines(args.utt_list)] if args.utt_list else list(read_table(args.folder / "utt2spk"))[: args.first]
+    print(f"{args.out}: {subset(args.folder, args.out, keep)} utterances")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Check a data directory: exit code 0 if it is clean, 1 if it has problems, 2 if it cannot be read.
+
+Example:
+  python -m m2asr.bin.validate data/train_en
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2asr.bin.command import Parser, run
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="validate", description=__doc__)
+    parser.add_argument("folder", type=Path, help="data directory")
+    parser.add_argument("--sample_rate", type=int, help="Hz that every recording must have; default: that of most")
+    parser.add_argument("--no_wav", action="store_true", help="do not open the recordings")
+    parser.add_argument("--no_text", action="store_true", help="utterances need no text")
+    parser.add_argument("--tokens", type=Path, help="folder of a tokenizer; without it characters are counted")
+    parser.add_argument("--subsampling", type=int, default=4, help="frames per encoder state")
+    parser.add_argument("--frame_shift", type=float, default=10.0, help="ms between frames")
+    parser.add_argument("--keep_long_text", action="store_true", help="tell, but tolerate, texts with more tokens than encoder states")
+    parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
+    args = parser.parse_args(argv)
+
+    from m2asr.data.validate import validate
+    from m2asr.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(args.tokens) if args.tokens else None
+    report = validate(
+        args.folder,
+        sample_rate=args.sample_rate,
+        audio=not args.no_wav,
+        text=not args.no_text,
+        allow_pipes=args.allow_pipes,
+        subsampling=args.subsampling,
+        frame_shift=args.frame_shift,
+        count_tokens=(lambda text: len(tokenizer.encode(text))) if tokenizer else len,
+        keep_long_text=args.keep_long_text,
+    )
+    print(report)
+    return 0 if report.clean else 1
+
+
+if __name__ == "__main__":
+    run(main)

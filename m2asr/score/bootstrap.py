@@ -1,0 +1,43 @@
+"""95 % confidence intervals by resampling utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+SAMPLES = 1000
+SEED = 20240601
+
+
+def interval(counts: np.ndarray, score: Callable[[np.ndarray], float], samples: int = SAMPLES) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of `score` over resampled utterances.
+
+    counts: (N, S) additive statistics per utterance; score takes their sums (S,). The draws are the same at every call.
+    """
+    if not len(counts):
+        return float("nan"), float("nan")
+    scores = [score(sums) for sums in _sums(counts, samples)]
+    low, high = np.nanpercentile(scores, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired(first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], float], samples: int = SAMPLES) -> tuple[float, float]:
+    """The interval of score(second) - score(first) where both systems answered the same utterances (N, S)."""
+    if len(first) != len(second):
+        raise ValueError(f"a paired bootstrap needs the same utterances, got {len(first)} and {len(second)}")
+    both = zip(_sums(first, samples), _sums(second, samples), strict=True)
+    low, high = np.nanpercentile([score(two) - score(one) for one, two in both], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def error_rate(sums: np.ndarray) -> float:
+    """Errors over reference tokens from summed counts (4,) of substitutions, deletions, insertions and reference tokens."""
+    return float(sums[:3].sum() / sums[3]) if sums[3] else float("nan")
+
+
+def _sums(counts: np.ndarray, samples: int) -> np.ndarray:
+    """Summed statistics (samples, S) of resampled utterances."""
+    rng = np.random.default_rng(SEED)
+    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)  # (samples, N) how often each is drawn
+    return times @ counts

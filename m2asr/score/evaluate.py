@@ -1,0 +1,86 @@
+"""Score the hypotheses of one objective on one set: rows for the tables, and the files beside the hypotheses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2asr.errors import UserError
+from m2asr.score.baselines import most_frequent, nearest_sentences
+from m2asr.score.bootstrap import error_rate, interval
+from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.result_txt import write_result, write_trn
+from m2asr.score.translation import translation
+from m2asr.text.normalize import normalize
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Answers:
+    """The scored utterances of one objective on one set."""
+
+    utts: list[str]
+    references: list[str]
+    hypotheses: list[str]
+    speakers: list[str]
+    short: int  # utterances left out, since their reference has too few words
+    unmatched: int  # hypotheses of utterances that have no reference
+
+
+def match(references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk: Mapping[str, str], min_words: int, where: Path) -> Answers:
+    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded."""
+    missing = [utt for utt in references if utt not in hypotheses]
+    if missing:
+        raise UserError(f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)")
+    utts = [utt for utt, text in references.items() if len(text.split()) >= min_words]
+    return Answers(
+        utts,
+        [references[utt] for utt in utts],
+        [hypotheses[utt] for utt in utts],
+        [utt2spk.get(utt, "unknown") for utt in utts],
+        len(references) - len(utts),
+        sum(utt not in references for utt in hypotheses),
+    )
+
+
+def score_recognition(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
+    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest training sentence."""
+    references = [normalize(text, lang) for text in answers.references]
+    hypotheses = [normalize(text, lang) for text in answers.hypotheses]
+    known = [normalize(text, lang) for text in training]
+    write_trn(out / "ref.trn", answers.utts, references)
+    write_trn(out / "hyp.trn", answers.utts, hypotheses)
+    rows = []
+    for metric, count in (("wer", word_errors), ("cer", character_errors)):
+        errors = count(references, hypotheses)
+        if metric == ("cer" if lang == "zh" else "wer"):
+            write_result(out / "result.txt", answers.utts, answers.speakers, errors)
+        substitutions, deletions, insertions, total = errors.counts.sum(0).tolist()
+        row = {"metric": metric, "value": errors.rate, "ci95": interval(errors.counts, error_rate)}
+        row |= {"sub": substitutions, "del": deletions, "ins": insertions, "ref_tokens": total, "utterances": len(answers.utts)}
+        if known:
+            oracle = count(references, nearest_sentences(references, known, characters=metric == "cer"))
+            row["baseline"] = {"name": "nearest training sentence (oracle)", "value": oracle.rate}
+        rows.append(row)
+    return rows
+
+
+def score_translation(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
+    """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt. The baseline repeats the most frequent translation."""
+    write_trn(out / "ref.trn", answers.utts, answers.references)
+    write_trn(out / "hyp.trn", answers.utts, answers.hypotheses)
+    write_result(out / "result.txt", answers.utts, answers.speakers, word_errors(answers.references, answers.hypotheses))
+    rows = []
+    for metric in ("bleu", "chrf"):
+        found = translation(metric, answers.references, answers.hypotheses, lang)
+        constant = [most_frequent(training)] * len(answers.utts)
+        row = {"metric": metric, "value": found.score, "ci95": interval(found.statistics, found.score_of)}
+        row |= {"ref_tokens": sum(len(text.split()) for text in answers.references), "utterances": len(answers.utts), "signature": found.signature}
+        if training:
+            value = translation(metric, answers.references, constant, lang).score
+            row["baseline"] = {"name": f"most frequent translation, `{constant[0]}`", "value": value}
+        rows.append(row)
+    return rows

@@ -1,0 +1,58 @@
+"""Files that people read after scoring: trn, and a result.txt with aligned errors in the manner of sclite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from m2asr.files import open_atomic
+from m2asr.score.error_rate import Errors
+
+
+def write_trn(path: Path, utts: Sequence[str], texts: Sequence[str]) -> None:
+    """Write `text (utterance)` lines."""
+    with open_atomic(path) as file:
+        file.writelines(f"{text} ({utt})\n" for utt, text in zip(utts, texts, strict=True))
+
+
+def write_result(path: Path, utts: Sequence[str], speakers: Sequence[str], errors: Errors) -> None:
+    """Write a summary per speaker, then every utterance with its reference and hypothesis aligned."""
+    with open_atomic(path) as file:
+        file.writelines(line + "\n" for line in _summary(speakers, errors))
+        for row, utt in enumerate(utts):
+            substitutions, deletions, insertions, total = errors.counts[row]
+            correct = total - substitutions - deletions
+            file.write(f"\nid: ({utt})\nScores: (#C #S #D #I) {correct} {substitutions} {deletions} {insertions}\n")
+            columns = list(_columns(errors, row))
+            for label, place in (("REF:  ", 0), ("HYP:  ", 1), ("Eval: ", 2)):
+                file.write(label + " ".join(column[place] for column in columns).rstrip() + "\n")
+
+
+def _summary(speakers: Sequence[str], errors: Errors) -> Iterator[str]:
+    width = max([len("Sum/Avg"), *map(len, speakers)])
+    yield f"| {'SPKR':<{width}} | {'# Snt':>6} {'# Tok':>7} | {'Corr':>6} {'Sub':>6} {'Del':>6} {'Ins':>6} {'Err':>6} {'S.Err':>6} |"
+    for name in [*sorted(set(speakers)), "Sum/Avg"]:
+        rows = np.array([name in (speaker, "Sum/Avg") for speaker in speakers], dtype=bool)
+        counts = errors.counts[rows]
+        substitutions, deletions, insertions, total = counts.sum(0)
+        share = 100 / max(1, total)
+        wrong = 100 * float((counts[:, :3].sum(1) > 0).mean()) if len(counts) else 0.0
+        rates = [total - substitutions - deletions, substitutions, deletions, insertions, substitutions + deletions + insertions]
+        yield f"| {name:<{width}} | {len(counts):>6} {total:>7} | " + " ".join(f"{rate * share:>6.1f}" for rate in rates) + f" {wrong:>6.1f} |"
+
+
+def _columns(errors: Errors, row: int) -> Iterator[tuple[str, str, str]]:
+    """Reference, hypothesis and mark of each aligned place, padded to one width; errors in capitals."""
+    reference, hypothesis = errors.references[row], errors.hypotheses[row]
+    for chunk in errors.alignments[row]:
+        size = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        mark = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}[chunk.type]
+        for place in range(size):
+            left = "" if mark == "I" else reference[chunk.ref_start_idx + place]
+            right = "" if mark == "D" else hypothesis[chunk.hyp_start_idx + place]
+            width = max(len(left), len(right), 1)
+            if mark:
+                left, right = left.upper() or "*" * width, right.upper() or "*" * width
+            yield left.ljust(width), right.ljust(width), mark.ljust(width)

@@ -1,0 +1,41 @@
+"""BLEU and chrF of translations, by sacrebleu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sacrebleu.metrics import BLEU, CHRF
+
+
+@dataclass
+class Translation:
+    """One metric on one set: `statistics` (N, S) are per-sentence counts that add up, from which any resample is scored."""
+
+    metric: BLEU | CHRF
+    statistics: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The score of the whole set, 0 to 100."""
+        return self.score_of(self.statistics.sum(0))
+
+    def score_of(self, sums: np.ndarray) -> float:
+        """The score of summed statistics (S,)."""
+        return float(self.metric._compute_score_from_stats(sums.tolist()).score)
+
+    @property
+    def signature(self) -> str:
+        """sacrebleu's description of what was computed."""
+        return str(self.metric.get_signature())
+
+
+def translation(kind: str, references: Sequence[str], hypotheses: Sequence[str], lang: str) -> Translation:
+    """Score cased and punctuated hypotheses against one reference each; `kind` is bleu or chrf, `lang` the target language."""
+    metric = BLEU(tokenize="zh" if lang == "zh" else "13a") if kind == "bleu" else CHRF()
+    metric.corpus_score(list(hypotheses), [list(references)])  # sets what the signature tells
+    statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+    return Translation(metric, np.array(statistics, dtype=np.float64))
+
+

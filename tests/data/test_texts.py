@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.data.texts import read_texts, training_texts
+from m2asr.errors import UserError
+from tests.data.sets import write_lines
+
+
+@pytest.fixture
+def two_languages(tmp_path: Path) -> Path:
+    """A set with 64 English and 4 Russian texts."""
+    texts = [("en", f"word {i}") for i in range(64)] + [("ru", f"слово {i}") for i in range(4)]
+    write_lines(tmp_path / "text", [f"{lang}-{i:03d} {text}" for i, (lang, text) in enumerate(texts)])
+    write_lines(tmp_path / "utt2lang", [f"{lang}-{i:03d} {lang}" for i, (lang, _) in enumerate(texts)])
+    return tmp_path
+
+
+@pytest.mark.parametrize("temperature, russian", [(1.0, 4), (2.0, 16), (1e6, 64)])
+def test_small_languages_get_their_share(two_languages: Path, temperature: float, russian: int) -> None:
+    texts = training_texts([two_languages], "text", temperature)
+    counts = [sum(letter in text for text in texts) for letter in "wс"]
+    assert counts == [64, russian]  # n_l^(1 / temperature), relative to the largest
+    assert len(set(texts)) == 68  # nobody's text is lost
+
+
+def test_a_set_without_the_text_has_none_and_a_missing_set_is_named(two_languages: Path) -> None:
+    assert read_texts(two_languages, "text.de") == {} and training_texts([two_languages], "text.de", 1.0) == []
+    with pytest.raises(UserError, match="nowhere: no such data directory; run stage 0"):
+        read_texts(two_languages / "nowhere", "text")
+
+
+def test_an_utterance_without_language_is_named(two_languages: Path) -> None:
+    write_lines(two_languages / "text", ["xx-1 hello"])
+    with pytest.raises(UserError, match="utt2lang: xx-1 of text has no language"):
+        read_texts(two_languages, "text")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from m2asr.text.normalize import normalize
+
+
+@pytest.mark.parametrize(
+    "lang, text, expected",
+    [
+        ("en", "Dr. Smith's 3rd café, in 1995!", "doctor smith's third cafe in nineteen ninety five"),
+        ("en", "It cost $5.20 & 1,234 cents.", "it cost five dollars twenty cents and one thousand two hundred thirty four cents"),
+        ("en", "3.14159 or 007, £3", "three point one four one five nine or zero zero seven three pounds"),
+        ("en", "“Don’t!” - the dogs' well-known rock'n'roll", "don't the dogs well known rock'n'roll"),
+        ("it", "L’Università: un po' d'acqua (3,5 litri)", "l'università un po d'acqua tre virgola cinque litri"),
+        ("it", "1.250 euro", "milleduecentocinquanta euro"),
+        ("ru", "Ёлка №5 — 21 рубль.", "ёлка no пять двадцать один рубль"),
+        ("uk", "п’ять", "п'ять"),
+        ("de", "Straße 12:30 Uhr", "straße zwölf dreißig uhr"),
+        ("fr", "À 21 h, l'œuvre", "à vingt et un h l'œuvre"),
+        ("bg", "125 лева", "сто двадесет и пет лева"),
+        ("zh", "我 有２０１９年 10 个 苹果,KTV 很好。", "我有二零一九年十个苹果ktv很好"),
+        ("hi", "नमस्ते, दुनिया!", "नमस्ते दुनिया"),
+        ("en", "I O U new york", "i o u new york"),
+        ("en", "", ""),
+        ("en", " ' ... ", ""),
+    ],
+)
+def test_examples(lang: str, text: str, expected: str) -> None:
+    assert normalize(text, lang) == expected
+
+
+def test_normalizing_twice_changes_nothing_whatever_the_characters() -> None:
+    rng = random.Random(1)
+    ranges = [(32, 127), (32, 0x250), (0x250, 0x3000), (0x3000, 0xD7FF), (0xE000, 0x1FFFF)]
+    for _ in range(5000):
+        letters = [chr(rng.randrange(*rng.choice(ranges))) for _ in range(6)] + [rng.choice("0123456789'., -$") for _ in range(6)]
+        rng.shuffle(letters)
+        lang = rng.choice(["en", "it", "ru", "zh", "ja", "fr", "bg", "tr", "hi", "sq", "uk"])
+        once = normalize("".join(letters), lang)
+        assert normalize(once, lang) == once, (lang, letters)
+        assert once == " ".join(once.split())

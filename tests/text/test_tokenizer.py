@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.data.directory import read_table
+from m2asr.errors import UserError
+from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
+
+SIZES = {"char": None, "unigram": 60, "bpe": 60}
+
+
+@pytest.fixture(scope="module")
+def texts(mini_data: Path) -> list[str]:
+    return list(read_table(mini_data / "train_en" / "text").values())
+
+
+@pytest.fixture(params=list(SIZES))
+def tokenizer(request: pytest.FixtureRequest, texts: list[str], tmp_path: Path) -> Tokenizer:
+    return train_tokenizer(request.param, SIZES[request.param], texts, tmp_path / "en")
+
+
+def test_decode_inverts_encode_and_special_ids_are_never_text(tokenizer: Tokenizer, texts: list[str]) -> None:
+    for text in texts:
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert min(ids) > UNK and max(ids) < tokenizer.eos == tokenizer.size - 1
+    assert tokenizer.encode("") == []
+
+
+def test_special_ids_are_silent_and_the_unknown_is_seen(tokenizer: Tokenizer, texts: list[str]) -> None:
+    ids = tokenizer.encode(texts[0])
+    assert tokenizer.decode([tokenizer.eos, BLANK, *ids, BLANK, tokenizer.eos]) == texts[0]
+    assert tokenizer.encode("ж").count(UNK) == 1
+    assert "⁇" in tokenizer.decode(tokenizer.encode("ж"))
+
+
+def test_loading_gives_the_same_tokenizer_and_training_repeats(tokenizer: Tokenizer, texts: list[str], tmp_path: Path) -> None:
+    again = train_tokenizer(tokenizer.kind, SIZES[tokenizer.kind], texts, tmp_path / "again")
+    loaded = Tokenizer.load(tmp_path / "en")
+    assert tokenizer.tokens == loaded.tokens == again.tokens
+    for text in texts[:50]:
+        assert tokenizer.encode(text) == loaded.encode(text) == again.encode(text)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_size_counts_every_token(kind: str, texts: list[str], tmp_path: Path) -> None:
+    assert train_tokenizer(kind, 60, texts, tmp_path / "en").size == 60
+
+
+def test_odd_spaces_and_long_texts_do_no_harm(tmp_path: Path) -> None:
+    text = "uno\u00a0due\u2028tre\x0bquattro"
+    for kind, size in (("char", None), ("unigram", 16)):
+        tokenizer = train_tokenizer(kind, size, [text, "x " * 4000 + "ж"], tmp_path / kind)
+        assert tokenizer.decode(Tokenizer.load(tmp_path / kind).encode(text)) == "uno due tre quattro"
+        assert UNK not in tokenizer.encode("ж")  # the long text was read as well
+
+
+def test_impossible_sizes_and_empty_texts_are_told_in_one_line(texts: list[str], tmp_path: Path) -> None:
+    for kind, size, lines, message in (
+        ("unigram", 100_000, texts, "tokens.en.size: no 100000 unigram tokens"),
+        ("bpe", None, texts, "tokens.en.size: missing"),
+        ("char", None, ["", " "], "no text to train"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            train_tokenizer(kind, size, lines, tmp_path / "en")
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "en").exists()
+    with pytest.raises(UserError, match="at most") as error:
+        train_tokenizer("unigram", 100_000, texts, tmp_path / "en")
+    most = int(str(error.value).split("at most ")[1].split()[0])
+    assert train_tokenizer("unigram", most, texts, tmp_path / "en").size == most
+
+
+@pytest.mark.parametrize("damage", ["tokens.txt", "tokenizer.yaml", "sentencepiece.model"])
+def test_damaged_folders_are_named(damage: str, texts: list[str], tmp_path: Path) -> None:
+    train_tokenizer("bpe", 60, texts, tmp_path / "en")
+    (tmp_path / "en" / damage).write_bytes(b"\xff 5\n")
+    with pytest.raises(UserError, match=rf"{tmp_path}/en: not a readable tokenizer") as error:
+        Tokenizer.load(tmp_path / "en")
+    assert "\n" not in str(error.value)
