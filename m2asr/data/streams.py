@@ -199,7 +199,7 @@ def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers:
         batch_size=None,
         num_workers=workers,
         collate_fn=_same,
-        worker_init_fn=None,
+        worker_init_fn=_follow_main,
         pin_memory=workers > 0 and torch.cuda.is_available(),  # a thread receives and pins the next batches meanwhile
         generator=torch.Generator(),  # its own, so that reading takes nothing from the random numbers of training
         multiprocessing_context="fork" if workers else None,  # a worker never touches the accelerator, and shares the indexes' memory

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +26,7 @@ from m2asr.train.log import TrainLog
 from m2asr.train.materials import Materials
 from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.precision import choose
-from m2asr.train.step import JointStep, Outcome
+from m2asr.train.step import JointStep
 
 
 class Trainer:
@@ -119,6 +121,22 @@ class Trainer:
                         break
         average([self.best.path(epoch) for epoch in sorted(self.best.scores)], self.exp / "model.pt")
         plots.draw(self.exp)
+        with open_atomic(self.exp / "train_info.json") as file:
+            json.dump(self.facts(), file, indent=1)
+
+    def facts(self) -> dict[str, Any]:
+        """What results.json tells of the run."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.options.seed,
+            "git": git_revision(),
+            "params": sum(parameter.numel() for parameter in self.system.parameters()),
+            "train_seconds": self.train_seconds,
+            "audio_seconds": self.audio_seconds,
+            "steps": self.number,
+            "skipped": self.skipped,
+            "peak_memory_gb": peak_memory_gb(self.device),
+        }
 
     def save(self) -> None:
         """Write the checkpoint from which training goes on bit for bit."""
@@ -199,6 +217,17 @@ def longest_stream(config: TrainConfig, materials: Materials) -> str:
     """The default of train.epoch_of: the stream with an upper objective that has the most frames."""
     upper = {objective.stream for objective in config.objectives.values() if objective.level == "upper"}
     return max(sorted(upper), key=lambda name: int(materials.train[name].index.frames.sum(dtype="int64")))
+
+
+def git_revision() -> str | None:
+    """The commit of the toolkit, with `+` where files differ from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
 
 
 def peak_memory_gb(device: torch.device) -> float:

@@ -1,0 +1,146 @@
+"""Real training processes: killed at random moments, resumed bit for bit, and stopped with one clear line."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train import recipe
+
+
+@pytest.fixture(scope="module")
+def whole(mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbs."""
+    exp = tmp_path_factory.mktemp("whole") / "exp"
+    config = recipe.prepare(exp, mini_data)
+    done = subprocess.run(recipe.train_command(exp, config, mini_data, mini_dump), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return exp
+
+
+def run(exp: Path, mini_data: Path, mini_dump: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = recipe.train_command(exp, exp / "given.yaml", mini_data, mini_dump, *more)
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def losses(exp: Path) -> list[dict]:
+    """What the log says of losses and weights, without times."""
+    lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
+    return [{key: line.get(key) for key in ("kind", "step", "loss", "metrics", "lambda", "gamma", "cosine", "select")} for line in lines]
+
+
+def start_from(whole: Path, tmp_path: Path) -> Path:
+    exp = tmp_path / "exp"
+    shutil.copytree(whole, exp, ignore=shutil.ignore_patterns("checkpoints", "*.pt", "train.jsonl", "tensorboard", "plots"))
+    return exp
+
+
+def test_killed_runs_go_on_bit_for_bit(whole, mini_data, mini_dump, tmp_path):
+    exp = start_from(whole, tmp_path)
+    moments = random.Random(1)
+    command = recipe.train_command(exp, exp / "given.yaml", mini_data, mini_dump)
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not (exp / "train.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0.2, 2.0))
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert killed, "every run had ended before it was killed"
+    done = run(exp, mini_data, mini_dump)
+    assert done.returncode == 0, done.stderr
+    one, other = (torch.load(path / "model.pt", weights_only=True)["model"] for path in (whole, exp))
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+    assert losses(exp) == losses(whole)
+
+
+def test_a_finished_run_is_left_as_it_is(whole, mini_data, mini_dump):
+    before = (whole / "model.pt").read_bytes()
+    done = run(whole, mini_data, mini_dump)
+    assert done.returncode == 0, done.stderr
+    assert "already trained" in done.stdout
+    assert torch.equal(
+        torch.load(whole / "model.pt", weights_only=True)["model"]["mean"], torch.load(whole / "checkpoints/last.pt", weights_only=True)["model"]["mean"]
+    )
+    assert len(before) == len((whole / "model.pt").read_bytes())
+
+
+def test_the_run_tells_what_it_did(whole):
+    lines = losses(whole)
+    train = [line for line in lines if line["kind"] == "train"]
+    assert {"asr_en", "st_en_it", "cpc"} <= train[-1]["loss"].keys()
+    assert train[-1]["loss"]["asr_en"] < train[0]["loss"]["asr_en"]
+    assert sum(train[-1]["lambda"].values()) == pytest.approx(1)
+    assert train[-1]["gamma"] > 0
+    assert train[-1]["cosine"]["names"] == ["asr_en", "st_en_it", "cpc"]
+    dev = [line for line in lines if line["kind"] == "dev"]
+    assert [line["metrics"]["asr_en"]["error"] is not None for line in dev] == [True, True]
+    assert 0 < dev[-1]["metrics"]["cpc"]["chance"] < 1
+    for name in ("losses", "weights", "cosines"):
+        assert (whole / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert list((whole / "tensorboard").glob("events*"))
+
+
+def test_another_model_or_data_cannot_go_on_here(whole, mini_data, mini_dump):
+    done = run(whole, mini_data, mini_dump, "--set", "model.encoder.blocks=2", "optim.lr.heads=0.1")
+    assert done.returncode == 1
+    assert "model.encoder.blocks" in done.stderr and "optim.lr.heads" in done.stderr and "--tag" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_more_epochs_may_follow(whole, mini_data, mini_dump, tmp_path):
+    exp = tmp_path / "exp"
+    shutil.copytree(whole, exp)
+    state = torch.load(exp / "checkpoints/last.pt", weights_only=True)
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    after = torch.load(exp / "checkpoints/last.pt", weights_only=True)
+    assert after["number"] > state["number"]
+
+
+def test_a_half_written_checkpoint_falls_back_to_the_one_before(whole, mini_data, mini_dump, tmp_path):
+    exp = tmp_path / "exp"
+    shutil.copytree(whole, exp)
+    last = exp / "checkpoints/last.pt"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    done = run(exp, mini_data, mini_dump)
+    assert done.returncode == 0, done.stderr
+    assert "last.pt: damaged or half-written" in done.stderr and "previous.pt" in done.stderr
+    assert losses(exp) == losses(whole)
+
+
+def test_missing_stages_are_named(whole, mini_data, mini_dump, tmp_path):
+    exp = start_from(whole, tmp_path)
+    done = run(exp, tmp_path / "nothing", mini_dump)
+    assert done.returncode == 1 and "stage 0" in done.stderr
+    done = run(exp, mini_data, tmp_path / "nothing")
+    assert done.returncode == 1 and "stage 1" in done.stderr
+    shutil.rmtree(exp / "tokens")
+    done = run(exp, mini_data, mini_dump)
+    assert done.returncode == 1 and "stage 2" in done.stderr
+
+
+def test_ctrl_c_is_one_line_and_loses_nothing(whole, mini_data, mini_dump, tmp_path):
+    exp = start_from(whole, tmp_path)
+    command = recipe.train_command(exp, exp / "given.yaml", mini_data, mini_dump)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (exp / "checkpoints/last.pt").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in errors
+    torch.load(exp / "checkpoints/last.pt", weights_only=True)

@@ -1,0 +1,91 @@
+"""Times the multi-objective step of the demo on its real data, and what weighting costs over adding losses up.
+
+Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage 2). Run from the root of the repository:
+  python tools/bench_step.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from m2asr.config import TrainConfig, load_config
+from m2asr.objectives.system import resolve
+from m2asr.train.materials import gather
+from m2asr.train.trainer import Trainer
+
+SEPARATE = "the three recognition objectives, one stream each"
+DEMO = "the demo's objectives: three streams with recognition, two of them with translation as well, CPC below"
+
+
+def make(config: Path, exp: Path, *overrides: str) -> Trainer:
+    """A trainer of the recipe with changes to its config; nothing is written."""
+    changed = resolve(load_config(TrainConfig, config, list(overrides)))
+    return Trainer(changed, gather(changed, Path("data"), Path("dump"), exp), exp)
+
+
+def compare(trainers: dict[str, Trainer], rounds: int, gamma: float) -> dict[str, list[float]]:
+    """Seconds per step and second of audio, trainers taking turns on their own batches of the same streams."""
+    loaders = {name: iter(trainer.loader) for name, trainer in trainers.items()}
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(rounds + 2):
+        for name, trainer in trainers.items():
+            step = next(loaders[name])
+            draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in range(trainer.weighting.draws)]
+            seconds = sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
+            start = time.perf_counter()
+            trainer.joint(draws, number, gamma)
+            trainer.optimizer.step(0.0)
+            if number >= 2:  # the first two warm up
+                times[name].append((time.perf_counter() - start) / seconds)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--recipe", type=Path, default=Path("egs/mini"))
+    parser.add_argument("--exp", type=Path, default=Path("exp/m2asr"), help="run whose tokens/ are used, inside the recipe")
+    args = parser.parse_args()
+    os.chdir(args.recipe)
+    if not (args.exp / "tokens").is_dir():
+        parser.error("run ./run.sh --stop_stage 2 in egs/mini first")
+    config = Path("conf/train_m2asr.yaml")
+    separate = ["objectives={asr_en: {type: ctc, stream: en, tokens: en}, asr_it: {type: ctc, stream: it, tokens: it}, "
+                "asr_ru: {type: ctc, stream: ru, tokens: ru}}", "penalty=null", "train.workers=0"]
+    separate.append("streams={en: {sets: [train_en]}, it: {sets: [train_it]}, ru: {sets: [train_ru]}}")
+    separate.append("batching.shares={}")
+    for title, overrides, bar in ((SEPARATE, separate, 1.10), (DEMO, ["train.workers=0"], None)):
+        trainers = {
+            kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")
+        }
+        # static in MoDo's batches: the same data, cut the same way, so that only the weighting differs
+        trainers["static"].weighting.draws = 1
+        times = compare(trainers, args.rounds, gamma=0.1)
+        base = statistics.median(times["static"])
+        print(title)
+        for name, values in times.items():
+            middle = statistics.median(values)
+            note = f"  (bar {bar})" if bar and name == "modo" else ""
+            print(f"  {name:<7} {1 / middle:7.1f} s of audio per s   {middle / base:.3f} of static{note}")
+    demo = make(config, args.exp)
+    start, seconds = time.perf_counter(), 0.0
+    for number, step in enumerate(itertools.islice(demo.loader, args.rounds)):
+        draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in range(demo.weighting.draws)]
+        demo.joint(draws, number, 0.1)
+        demo.optimizer.step(0.0)
+        seconds += sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
+        if number == 0:  # starting the workers is not part of a step
+            start, seconds, demo.loader.wait_seconds = time.perf_counter(), 0.0, 0.0
+    elapsed = time.perf_counter() - start
+    print(f"demo: {seconds / elapsed:.1f} s of audio per s on {torch.get_num_threads()} threads, {demo.loader.wait_seconds / elapsed:.2%} waiting for data (bar 3 %)")
+
+
+if __name__ == "__main__":
+    main()
