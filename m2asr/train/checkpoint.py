@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import pickle
+import re
 import shutil
 import sys
 import zipfile
@@ -24,16 +24,21 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 FREE = {"train.epochs", "train.log_every", "train.workers", "train.save_every", "train.max_skipped", "train.max_bad", "train.average_best"}
 
 
+class Damaged(UserError):
+    """A checkpoint that was cut off or changed after it was written."""
+
+
 def save(folder: Path, state: Mapping[str, Any]) -> None:
     """Write last.pt and keep the one before as previous.pt; at every moment one of them is whole.
 
     Raises UserError on a full disk, with both old files in place.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        leftover.unlink()
     last = folder / LAST
     link = folder / f".{PREVIOUS}.tmp"
     if last.exists():
-        link.unlink(missing_ok=True)
         os.link(last, link)  # the file stays under its second name when last.pt is replaced
     write(last, state)
     if link.exists():
@@ -41,33 +46,42 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write one file as a whole. Raises UserError on a full disk."""
+    """Write one file as a whole. Raises UserError on a full disk, TypeError for a value that `load` would refuse."""
+    _check_plain(state, "state")
     try:
         with open_atomic(path, "wb") as file:
             torch.save({"format": FORMAT, **state}, file)
     except (OSError, RuntimeError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        # torch reports a write that failed as a RuntimeError of its zip writer
-        if not full and not (isinstance(error, RuntimeError) and "unexpected pos" in str(error)):
+        reason = error if isinstance(error, OSError) else error.__context__  # torch's zip writer covers a failed write with its own error
+        if not isinstance(reason, OSError):
             raise
-        free = shutil.disk_usage(path.parent).free / 2**20
-        raise UserError(f"{path}: cannot write: no space ({free:.0f} MB free); what was there before is kept, free some space and run again") from None
+        where = next(parent for parent in path.absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(where).free / 2**20
+        raise UserError(f"{path}: cannot write: {reason.strerror} ({free:.0f} MB free); what was there before is kept, make room and run again") from None
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a file that `write` made. Raises UserError where it is damaged, of another kind, or holds code."""
+    """Read a file that `write` made, as data only.
+
+    Raises Damaged where it is cut off or changed, UserError where it is missing, of another kind, or holds code.
+    """
     try:
+        _check_whole(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported operand" in str(error) or "weights_only" in str(error).lower():
-            raise UserError(f"{path}: refused: it holds more than tensors and plain values and could run code; use a file made by this toolkit") from None
-        raise UserError(_damaged(path)) from None
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError, AttributeError):
-        raise UserError(_damaged(path)) from None
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" (`{asked[1]}`)" if asked else ""
+        raise UserError(
+            f"{path}: refused: it holds more than tensors and plain values{what} and could run code; nothing was run, use a file made by this toolkit"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}; check the path and its permissions") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
+        state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this toolkit (no format {FORMAT}); give a model.pt or a file of checkpoints/")
+        raise UserError(_foreign(path))
     return state
 
 
@@ -77,7 +91,7 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     for place, path in enumerate(present):
         try:
             return load(path)
-        except UserError as error:
+        except Damaged as error:
             if place + 1 == len(present):
                 raise
             print(f"warning: {error}; going on from {present[place + 1]}", file=sys.stderr)
@@ -137,8 +151,35 @@ class BestCheckpoints:
         self.scores = {int(epoch): score for epoch, score in state.items()}
 
 
-def _damaged(path: Path) -> str:
-    return f"{path}: damaged or half-written; remove it, or restore it from a copy"
+def _check_whole(path: Path) -> None:
+    """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
+        raise UserError(_foreign(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError):
+        broken = path.name
+    if broken:
+        raise Damaged(f"{path}: damaged or half-written; remove it, or restore it from a copy")
+
+
+def _foreign(path: Path) -> str:
+    return f"{path}: not a checkpoint of this toolkit (no format {FORMAT}); give a model.pt or a file of checkpoints/"
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, where)
+            _check_plain(item, f"{where}.{key}")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            _check_plain(item, f"{where}.{index}")
+    elif not isinstance(value, Tensor) and type(value) not in (str, int, float, bool, type(None)):
+        raise TypeError(f"{where}: a checkpoint holds tensors and plain values, not {type(value).__name__}")
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -29,6 +29,9 @@ from m2asr.train.precision import choose
 from m2asr.train.step import JointStep
 
 
+COUNTERS = ("number", "skipped", "train_seconds", "audio_seconds")  # plain numbers of a checkpoint
+
+
 class Trainer:
     """One run in the folder `exp`: built from a resolved config, it goes on from the last checkpoint it finds there."""
 
@@ -100,8 +103,9 @@ class Trainer:
         self.weighting.load_state_dict(state["weighting"])
         self.loader.load_state_dict(state["loader"])
         self.best.load_state_dict(state["best"])
-        for name in ("number", "skipped", "train_seconds", "audio_seconds", "finished"):
+        for name in COUNTERS:
             setattr(self, name, state[name])
+        self.finished = self.loader.positions[self.loader.epoch_of][0] >= self.options.epochs
         return True
 
     def run(self) -> None:
@@ -149,7 +153,7 @@ class Trainer:
             "loader": self.loader.state_dict(),
             "best": self.best.state_dict(),
         }
-        state |= {name: getattr(self, name) for name in ("number", "skipped", "train_seconds", "audio_seconds", "finished")}
+        state |= {name: getattr(self, name) for name in COUNTERS}
         checkpoint.save(self.exp / "checkpoints", state)
 
     def _train(self, step: Step, log: TrainLog) -> None:
