@@ -23,7 +23,7 @@ recipes: $(READY)  # walk through the recipes as a user does
 
 lint: $(READY)  # check the style of Python and shell files
 	$(BIN)/ruff check .
-	$(BIN)/shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files --cached --others --exclude-standard '*.sh')
+	$(BIN)/shellcheck .ci/run $$(git ls-files --cached --others --exclude-standard '*.sh')
 
 bench: $(READY)  # print speed and memory
 	for bench in tools/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done

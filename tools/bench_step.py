@@ -57,14 +57,16 @@ def main() -> None:
     if not (args.exp / "tokens").is_dir():
         parser.error("run ./run.sh --stop_stage 2 in egs/mini first")
     config = Path("conf/train_m2asr.yaml")
-    separate = ["objectives={asr_en: {type: ctc, stream: en, tokens: en}, asr_it: {type: ctc, stream: it, tokens: it}, "
-                "asr_ru: {type: ctc, stream: ru, tokens: ru}}", "penalty=null", "train.workers=0"]
+    separate = [
+        "objectives={asr_en: {type: ctc, stream: en, tokens: en}, asr_it: {type: ctc, stream: it, tokens: it}, "
+        "asr_ru: {type: ctc, stream: ru, tokens: ru}}",
+        "penalty=null",
+        "train.workers=0",
+    ]
     separate.append("streams={en: {sets: [train_en]}, it: {sets: [train_it]}, ru: {sets: [train_ru]}}")
     separate.append("batching.shares={}")
     for title, overrides, bar in ((SEPARATE, separate, 1.10), (DEMO, ["train.workers=0"], None)):
-        trainers = {
-            kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")
-        }
+        trainers = {kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")}
         # static in MoDo's batches: the same data, cut the same way, so that only the weighting differs
         trainers["static"].weighting.draws = 1
         times = compare(trainers, args.rounds, gamma=0.1)
@@ -84,7 +86,8 @@ def main() -> None:
         if number == 0:  # starting the workers is not part of a step
             start, seconds, demo.loader.wait_seconds = time.perf_counter(), 0.0, 0.0
     elapsed = time.perf_counter() - start
-    print(f"demo: {seconds / elapsed:.1f} s of audio per s on {torch.get_num_threads()} threads, {demo.loader.wait_seconds / elapsed:.2%} waiting for data (bar 3 %)")
+    wait = demo.loader.wait_seconds / elapsed
+    print(f"demo: {seconds / elapsed:.1f} s of audio per s on {torch.get_num_threads()} threads, {wait:.2%} waiting for data (bar 3 %)")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ Recordings and texts are the Asterisk core sounds 1.6.1, as packaged by Debian, 
 
 | language | speaker | licence | Debian packages |
 |---|---|---|---|
-| English | Allison Smith, for Digium | CC-BY-SA-3.0, https://creativecommons.org/licenses/by-sa/3.0/legalcode | asterisk-core-sounds-en, -en-g722 |
-| Italian | Carlo Flora | CC-BY-3.0, https://creativecommons.org/licenses/by/3.0/legalcode | asterisk-core-sounds-it, -it-g722 |
-| Russian | Maxim Topal (voice: IvrvoiceRU) | CC-BY-3.0, https://creativecommons.org/licenses/by/3.0/legalcode | asterisk-core-sounds-ru, -ru-g722 |
+| English | Allison Smith, for Digium | CC-BY-SA-3.0, https://creativecommons.org/licenses/by-sa/3.0 | asterisk-core-sounds-en, -en-g722 |
+| Italian | Carlo Flora | CC-BY-3.0, https://creativecommons.org/licenses/by/3.0 | asterisk-core-sounds-it, -it-g722 |
+| Russian | Maxim Topal (voice: IvrvoiceRU) | CC-BY-3.0, https://creativecommons.org/licenses/by/3.0 | asterisk-core-sounds-ru, -ru-g722 |
 
 Changes: the 16 kHz G.722 recordings were decoded and encoded again as Ogg Opus; texts were repaired (wrong characters, notes that nobody
 says); prompts without speech, and those shorter than 0.3 s or longer than 20 s, were left out. `tools/build_mini.py` makes this folder

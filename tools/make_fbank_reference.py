@@ -1,4 +1,4 @@
-"""Write tests/features/reference.npz: three recordings of the mini corpus and their features by kaldi-native-fbank (Kaldi's own code).
+"""Write tests/features/reference.npz: one recording per language of the mini corpus, joined, and their features by kaldi-native-fbank.
 
 python tools/make_fbank_reference.py
 """
@@ -13,6 +13,7 @@ import numpy as np
 from m2asr.data.audio import read_audio
 
 ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "tests/features/reference.npz"
 PROMPTS = ("en/dictate_paused", "it/dictate_paused", "ru/vm-goodbye")
 
 
@@ -31,13 +32,11 @@ def kaldi_fbank(samples: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    arrays = {}
-    for prompt in PROMPTS:
-        wave, _ = read_audio(str(ROOT / "egs/mini/corpus/audio" / f"{prompt}.opus"))
-        samples = np.round(wave * 32768).clip(-32768, 32767).astype(np.int16)
-        arrays[f"{prompt}.samples"], arrays[f"{prompt}.feats"] = samples, kaldi_fbank(samples)
-        print(f"{prompt}: {len(samples) / 16000:.2f} s, {len(arrays[f'{prompt}.feats'])} frames")
-    np.savez_compressed(ROOT / "tests/features/reference.npz", **arrays)
+    waves = [read_audio(str(ROOT / "egs/mini/corpus/audio" / f"{prompt}.opus"))[0] for prompt in PROMPTS]
+    samples = np.round(np.concatenate(waves) * 32768).clip(-32768, 32767).astype(np.int16)
+    feats = kaldi_fbank(samples)
+    np.savez_compressed(REFERENCE, wave=samples, feats=feats)
+    print(f"{REFERENCE.relative_to(ROOT)}: {len(samples) / 16000:.2f} s, {len(feats)} frames")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--min_words", type=int, default=1, help="references with fewer words are not scored")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
-    parser.add_argument("--check", default="", help='bars for the mean over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 where one is missed')
+    parser.add_argument(
+        "--check", default="", help='bars for the mean over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 where one is missed'
+    )
     args = parser.parse_args(argv)
     bars = [re.fullmatch(r"(wer|cer)<=([0-9.]+)", bar) for bar in args.check.split()]
     if not all(bars):
@@ -42,13 +44,21 @@ def main(argv: list[str] | None = None) -> int:
         data, out = args.data / info["set"], path.parent
         references = read_table(data / info["text"])
         answers = match(references, read_table(out / "text"), read_table(data / "utt2spk"), args.min_words, out / "text")
-        training = [text for one in info["train_sets"] if (args.data / one / info["text"]).is_file() for text in read_table(args.data / one / info["text"]).values()]
+        training = [
+            text
+            for one in info["train_sets"]
+            if (args.data / one / info["text"]).is_file()
+            for text in read_table(args.data / one / info["text"]).values()
+        ]
         score = score_recognition if info["task"] == "asr" else score_translation
         named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")}
         named |= {"unrepresentable": info["unrepresentable"]} if info["task"] == "st" else {}
         rows += [{**named, **row} for row in score(answers, info["lang"], training, out)]
         left = f", {answers.short} below {args.min_words} words left out" if answers.short else ""
-        print(f"{info['set']} {info['objective']}: {len(answers.utts)} utterances scored{left}" + (f", {answers.unmatched} without reference" if answers.unmatched else ""))
+        print(
+            f"{info['set']} {info['objective']}: {len(answers.utts)} utterances scored{left}"
+            + (f", {answers.unmatched} without reference" if answers.unmatched else "")
+        )
     means = mean_rows(rows)
     facts = args.exp / "train_info.json"
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}

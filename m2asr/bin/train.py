@@ -42,11 +42,13 @@ def main(argv: list[str] | None = None) -> int:
     trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu")
     print(trainer.describe())
     if trainer.resume():
-        print(f"{args.exp}: {'already trained' if trainer.finished else 'going on'} after step {trainer.number} of about {trainer.total_steps}")
+        what = "already trained" if trainer.finished else "going on"
+        print(f"{args.exp}: {what} after step {trainer.number} of about {trainer.total_steps}")
     elif args.init_from:
         print(initialize(trainer.system, args.init_from))
     trainer.run()
-    print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {trainer.audio_seconds / 3600:.2f} h of audio")
+    hours = trainer.audio_seconds / 3600
+    print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")
     return 0
 
 

@@ -38,7 +38,9 @@ def prepare(corpus: Path, out: Path) -> Summary:
             try:
                 seconds = soundfile.info(wav).duration
             except (OSError, soundfile.SoundFileError) as error:
-                raise UserError(f"{wav}: cannot read this recording of prompt {key} ({error}); restore egs/mini/corpus with git checkout") from None
+                raise UserError(
+                    f"{wav}: cannot read this recording of prompt {key} ({error}); restore egs/mini/corpus with git checkout"
+                ) from None
             said = normalized[key]
             # letters, names and the like are written alike in two languages: nothing is translated
             others = {other: texts[other] for other in texts if other != lang and said[other] != said[lang]}
@@ -57,7 +59,9 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
-        raise UserError(f"{path}: not found; --corpus must name the folder with transcripts.tsv and audio/, in egs/mini it is `corpus`") from None
+        raise UserError(
+            f"{path}: not found; --corpus must name the folder with transcripts.tsv and audio/, in egs/mini it is `corpus`"
+        ) from None
     header = lines[0].split("\t")
     prompts = {}
     for number, line in enumerate(lines[1:], 2):

@@ -41,7 +41,9 @@ def fix(folder: str | Path) -> str:
             shutil.copy2(path, backup / path.name)
         for name, table in tables.items():
             keep = recordings if name == "wav.scp" else utts
-            dropped += [f"{utt}: in {name} only" for utt in sorted(table.keys() - keep) if name != "utt2spk" and utt not in tables["utt2spk"]]
+            dropped += [
+                f"{utt}: in {name} only" for utt in sorted(table.keys() - keep) if name != "utt2spk" and utt not in tables["utt2spk"]
+            ]
             write_table(out / name, {utt: value for utt, value in table.items() if utt in keep and value})
         write_table(out / "spk2utt", speakers({utt: tables["utt2spk"][utt] for utt in utts}))
     lines = [f"{folder}: {len(utts)} utterances kept, {len(dropped)} lines dropped; the old files are in {folder / BACKUP}"]

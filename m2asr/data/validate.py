@@ -70,14 +70,22 @@ def validate(
 ) -> Report:
     """Check ids, sorting, durations, segments, languages, texts and recordings of a data directory.
 
-    `audio` opens every recording; `text` demands a text for every utterance; `count_tokens` counts what CTC has to write (characters by
-    default) against the encoder states that `subsampling` frames of `frame_shift` ms give, which `keep_long_text` tells but tolerates. Raises UserError where it cannot be read at all.
+    `audio` opens every recording; `text` demands a text for every utterance; `count_tokens` counts what CTC has to write (characters
+    by default) against the encoder states that `subsampling` frames of `frame_shift` ms give; `keep_long_text` tells what is too long,
+    but tolerates it. Raises UserError where the directory cannot be read at all.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
     report = Report(folder, tolerated=frozenset({LONG_TEXT} if keep_long_text else ()))
-    names = sorted({*NEEDED, *(["text"] if text else []), *(path.name for path in folder.glob("text*")), *(path.name for path in folder.glob("segments"))})
+    names = sorted(
+        {
+            *NEEDED,
+            *(["text"] if text else []),
+            *(path.name for path in folder.glob("text*")),
+            *(path.name for path in folder.glob("segments")),
+        }
+    )
     tables: dict[str, Table] = {}
     for name in names:
         if not (folder / name).is_file():
@@ -145,13 +153,21 @@ def _check_speakers(tables: Mapping[str, Table], report: Report) -> None:
         if not speaker or " " in speaker:
             report.add("bad speaker", "utt2spk", line, utt, "give one speaker")
         elif not utt.startswith(speaker):
-            report.add("id without speaker", "utt2spk", line, utt, f"does not begin with its speaker {speaker}; sorting by speaker and by utterance differ")
+            report.add(
+                "id without speaker",
+                "utt2spk",
+                line,
+                utt,
+                f"does not begin with its speaker {speaker}; sorting by speaker and by utterance differ",
+            )
     if "spk2utt" in tables:
         expected = speakers(utt2spk)
         actual = {speaker: value for speaker, (_, value) in tables["spk2utt"].items()}
         for speaker in sorted(expected.keys() | actual.keys()):
             if expected.get(speaker) != actual.get(speaker):
-                report.add("contradiction", "spk2utt", tables["spk2utt"].get(speaker, (None, ""))[0], speaker, "does not agree with utt2spk")
+                report.add(
+                    "contradiction", "spk2utt", tables["spk2utt"].get(speaker, (None, ""))[0], speaker, "does not agree with utt2spk"
+                )
 
 
 def _check_values(tables: Mapping[str, Table], report: Report) -> None:
@@ -207,7 +223,9 @@ def _check_segments(tables: Mapping[str, Table], recordings: Mapping[str, float]
             report.add("bad segment", "segments", line, utt, f"ends at {end} s, the recording at {recordings[parts[0]]:.2f} s")
 
 
-def _check_lengths(tables: Mapping[str, Table], recordings: Mapping[str, float], state: float, count: Callable[[str], int], report: Report) -> None:
+def _check_lengths(
+    tables: Mapping[str, Table], recordings: Mapping[str, float], state: float, count: Callable[[str], int], report: Report
+) -> None:
     """Durations against recordings, and texts against what CTC can write in that time."""
     for utt, (line, value) in tables.get("utt2dur", {}).items():
         if not _positive(value):
@@ -216,7 +234,9 @@ def _check_lengths(tables: Mapping[str, Table], recordings: Mapping[str, float],
             report.add("wrong duration", "utt2dur", line, utt, f"{value} s here, the recording has {recordings[utt]:.2f} s; truncated?")
         text_line, text = tables.get("text", {}).get(utt, (0, ""))
         if count(text) > float(value) / state:
-            report.add(LONG_TEXT, "text", text_line, utt, f"{count(text)} tokens in {value} s, the encoder gives {float(value) / state:.0f} states")
+            report.add(
+                LONG_TEXT, "text", text_line, utt, f"{count(text)} tokens in {value} s, the encoder gives {float(value) / state:.0f} states"
+            )
 
 
 def _number(value: str) -> bool:
@@ -228,5 +248,3 @@ def _number(value: str) -> bool:
 
 def _positive(value: str) -> bool:
     return _number(value) and float(value) > 0
-
-

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from m2asr.models.attention import SelfAttention
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoded import Encoded
-from m2asr.models.layers import Dropout, FeedForward, padding_mask
-from m2asr.models.subsampling import Conv2dSubsampling
+from m2asr.models.layers import Dropout, FeedForward, valid_positions
+from m2asr.models.subsampling import Subsampling
 
 
 class ConformerBlock(nn.Module):
@@ -19,23 +20,26 @@ class ConformerBlock(nn.Module):
     def __init__(self, dim: int, heads: int, kernel: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.feed_forward1 = FeedForward(dim, hidden, dropout)
-        self.attention = SelfAttention(dim, heads, dropout)
-        self.convolution = ConvolutionModule(dim, kernel, dropout)
+        self.attention = SelfAttention(dim, heads)
+        self.convolution = ConvolutionModule(dim, kernel)
         self.feed_forward2 = FeedForward(dim, hidden, dropout)
         self.norm = nn.LayerNorm(dim)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + 0.5 * self.feed_forward1(x)
-        x = x + self.attention(x, mask)
-        x = x + self.convolution(x, mask)
-        x = x + 0.5 * self.feed_forward2(x)
+    def forward(self, x: Tensor, bias: Tensor | None, valid: Tensor | None) -> Tensor:
+        """States (B, T, D) to states; `bias` goes to the attention, `valid` (B, T, 1) to the convolution."""
+        x = self.dropout.add(x, self.feed_forward1(x), 0.5)
+        x = self.dropout.add(x, self.attention(x, bias))
+        x = self.dropout.add(x, self.convolution(x, valid))
+        x = self.dropout.add(x, self.feed_forward2(x), 0.5)
         return self.norm(x)
 
 
 class Conformer(nn.Module):
-    """Convolution front end and Conformer blocks: features (B, T, F) to states (B, T', D) every 40 ms.
+    """Convolution front end and Conformer blocks: features (B, T, F) to states (B, T', D), one in 4 frames.
 
-    No layer mixes utterances, and padding changes no state.
+    No layer mixes utterances, and padding changes no valid state. `subsampling` is the paper's conv2d or a depthwise-separable one
+    for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class Conformer(nn.Module):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.subsampling = Conv2dSubsampling(feat_dim, dim, separable=subsampling == "dwconv")
+        self.subsampling = Subsampling(feat_dim, dim, separable=subsampling == "dwconv")
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
 
@@ -64,17 +68,20 @@ class Conformer(nn.Module):
         return self.encode(*self.frontend(feats, lengths))
 
     def frontend(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Front-end states (B, T', D) and how many of them are valid (B,), before any mask."""
+        """Front-end states (B, T', D), before any of them is masked, and how many are valid (B,)."""
         return self.subsampling(feats), self.output_lengths(lengths)
 
     def encode(self, states: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Encoded:
         """Run the blocks over front-end states (B, T', D); `mask` (B, T') tells which of them were masked, if any."""
-        valid = padding_mask(lengths, states.shape[1])
-        attend = None if valid is None else valid | (lengths == 0)[:, None]  # an empty utterance attends to its padding: no NaN
+        bias, valid = None, valid_positions(lengths, states.shape[1])
+        if valid is not None:
+            seen = valid | (lengths == 0)[:, None]  # an utterance without states looks at its padding: no NaN
+            bias = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None, :]
+            valid = valid.unsqueeze(-1)  # (B, T', 1)
         taps = {"frontend": states}
         x = self.dropout(states)
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, attend)
+            x = block(x, bias, valid)
             taps[f"block{number}"] = x
-        taps["output"] = x
+        taps["output"] = x  # the last block ends with a LayerNorm
         return Encoded(taps, lengths, mask)

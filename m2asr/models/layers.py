@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def padding_mask(lengths: Tensor, size: int) -> Tensor | None:
+def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
     """True at valid positions (B, T), or None where nothing is padded."""
     if bool((lengths >= size).all()):
         return None
@@ -15,26 +15,39 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor | None:
 
 
 class Dropout(nn.Module):
-    """Dropout whose masks come from random bytes: on a CPU several times cheaper than one random number per entry.
+    """Dropout (Srivastava et al. 2014) with one random byte per entry: on a CPU many times cheaper than torch's own.
 
-    The rate is rounded to a multiple of 1 / 256 and the scale follows the rounded rate, so the expectation is exact. On other
-    devices it is torch's own dropout.
+    There the rate is rounded to a multiple of 1 / 256 and the scale follows the rounded rate, so the expectation stays x. The bytes
+    come from torch's global generator. Other devices use torch's dropout.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.dropped = round(rate * 256)
+        self.scale = 256 / (256 - self.dropped)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Zero entries at random and scale the others up."""
         if not self.training or self.dropped == 0:
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.rate)
-        count = x.numel()
-        words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # 8 bytes each
-        keep = words.view(torch.uint8)[:count].view(x.shape) >= self.dropped
-        return x * keep.to(x.dtype).mul_(256 / (256 - self.dropped))
+        return x * self._keep(x).mul_(self.scale)
+
+    def add(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
+        """x + weight * dropout(y), the end of a residual branch, in one pass."""
+        if not self.training or self.dropped == 0:
+            return torch.add(x, y, alpha=weight)
+        if x.device.type != "cpu":
+            return torch.add(x, F.dropout(y, self.rate), alpha=weight)
+        return torch.addcmul(x, y, self._keep(y), value=weight * self.scale)
+
+    def _keep(self, x: Tensor) -> Tensor:
+        """Ones where entries are kept, else zeros, in the shape and type of x."""
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # 8 random bytes each
+        # compared in place: a comparison that changes the type is not vectorized
+        return words.view(torch.uint8)[: x.numel()].ge_(self.dropped).view(x.shape).to(x.dtype)
 
 
 class FeedForward(nn.Module):
@@ -48,4 +61,4 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.narrow(self.dropout(F.silu(self.wide(self.norm(x))))))
+        return self.narrow(self.dropout(F.silu(self.wide(self.norm(x)))))

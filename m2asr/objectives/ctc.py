@@ -57,9 +57,7 @@ class CTC(Objective):
             return Loss(log_probs.sum() * 0.0, 0.0, metrics)
         targets, target_lengths = batch.targets[self.target][rows], batch.target_lengths[self.target][rows]
         chosen = log_probs if len(rows) == len(usable) else log_probs[rows]
-        losses = F.ctc_loss(
-            chosen.transpose(0, 1), targets, states.lengths[rows], target_lengths, blank=BLANK, reduction="none"
-        )  # (B'',)
+        losses = F.ctc_loss(chosen.transpose(0, 1), targets, states.lengths[rows], target_lengths, blank=BLANK, reduction="none")  # (B'',)
         if not self.training:
             metrics["error"] = _errors(chosen.argmax(-1), states.lengths[rows], targets, target_lengths)
         return Loss(losses.sum(), self._weight(batch, states.lengths, usable), metrics)

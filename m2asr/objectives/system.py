@@ -25,7 +25,9 @@ _CUT_STREAM = 0x5EED  # separates the random numbers of cutting from those of dr
 class System(nn.Module):
     """Backbone and objectives; `encode` turns a batch into states, an objective turns states into a loss."""
 
-    def __init__(self, encoder: nn.Module, objectives: Mapping[str, Objective], cmvn: str, augment: SpecAugment | None, feat_dim: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, objectives: Mapping[str, Objective], cmvn: str, augment: SpecAugment | None, feat_dim: int
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objectives = nn.ModuleDict(objectives)
@@ -69,7 +71,11 @@ class System(nn.Module):
 
     def groups(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
         """Named parameters per learning-rate group: backbone, heads of supervised and of self-supervised objectives."""
-        found: dict[str, list[tuple[str, nn.Parameter]]] = {"backbone": list(self.encoder.named_parameters("encoder")), "heads": [], "ssl": []}
+        found: dict[str, list[tuple[str, nn.Parameter]]] = {
+            "backbone": list(self.encoder.named_parameters("encoder")),
+            "heads": [],
+            "ssl": [],
+        }
         for name, objective in self.objectives.items():
             found["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
         return {group: parameters for group, parameters in found.items() if parameters}
@@ -88,7 +94,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
     return TrainConfig.model_validate(data)
 
 
-def build_system(config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, frame_shift: float = 10.0, frame_length: float = 25.0) -> System:
+def build_system(
+    config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, frame_shift: float = 10.0, frame_length: float = 25.0
+) -> System:
     """Build backbone and objectives from a config, the vocabulary sizes of its tokenizers and the feature geometry (milliseconds)."""
     encoder = construct(ENCODERS, "model.encoder", config.model.encoder.own(), feat_dim=feat_dim)
     objectives = {}
@@ -97,4 +105,3 @@ def build_system(config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, f
         given: dict[str, Any] = {"dim": encoder.dim, "vocab": size, "frame_shift": frame_shift, "frame_length": frame_length}
         objectives[name] = construct(OBJECTIVES, f"objectives.{name}", objective.own(), **given)
     return System(encoder, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
-

@@ -52,7 +52,9 @@ def _errors(references: list[list[str]], hypotheses: list[list[str]]) -> Errors:
         elif not hypothesis:
             chunks = [jiwer.AlignmentChunk("delete", 0, len(reference), 0, 0)]
         else:
-            left, right = ("".join(codes.setdefault(token, chr(0xF0000 + len(codes))) for token in tokens) for tokens in (reference, hypothesis))
+            left, right = (
+                "".join(codes.setdefault(token, chr(0xF0000 + len(codes))) for token in tokens) for tokens in (reference, hypothesis)
+            )
             chunks = jiwer.process_characters(left, right, _KEEP, _KEEP).alignments[0]
         alignments.append(chunks)
         for chunk in chunks:

@@ -34,7 +34,9 @@ def match(references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk:
     """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded."""
     missing = [utt for utt in references if utt not in hypotheses]
     if missing:
-        raise UserError(f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)")
+        raise UserError(
+            f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
+        )
     utts = [utt for utt, text in references.items() if len(text.split()) >= min_words]
     return Answers(
         utts,
@@ -69,7 +71,7 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
 
 
 def score_translation(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
-    """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt. The baseline repeats the most frequent translation."""
+    """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt. The baseline is the most frequent translation."""
     write_trn(out / "ref.trn", answers.utts, answers.references)
     write_trn(out / "hyp.trn", answers.utts, answers.hypotheses)
     write_result(out / "result.txt", answers.utts, answers.speakers, word_errors(answers.references, answers.hypotheses))
@@ -78,7 +80,11 @@ def score_translation(answers: Answers, lang: str, training: Sequence[str], out:
         found = translation(metric, answers.references, answers.hypotheses, lang)
         constant = [most_frequent(training)] * len(answers.utts)
         row = {"metric": metric, "value": found.score, "ci95": interval(found.statistics, found.score_of)}
-        row |= {"ref_tokens": sum(len(text.split()) for text in answers.references), "utterances": len(answers.utts), "signature": found.signature}
+        row |= {
+            "ref_tokens": sum(len(text.split()) for text in answers.references),
+            "utterances": len(answers.utts),
+            "signature": found.signature,
+        }
         if training:
             value = translation(metric, answers.references, constant, lang).score
             row["baseline"] = {"name": f"most frequent translation, `{constant[0]}`", "value": value}

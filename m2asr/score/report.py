@@ -37,7 +37,10 @@ def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]
 def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
     """A table of all rows, what they were measured with, and the commands that give them."""
     lines = [f"# {results['recipe']}: {results['tag']}", "", _facts(results), ""]
-    lines += ["| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |", "|---|---|---|---|---|---|---|---|---|"]
+    lines += [
+        "| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in results["rows"]:
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
         cells = [row["set"], task, row["metric"], _value(row, row["value"])]
@@ -51,7 +54,8 @@ def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
     for row in results["rows"]:
         if row.get("unrepresentable") is not None and row["metric"] == "chrf":
             share = f"{row['unrepresentable']:.1%}"
-            lines.append(f"- {row['set']}, {row['source']}-{row['lang']}: {share} of the references are longer than CTC can write; CTC cannot reorder either.")
+            pair = f"{row['set']}, {row['source']}-{row['lang']}"
+            lines.append(f"- {pair}: {share} of the references are longer than CTC can write; CTC cannot reorder either.")
     signatures = sorted({row["signature"] for row in results["rows"] if "signature" in row})
     lines += [f"- sacrebleu: `{signature}`" for signature in signatures]
     lines += ["", "```bash", *commands, "```", ""]

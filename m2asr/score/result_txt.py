@@ -40,7 +40,11 @@ def _summary(speakers: Sequence[str], errors: Errors) -> Iterator[str]:
         share = 100 / max(1, total)
         wrong = 100 * float((counts[:, :3].sum(1) > 0).mean()) if len(counts) else 0.0
         rates = [total - substitutions - deletions, substitutions, deletions, insertions, substitutions + deletions + insertions]
-        yield f"| {name:<{width}} | {len(counts):>6} {total:>7} | " + " ".join(f"{rate * share:>6.1f}" for rate in rates) + f" {wrong:>6.1f} |"
+        yield (
+            f"| {name:<{width}} | {len(counts):>6} {total:>7} | "
+            + " ".join(f"{rate * share:>6.1f}" for rate in rates)
+            + f" {wrong:>6.1f} |"
+        )
 
 
 def _columns(errors: Errors, row: int) -> Iterator[tuple[str, str, str]]:

@@ -37,5 +37,3 @@ def translation(kind: str, references: Sequence[str], hypotheses: Sequence[str],
     metric.corpus_score(list(hypotheses), [list(references)])  # sets what the signature tells
     statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
     return Translation(metric, np.array(statistics, dtype=np.float64))
-
-

@@ -39,7 +39,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     last = folder / LAST
     link = folder / f".{PREVIOUS}.tmp"
     if last.exists():
-        os.link(last, link)  # the file stays under its second name when last.pt is replaced
+        _second_name(last, link)  # under which the file stays when last.pt is replaced
     write(last, state)
     if link.exists():
         os.replace(link, folder / PREVIOUS)
@@ -57,7 +57,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
             raise
         where = next(parent for parent in path.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(where).free / 2**20
-        raise UserError(f"{path}: cannot write: {reason.strerror} ({free:.0f} MB free); what was there before is kept, make room and run again") from None
+        what = f"cannot write: {reason.strerror} ({free:.0f} MB free)"
+        raise UserError(f"{path}: {what}; what was there before is kept, make room and run again") from None
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -72,10 +73,8 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" (`{asked[1]}`)" if asked else ""
-        raise UserError(
-            f"{path}: refused: it holds more than tensors and plain values{what} and could run code; nothing was run, use a file made by this toolkit"
-        ) from None
+        what = "it holds more than tensors and plain values" + (f" (`{asked[1]}`)" if asked else "")
+        raise UserError(f"{path}: refused: {what} and could run code; nothing was run, use a file made by this toolkit") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}; check the path and its permissions") from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
@@ -103,11 +102,12 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) 
     own = module.state_dict()
     problems = [f"{key} is missing" for key in own if key not in weights]
     problems += [f"{key} is not in this model" for key in weights if key not in own]
-    problems += [
-        f"{key} is {tuple(weights[key].shape)} there and {tuple(own[key].shape)} here" for key in own if key in weights and own[key].shape != weights[key].shape
-    ]
+    there = {key: tuple(value.shape) for key, value in weights.items()}
+    here = {key: tuple(value.shape) for key, value in own.items()}
+    problems += [f"{key} is {there[key]} there and {here[key]} here" for key in own if key in there and there[key] != here[key]]
     if problems:
-        raise UserError(f"{where}: the weights of another model: {'; '.join(problems[:3])} ({len(problems)} differences); use the config it was trained with")
+        first = "; ".join(problems[:3])
+        raise UserError(f"{where}: the weights of another model: {first} ({len(problems)} differences); use the config it was trained with")
     module.load_state_dict(weights)
 
 
@@ -164,6 +164,13 @@ def _check_whole(path: Path) -> None:
         broken = path.name
     if broken:
         raise Damaged(f"{path}: damaged or half-written; remove it, or restore it from a copy")
+
+
+def _second_name(path: Path, other: Path) -> None:
+    try:
+        os.link(path, other)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(path, other)
 
 
 def _foreign(path: Path) -> str:

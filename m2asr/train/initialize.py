@@ -38,7 +38,11 @@ def initialize(system: System, path: Path) -> str:
     taken = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     misfit = [key for key in own if key.startswith("encoder.") and key not in taken]
     if misfit:
-        what = f"has shape {tuple(given[misfit[0]].shape)} there, {tuple(own[misfit[0]].shape)} here" if misfit[0] in given else "is missing there"
+        what = (
+            f"has shape {tuple(given[misfit[0]].shape)} there, {tuple(own[misfit[0]].shape)} here"
+            if misfit[0] in given
+            else "is missing there"
+        )
         raise UserError(f"--init_from {path}: {misfit[0]} {what} ({len(misfit)} parameters in all); train both with the same model.encoder")
     taken = {key: value for key, value in taken.items() if key not in ("mean", "scale")}  # normalization belongs to this run's features
     system.load_state_dict(taken, strict=False)

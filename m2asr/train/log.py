@@ -14,14 +14,18 @@ from typing import Any
 
 from tqdm import tqdm
 
+from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.train.step import Outcome
 
+QUIET = 10.0  # seconds between two lines where there is no terminal, so that a log file stays readable
+
 
 class TrainLog:
-    """Collects steps and writes a line per `every` steps to train.jsonl and TensorBoard; a resumed run goes on with its lines.
+    """Collects steps and writes a line per `every` steps, and before each look at the dev sets, to train.jsonl and TensorBoard; a resumed run goes on with its lines.
 
-    Losses and metrics of a line are means over the steps since the line before.
+    Losses and metrics of a line are means over the steps since the line before; steps with a loss or gradient that is not
+    finite, which change nothing, are left out of them. Time spent on dev sets counts neither in speed nor in waiting.
     """
 
     def __init__(self, exp: Path, total_steps: int, done: int, every: int) -> None:
@@ -36,8 +40,11 @@ class TrainLog:
             file.writelines(json.dumps(line) + "\n" for line in kept)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
         self._board = SummaryWriter(str(self.exp / "tensorboard"), purge_step=self.done + 1)
-        # without a terminal a line now and then, so that a log file stays readable
-        self._bar = tqdm(total=self.total, initial=self.done, desc="train", unit="step", file=sys.stderr, mininterval=1, disable=not sys.stderr.isatty())
+        self._bar = tqdm(
+            total=self.total, initial=self.done, desc="train", unit="step", file=sys.stderr, mininterval=1, disable=not sys.stderr.isatty()
+        )
+        self._started = self._mark = time.perf_counter()
+        self._printed, self._waiting = -math.inf, 0.0
         self._reset()
         return self
 
@@ -60,60 +67,73 @@ class TrainLog:
         memory_gb: float,
     ) -> None:
         """Take in one step; `wait_seconds` has been spent waiting for data since the start, `run_seconds` is the age of the run."""
-        for name, pair in outcome.losses.items():
-            _add(self._losses[name], pair)
-        for name, metrics in outcome.metrics.items():
-            for metric, pair in metrics.items():
-                _add(self._metrics[name][metric], pair)
-        for name, weight in outcome.weights.items():
-            _add(self._weights[name], (weight, 1.0))
+        if outcome.problem is None:
+            for name, pair in outcome.losses.items():
+                _add(self._losses[name], pair)
+            for name, metrics in outcome.metrics.items():
+                for metric, pair in metrics.items():
+                    _add(self._metrics[name][metric], pair)
+            for name, weight in outcome.weights.items():
+                _add(self._weights[name], (weight, 1.0))
         self._audio += audio_seconds
+        self._waiting = wait_seconds
+        now = time.perf_counter()
+        self._elapsed += now - self._mark
+        self._mark = now
         self._bar.update(1)
-        if step % self.every:
-            return
-        elapsed = time.perf_counter() - self._since
-        line: dict[str, Any] = {
-            "kind": "train",
+        self._pending = {
             "step": step,
             "epoch": epoch + 1,
-            "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
-            "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
-            "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
             "gamma": outcome.gamma,
             "grad_norm": dict(grad_norm),
             "lr": dict(lr),
-            "audio_per_second": self._audio / elapsed,
-            "data_wait": (wait_seconds - self._waited) / elapsed,
+            "data_wait": (wait_seconds - self._waited) / self._elapsed,
             "memory_gb": memory_gb,
             "seconds": run_seconds,
         }
         if outcome.cosine is not None:
             names, matrix = outcome.cosine
-            line["cosine"] = {"names": names, "matrix": matrix.tolist()}
+            self._pending["cosine"] = {"names": names, "matrix": matrix.tolist()}
+        if step % self.every == 0:
+            self._emit()
+
+    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
+        """Write the result on the development sets, after a line for the steps that have none yet."""
+        if self._pending:
+            self._emit()
+        self._write({"kind": "dev", "step": step, "epoch": epoch, "loss": losses, "metrics": metrics, "select": score})
+        shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
+        self._bar.write(f"epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
+        self._mark = time.perf_counter()
+
+    def _emit(self) -> None:
+        """Write the steps since the last line, and show them."""
+        line: dict[str, Any] = {
+            "kind": "train",
+            "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
+            "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
+            "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
+            "audio_per_second": self._audio / self._elapsed,
+            **self._pending,
+        }
         self._write(line)
         shown = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
         weights = " ".join(f"{value:.2f}" for value in line["lambda"].values())
         text = f"{shown} | lambda {weights} gamma {line['gamma']:.3f} | {line['audio_per_second']:.0f} s/s"
         self._bar.set_postfix_str(text, refresh=False)
-        if self._bar.disable:
-            left = (self.total - step) * elapsed / self.every
-            print(f"epoch {epoch + 1} step {step}/{self.total}: {text}, {left / 60:.1f} min left", file=sys.stderr)
+        now, step = time.perf_counter(), line["step"]
+        if self._bar.disable and now - self._printed >= QUIET:
+            left = (self.total - step) * (now - self._started) / (step - self.done)
+            print(f"epoch {line['epoch']} step {step}/{self.total}: {text}, {left / 60:.1f} min left", file=sys.stderr)
+            self._printed = now
         self._reset()
-        self._waited = wait_seconds
-
-    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
-        """Write the result on the development sets."""
-        self._write({"kind": "dev", "step": step, "epoch": epoch, "loss": losses, "metrics": metrics, "select": score})
-        shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
-        self._bar.write(f"epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
-        self._since = time.perf_counter()
 
     def _reset(self) -> None:
         self._losses: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._metrics: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
         self._weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._audio, self._since = 0.0, time.perf_counter()
-        self._waited = getattr(self, "_waited", 0.0)
+        self._audio, self._elapsed, self._waited = 0.0, 0.0, self._waiting
+        self._pending: dict[str, Any] = {}
 
     def _write(self, line: dict[str, Any]) -> None:
         line = _finite(line)
@@ -124,16 +144,22 @@ class TrainLog:
 
 
 def read_log(exp: Path) -> list[dict[str, Any]]:
-    """The lines of train.jsonl; a last line that was cut off when the process died is left out."""
+    """The lines of train.jsonl; a last line that was cut off when the process died is left out.
+
+    Raises UserError for a broken line before the last.
+    """
     path = exp / "train.jsonl"
     if not path.is_file():
         return []
+    lines = path.read_bytes().split(b"\n")
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            if line:
+                found.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):  # a whole line ends with a line break
+                raise UserError(f"{path}:{number}: not a line of this log; delete it and run again") from None
     return found
 
 

@@ -81,4 +81,6 @@ def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:
         text = objective.options().get("text", "text")
         if "tokens" in objective.options() and not any(index.has_text(text) for index in train[objective.stream].index.indexes):
             sets = ", ".join(config.streams[objective.stream].sets)
-            raise UserError(f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from")
+            raise UserError(
+                f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from"
+            )

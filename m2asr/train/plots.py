@@ -12,7 +12,8 @@ import numpy as np
 from m2asr.files import open_atomic
 from m2asr.train.log import read_log
 
-SMOOTHING = 0.8
+SPAN = 8  # log lines that smoothing looks back on
+MOST_LINES = 10  # pairs of objectives; more would cover each other
 
 
 def draw(exp: Path) -> list[Path]:
@@ -58,54 +59,81 @@ def _losses(train: list[dict], dev: list[dict]) -> Any:
 
 
 def _weights(train: list[dict]) -> Any:
-    """lambda of every objective over time, and gamma below."""
+    """lambda of every objective over time, smoothed and stacked, and gamma below where there is a lower level."""
     names = sorted({name for line in train for name in line["lambda"]}, key=_first_seen(train, "lambda"))
-    figure, panels = _figure(2, 1, 8.0, 5.2)
-    for number, name in enumerate(names):
-        x, y = _series(train, "lambda", name)
-        panels[0].plot(x, y, color=_color(number), linewidth=1.5, label=name)
-    panels[0].set_ylabel("lambda")
-    panels[0].set_ylim(bottom=0)
-    panels[0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    panels[1].plot([line["step"] for line in train], [line["gamma"] for line in train], color="black", linewidth=1.5)
-    panels[1].set_ylabel("gamma")
-    panels[1].set_xlabel("step")
-    panels[1].set_ylim(bottom=0)
+    steps = [line["step"] for line in train]
+    shares = [_smooth([line["lambda"].get(name) or 0.0 for line in train]) for name in names]
+    gammas = [line["gamma"] for line in train]
+    rows = 2 if any(gammas) else 1
+    figure, panels = _figure(rows, 1, 9.0, 2.9 * rows + 0.4)
+    panels[0].stackplot(
+        steps, shares, colors=[_color(number) for number in range(len(names))], labels=names, edgecolor="white", linewidth=0.4
+    )
+    panels[0].set_title("weights lambda, stacked" + (f"; smoothed over about {SPAN} log lines" if len(train) > SPAN else ""), fontsize=10)
+    panels[0].set_ylabel("lambda", fontsize=9)
+    panels[0].set_ylim(0, max(map(sum, zip(*shares, strict=True))) or 1.0)
+    panels[0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
+    if rows == 2:
+        panels[1].plot(steps, gammas, color="black", linewidth=1.5)
+        panels[1].set_title("gamma, the factor of the lower level's gradient", fontsize=10)
+        panels[1].set_ylabel("gamma", fontsize=9)
+        panels[1].set_ylim(bottom=0)
+    for panel in panels:
+        panel.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
+    panels[-1].set_xlabel("step", fontsize=9)
     return figure
 
 
 def _cosines(measured: list[dict]) -> Any:
-    """The mean matrix over the last third of the run, and every pair over time."""
-    names = max((line["cosine"]["names"] for line in measured), key=len)
-    tail = [line["cosine"] for line in measured[-max(1, len(measured) // 3) :] if line["cosine"]["names"] == names]
-    matrix = np.mean([np.array(one["matrix"], dtype=float) for one in tail or [measured[-1]["cosine"]]], axis=0)
+    """The mean matrix over the last third of the run, and every pair over time: lines, or a strip each where they are many."""
+    names = list(dict.fromkeys(name for line in measured for name in line["cosine"]["names"]))
     size = len(names)
-    figure, panels = _figure(1, 2, 6.5 + 0.75 * size, max(3.6, 0.55 * size + 1.8))
-    panel = panels[0]
-    panel.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu")
-    panel.set_xticks(range(size), names, rotation=45, ha="right", fontsize=8)
-    panel.set_yticks(range(size), names, fontsize=8)
-    for i in range(size):
-        for j in range(size):
-            panel.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=7, color="white" if abs(matrix[i, j]) > 0.6 else "black")
-    panel.set_title("gradient cosines, mean of the last third", fontsize=9)
-    panel.grid(False)
-    panel = panels[1]
-    pairs = [(i, j) for i in range(size) for j in range(i)]
-    for number, (i, j) in enumerate(pairs):
-        x, y = [], []
-        for line in measured:
-            found = line["cosine"]
-            if names[i] in found["names"] and names[j] in found["names"]:
-                x.append(line["step"])
-                y.append(found["matrix"][found["names"].index(names[i])][found["names"].index(names[j])])
-        panel.plot(x, _smooth(y), color=_color(number), linewidth=1.2, label=f"{names[j]} | {names[i]}")
-    panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xlabel("step")
-    panel.set_title("over time, smoothed", fontsize=9)
-    if len(pairs) <= 24:
-        panel.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=1 + (len(pairs) > 12))
+    values = np.full((len(measured), size, size), np.nan)  # (L, M, M), nan where an objective had no gradient
+    for line, value in zip(measured, values, strict=True):
+        index = [names.index(name) for name in line["cosine"]["names"]]
+        value[np.ix_(index, index)] = np.array(line["cosine"]["matrix"], dtype=float)
+    steps = [line["step"] for line in measured]
+    pairs = [(i, j) for j in range(size) for i in range(j)]
+    lines = len(pairs) <= MOST_LINES
+    figure, panels = _figure(1, 2, 8.0 + 0.75 * size, max(3.6, 0.55 * size + 1.8, 0 if lines else 0.145 * len(pairs) + 1.2))
+    _matrix(panels[0], names, values[-max(1, len(measured) // 3) :])
+    smooth = [_smooth(values[:, i, j].tolist()) for i, j in pairs]
+    labels = [f"{names[i]} | {names[j]}" for i, j in pairs]
+    _pair_lines(panels[1], steps, smooth, labels) if lines else _pair_strips(figure, panels[1], steps, smooth, labels)
+    panels[1].set_title("each pair over time, smoothed", fontsize=10)
+    panels[1].set_xlabel("step", fontsize=9)
     return figure
+
+
+def _matrix(panel: Any, names: list[str], values: np.ndarray) -> None:
+    """Mean over the lines that know a pair, values (L, M, M); pairs never measured stay empty."""
+    known = ~np.isnan(values)
+    mean = np.where(known.any(0), np.nansum(values, 0) / np.maximum(known.sum(0), 1), np.nan)
+    panel.imshow(mean, vmin=-1, vmax=1, cmap="RdBu")
+    panel.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    panel.set_yticks(range(len(names)), names, fontsize=8)
+    for (i, j), value in np.ndenumerate(mean):
+        if not np.isnan(value):
+            color = "white" if abs(value) > 0.6 else "black"
+            panel.text(j, i, f"{value + 0.0:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7, color=color)
+    panel.set_title("gradient cosines, mean of the last third", fontsize=10)
+    panel.grid(False)
+
+
+def _pair_lines(panel: Any, steps: list[int], values: list[list[float]], labels: list[str]) -> None:
+    for number, (value, label) in enumerate(zip(values, labels, strict=True)):
+        panel.plot(steps, value, color=_color(number), linewidth=1.5, label=label)
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _pair_strips(figure: Any, panel: Any, steps: list[int], values: list[list[float]], labels: list[str]) -> None:
+    limit = max(0.05, float(np.nanmax(np.abs(values))))
+    image = panel.pcolormesh(steps, range(len(labels)), np.array(values), vmin=-limit, vmax=limit, cmap="RdBu", shading="nearest")
+    panel.set_yticks(range(len(labels)), labels, fontsize=7)
+    panel.invert_yaxis()
+    panel.grid(False)
+    figure.colorbar(image, ax=panel, pad=0.01).ax.tick_params(labelsize=8)
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list]:
@@ -137,15 +165,17 @@ def _series(lines: list[dict], key: str, name: str) -> tuple[list[int], list[flo
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """An exponential mean without the bias of its start."""
+    """An exponential mean without the bias of its start; nan leaves it as it is."""
     mean, weight, smooth = 0.0, 0.0, []
     for value in values:
-        mean, weight = SMOOTHING * mean + (1 - SMOOTHING) * value, SMOOTHING * weight + (1 - SMOOTHING)
-        smooth.append(mean / weight)
+        if not math.isnan(value):
+            mean, weight = (1 - 1 / SPAN) * mean + value / SPAN, (1 - 1 / SPAN) * weight + 1 / SPAN
+        smooth.append(mean / weight if weight else math.nan)
     return smooth
 
 
 def _color(number: int) -> Any:
+    """Twenty colours, the ten strong ones first."""
     from matplotlib import colormaps
 
-    return colormaps["tab20"](number % 20)
+    return colormaps["tab20"]((2 * number) % 20 + (number // 10) % 2)

@@ -28,7 +28,6 @@ from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.precision import choose
 from m2asr.train.step import JointStep
 
-
 COUNTERS = ("number", "skipped", "train_seconds", "audio_seconds")  # plain numbers of a checkpoint
 
 
@@ -83,7 +82,8 @@ class Trainer:
         streams = ", ".join(f"{name} {len(source)}" for name, source in self.loader.sources.items())
         return (
             f"{count:,} parameters, {shared:,} of them in the shared encoder; {str(self.dtype).removeprefix('torch.')} on {self.device}\n"
-            f"utterances per stream: {streams}; {self.steps_per_epoch} steps per epoch of {self.loader.epoch_of}, {self.total_steps} in all\n"
+            f"utterances per stream: {streams}\n"
+            f"{self.steps_per_epoch} steps per epoch of {self.loader.epoch_of}, {self.total_steps} in all\n"
             f"{self.joint.buffers}; weighting {self.config.weighting.type}, {self.weighting.draws} batch(es) per stream and step"
         )
 
@@ -195,9 +195,12 @@ class Trainer:
         with open_atomic(path, "wb") as file:
             torch.save([{stream: [vars(batch) for batch in batches] for stream, batches in draw.items()} for draw in draws], file)
         found = " ".join(f"{name}={norm:.3g}" for name, norm in norms.items())
-        print(f"step {self.number} skipped ({self.skipped} of at most {self.options.max_skipped}): {problem}; gradient norms {found}; batch in {path}", file=sys.stderr)
+        count = f"{self.skipped} of at most {self.options.max_skipped}"
+        print(f"step {self.number} skipped ({count}): {problem}; gradient norms {found}; batch in {path}", file=sys.stderr)
         if self.skipped > self.options.max_skipped:
-            raise UserError(f"stopped after {self.skipped} skipped steps (train.max_skipped {self.options.max_skipped}); the last: {problem}")
+            raise UserError(
+                f"stopped after {self.skipped} skipped steps (train.max_skipped {self.options.max_skipped}); the last: {problem}"
+            )
 
     def _end_epoch(self, epoch: int, log: TrainLog) -> None:
         """Development sets, the best checkpoints, and the checkpoint of the epoch."""
@@ -208,7 +211,12 @@ class Trainer:
             score = selection_score(losses, metrics, self.upper, self.options.select)
             log.dev(self.number, epoch, losses, metrics, score)
             # without dev sets, or on request, the newest are the best
-            self.best.add(epoch, -float(epoch) if self.options.select == "last" or not self.dev else score, self.system.state_dict(), self.config.model_dump(mode="json"))
+            self.best.add(
+                epoch,
+                -float(epoch) if self.options.select == "last" or not self.dev else score,
+                self.system.state_dict(),
+                self.config.model_dump(mode="json"),
+            )
         self.finished = last
         self.save()
         self.best.clean()

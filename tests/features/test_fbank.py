@@ -11,8 +11,8 @@ from m2asr.features.fbank import Fbank
 
 @pytest.fixture(scope="module")
 def kaldi() -> tuple[np.ndarray, np.ndarray]:
-    """Real speech (samples,) in [-1, 1] and the features (T, 80) that kaldi-native-fbank finds in it."""
-    with np.load(Path(__file__).parent / "kaldi_fbank.npz") as stored:
+    """Real speech (samples,) in [-1, 1] and its features (T, 80) by kaldi-native-fbank; tools/make_fbank_reference.py stores them."""
+    with np.load(Path(__file__).parent / "reference.npz") as stored:
         return stored["wave"].astype(np.float32) / 32768, stored["feats"]
 
 

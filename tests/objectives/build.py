@@ -38,7 +38,13 @@ def system(dtype: torch.dtype = torch.float64, **changes: object) -> System:
     return build_system(config(**changes), VOCAB, feat_dim=8).to(dtype)
 
 
-def batch(frames: list[int], targets: dict[str, list[list[int] | None]], seed: int = 0, langs: list[str] | None = None, dtype: torch.dtype = torch.float64) -> Batch:
+def batch(
+    frames: list[int],
+    targets: dict[str, list[list[int] | None]],
+    seed: int = 0,
+    langs: list[str] | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Batch:
     """Utterances of noise with given lengths; a target of None is missing."""
     generator = torch.Generator().manual_seed(seed)
     feats = torch.zeros(len(frames), max(frames), 8, dtype=dtype)

@@ -43,7 +43,7 @@ def test_pieces_of_equal_seed_belong_together():
         b, _, _ = cut_pieces(feats, torch.tensor([200]), future, torch.Generator().manual_seed(seed))
         assert a.shape == (1, 40, 1) and b.shape == (1, 30, 1)
         assert b[0, 0, 0] - a[0, -1, 0] == context.gap + 1 == 3
-        assert 0 <= a[0, 0, 0] and b[0, -1, 0] < 200
+        assert a[0, 0, 0] >= 0 and b[0, -1, 0] < 200
     assert rows.tolist() == [0] and lengths.tolist() == [40]
 
 

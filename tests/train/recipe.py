@@ -24,7 +24,16 @@ CONFIG = {
     "penalty": {"start": 0.1, "end": 0.2},
     "batching": {"seconds": 240, "buckets": 4},
     "optim": {"warmup_steps": 4},
-    "train": {"epochs": 2, "epoch_of": "en", "precision": "float32", "seed": 3, "save_every": 2, "log_every": 2, "average_best": 2, "workers": 1},
+    "train": {
+        "epochs": 2,
+        "epoch_of": "en",
+        "precision": "float32",
+        "seed": 3,
+        "save_every": 2,
+        "log_every": 2,
+        "average_best": 2,
+        "workers": 1,
+    },
 }
 
 
@@ -33,7 +42,9 @@ def prepare(exp: Path, mini_data: Path, config: dict | None = None) -> Path:
     exp.mkdir(parents=True, exist_ok=True)
     path = exp / "given.yaml"
     path.write_text(yaml.safe_dump(config or CONFIG), encoding="utf-8")
-    done = subprocess.run([*module("tokens"), "--config", path, "--data", mini_data, "--out", exp / "tokens"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*module("tokens"), "--config", path, "--data", mini_data, "--out", exp / "tokens"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return path
 

@@ -119,7 +119,10 @@ def test_the_ssl_head_does_not_feel_gamma():
     for key in found[0]:
         if key.startswith("objectives.cpc"):
             assert torch.allclose(found[0][key], found[1][key], rtol=1e-12) and torch.allclose(found[0][key], found[2][key], rtol=1e-12)
-    assert not torch.allclose(found[0]["encoder.output_norm.weight"] if "encoder.output_norm.weight" in found[0] else list(found[0].values())[0], list(found[2].values())[0])
+    assert not torch.allclose(
+        found[0]["encoder.output_norm.weight"] if "encoder.output_norm.weight" in found[0] else list(found[0].values())[0],
+        list(found[2].values())[0],
+    )
 
 
 def split(batch: Batch) -> list[Batch]:

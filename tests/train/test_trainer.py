@@ -72,7 +72,8 @@ def test_a_finished_run_is_left_as_it_is(whole, mini_data, mini_dump):
     assert done.returncode == 0, done.stderr
     assert "already trained" in done.stdout
     assert torch.equal(
-        torch.load(whole / "model.pt", weights_only=True)["model"]["mean"], torch.load(whole / "checkpoints/last.pt", weights_only=True)["model"]["mean"]
+        torch.load(whole / "model.pt", weights_only=True)["model"]["mean"],
+        torch.load(whole / "checkpoints/last.pt", weights_only=True)["model"]["mean"],
     )
     assert len(before) == len((whole / "model.pt").read_bytes())
 

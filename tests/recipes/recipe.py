@@ -1,0 +1,55 @@
+"""A recipe in a folder of its own, driven as a user drives it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Recipe:
+    """A copy of a recipe at <root>/egs/<name> beside the toolkit's utils; the python of this test run stands in for .venv."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.folder = root / "egs" / name
+        self.folder.mkdir(parents=True)
+        (root / "utils").symlink_to(ROOT / "utils")
+        binaries = root / ".venv" / "bin"
+        binaries.mkdir(parents=True)
+        python = binaries / "python"
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        python.chmod(0o755)
+        (root / ".venv" / ".ready").touch()
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """`./run.sh OPTIONS` in a process group of its own, as a shell starts it."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            ["./run.sh", *options], cwd=self.folder, env=self.environment, text=True, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, process_group=0
+        )
+
+    def run(self, *options: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+        """`./run.sh OPTIONS` to its end."""
+        process = self.start(*options)
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def stop(self, process: subprocess.Popen[str], number: signal.Signals) -> subprocess.CompletedProcess[str]:
+        """Send a signal to the whole group, as a terminal does on Ctrl-C."""
+        os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=30)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def wait_for(self, path: str, timeout: float = 30) -> None:
+        """Wait until a file of the recipe folder exists."""
+        end = time.monotonic() + timeout
+        while not (self.folder / path).exists():
+            assert time.monotonic() < end, f"{path} did not appear"
+            time.sleep(0.02)

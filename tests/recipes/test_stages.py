@@ -1,0 +1,217 @@
+"""Stages of a recipe: what is skipped, what is said when one fails, and that nothing runs on after a failure."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.recipes.conftest import Toy
+
+EVERYTHING = ["data", "tokens", "train", "decode"]
+
+
+def test_a_second_run_does_nothing(toy: Toy) -> None:
+    assert toy.run().returncode == 0
+    assert toy.ran() == EVERYTHING
+    done = toy.run()
+    assert done.returncode == 0 and toy.ran() == []
+    assert done.stdout.count("skipped") == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        (["--beam", "9"], ["decode"]),
+        (["--set", "a=b"], ["train", "decode"]),
+        (["--nj", "7"], []),
+        (["--corpus", "other"], EVERYTHING),
+        (["--force"], EVERYTHING),
+        (["--force", "--stage", "train"], ["train", "decode"]),
+        (["--tag", "second"], ["tokens", "train", "decode"]),
+    ],
+)
+def test_what_changed_options_run_again(toy: Toy, options: list[str], again: list[str]) -> None:
+    (toy.folder / "other").write_text("other\n")
+    toy.run()
+    toy.ran()
+    assert toy.run(*options).returncode == 0
+    assert toy.ran() == again
+
+
+def test_a_changed_config_file_runs_again(toy: Toy) -> None:
+    toy.run()
+    toy.ran()
+    (toy.folder / "conf/train.yaml").write_text("epochs: 9\n")
+    toy.run()
+    assert toy.ran() == ["tokens", "train", "decode"]
+
+
+def test_removed_results_are_made_again(toy: Toy) -> None:
+    toy.run()
+    toy.ran()
+    for path in (toy.folder / "data").iterdir():
+        path.unlink()
+    (toy.folder / "data").rmdir()
+    toy.run()
+    assert toy.ran() == EVERYTHING
+
+
+def test_a_stage_run_on_its_own_makes_the_later_ones_stale(toy: Toy) -> None:
+    toy.run()
+    toy.run("--stage", "tokens", "--stop_stage", "tokens", "--force")
+    toy.ran()
+    toy.run("--stage", "train")
+    assert toy.ran() == ["train", "decode"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "false",
+        "f() { false; echo after >>ran; }; f",
+        "false | cat",
+        "x=$(false)",
+        "x=$(false; echo after >>ran)",
+        "(false; echo after >>ran)",
+        "no_such_command",
+        'echo "$undefined"',
+        "exit 7",
+        "python -c 'raise SystemExit(\"broken\")'",
+    ],
+)
+def test_the_first_failure_ends_the_recipe(toy: Toy, failure: str) -> None:
+    toy.hook(f"echo before the failure\n{failure}\necho after >>ran\n")
+    done = toy.run()
+    assert done.returncode not in (0, 130)
+    assert toy.ran() == ["data", "tokens"]
+    assert "before the failure" in done.stderr.split("last lines of exp/train/log/2.train.log")[1]
+    assert "error: stage 2 train failed" in done.stderr and "./run.sh --stage train" in done.stderr
+    toy.hook("")
+    assert toy.run().returncode == 0
+    assert toy.ran() == ["train", "decode"]
+
+
+def test_the_printed_command_goes_on_where_it_failed(toy: Toy) -> None:
+    toy.hook("false\n")
+    (toy.folder / "my corpus").write_text("x\n")
+    done = toy.run("--corpus", "my corpus", "--set", "a=b c=d", "--beam=9")
+    command = done.stderr.strip().splitlines()[-1].split("when it is mended: ")[1]
+    toy.hook("")
+    toy.ran()
+    assert subprocess.run(command, shell=True, cwd=toy.folder, env=toy.environment, stdout=subprocess.DEVNULL).returncode == 0
+    assert toy.ran() == ["train", "decode"]
+    assert (toy.folder / "exp/train/model").read_text() == "a=b\nc=d\n"
+    assert (toy.folder / "exp/train/hypotheses").read_text() == "beam 9\n"
+    toy.run("--corpus", "my corpus", "--set", "a=b c=d", "--beam=9")
+    assert toy.ran() == []
+
+
+def test_a_failed_rerun_is_not_taken_for_the_old_success(toy: Toy) -> None:
+    toy.run()
+    toy.ran()
+    toy.hook("false\n")
+    toy.run("--stage", "train", "--set", "a=b")
+    toy.hook("")
+    toy.run()
+    assert toy.ran() == ["train", "decode"]
+
+
+def test_missing_corpus_and_missing_inputs_name_the_remedy(toy: Toy) -> None:
+    start = time.monotonic()
+    done = toy.run("--corpus", "/nowhere")
+    assert time.monotonic() - start < 1
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "--corpus /nowhere: no such" in done.stderr
+    assert "--corpus" in toy.run("--corpus=").stderr
+    done = toy.run("--stage", "tokens")
+    assert done.returncode == 1 and toy.ran() == []
+    assert done.stderr.startswith("error: data/text: missing; stage data makes it: ./run.sh --stage data --stop_stage data")
+    assert done.stderr in toy.log("1.tokens.log")
+
+
+def test_the_log_holds_everything_in_order(toy: Toy) -> None:
+    toy.hook("for i in {1..50000}; do echo line $i; done\necho to stderr >&2\n")
+    done = toy.run()
+    lines = [f"line {i}" for i in range(1, 50001)] + ["to stderr"]
+    assert [line for line in toy.log("2.train.log").splitlines() if line in set(lines)] == lines
+    assert done.stdout.count("\nline ") == 50000
+    assert 'echo train >>ran' in toy.log("2.train.log")  # its commands stand above
+
+
+def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -> None:
+    toy.hook("python -c 'import os, sys; sys.stderr.write(\"bar 1\\rbar 2\\r\" + os.environ[\"M2ASR_PROGRESS\"] + \" bar 3\\n\")'\n")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(["./run.sh"], cwd=toy.folder, env=toy.environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait(timeout=30) == 0
+    assert b"bar 1\rbar 2\r1 bar 3" in seen
+    assert "\n1 bar 3\n" in toy.log("2.train.log") and "bar 1" not in toy.log("2.train.log")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_interrupted_stage_is_not_finished(toy: Toy, number: signal.Signals, code: int) -> None:
+    toy.hook("python -c 'import time; open(\"started\", \"w\"); time.sleep(60)'\necho after >>ran\n")
+    process = toy.start()
+    toy.wait_for("started")
+    done = toy.stop(process, number)
+    assert done.returncode == code
+    assert "stage 2 train: interrupted; go on with: ./run.sh --stage train" in done.stderr
+    assert toy.ran() == ["data", "tokens"]
+    toy.hook("")
+    assert toy.run().returncode == 0
+    assert toy.ran() == ["train", "decode"]
+
+
+def test_what_a_command_says_about_ctrl_c_is_logged(toy: Toy) -> None:
+    program = "import time, sys\ntry:\n    open('started', 'w'); time.sleep(60)\nexcept KeyboardInterrupt:\n    print('saved'); sys.exit(130)\n"
+    (toy.folder / "program.py").write_text(program)
+    toy.hook("python program.py\necho after >>ran\n")
+    process = toy.start()
+    toy.wait_for("started")
+    done = toy.stop(process, signal.SIGINT)
+    assert done.returncode == 130 and "saved" in done.stdout and "saved" in toy.log("2.train.log")
+    assert toy.ran() == ["data", "tokens"]
+
+
+def test_after_kill_9_the_stage_runs_again(toy: Toy) -> None:
+    toy.hook("touch started\nsleep 60\n")
+    process = toy.start()
+    toy.wait_for("started")
+    toy.stop(process, signal.SIGKILL)
+    toy.hook("")
+    toy.ran()
+    assert toy.run().returncode == 0
+    assert toy.ran() == ["train", "decode"]
+
+
+def test_two_runs_of_one_stage_do_not_mix(toy: Toy) -> None:
+    toy.hook("touch started\nsleep 60\n")
+    process = toy.start()
+    toy.wait_for("started")
+    done = toy.run()
+    assert done.returncode == 2 and "another process" in done.stderr
+    toy.stop(process, signal.SIGKILL)
+
+
+def test_an_error_in_stage_itself_ends_the_recipe(toy: Toy) -> None:
+    (toy.folder / "exp/train").mkdir(parents=True)
+    (toy.folder / "exp/train/log").write_text("a file where a folder should be")
+    done = toy.run()
+    assert done.returncode == 2 and "exp/train/log/0.data.log" in done.stderr
+    assert toy.ran() == []
+    run = toy.folder / "run.sh"
+    run.write_text(run.read_text().replace('"train" "$exp"; then', '"train"; then'))
+    done = toy.run("--expdir", "other")
+    assert done.returncode == 2 and "write" in done.stderr
+    assert toy.ran() == ["data", "tokens"]

@@ -1,0 +1,111 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Options of a recipe. Every variable that run.sh assigns before `parse_options "$@"` is one, and so are these:
+# the assigned value is the default and gives the type (true/false: a flag; a whole number), the comment is the help.
+stage=                    # first stage to run, number or name
+stop_stage=               # last stage to run, number or name
+ngpu=0                    # GPUs to use
+nj=$(nproc)               # processes for data and features
+corpus=                   # folder of the corpus
+pretrain_config=          # config of the pretraining; empty: none
+train_config=             # config of the training
+decode_config=            # config of the search
+set=                      # changes to the training config: --set "a.b=c d.e=f"
+tag=                      # name of the run; default: that of the training config
+expdir=exp                # folder of the runs
+dry_run=false             # print what would be run, run nothing
+force=false               # run finished stages again
+
+declare -A _help=()
+_options=() _given=() _numbers=() _names=() _whats=()
+
+parse_options() {  # sets the options, $exp (folder of this run) and the array $overrides (the words of --set)
+  local name value
+  _read_options "$utils/options.sh"
+  _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
+  _read_stages
+  while (($#)); do
+    case $1 in
+      -h | --help) _print_help; exit 0 ;;
+      --*) ;;
+      *) die "unexpected argument \`$1\`; options: ${_options[*]/#/--}" ;;
+    esac
+    name=${1%%=*} name=${name#--} name=${name//-/_}
+    [[ " ${_options[*]} " == *" $name "* && $name =~ ^[a-z0-9_]+$ ]] || die "unknown option ${1%%=*}; options: ${_options[*]/#/--}"
+    if [[ $1 == *=* ]]; then
+      value=${1#*=}
+    elif [[ ${!name} =~ ^(true|false)$ ]]; then
+      value=true
+    elif (($# > 1)) && [[ $2 != --* ]]; then
+      value=$2
+      shift
+    else
+      die "option $1: its value is missing; write $1 VALUE or $1=VALUE"
+    fi
+    shift
+    [[ ! ${!name} =~ ^(true|false)$ || $value =~ ^(true|false)$ ]] || die "option --$name: \`$value\` is neither true nor false"
+    [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ ]] || die "option --$name: \`$value\` is not a whole number"
+    [[ $name != set || ! $set ]] || value="$set $value"
+    printf -v "$name" %s "$value"
+    [[ $name =~ ^(stage|dry_run|force)$ ]] || _given+=("--$name $(printf %q "$value")")
+  done
+  _check_options
+}
+
+_read_options() {
+  local line name
+  while read -r line; do
+    [[ $line =~ ^([a-z][a-z0-9_]*)= ]] || continue
+    name=${BASH_REMATCH[1]}
+    [[ -v _help[$name] ]] || _options+=("$name")
+    [[ $line =~ [[:space:]]#[[:space:]]*(.*)$ ]] && _help[$name]=${BASH_REMATCH[1]}
+    : "${_help[$name]:=}"
+  done < <(sed '/^declare/q' "$1")
+}
+
+_read_stages() {
+  local number name what
+  while IFS=$'\t' read -r number name what; do
+    _numbers+=("$number") _names+=("$name") _whats+=("$what")
+  done < <(sed -nE 's/^if stage ([0-9]+) ([a-z0-9_]+) "([^"]*)".*; then$/\1\t\2\t\3/p' "$recipe")
+}
+
+_check_options() {
+  local name
+  _first=${_numbers[0]} _last=${_numbers[-1]}
+  [[ ! $stage ]] || _find_stage stage _first
+  [[ ! $stop_stage ]] || _find_stage stop_stage _last
+  ((_first <= _last)) || die "--stop_stage $stop_stage comes before --stage $stage; nothing would run"
+  for name in "${_options[@]}"; do
+    [[ $name != *_config || ! ${!name} || -r ${!name} ]] || die "--$name ${!name}: no such file; there is $(echo conf/*.yaml)"
+  done
+  [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/*.yaml)"
+  [[ $tag ]] || tag=$(basename "$train_config" .yaml)
+  [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
+  [[ $dry_run == true || -e $root/.venv/.ready ]] || die "$root is not set up; run \`make setup\` there"
+  exp=$expdir/$tag
+  read -ra overrides <<<"$set" || true
+}
+
+_find_stage() {  # option variable: the number of the stage that the option names
+  local i
+  for i in "${!_numbers[@]}"; do
+    if [[ ${!1} == "${_numbers[i]}" || ${!1} == "${_names[i]}" ]]; then
+      printf -v "$2" %s "${_numbers[i]}"
+      return
+    fi
+  done
+  die "--$1 ${!1}: no such stage; stages: $(paste -d' ' <(printf '%s\n' "${_numbers[@]}") <(printf '%s\n' "${_names[@]}") | paste -sd,)"
+}
+
+_print_help() {
+  local name i
+  sed -n '2,${/^#/!q;s/^# \{0,1\}//p}' "$recipe"
+  printf '\nOptions (--name value or --name=value), with their defaults:\n'
+  for name in "${_options[@]}"; do
+    printf '  --%-40s %s\n' "$name ${!name}" "${_help[$name]}"
+  done
+  printf '\nStages:\n'
+  for i in "${!_numbers[@]}"; do
+    printf '  %s %-12s %s\n' "${_numbers[i]}" "${_names[i]}" "${_whats[i]}"
+  done
+}

@@ -1,0 +1,145 @@
+# shellcheck shell=bash disable=SC2154,SC2016
+# Stages of a recipe, each written from the start of the line:
+#   if stage 1 fbank "log mel features" dump; then
+#     python -m ...
+#   fi
+# The body is no condition, so errexit holds in it: its first failure ends the recipe. Its output goes to the terminal and to
+# $exp/log/<number>.<name>.log. A stage that ran to its end leaves a stamp in the folder of its results; it is skipped as long
+# as its commands, the variables and config files that they name, and the stages before it stay the same.
+
+_running='' _where='' _problem='' _ran=false _stamps=()
+
+stage() {  # number name "what it does" folder-of-its-results; true: run the body
+  _end_stage
+  (($# == 4)) && [[ " ${_names[*]} " == *" $2 "* ]] || die "$recipe: write from the line's start \`if stage NUMBER NAME \"WHAT\" FOLDER; then\`"
+  [[ -v _variables ]] || _variables=$(compgen -v)  # those a body sets later are not part of the options
+  local commands before=("${_stamps[@]}")
+  _number=$1 _name=$2 _stamp=$4/.$2.done _log=$exp/log/$1.$2.log
+  _stamps+=("$_stamp")
+  ((_first <= _number && _number <= _last)) || return 1
+  commands=$(sed -n "/^if stage $1 $2 /,/^fi/{/^if stage/d;/^fi/d;p}" "$recipe") || die "$recipe: cannot be read"
+  _fingerprint=$(_fingerprint_of "$commands") || die "stage $1 $2: a config file that it names cannot be read"
+  if [[ $force == false && $_ran == false ]] && _is_finished "${before[@]}"; then
+    echo "stage $1 $2: finished before with the same options, skipped (--force runs it again)"
+    return 1
+  fi
+  _ran=true
+  commands=$(_expand "$commands") || die "stage $1 $2: its commands cannot be read"
+  echo "stage $1 $2: $3"
+  if [[ $dry_run == true ]]; then
+    grep -v '^ *need ' <<<"$commands" || true
+    return 1
+  fi
+  _open_log || die "$_log: cannot be written; see --expdir"
+  printf '# %s\n%s\n' "$(date '+%F %T')" "$commands" >&9
+  rm -f "$_stamp" || die "$_stamp: cannot be removed"
+  _running=true SECONDS=0
+}
+
+need() {  # path maker: what a stage reads, and the stage or option that gives it
+  [[ ! -e $1 ]] || return 0
+  if [[ $2 == --* ]]; then
+    _problem="$2 ${1:-(empty)}: no such file or folder; say where it is with $2"
+  else
+    _problem="$1: missing; stage $2 makes it: $recipe${_given[*]:+ ${_given[*]}} --stage $2 --stop_stage $2 --force"
+  fi
+  exit 1
+}
+
+_open_log() {  # lock 9: two runs of one stage would write the same files; 3 and 4: the terminal
+  mkdir -p "$exp/log" || return
+  { : >>"$_log"; } 2>/dev/null || return
+  exec 9>>"$_log" 3>&1 4>&2
+  flock -n 9 || die "$_log: this stage is being run by another process; wait for it, or choose another --tag"
+  [[ ! -t 2 ]] || export M2ASR_PROGRESS=1 COLUMNS LINES  # standard error is a pipe from here on; progress bars still have a reader
+  exec > >(trap '' INT TERM HUP && exec tee -pa "$_log") 2>&1  # outlives Ctrl-C, to log what the commands say about it
+  _tee=$!
+}
+
+_close_log() {
+  exec 1>&3 2>&4 3>&- 4>&-
+  wait "$_tee" || true
+  sed -Ei 's/.*\r(.)/\1/' "$_log" || true  # of a progress bar, its last state; without space the log stays as it is
+  exec 9>&-
+}
+
+_end_stage() {
+  [[ $_running ]] || return 0
+  _close_log
+  _running=
+  echo "stage $_number $_name: done in $SECONDS s"
+  if ! { mkdir -p "$(dirname "$_stamp")" && echo "$_fingerprint" >"$_stamp.tmp" && mv "$_stamp.tmp" "$_stamp"; }; then
+    die "$_stamp: cannot be written"
+  fi
+}
+
+_is_finished() {  # stamps of the stages before
+  local before
+  [[ -e $_stamp && $(<"$_stamp") == "$_fingerprint" ]] || return 1
+  for before in "$@"; do
+    [[ ! $before -nt $_stamp ]] || return 1
+  done
+}
+
+_variables_in() {  # commands: the variables of run.sh that they use
+  grep -oE '\$\{?[a-z][a-z0-9_]*' <<<"$1" | tr -d '{$' | sort -u | grep -Fxf <(echo "$_variables") || true
+}
+
+_fingerprint_of() {  # commands: a hash of them, of the values of their variables and of the configs that they name
+  local name text=$1 file
+  for name in $(_variables_in "$1"); do
+    [[ $name =~ ^(nj|ngpu)$ ]] || text+=$'\n'$(declare -p "$name")  # more hands, same result
+  done
+  while read -r file; do
+    [[ ! -f $file ]] || text+=$'\n'$(<"$file") || return 1
+  done < <(grep -oE '"[^"]+\.yaml"|[^" ]+\.yaml' <<<"$text" | tr -d '"')
+  sha256sum <<<"$text"
+}
+
+_expand() {  # commands with the values of their variables, to be read
+  local _rest=$1 _out='' _found _word
+  local _pattern='"\$\{([a-z][a-z0-9_]*)\[@\]\}"|\$\{([a-z][a-z0-9_]*)\}|\$([a-z][a-z0-9_]*)'
+  while [[ $_rest =~ $_pattern ]]; do
+    _found=${BASH_REMATCH[0]} _word=${BASH_REMATCH[1]}${BASH_REMATCH[2]}${BASH_REMATCH[3]}
+    _out+=${_rest%%"$_found"*}
+    _rest=${_rest#*"$_found"}
+    if grep -qxF "$_word" <<<"$_variables"; then
+      local -n _value=$_word
+      _out+=${_value[*]}
+    else
+      _out+=$_found
+    fi
+  done
+  echo "$_out$_rest"
+}
+
+_on_exit() {
+  local code=$?
+  trap - EXIT INT TERM HUP
+  if [[ ! $_running ]]; then
+    ((code == 0 || code == 2)) || [[ ! $_where ]] || echo "error: $_where" >&2
+    exit "$code"
+  fi
+  if ((code == 0)); then
+    _end_stage
+    exit 0
+  fi
+  _close_log
+  local again="$recipe${_given[*]:+ ${_given[*]}} --stage $_name"
+  if [[ $_problem ]]; then
+    echo "error: $_problem" | tee -a "$_log" >&2
+  elif ((code >= 129 && code <= 143)); then
+    echo "stage $_number $_name: interrupted; go on with: $again" | tee -a "$_log" >&2
+  else
+    printf '\nlast lines of %s:\n' "$_log" >&2
+    tail -n 10 "$_log" | sed 's/^/  | /' >&2
+    echo "error: stage $_number $_name failed, exit code $code${_where:+ ($_where)}; when it is mended: $again" | tee -a "$_log" >&2
+  fi
+  exit "$code"
+}
+
+trap '_where="${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND"' ERR
+trap _on_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
