@@ -23,13 +23,13 @@ recipes: $(READY)  # walk through the recipes as a user does
 
 lint: $(READY)  # check the style of Python and shell files
 	$(BIN)/ruff check .
-	$(BIN)/shellcheck .ci/run $$(git ls-files --cached --others --exclude-standard '*.sh')
+	$(BIN)/shellcheck .ci/run $(wildcard utils/*.sh tools/*.sh egs/*/*.sh egs/*/local/*.sh)
 
 bench: $(READY)  # print speed and memory
 	for bench in tools/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
 
-clean:  # remove .venv, caches, and what the recipes made
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info egs/*/data egs/*/dump egs/*/exp
+clean:  # remove .venv, caches, and what the mini recipe made
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info egs/mini/data egs/mini/dump egs/mini/exp
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Two makes at once wait for each other; the stamp is written last, so an interrupted set-up is done again.

@@ -243,6 +243,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: cannot read this config: it is no UTF-8 text") from None
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, only with the YAML 1.2 form of floats
     except yaml.YAMLError as error:
@@ -302,6 +304,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # super() refuses it
             key = self.construct_object(key_node, deep=True)
             if key in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"`{key}` is given twice", key_node.start_mark)
@@ -323,7 +327,10 @@ def _override(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise UserError(f"override `{override}`: `{parent}` is a value, not a section", exit_code=2)
-    data[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    try:
+        data[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise UserError(f"override `{override}`: the value is not valid YAML: {getattr(error, 'problem', error)}", exit_code=2) from None
 
 
 def _known(name: str, names: typing.Iterable[str], where: str) -> None:

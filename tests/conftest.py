@@ -35,3 +35,11 @@ def mini_dump(mini_data: Path) -> Path:
     done = command("fbank", "--config", config, "--nj", 2, "--data", mini_data, "--dump", dump, "train_en", "dev_en")
     assert done.returncode == 0, done.stderr
     return dump
+
+
+@pytest.fixture
+def small_data(mini_data: Path, tmp_path: Path) -> Path:
+    """A clean data directory of 12 utterances that a test may spoil."""
+    done = command("subset_data_dir", "--first", 12, mini_data / "dev_it", tmp_path / "small")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "small"

@@ -18,7 +18,7 @@ force=false               # run finished stages again
 declare -A _help=()
 _options=() _given=() _numbers=() _names=() _whats=()
 
-parse_options() {  # sets the options, $exp (folder of this run) and the array $overrides (the words of --set)
+parse_options() {  # sets the options, $exp (folder of this run), the array $overrides (the words of --set), $command (to repeat this run)
   local name value
   _read_options "$utils/options.sh"
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -46,8 +46,9 @@ parse_options() {  # sets the options, $exp (folder of this run) and the array $
     [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ ]] || die "option --$name: \`$value\` is not a whole number"
     [[ $name != set || ! $set ]] || value="$set $value"
     printf -v "$name" %s "$value"
-    [[ $name =~ ^(stage|dry_run|force)$ ]] || _given+=("--$name $(printf %q "$value")")
+    [[ $name =~ ^(stage|stop_stage|dry_run|force)$ ]] || _given+=("--$name $(printf %q "$value")")
   done
+  command="$recipe${_given[*]:+ ${_given[*]}}"
   _check_options
 }
 

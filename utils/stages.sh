@@ -41,7 +41,7 @@ need() {  # path maker: what a stage reads, and the stage or option that gives i
   if [[ $2 == --* ]]; then
     _problem="$2 ${1:-(empty)}: no such file or folder; say where it is with $2"
   else
-    _problem="$1: missing; stage $2 makes it: $recipe${_given[*]:+ ${_given[*]}} --stage $2 --stop_stage $2 --force"
+    _problem="$1: missing; stage $2 makes it: $command --stage $2 --stop_stage $2 --force"
   fi
   exit 1
 }
@@ -88,7 +88,7 @@ _variables_in() {  # commands: the variables of run.sh that they use
 _fingerprint_of() {  # commands: a hash of them, of the values of their variables and of the configs that they name
   local name text=$1 file
   for name in $(_variables_in "$1"); do
-    [[ $name =~ ^(nj|ngpu)$ ]] || text+=$'\n'$(declare -p "$name")  # more hands, same result
+    [[ $name =~ ^(nj|ngpu|command)$ ]] || text+=$'\n'$(declare -p "$name")  # more hands, same result
   done
   while read -r file; do
     [[ ! -f $file ]] || text+=$'\n'$(<"$file") || return 1
@@ -125,7 +125,7 @@ _on_exit() {
     exit 0
   fi
   _close_log
-  local again="$recipe${_given[*]:+ ${_given[*]}} --stage $_name"
+  local again="$command --stage $_name${stop_stage:+ --stop_stage $stop_stage}"
   if [[ $_problem ]]; then
     echo "error: $_problem" | tee -a "$_log" >&2
   elif ((code >= 129 && code <= 143)); then

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folders", type=Path, nargs="+", help="data directories to join")
     args = parser.parse_args(argv)
 
-    from m2asr.data.repair import combine
+    from m2asr.data.combine import combine
 
     print(f"{args.out}: {combine(args.folders, args.out)} utterances")
     return 0

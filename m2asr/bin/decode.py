@@ -31,18 +31,19 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.data.streams import eval_batches
     from m2asr.decode.recognize import recognize
     from m2asr.train.initialize import load_trained
-    from m2asr.train.materials import open_set, targets_of
+    from m2asr.train.materials import fbank_config, open_set, targets_of
 
     config, system, tokenizers = load_trained(args.exp, "cuda" if args.ngpu else "cpu")
     written = 0
     for name in args.sets:
         index = open_set(name, args.data, args.dump)
+        geometry = fbank_config(args.dump, [name])
         for stream, section in config.streams.items():
             heads = [key for key, objective in config.objectives.items() if objective.stream == stream and objective.type == "ctc"]
             heads = [key for key in heads if index.has_text(config.objectives[key].options()["text"])]
             if not heads or index.languages != [section.lang or index.languages[0]]:
                 continue
-            batches = eval_batches(Source(name, [index], targets_of(config, stream, tokenizers)), search.batch_seconds)
+            batches = eval_batches(Source(name, [index], targets_of(config, stream, tokenizers), geometry.frame_shift / 1000), search.batch_seconds)
             for key, found in recognize(system, heads, batches, tokenizers, search).items():
                 options = config.objectives[key].options()
                 text, source = options["text"], index.languages[0]

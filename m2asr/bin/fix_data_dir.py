@@ -1,4 +1,6 @@
-"""Mend a data directory: sort, drop what cannot be used, make spk2utt anew; the old files are kept in .backup/.
+"""Mend a data directory: sort, drop what cannot be used, make spk2utt anew; what it was before is kept in .backup/.
+
+Exit code 0 if it is clean then, 1 if something is still wrong.
 
 Example:
   python -m m2asr.bin.fix_data_dir data/train_en
@@ -14,12 +16,17 @@ from m2asr.bin.command import Parser, run
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="fix_data_dir", description=__doc__)
     parser.add_argument("folder", type=Path, help="data directory")
+    parser.add_argument("--check_wav", action="store_true", help="read every recording; drop utterances whose recording is bad")
+    parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
     args = parser.parse_args(argv)
 
-    from m2asr.data.repair import fix
+    from m2asr.data.fix import fix
 
-    print(fix(args.folder))
-    return 0
+    done, report = fix(args.folder, args.check_wav, args.allow_pipes)
+    print(done)
+    if not report.clean:
+        print(report)
+    return 0 if report.clean else 1
 
 
 if __name__ == "__main__":

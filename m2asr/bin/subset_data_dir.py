@@ -22,11 +22,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.first is None) == (args.utt_list is None):
         raise UserError("subset_data_dir: give either --first or --utt_list", exit_code=2)
+    if args.first is not None and args.first < 1:
+        raise UserError(f"subset_data_dir: --first {args.first}: at least one utterance", exit_code=2)
 
-    from m2asr.data.directory import read_lines, read_table
-    from m2asr.data.repair import subset
+    from m2asr.data.directory import read_lines
+    from m2asr.data.subset import subset
 
-    keep = [key for _, key, _ in read_lines(args.utt_list)] if args.utt_list else list(read_table(args.folder / "utt2spk"))[: args.first]
+    keep = args.first if args.first else [key for _, key, _ in read_lines(args.utt_list)]
     print(f"{args.out}: {subset(args.folder, args.out, keep)} utterances")
     return 0
 

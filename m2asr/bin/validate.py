@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
+from m2asr.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keep_long_text", action="store_true", help="tell, but tolerate, texts with more tokens than encoder states")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
     args = parser.parse_args(argv)
+    for option in ("sample_rate", "subsampling", "frame_shift"):
+        if (value := getattr(args, option)) is not None and value <= 0:
+            raise UserError(f"validate: --{option} {value}: it must be above 0", exit_code=2)
 
     from m2asr.data.validate import validate
     from m2asr.text.tokenizer import Tokenizer
@@ -36,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         allow_pipes=args.allow_pipes,
         subsampling=args.subsampling,
         frame_shift=args.frame_shift,
-        count_tokens=(lambda text: len(tokenizer.encode(text))) if tokenizer else len,
+        tokenize=tokenizer.encode if tokenizer else tuple,
         keep_long_text=args.keep_long_text,
     )
     print(report)

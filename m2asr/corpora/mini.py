@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-import soundfile
-
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
+from m2asr.data.audio import audio_seconds
 from m2asr.data.directory import Utterance, write_data_dir
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -36,11 +35,9 @@ def prepare(corpus: Path, out: Path) -> Summary:
         for lang in texts:
             wav = corpus / "audio" / lang / f"{key.replace('/', '_')}.opus"
             try:
-                seconds = soundfile.info(wav).duration
-            except (OSError, soundfile.SoundFileError) as error:
-                raise UserError(
-                    f"{wav}: cannot read this recording of prompt {key} ({error}); restore egs/mini/corpus with git checkout"
-                ) from None
+                seconds = audio_seconds(str(wav))
+            except UserError as error:
+                raise UserError(f"{error} (the recording of prompt {key}; git checkout restores egs/mini/corpus)") from None
             said = normalized[key]
             # letters, names and the like are written alike in two languages: nothing is translated
             others = {other: texts[other] for other in texts if other != lang and said[other] != said[lang]}
@@ -56,17 +53,20 @@ def prepare(corpus: Path, out: Path) -> Summary:
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
+    """{prompt id: {language: text}}, without the languages in which there is no recording."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
-        raise UserError(
-            f"{path}: not found; --corpus must name the folder with transcripts.tsv and audio/, in egs/mini it is `corpus`"
-        ) from None
-    header = lines[0].split("\t")
+        where = "--corpus must name the folder with transcripts.tsv and audio/, in egs/mini it is `corpus`"
+        raise UserError(f"{path}: not found; {where}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; restore the file with git checkout") from None
+    header = ["id", *SPEAKERS]
     prompts = {}
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines or [""], 1):
         fields = line.split("\t")
-        if len(fields) != len(header):
-            raise UserError(f"{path}:{number}: {len(fields)} columns, the header has {len(header)}; restore the file with git checkout")
-        prompts[fields[0]] = {lang: text for lang, text in zip(header[1:], fields[1:], strict=True) if text}
+        if (number == 1 and fields != header) or len(fields) != len(header):
+            raise UserError(f"{path}:{number}: the columns are not {' '.join(header)}; restore the file with git checkout")
+        if number > 1:
+            prompts[fields[0]] = {lang: text for lang, text in zip(SPEAKERS, fields[1:], strict=True) if text}
     return prompts

@@ -10,6 +10,8 @@ from pathlib import Path
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
 
+Tables = Mapping[str, Mapping[str, str]]  # file name -> id -> value
+
 
 @dataclass
 class Utterance:
@@ -66,18 +68,54 @@ def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     return {speaker: " ".join(utts) for speaker, utts in found.items()}
 
 
-def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a data directory that replaces `path` as a whole."""
-    utterances = list(utterances)
+def table_files(folder: Path) -> list[Path]:
+    """The tables of a data directory, but spk2utt, which follows from utt2spk. Raises UserError where this is no data directory."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such data directory")
+    for name in ("wav.scp", "utt2spk"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
+    names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "text"}
+    return [path for path in sorted(folder.iterdir()) if path.name in names or path.name.startswith("text.")]
+
+
+def read_tables(folder: str | Path) -> dict[str, dict[str, str]]:
+    """All tables of a data directory by file name."""
+    return {path.name: read_table(path) for path in table_files(Path(folder))}
+
+
+def select(tables: Tables, keep: set[str]) -> dict[str, dict[str, str]]:
+    """The lines of the utterances `keep`, and of the recordings that their segments name; tables left empty are left out."""
+    recordings = {value.split()[0] for utt, value in tables.get("segments", {}).items() if utt in keep} or keep
+    chosen = {}
+    for name, table in tables.items():
+        wanted = recordings if name == "wav.scp" else keep
+        chosen[name] = {key: value for key, value in table.items() if key in wanted}
+    return {name: table for name, table in chosen.items() if table}
+
+
+def write_tables(folder: Path, tables: Tables) -> None:
+    """Write tables and their spk2utt into a folder."""
+    for name, table in tables.items():
+        write_table(folder / name, table)
+    write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
+
+
+def replace_data_dir(path: str | Path, tables: Tables) -> None:
+    """Write a data directory that replaces `path` as a whole. Raises UserError where `path` holds something else."""
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and ((path / "utt2spk").exists() or not any(path.iterdir()))):
+        raise UserError(f"{path}: it exists and is no data directory; choose another place or remove it")
     with replace_dir(path) as folder:
-        utt2spk = {one.id: one.speaker for one in utterances}
-        write_table(folder / "wav.scp", {one.id: one.wav for one in utterances})
-        write_table(folder / "utt2spk", utt2spk)
-        write_table(folder / "spk2utt", speakers(utt2spk))
-        write_table(folder / "utt2lang", {one.id: one.lang for one in utterances})
-        write_table(folder / "utt2dur", {one.id: f"{one.seconds:.3f}" for one in utterances})
-        texts = {one.id: one.text for one in utterances if one.text is not None}
-        if texts:
-            write_table(folder / "text", texts)
-        for lang in sorted({lang for one in utterances for lang in one.translations}):
-            write_table(folder / f"text.{lang}", {one.id: one.translations[lang] for one in utterances if lang in one.translations})
+        write_tables(folder, tables)
+
+
+def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write the data directory of these utterances, replacing `path` as a whole."""
+    tables: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in utterances:
+        row = {"wav.scp": one.wav, "utt2spk": one.speaker, "utt2lang": one.lang, "utt2dur": f"{one.seconds:.3f}", "text": one.text}
+        for name, value in (row | {f"text.{lang}": text for lang, text in one.translations.items()}).items():
+            if value is not None:
+                tables[name][one.id] = value
+    replace_data_dir(path, tables)

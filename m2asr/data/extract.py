@@ -25,6 +25,7 @@ from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
 from m2asr.features.fbank import Fbank
 from m2asr.files import replace_dir
+from m2asr.progress import visible
 
 SHOWN = 10  # bad utterances named before the rest are only counted
 COMPRESSION = 2  # Kaldi's kSpeechFeature: one byte per value
@@ -65,7 +66,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
         writers = [_Writer(out / f"feats.{job}.ark", config, allow_pipes, stack) for job in range(1, min(jobs, len(chunks)) + 1)]
         work = [(writers[n % len(writers)], chunk) for n, chunk in enumerate(chunks)]
         futures = [(writer.ark.name, writer.submit(chunk)) for writer, chunk in work]
-        with tqdm(total=len(items), desc=f"fbank {data.name}", unit="utt", disable=None) as bar:
+        with tqdm(total=len(items), desc=f"fbank {data.name}", unit="utt", disable=not visible()) as bar:
             for ark, future in futures:
                 done = _result(future)
                 for utt, offset, count in done.utts:

@@ -3,57 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-import soundfile
-
-from m2asr.data.audio import read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, read_audio
 from m2asr.data.directory import speakers
+from m2asr.data.report import LONG_TEXT, Report
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
 NEEDED = ("wav.scp", "utt2spk", "spk2utt", "utt2lang", "utt2dur")
-SHOWN = 3  # examples per kind of problem
-LONG_TEXT = "text too long"
-TOLERANCE = 0.1  # seconds between utt2dur and the recording
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # ISO 639, with a region or script where one is needed
 
 Table = dict[str, tuple[int, str]]  # id -> line number, value
-
-
-@dataclass
-class Report:
-    """Problems by kind: every one is counted, the first few are shown as file:line: id: what."""
-
-    folder: Path
-    found: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    tolerated: frozenset[str] = frozenset()  # kinds that are told but do not make the directory unclean
-    utterances: int = 0
-
-    def add(self, kind: str, file: str, line: int | None, utt: str, what: str) -> None:
-        """Note one problem."""
-        place = f"{self.folder / file}:{line}" if line else str(self.folder / file)
-        self.found[kind].append(f"{place}: {utt}: {what}")
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.found.keys() - self.tolerated
-
-    def __str__(self) -> str:
-        if not self.found:
-            return f"{self.folder}: {self.utterances} utterances, no problem"
-        lines = [f"{self.folder}: {sum(map(len, self.found.values()))} problems in {self.utterances} utterances"]
-        for kind, messages in self.found.items():
-            lines.append(f"{kind}: {len(messages)}{' (tolerated)' if kind in self.tolerated else ''}")
-            lines += [f"  {message}" for message in messages[:SHOWN]]
-            if len(messages) > SHOWN:
-                lines.append(f"  ... and {len(messages) - SHOWN} more")
-        if not self.clean:
-            lines.append(f"mend it with: python -m m2asr.bin.fix_data_dir {self.folder}")
-        return "\n".join(lines)
 
 
 def validate(
@@ -65,46 +30,39 @@ def validate(
     allow_pipes: bool = False,
     subsampling: int = 4,
     frame_shift: float = 10.0,
-    count_tokens: Callable[[str], int] = len,
+    tokenize: Callable[[str], Sequence[object]] = tuple,
     keep_long_text: bool = False,
 ) -> Report:
     """Check ids, sorting, durations, segments, languages, texts and recordings of a data directory.
 
-    `audio` opens every recording; `text` demands a text for every utterance; `count_tokens` counts what CTC has to write (characters
-    by default) against the encoder states that `subsampling` frames of `frame_shift` ms give; `keep_long_text` tells what is too long,
-    but tolerates it. Raises UserError where the directory cannot be read at all.
+    `audio` reads every recording; `text` demands a text for every utterance; `tokenize` (characters by default) gives what CTC has to
+    write in the encoder states that `subsampling` frames of `frame_shift` ms give, which `keep_long_text` tells but tolerates. Raises
+    UserError, exit code 2, where the directory cannot be read at all.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
-    report = Report(folder, tolerated=frozenset({LONG_TEXT} if keep_long_text else ()))
-    names = sorted(
-        {
-            *NEEDED,
-            *(["text"] if text else []),
-            *(path.name for path in folder.glob("text*")),
-            *(path.name for path in folder.glob("segments")),
-        }
-    )
+    report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))
+    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments") or path.name.startswith("text.")]
     tables: dict[str, Table] = {}
-    for name in names:
-        if not (folder / name).is_file():
-            report.add("missing file", name, None, "-", "there is no such file")
-        else:
+    for name in sorted({*NEEDED, *optional, *(["text"] if text else [])}):
+        if (folder / name).exists():
             tables[name] = _read(folder, name, report)
-    utt2spk = tables.get("utt2spk", {})
-    report.utterances = len(utt2spk)
-    _check_ids(tables, text, report)
+        else:
+            report.add("missing file", name, None, "-", "there is no such file")
+    report.utterances = len(tables.get("utt2spk", {}))
+    _check_ids(tables, report)
     _check_speakers(tables, report)
     _check_values(tables, report)
     recordings = _check_recordings(tables, sample_rate, allow_pipes, report) if audio else {}
     _check_segments(tables, recordings, report)
-    _check_lengths(tables, recordings, subsampling * frame_shift / 1000, count_tokens, report)
+    _check_durations(tables, recordings, report)
+    _check_text_lengths(tables, subsampling * frame_shift / 1000, tokenize, report)
     return report
 
 
 def _read(folder: Path, name: str, report: Report) -> Table:
-    """The lines of a file; lines that cannot be used are reported and left out."""
+    """The lines of a file; those that cannot be used are reported and left out."""
     try:
         data = (folder / name).read_bytes()
     except OSError as error:
@@ -113,15 +71,15 @@ def _read(folder: Path, name: str, report: Report) -> Table:
     before = b""
     if data and not data.endswith(b"\n"):
         report.add("cut off", name, data.count(b"\n") + 1, "-", "the last line has no end; was the file cut off?")
-    for number, raw in enumerate(data.splitlines(), 1):
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], 1):
         key, _, value = raw.partition(b" ")
         try:
             utt, text = key.decode("utf-8"), value.decode("utf-8").strip()
         except UnicodeDecodeError:
             report.add("not UTF-8", name, number, key.decode("utf-8", "replace"), "the line is not UTF-8")
             continue
-        if not utt or b"\t" in raw:
-            report.add("malformed line", name, number, utt.strip() or "-", "write `id value` with one space")
+        if len(utt.split()) != 1 or b"\r" in raw:
+            report.add("malformed line", name, number, (utt.split() or "-")[0], "write `id value`, one space between, no carriage return")
             continue
         if utt in table:
             report.add("duplicate id", name, number, utt, f"stands already in line {table[utt][0]}")
@@ -133,41 +91,41 @@ def _read(folder: Path, name: str, report: Report) -> Table:
     return table
 
 
-def _check_ids(tables: Mapping[str, Table], text: bool, report: Report) -> None:
-    """Every file has the same utterances; only translations may be missing."""
+def _check_ids(tables: Mapping[str, Table], report: Report) -> None:
+    """Every file has the same utterances; only translations may be missing, and recordings have ids of their own beside segments."""
     utterances = tables.get("utt2spk", {})
-    per_utterance = ["utt2lang", "utt2dur", *(["text"] if text else []), "segments" if "segments" in tables else "wav.scp"]
-    for name in per_utterance:
-        for utt in utterances.keys() - tables.get(name, {}).keys() if name in tables else ():
-            report.add("missing id", name, None, utt, "is in utt2spk but not here")
+    if not utterances:
+        report.add("missing id", "utt2spk", None, "-", "there is no utterance in it")
     for name, table in tables.items():
         if name in ("spk2utt", "utt2spk") or (name == "wav.scp" and "segments" in tables):
             continue
         for utt in table.keys() - utterances.keys():
             report.add("unknown id", name, table[utt][0], utt, "is not in utt2spk")
+        for utt in () if name.startswith("text.") else utterances.keys() - table.keys():
+            report.add("missing id", "utt2spk", utterances[utt][0], utt, f"has no line in {name}")
+    for kind in ("unknown id", "missing id"):
+        if kind in report.found:
+            report.found[kind].sort(key=lambda problem: (problem.file, problem.line or 0))
 
 
 def _check_speakers(tables: Mapping[str, Table], report: Report) -> None:
     utt2spk = {utt: value for utt, (_, value) in tables.get("utt2spk", {}).items()}
-    for utt, (line, speaker) in tables.get("utt2spk", {}).items():
-        if not speaker or " " in speaker:
+    before = ""
+    for utt, (line, speaker) in sorted(tables.get("utt2spk", {}).items(), key=lambda row: row[0].encode()):
+        if not speaker or len(speaker.split()) > 1:
             report.add("bad speaker", "utt2spk", line, utt, "give one speaker")
         elif not utt.startswith(speaker):
-            report.add(
-                "id without speaker",
-                "utt2spk",
-                line,
-                utt,
-                f"does not begin with its speaker {speaker}; sorting by speaker and by utterance differ",
-            )
-    if "spk2utt" in tables:
-        expected = speakers(utt2spk)
-        actual = {speaker: value for speaker, (_, value) in tables["spk2utt"].items()}
-        for speaker in sorted(expected.keys() | actual.keys()):
-            if expected.get(speaker) != actual.get(speaker):
-                report.add(
-                    "contradiction", "spk2utt", tables["spk2utt"].get(speaker, (None, ""))[0], speaker, "does not agree with utt2spk"
-                )
+            report.add("id without speaker", "utt2spk", line, utt, f"does not begin with its speaker {speaker}")
+        elif speaker.encode() < before.encode():
+            what = f"sorted by id, {speaker} comes after {before}; Kaldi wants speakers sorted too, take `-` between speaker and id"
+            report.add("id without speaker", "utt2spk", line, utt, what)
+        before = max(before, speaker, key=str.encode)
+    expected = speakers(utt2spk)
+    for speaker, (line, value) in tables.get("spk2utt", {}).items():
+        if value != expected.get(speaker):
+            report.add("contradiction", "spk2utt", line, speaker, "does not agree with utt2spk")
+    for speaker in sorted(expected.keys() - tables["spk2utt"].keys()) if "spk2utt" in tables else ():
+        report.add("contradiction", "spk2utt", None, speaker, "is a speaker of utt2spk, but has no line here")
 
 
 def _check_values(tables: Mapping[str, Table], report: Report) -> None:
@@ -175,68 +133,77 @@ def _check_values(tables: Mapping[str, Table], report: Report) -> None:
         if not _positive(value):
             report.add("bad duration", "utt2dur", line, utt, f"`{value}` is not a number of seconds above 0")
     for utt, (line, value) in tables.get("utt2lang", {}).items():
-        if not (2 <= len(value) <= 8 and value.replace("-", "").isalnum() and value.islower()):
-            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a code like en or zh")
-    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items()}
+        if not LANGUAGE.fullmatch(value):
+            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a language code like en or zh")
+    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items() if LANGUAGE.fullmatch(value)}
     for name in (name for name in tables if name.startswith("text")):
         for utt, (line, value) in tables[name].items():
             if not value:
                 report.add("empty text", name, line, utt, "there are no words")
-            elif name == "text" and utt in langs and normalize(value, langs[utt]) != value:
-                report.add("text not normalized", name, line, utt, f"`{value[:60]}` should be `{normalize(value, langs[utt])[:60]}`")
+            elif name == "text" and utt in langs and (normalized := normalize(value, langs[utt])) != value:
+                what = f"`{_excerpt(value, normalized)}` should be `{_excerpt(normalized, value)}`"
+                report.add("text not normalized", name, line, utt, what)
 
 
 def _check_recordings(tables: Mapping[str, Table], sample_rate: int | None, allow_pipes: bool, report: Report) -> dict[str, float]:
     """Seconds of every recording that can be read to its end."""
     seconds: dict[str, float] = {}
-    rates: dict[int, int] = defaultdict(int)
-    found: dict[str, tuple[int, int]] = {}
-    for utt, (line, wav) in tables.get("wav.scp", {}).items():
+    rates: dict[str, int] = {}
+    for key, (line, wav) in tables.get("wav.scp", {}).items():
         try:
-            wave, rate = read_audio(wav, allow_pipes=allow_pipes)
-        except (UserError, soundfile.SoundFileError) as error:
-            report.add("unreadable audio", "wav.scp", line, utt, str(error))
-            continue
-        seconds[utt] = len(wave) / rate
-        found[utt] = (line, rate)
-        rates[rate] += 1
-    usual = sample_rate or max(rates, key=lambda rate: rates[rate], default=0)
-    for utt, (line, rate) in found.items():
+            wave, rates[key] = read_audio(wav, allow_pipes=allow_pipes)
+            seconds[key] = len(wave) / rates[key]
+        except UserError as error:
+            report.add("unreadable audio", "wav.scp", line, key, str(error))
+    usual = sample_rate or Counter(rates.values()).most_common(1)[0][0] if rates else None
+    for key, rate in rates.items():
         if rate != usual:
-            report.add("sample rate", "wav.scp", line, utt, f"{rate} Hz, not {usual} Hz")
+            report.add("sample rate", "wav.scp", tables["wav.scp"][key][0], key, f"{rate} Hz, not {usual} Hz")
     return seconds
 
 
 def _check_segments(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
     wavs = tables.get("wav.scp", {})
+    used = set()
     for utt, (line, value) in tables.get("segments", {}).items():
         parts = value.split()
         if len(parts) != 3 or not all(_number(part) for part in parts[1:]):
             report.add("bad segment", "segments", line, utt, "write `utterance recording start end`")
             continue
-        start, end = float(parts[1]), float(parts[2])
-        if parts[0] not in wavs:
-            report.add("bad segment", "segments", line, utt, f"recording {parts[0]} is not in wav.scp")
+        recording, start, end = parts[0], float(parts[1]), float(parts[2])
+        used.add(recording)
+        if recording not in wavs:
+            report.add("bad segment", "segments", line, utt, f"its recording {recording} is not in wav.scp")
         elif not 0 <= start < end:
             report.add("bad segment", "segments", line, utt, f"from {start} to {end} s: the end must lie after the start")
-        elif parts[0] in recordings and end > recordings[parts[0]] + TOLERANCE:
-            report.add("bad segment", "segments", line, utt, f"ends at {end} s, the recording at {recordings[parts[0]]:.2f} s")
+        elif end > recordings.get(recording, math.inf) + DURATION_TOLERANCE:
+            report.add("bad segment", "segments", line, utt, f"ends at {end} s, its recording {recording} at {recordings[recording]:.2f} s")
+    for recording in wavs.keys() - used if "segments" in tables else ():
+        report.add("unused recording", "wav.scp", wavs[recording][0], recording, "no segment names it")
 
 
-def _check_lengths(
-    tables: Mapping[str, Table], recordings: Mapping[str, float], state: float, count: Callable[[str], int], report: Report
-) -> None:
-    """Durations against recordings, and texts against what CTC can write in that time."""
+def _check_durations(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
+    """utt2dur against segments, or else against the recordings."""
+    actual = dict(recordings)
+    if "segments" in tables:
+        spans = {utt: value.split()[1:] for utt, (_, value) in tables["segments"].items()}
+        actual = {utt: float(span[1]) - float(span[0]) for utt, span in spans.items() if len(span) == 2 and all(map(_number, span))}
     for utt, (line, value) in tables.get("utt2dur", {}).items():
-        if not _positive(value):
-            continue
-        if "segments" not in tables and utt in recordings and abs(recordings[utt] - float(value)) > TOLERANCE:
-            report.add("wrong duration", "utt2dur", line, utt, f"{value} s here, the recording has {recordings[utt]:.2f} s; truncated?")
-        text_line, text = tables.get("text", {}).get(utt, (0, ""))
-        if count(text) > float(value) / state:
-            report.add(
-                LONG_TEXT, "text", text_line, utt, f"{count(text)} tokens in {value} s, the encoder gives {float(value) / state:.0f} states"
-            )
+        if _positive(value) and utt in actual and abs(actual[utt] - float(value)) > DURATION_TOLERANCE:
+            source = "its segment" if "segments" in tables else "its recording"
+            report.add("wrong duration", "utt2dur", line, utt, f"{value} s here, {source} has {actual[utt]:.2f} s")
+
+
+def _check_text_lengths(tables: Mapping[str, Table], state: float, tokenize: Callable[[str], Sequence[object]], report: Report) -> None:
+    """CTC writes one token per encoder state of `state` seconds, and a blank between two equal tokens."""
+    durations = tables.get("utt2dur", {})
+    for utt, (line, value) in tables.get("text", {}).items():
+        seconds = durations.get(utt, (0, ""))[1]
+        if _positive(seconds):
+            tokens = tokenize(value)
+            needed = len(tokens) + sum(one == next_one for one, next_one in pairwise(tokens))
+            if needed > (states := int(float(seconds) / state)):
+                report.add(LONG_TEXT, "text", line, utt, f"{len(tokens)} tokens need {needed} encoder states, {seconds} s give {states}")
 
 
 def _number(value: str) -> bool:
@@ -248,3 +215,10 @@ def _number(value: str) -> bool:
 
 def _positive(value: str) -> bool:
     return _number(value) and float(value) > 0
+
+
+def _excerpt(text: str, other: str) -> str:
+    """The stretch where a text begins to differ from another."""
+    start = next((place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), min(len(text), len(other)))
+    first = max(0, start - 20)
+    return f"{'...' * (first > 0)}{text[first : start + 20]}{'...' * (start + 20 < len(text))}"

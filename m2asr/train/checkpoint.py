@@ -131,10 +131,13 @@ class BestCheckpoints:
     def add(self, epoch: int, score: float, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         """Keep an epoch if it is among the best; equal scores favour the later epoch."""
         self.scores[epoch] = score
-        ranking = sorted(self.scores, key=lambda one: (math.isnan(self.scores[one]), self.scores[one], -one))
-        self.scores = {one: self.scores[one] for one in ranking[: self.count]}
+        self.scores = {one: self.scores[one] for one in self.ranking()[: self.count]}
         if epoch in self.scores:
             write(self.path(epoch), {"model": dict(weights), "config": config})
+
+    def ranking(self) -> list[int]:
+        """The kept epochs, best first."""
+        return sorted(self.scores, key=lambda one: (math.isnan(self.scores[one]), self.scores[one], -one))
 
     def clean(self) -> None:
         """Delete the weights of epochs that fell out; to be called when the checkpoint that names the rest is on the disk."""

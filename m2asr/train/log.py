@@ -16,16 +16,18 @@ from tqdm import tqdm
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.progress import visible
 from m2asr.train.step import Outcome
 
 QUIET = 10.0  # seconds between two lines where there is no terminal, so that a log file stays readable
 
 
 class TrainLog:
-    """Collects steps and writes a line per `every` steps, and before each look at the dev sets, to train.jsonl and TensorBoard; a resumed run goes on with its lines.
+    """Collects steps and writes them to train.jsonl and TensorBoard; a resumed run goes on with the lines it has.
 
-    Losses and metrics of a line are means over the steps since the line before; steps with a loss or gradient that is not
-    finite, which change nothing, are left out of them. Time spent on dev sets counts neither in speed nor in waiting.
+    There is a line per `every` steps, and one before each look at the dev sets where steps are left over. Losses and metrics
+    are means over the steps since the line before; steps with a loss or gradient that is not finite, which change nothing,
+    are left out of them. Time spent on dev sets counts neither in speed nor in waiting.
     """
 
     def __init__(self, exp: Path, total_steps: int, done: int, every: int) -> None:
@@ -40,9 +42,7 @@ class TrainLog:
             file.writelines(json.dumps(line) + "\n" for line in kept)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
         self._board = SummaryWriter(str(self.exp / "tensorboard"), purge_step=self.done + 1)
-        self._bar = tqdm(
-            total=self.total, initial=self.done, desc="train", unit="step", file=sys.stderr, mininterval=1, disable=not sys.stderr.isatty()
-        )
+        self._bar = tqdm(total=self.total, initial=self.done, desc="train", unit="step", mininterval=1, disable=not visible())
         self._started = self._mark = time.perf_counter()
         self._printed, self._waiting = -math.inf, 0.0
         self._reset()

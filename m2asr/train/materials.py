@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from m2asr.config import TrainConfig
+from m2asr.config import FbankConfig, TrainConfig, load_config
 from m2asr.data.ark import read_matrix
+from m2asr.data.feats import AudioFeats, StoredFeats
 from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
@@ -24,6 +25,7 @@ class Materials:
     tokenizers: dict[str, Tokenizer]
     train: dict[str, Source]
     dev: dict[str, Source]
+    geometry: FbankConfig  # of the stored features, which computed ones follow
     mean: torch.Tensor  # (F,)
     scale: torch.Tensor  # (F,) 1 / standard deviation
 
@@ -39,17 +41,32 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
     for stream in config.streams.values():
         for name in (*stream.sets, *stream.dev):
             indexes[name] = indexes.get(name) or open_set(name, data, dump)
+    geometry = fbank_config(dump, indexes)
+    from_audio = config.features.source == "audio"
     train, dev = {}, {}
     for name, stream in config.streams.items():
         targets = targets_of(config, name, tokenizers)
-        train[name] = Source(name, [indexes[one] for one in stream.sets], targets)
+        feats = AudioFeats(geometry, stream.speeds) if from_audio else StoredFeats()
+        train[name] = Source(name, [indexes[one] for one in stream.sets], targets, geometry.frame_shift / 1000, feats)
         if stream.dev:
-            dev[name] = Source(name, [indexes[one] for one in stream.dev], targets)
+            dev[name] = Source(name, [indexes[one] for one in stream.dev], targets, geometry.frame_shift / 1000)
     _check_targets(config, train)
     sets = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
     stats = sum(torch.from_numpy(read_matrix(str(dump / one / "cmvn.ark")).copy()).double() for one in sets)
     mean, scale = mean_and_scale(stats.numpy())
-    return Materials(tokenizers, train, dev, torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
+    return Materials(tokenizers, train, dev, geometry, torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
+
+
+def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
+    """How the features of these sets were computed. Raises UserError where two sets differ."""
+    found: dict[str, FbankConfig] = {}
+    for name in sets:
+        found[name] = load_config(FbankConfig, dump / name / "fbank.yaml")
+    first = next(iter(found))
+    for name, one in found.items():
+        if one.model_dump(exclude={"compress"}) != found[first].model_dump(exclude={"compress"}):
+            raise UserError(f"{dump / name}: its features were computed otherwise than those of {first}; run stage 1 (fbank) with --force")
+    return found[first]
 
 
 def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:

@@ -12,7 +12,7 @@ import numpy as np
 from m2asr.files import open_atomic
 from m2asr.train.log import read_log
 
-SPAN = 8  # log lines that smoothing looks back on
+SPAN = 5  # log lines that smoothing looks back on
 MOST_LINES = 10  # pairs of objectives; more would cover each other
 
 
@@ -24,7 +24,7 @@ def draw(exp: Path) -> list[Path]:
     if not train:
         return []
     figures = {"losses": _losses(train, dev), "weights": _weights(train)}
-    measured = [line for line in train if line.get("cosine")]
+    measured = [line for line in train if line.get("cosine") and len(line["cosine"]["names"]) > 1]
     if measured:
         figures["cosines"] = _cosines(measured)
     written = []

@@ -43,7 +43,9 @@ class Trainer:
         self.dtype = choose(self.options.precision, self.device)
 
         torch.manual_seed(self.options.seed)
-        self.system: System = build_system(config, materials.vocab, len(materials.mean)).to(self.device)
+        self.system: System = build_system(
+            config, materials.vocab, len(materials.mean), materials.geometry.frame_shift, materials.geometry.frame_length
+        ).to(self.device)
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
         self.weighting = construct(WEIGHTINGS, "weighting", config.weighting.own(), objectives=self.upper)

@@ -30,10 +30,8 @@ class Recipe:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """`./run.sh OPTIONS` in a process group of its own, as a shell starts it."""
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            ["./run.sh", *options], cwd=self.folder, env=self.environment, text=True, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, process_group=0
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(["./run.sh", *options], cwd=self.folder, env=self.environment, text=True, start_new_session=True, **streams)
 
     def run(self, *options: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """`./run.sh OPTIONS` to its end."""

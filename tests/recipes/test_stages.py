@@ -13,6 +13,15 @@ import pytest
 from tests.recipes.conftest import Toy
 
 EVERYTHING = ["data", "tokens", "train", "decode"]
+PROGRAM = """
+import sys, time
+try:
+    open("started", "w")
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("saved")
+    sys.exit(130)
+"""
 
 
 def test_a_second_run_does_nothing(toy: Toy) -> None:
@@ -137,15 +146,16 @@ def test_the_log_holds_everything_in_order(toy: Toy) -> None:
     toy.hook("for i in {1..50000}; do echo line $i; done\necho to stderr >&2\n")
     done = toy.run()
     lines = [f"line {i}" for i in range(1, 50001)] + ["to stderr"]
-    assert [line for line in toy.log("2.train.log").splitlines() if line in set(lines)] == lines
+    assert toy.log("2.train.log").splitlines()[-len(lines) :] == lines
     assert done.stdout.count("\nline ") == 50000
-    assert 'echo train >>ran' in toy.log("2.train.log")  # its commands stand above
+    assert "echo train >>ran" in toy.log("2.train.log")  # its commands stand above
 
 
 def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -> None:
     toy.hook("python -c 'import os, sys; sys.stderr.write(\"bar 1\\rbar 2\\r\" + os.environ[\"M2ASR_PROGRESS\"] + \" bar 3\\n\")'\n")
     master, slave = pty.openpty()
-    process = subprocess.Popen(["./run.sh"], cwd=toy.folder, env=toy.environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    terminal = {"stdin": slave, "stdout": slave, "stderr": slave}
+    process = subprocess.Popen(["./run.sh"], cwd=toy.folder, env=toy.environment, start_new_session=True, **terminal)
     os.close(slave)
     seen = b""
     while True:
@@ -174,8 +184,7 @@ def test_an_interrupted_stage_is_not_finished(toy: Toy, number: signal.Signals, 
 
 
 def test_what_a_command_says_about_ctrl_c_is_logged(toy: Toy) -> None:
-    program = "import time, sys\ntry:\n    open('started', 'w'); time.sleep(60)\nexcept KeyboardInterrupt:\n    print('saved'); sys.exit(130)\n"
-    (toy.folder / "program.py").write_text(program)
+    (toy.folder / "program.py").write_text(PROGRAM)
     toy.hook("python program.py\necho after >>ran\n")
     process = toy.start()
     toy.wait_for("started")

@@ -1,0 +1,92 @@
+"""Mend a data directory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from m2asr.data.directory import Tables, select, table_files, write_tables
+from m2asr.data.report import UNHEARD, UNUSABLE, Report
+from m2asr.data.validate import validate
+from m2asr.errors import UserError
+from m2asr.files import replace_dir
+from m2asr.text.normalize import normalize
+
+BACKUP = ".backup"
+SHOWN = 10  # dropped lines named before the rest are only counted
+
+
+def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) -> tuple[str, Report]:
+    """Sort every file, normalize texts, make spk2utt anew, drop lines that cannot be used and utterances that some file lacks.
+
+    With `check_wav` also utterances whose recording cannot be read. The directory as it was goes to .backup/ inside it. Returns what was
+    dropped and why, and a report of what is still wrong. Raises UserError where nothing would be left; then nothing is changed.
+    """
+    folder = Path(folder)
+    dropped: list[str] = []
+    tables = {path.name: _lenient(path, dropped) for path in table_files(folder)}
+    pipes = [utt for utt, wav in tables["wav.scp"].items() if wav.endswith("|")]
+    if check_wav and pipes and not allow_pipes:
+        raise UserError(f"{folder / 'wav.scp'}: {pipes[0]}: to check a command it must run; give --allow_pipes or leave out --check_wav")
+    for utt in tables.get("text", {}).keys() & tables.get("utt2lang", {}).keys():
+        tables["text"][utt] = normalize(tables["text"][utt], tables["utt2lang"][utt])
+    tables = _common(tables, folder, dropped)
+    with replace_dir(folder) as out:
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BACKUP))
+        shutil.copytree(folder, out / BACKUP, ignore=shutil.ignore_patterns(BACKUP))
+        write_tables(out, tables)
+        report = validate(out, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
+        bad = {problem.utt: problem.what for kind in (*UNUSABLE, *UNHEARD) for problem in report.found.get(kind, [])}
+        if bad:
+            dropped += [f"{utt}: {what}" for utt, what in sorted(bad.items())]
+            lost = bad.keys() | {utt for utt, value in tables.get("segments", {}).items() if value.split()[:1] and value.split()[0] in bad}
+            tables = {name: {key: value for key, value in table.items() if key not in lost} for name, table in tables.items()}
+            tables = _common(tables, folder, [])
+            write_tables(out, tables)
+        for path in table_files(out):
+            if path.name not in tables:
+                path.unlink()  # nothing is left in it
+    report = validate(folder, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
+    kept = len(tables["utt2spk"])
+    lines = [f"{folder}: {kept} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
+    lines += [f"  {one}" for one in dropped[:SHOWN]]
+    if len(dropped) > SHOWN:
+        lines.append(f"  ... and {len(dropped) - SHOWN} more")
+    return "\n".join(lines), report
+
+
+def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:
+    """The lines of the utterances that no file lacks."""
+    utts = set(tables["utt2spk"])
+    needed = [name for name in ("utt2lang", "utt2dur", "text", "segments") if name in tables]
+    for name in needed if "segments" in tables else [*needed, "wav.scp"]:
+        lacking = {utt for utt in utts if not tables[name].get(utt)}
+        dropped += [f"{utt}: has no {name}" for utt in sorted(lacking)]
+        utts -= lacking
+    if "segments" in tables:
+        lacking = {utt for utt in utts if tables["segments"][utt].split()[0] not in tables["wav.scp"]}
+        dropped += [f"{utt}: its recording is not in wav.scp" for utt in sorted(lacking)]
+        utts -= lacking
+    if not utts:
+        raise UserError(f"{folder}: no utterance would be left, nothing was changed; run stage 0 (data) again")
+    for name, table in tables.items():
+        if name != "wav.scp" or "segments" not in tables:
+            dropped += [f"{utt}: is in {name} but not in utt2spk" for utt in sorted(table.keys() - tables["utt2spk"].keys())]
+    translated = {name: {utt: value for utt, value in table.items() if value} for name, table in tables.items()}
+    return select(translated, utts)
+
+
+def _lenient(path: Path, dropped: list[str]) -> dict[str, str]:
+    """A table without the lines that cannot be used; of lines with one id the first."""
+    table: dict[str, str] = {}
+    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            utt, *value = raw.decode("utf-8").split(None, 1)
+        except (UnicodeDecodeError, ValueError):
+            dropped.append(f"{path}:{number}: not UTF-8, or without an id")
+            continue
+        if utt in table:
+            dropped.append(f"{path}:{number}: {utt}: stands in the file twice")
+        else:
+            table[utt] = value[0].strip() if value else ""
+    return table

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.data.directory import read_table, read_tables, write_table
+from m2asr.data.fix import fix
+from m2asr.data.validate import validate
+from m2asr.errors import UserError
+from tests.data.test_validate import SPOILED, change
+
+BEYOND = ("speaker", "no file")  # only the preparation knows
+KEEPS_ALL = ("unsorted", "raw text", "contradiction", "twice", "windows", "strange line", "strange translation", "no id", "latin-1")
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_can_be_mended_is_clean_then(name: str, small_data: Path) -> None:
+    before = list(read_table(small_data / "utt2spk"))
+    SPOILED[name][0](small_data)
+    if name == "command":
+        with pytest.raises(UserError, match="--allow_pipes"):
+            fix(small_data, check_wav=True)
+        return
+    _, report = fix(small_data, check_wav=True)
+    assert report.clean == (name not in BEYOND)
+    assert validate(small_data, keep_long_text=True).clean == report.clean
+    kept = list(read_table(small_data / "utt2spk"))
+    assert set(kept) <= set(before)
+    assert len(kept) == len(before) - (name not in (*KEEPS_ALL, *BEYOND, "cut table", "too long"))
+
+
+def test_nothing_that_was_there_is_lost(small_data: Path) -> None:
+    (small_data / "spk2gender").write_text("it_carlo m\n")
+    change("text", lambda lines: [*lines[::-1], "zz-1 boh\n"])(small_data)
+    change("utt2dur", lambda lines: lines[:-1])(small_data)
+    before = {path.name: path.read_bytes() for path in small_data.iterdir()}
+    done, _ = fix(small_data)
+    assert {path.name: path.read_bytes() for path in (small_data / ".backup").iterdir()} == before
+    assert (small_data / "spk2gender").read_text() == "it_carlo m\n"
+    assert "11 utterances kept, 2 lines or utterances dropped" in done
+    assert "zz-1: is in text but not in utt2spk" in done and "has no utt2dur" in done
+
+
+def test_a_clean_directory_stays_as_it_is(small_data: Path) -> None:
+    before = read_tables(small_data)
+    done, report = fix(small_data)
+    assert report.clean and "12 utterances kept, 0 lines" in done and read_tables(small_data) == before
+
+
+def test_recordings_are_read_only_on_demand(small_data: Path) -> None:
+    SPOILED["lost recording"][0](small_data)
+    assert "12 utterances kept" in fix(small_data)[0]
+    done, _ = fix(small_data, check_wav=True)
+    assert "11 utterances kept" in done and "cannot read this recording: no such file" in done
+
+
+def test_a_bad_recording_takes_its_segments_along(small_data: Path) -> None:
+    (good, wav), *_ = read_table(small_data / "wav.scp").items()
+    utts = list(read_table(small_data / "utt2spk"))
+    write_table(small_data / "wav.scp", {"call1": wav, "call2": "/nowhere/x.wav"})
+    write_table(small_data / "segments", {utt: f"call{1 + n % 2} 0 0.5" for n, utt in enumerate(utts)})
+    write_table(small_data / "utt2dur", dict.fromkeys(utts, "0.5"))
+    _, report = fix(small_data, check_wav=True)
+    assert report.clean
+    assert list(read_table(small_data / "utt2spk")) == utts[::2] and list(read_table(small_data / "wav.scp")) == ["call1"]
+
+
+def test_where_nothing_would_be_left_nothing_is_changed(small_data: Path) -> None:
+    write_table(small_data / "utt2lang", {"zz-1": "it"})
+    before = {path.name: path.read_bytes() for path in small_data.iterdir()}
+    with pytest.raises(UserError, match="no utterance would be left, nothing was changed"):
+        fix(small_data)
+    assert {path.name: path.read_bytes() for path in small_data.iterdir()} == before
+    assert [path.name for path in small_data.parent.iterdir()] == [small_data.name]
+
+
+def test_what_is_no_data_directory_is_told(small_data: Path) -> None:
+    (small_data / "utt2spk").unlink()
+    for place, message in ((small_data, "utt2spk is missing"), (small_data / "nowhere", "no such data directory")):
+        with pytest.raises(UserError, match=message):
+            fix(place)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from m2asr.data.audio import audio_seconds, read_audio
+from m2asr.data.truncation import truncated
+from m2asr.errors import UserError
+
+WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 48000).astype(np.float32)
+FORMATS = {
+    "a.wav": {},
+    "a.wavex": {"format": "WAVEX"},
+    "a.sph": {"format": "NIST"},
+    "a.flac": {},
+    "a.mp3": {},
+    "a.ogg": {},
+    "a.opus": {"format": "OGG", "subtype": "OPUS"},
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_lost_end_is_told_in_every_format(name: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / name
+    soundfile.write(path, WAVE, 16000, **FORMATS[name])
+    assert audio_seconds(str(path)) == 3.0 and len(read_audio(str(path))[0]) == len(WAVE)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=f"{name}: (truncated|cannot read)") as error:
+        read_audio(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_an_ogg_stream_cut_between_two_pages_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.opus"
+    soundfile.write(path, WAVE, 16000, format="OGG", subtype="OPUS")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rfind(b"OggS")])
+    with open(path, "rb") as file:
+        assert truncated(file, "OGG") == "its last page does not end the stream"
+    path.write_bytes(whole)
+    with open(path, "rb") as file:
+        assert truncated(file, "OGG") is None
+
+
+def test_a_header_from_a_pipe_promises_nothing(tmp_path: Path) -> None:
+    """sox and ffmpeg write a dummy length where they cannot seek back."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    whole = bytearray(path.read_bytes())
+    place = whole.find(b"data") + 4
+    for length in (0x7FFFFFFF - 36, 0xFFFFFFFF):
+        whole[place : place + 4] = length.to_bytes(4, "little")
+        path.write_bytes(whole)
+        assert len(read_audio(str(path))[0]) == len(WAVE)
+
+
+def test_what_a_command_gives_is_checked_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    with pytest.raises(UserError, match="truncated: its header promises 96000 bytes"):
+        read_audio(f"head -c 50000 {path} |", allow_pipes=True)
+
+
+def test_a_chunk_before_the_samples_is_skipped(tmp_path: Path) -> None:
+    """The word `data` in a comment is not the data chunk."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    whole = path.read_bytes()
+    comment = b"LIST" + (20).to_bytes(4, "little") + b"INFOICMT" + (8).to_bytes(4, "little") + b"data\xff\xff\xff\x0f"
+    path.write_bytes(whole[:12] + comment + whole[12:])
+    assert len(read_audio(str(path))[0]) == len(WAVE)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from m2asr.data.directory import read_table, write_table
+from m2asr.data.validate import validate
+from m2asr.errors import UserError
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def change(name: str, edit: Callable[[list[str]], list[str]]) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text("".join(edit(lines_of(folder / name))), encoding="utf-8")
+
+
+def value(name: str, number: int, new: str) -> Callable[[Path], object]:
+    """Replace the value in a line (from 1)."""
+    return change(name, lambda lines: [*lines[: number - 1], f"{lines[number - 1].split()[0]} {new}\n", *lines[number:]])
+
+
+def sound(name: str, rate: int, seconds: float, keep: float = 1.0) -> Callable[[Path], object]:
+    """Put a recording of one's own into line 3."""
+
+    def spoil(folder: Path) -> None:
+        path = folder.parent / name
+        soundfile.write(path, np.zeros(int(rate * seconds)), rate)
+        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+        value("wav.scp", 3, str(path))(folder)
+        value("utt2dur", 3, str(seconds))(folder)
+
+    return spoil
+
+
+SPOILED = {
+    # name: (spoil, kind of problem, start of its first example, after the folder)
+    "unsorted": (change("text", lambda lines: [lines[1], lines[0], *lines[2:]]), "not sorted", "text:2: {0}: "),
+    "twice": (change("utt2lang", lambda lines: [*lines[:3], *lines[2:]]), "duplicate id", "utt2lang:4: {2}: stands already in line 3"),
+    "lost line": (change("utt2dur", lambda lines: lines[:4] + lines[5:]), "missing id", "utt2spk:5: {4}: has no line in utt2dur"),
+    "strange line": (change("text", lambda lines: [*lines, "zz-1 boh\n"]), "unknown id", "text:13: zz-1: is not in utt2spk"),
+    "strange translation": (change("text.en", lambda lines: [*lines, "zz-1 Well.\n"]), "unknown id", "text.en:"),
+    "no id": (change("text", lambda lines: [*lines[:2], "\n", *lines[2:]]), "malformed line", "text:3: -: write `id value`"),
+    "windows": (change("text", lambda lines: [line.replace("\n", "\r\n") for line in lines]), "malformed line", "text:1: {0}: "),
+    "cut table": (lambda folder: (folder / "text").write_bytes((folder / "text").read_bytes()[:-4]), "cut off", "text:12: -: "),
+    "latin-1": (lambda folder: (folder / "text").write_bytes(b"\xe8 \xe8\n" + (folder / "text").read_bytes()), "not UTF-8", "text:1: "),
+    "empty text": (value("text", 2, ""), "empty text", "text:2: {1}: there are no words"),
+    "raw text": (value("text", 2, "Ciao, mondo!"), "text not normalized", "text:2: {1}: `Ciao, mondo!` should be `ciao mondo`"),
+    "no number": (value("utt2dur", 6, "soon"), "bad duration", "utt2dur:6: {5}: `soon`"),
+    "infinite": (value("utt2dur", 6, "inf"), "bad duration", "utt2dur:6: {5}: `inf`"),
+    "negative": (value("utt2dur", 6, "-1"), "bad duration", "utt2dur:6: {5}: `-1`"),
+    "wrong length": (value("utt2dur", 6, "19.5"), "wrong duration", "utt2dur:6: {5}: 19.5 s here, its recording has "),
+    "language": (value("utt2lang", 7, "Italian"), "bad language", "utt2lang:7: {6}: `Italian`"),
+    "speaker": (value("utt2spk", 1, "zoe"), "id without speaker", "utt2spk:1: {0}: does not begin with its speaker zoe"),
+    "no speaker": (value("utt2spk", 1, ""), "bad speaker", "utt2spk:1: {0}: give one speaker"),
+    "contradiction": (change("spk2utt", lambda lines: [lines[0].rsplit(" ", 1)[0] + "\n"]), "contradiction", "spk2utt:1: it_carlo: "),
+    "lost recording": (value("wav.scp", 3, "/nowhere/x.wav"), "unreadable audio", "wav.scp:3: {2}: /nowhere/x.wav: cannot read"),
+    "command": (value("wav.scp", 3, "rm -rf x |"), "unreadable audio", "wav.scp:3: {2}: `rm -rf x |`: commands in wav.scp run only with"),
+    "truncated": (sound("cut.wav", 16000, 2.0, keep=0.5), "unreadable audio", "wav.scp:3: {2}: "),
+    "slow": (sound("slow.wav", 8000, 2.0), "sample rate", "wav.scp:3: {2}: 8000 Hz, not 16000 Hz"),
+    "too long": (value("utt2dur", 6, "0.05"), "text too long", "text:6: {5}: "),
+    "no file": (lambda folder: (folder / "utt2lang").unlink(), "missing file", "utt2lang: -: there is no such file"),
+}
+
+
+def test_what_the_preparation_writes_is_clean(small_data: Path) -> None:
+    report = validate(small_data)
+    assert report.clean and str(report) == f"{small_data}: 12 utterances, no problem"
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_every_fault_is_told_with_its_place(name: str, small_data: Path) -> None:
+    spoil, kind, example = SPOILED[name]
+    utts = list(read_table(small_data / "utt2spk"))
+    spoil(small_data)
+    report = validate(small_data)
+    assert not report.clean and kind in report.found
+    assert str(report.found[kind][0]).startswith(f"{small_data}/{example.format(*utts)}")
+    assert "\n" not in str(report.found[kind][0]) and str(report.found[kind][0]) in str(report)
+
+
+def test_all_faults_are_told_at_once(small_data: Path) -> None:
+    for name in ("unsorted", "raw text", "language", "lost recording", "strange translation"):
+        SPOILED[name][0](small_data)
+    report = validate(small_data)
+    assert {SPOILED[name][1] for name in ("raw text", "language", "lost recording", "strange translation")} <= set(report.found)
+    assert f"mend it with: python -m m2asr.bin.fix_data_dir {small_data}" in str(report)
+    assert f"fix_data_dir --check_wav {small_data}" in str(report)
+
+
+def test_of_many_faults_three_are_shown_and_all_counted(small_data: Path) -> None:
+    change("utt2lang", lambda lines: [line.replace(" it", " ??") for line in lines])(small_data)
+    text = str(validate(small_data))
+    assert "bad language: 12" in text and text.count("is not a language code") == 3 and "... and 9 more" in text
+
+
+def test_segments_must_lie_inside_their_recording(small_data: Path) -> None:
+    (recording, wav), (other, _), *_ = read_table(small_data / "wav.scp").items()
+    seconds = float(read_table(small_data / "utt2dur")[recording])
+    utts = list(read_table(small_data / "utt2spk"))[:4]
+    for name in ("text", "utt2spk", "utt2lang"):
+        write_table(small_data / name, {utt: line for utt, line in read_table(small_data / name).items() if utt in utts})
+    for path in small_data.glob("text.*"):
+        path.unlink()
+    write_table(small_data / "spk2utt", {"it_carlo": " ".join(utts)})
+    write_table(small_data / "wav.scp", {recording: wav, "unused": wav})
+    segments = [f"{recording} 0 {seconds}", f"{recording} 0.1 {seconds + 1}", f"{recording} 0.5 0.5", "nowhere 0 1"]
+    write_table(small_data / "segments", dict(zip(utts, segments, strict=True)))
+    write_table(small_data / "utt2dur", dict(zip(utts, (str(seconds), str(seconds + 0.9), "9", "1"), strict=True)))
+    report = validate(small_data, keep_long_text=True)
+    assert [problem.utt for problem in report.found["bad segment"]] == utts[1:]
+    assert [problem.utt for problem in report.found["wrong duration"]] == [utts[2]]
+    assert [problem.utt for problem in report.found["unused recording"]] == ["unused"]
+
+
+def test_speakers_must_be_sorted_as_utterances_are(small_data: Path) -> None:
+    """Kaldi compares utt2spk with `sort -k2` of itself."""
+    utt2spk = {"a-b-1": "a-b", "a-c": "a", "a-d": "a"}
+    write_table(small_data / "utt2spk", utt2spk)
+    report = validate(small_data, audio=False)
+    assert [problem.utt for problem in report.found["id without speaker"]] == ["a-c", "a-d"]
+
+
+def test_tokens_and_subsampling_decide_what_is_too_long(small_data: Path) -> None:
+    assert validate(small_data, tokenize=str.split).clean
+    assert not validate(small_data, subsampling=64).clean
+    assert validate(small_data, subsampling=64, keep_long_text=True).clean
+    value("text", 1, "a a a")(small_data)
+    value("utt2dur", 1, "0.12")(small_data)  # three states
+    report = validate(small_data, audio=False, tokenize=str.split)  # equal neighbours need a blank between them
+    assert "3 tokens need 5 encoder states, 0.12 s give 3" in str(report)
+
+
+def test_recordings_and_text_are_left_out_on_demand(small_data: Path) -> None:
+    SPOILED["lost recording"][0](small_data)
+    (small_data / "text").unlink()
+    assert validate(small_data, audio=False, text=False).clean
+
+
+def test_commands_are_run_on_demand(small_data: Path) -> None:
+    (utt, wav), *_ = read_table(small_data / "wav.scp").items()
+    value("wav.scp", 1, f"cat {wav} |")(small_data)
+    assert validate(small_data, allow_pipes=True).clean and not validate(small_data).clean
+
+
+def test_a_wanted_sample_rate_is_demanded_of_all(small_data: Path) -> None:
+    assert len(validate(small_data, sample_rate=8000).found["sample rate"]) == 12
+
+
+def test_an_empty_set_is_not_clean_and_a_missing_one_cannot_be_read(small_data: Path) -> None:
+    for path in small_data.iterdir():
+        path.write_text("")
+    assert not validate(small_data).clean
+    with pytest.raises(UserError, match="no such data directory") as error:
+        validate(small_data / "nowhere")
+    assert error.value.exit_code == 2

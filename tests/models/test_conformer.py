@@ -1,0 +1,175 @@
+"""Properties of the Conformer encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2asr.config import complete, construct
+from m2asr.errors import UserError
+from m2asr.models import ENCODERS
+from m2asr.models.conformer import Conformer
+
+FEAT_DIM = 20
+FRAMES = [97, 60, 31, 7]
+
+
+def conformer(subsampling: str = "conv2d", dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Conformer:
+    torch.manual_seed(0)
+    return Conformer(FEAT_DIM, blocks=2, dim=16, heads=2, kernel=5, dropout=dropout, subsampling=subsampling).to(dtype)
+
+
+def utterances(frames: list[int], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(length, FEAT_DIM, generator=generator, dtype=dtype) for length in frames]
+
+
+def padded(parts: list[torch.Tensor], size: int, fill: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    feats = torch.full((len(parts), size, FEAT_DIM), fill, dtype=parts[0].dtype)
+    for row, part in enumerate(parts):
+        feats[row, : len(part)] = part
+    return feats, torch.tensor([len(part) for part in parts])
+
+
+def gradients(model: Conformer, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
+    """Gradients of a sum over all valid states of all taps."""
+    model.zero_grad()
+    for feats, lengths in batches:
+        encoded = model(feats, lengths)
+        for state in encoded.states.values():
+            for row, length in enumerate(encoded.lengths.tolist()):
+                state[row, :length].pow(3).sum().backward(retain_graph=True)
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv"])
+def test_padding_changes_no_state_and_no_gradient(subsampling: str) -> None:
+    model, parts = conformer(subsampling), utterances(FRAMES)
+    together = padded(parts, size=120, fill=9.0)  # what stands in the padding must not matter
+    alone = [padded([part], size=len(part)) for part in parts]
+    encoded = model(*together)
+    for row, (feats, lengths) in enumerate(alone):
+        single = model(feats, lengths)
+        assert encoded.lengths[row] == single.lengths[0] == single.states["output"].shape[1]
+        for tap, state in single.states.items():
+            torch.testing.assert_close(encoded.states[tap][row, : single.lengths[0]], state[0], rtol=0, atol=1e-12)
+    for one, other in zip(gradients(model, [together]), gradients(model, alone), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_utterances_do_not_see_each_other() -> None:
+    model = conformer()
+    feats, lengths = padded(utterances(FRAMES), size=97)
+    feats.requires_grad_()
+    model(feats, lengths).states["output"][1, :10].sum().backward()
+    touched = feats.grad.abs().sum((1, 2)) > 0
+    assert touched.tolist() == [False, True, False, False]
+
+
+def test_no_gradient_reaches_padding() -> None:
+    feats, lengths = padded(utterances(FRAMES), size=120)
+    feats.requires_grad_()
+    encoded = conformer()(feats, lengths)
+    valid = torch.arange(encoded.states["output"].shape[1]) < encoded.lengths[:, None]
+    encoded.states["output"][valid].pow(2).sum().backward()
+    for row, length in enumerate(FRAMES):
+        assert feats.grad[row, :length].abs().sum() > 0
+        assert feats.grad[row, length:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv"])
+@pytest.mark.parametrize("size", [1, 6, 7, 50])
+def test_too_short_utterances_have_no_states_and_break_nothing(subsampling: str, size: int) -> None:
+    model = conformer(subsampling)
+    feats, lengths = torch.randn(3, size, FEAT_DIM, dtype=torch.float64), torch.tensor([size, min(size, 6), 0])
+    encoded = model(feats, lengths)
+    assert encoded.lengths.tolist() == model.output_lengths(lengths).tolist()
+    assert encoded.lengths[1:].tolist() == [0, 0]
+    encoded.states["output"].sum().backward()
+    assert all(torch.isfinite(state).all() for state in encoded.states.values())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_output_lengths_are_the_states_the_convolutions_make() -> None:
+    model = conformer()
+    for size in range(7, 40):
+        states, lengths = model.frontend(torch.zeros(1, size, FEAT_DIM, dtype=torch.float64), torch.tensor([size]))
+        assert states.shape[1] == lengths[0]
+
+
+def test_taps_and_split() -> None:
+    model = conformer()
+    feats, lengths = padded(utterances(FRAMES), size=97)
+    encoded = model(feats, lengths)
+    assert list(encoded.states) == ["frontend", "block1", "block2", "output"]
+    assert all(state.shape == (4, 23, model.dim) for state in encoded.states.values())
+    states, state_lengths = model.frontend(feats, lengths)
+    mask = torch.zeros(states.shape[:2], dtype=torch.bool)
+    again = model.encode(states, state_lengths, mask)
+    assert again.mask is mask
+    torch.testing.assert_close(again.states["output"], encoded.states["output"], rtol=0, atol=0)
+
+
+def test_order_of_frames_matters_and_absolute_position_does_not() -> None:
+    """Attention without positions would pass a permutation through; rotary scores depend on distances alone."""
+    model = conformer()
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.convolution.output.weight)
+    states = torch.randn(1, 12, 16, dtype=torch.float64)
+    output = model.encode(states, torch.tensor([12])).states["output"]
+    flipped = model.encode(states.flip(1), torch.tensor([12])).states["output"].flip(1)
+    assert (output - flipped).abs().max() > 1e-3
+    shifted = torch.cat([states, states], dim=1)  # every query meets each state at two distances
+    longer = model.encode(shifted, torch.tensor([24])).states["output"]
+    assert (longer[:, :12] - longer[:, 12:]).abs().max() > 1e-3
+
+
+def test_dropout_acts_in_training_only_and_follows_the_seed() -> None:
+    model = conformer(dropout=0.3)
+    feats, lengths = padded(utterances(FRAMES), size=97)
+
+    def output(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return model(feats, lengths).states["output"]
+
+    assert torch.equal(output(1), output(1))
+    assert not torch.equal(output(1), output(2))
+    model.eval()
+    assert torch.equal(output(1), output(2))
+
+
+def test_bfloat16_is_near_float32() -> None:
+    model = conformer(dtype=torch.float32)
+    feats, lengths = padded(utterances(FRAMES, torch.float32), size=97)
+    exact = model(feats, lengths).states["output"]
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded = model(feats, lengths)
+    for row, length in enumerate(encoded.lengths.tolist()):
+        error = encoded.states["output"][row, :length].float() - exact[row, :length]
+        assert error.abs().max() < 0.1
+    encoded.states["output"].sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_decoding_first_does_not_break_training() -> None:
+    model = conformer(dtype=torch.float32)
+    feats, lengths = padded(utterances([1201], torch.float32), size=1201)  # a length whose tables no other test has asked for
+    with torch.inference_mode():
+        model(feats, lengths)
+    model(feats, lengths).states["output"].sum().backward()
+
+
+def test_built_from_a_config() -> None:
+    options = complete(ENCODERS, "model.encoder", {"type": "conformer", "subsampling": "dwconv"}, ("feat_dim",))
+    assert options["blocks"] == 8
+    with torch.device("meta"):
+        encoder = construct(ENCODERS, "model.encoder", {"type": "conformer"}, feat_dim=80)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) > 50_000_000
+    with pytest.raises(UserError, match="subsampling"):
+        construct(ENCODERS, "model.encoder", {"type": "conformer", "subsampling": "conv3d"}, feat_dim=80)
+
+
+@pytest.mark.parametrize(("options", "word"), [({"dim": 18, "heads": 4}, "heads"), ({"kernel": 4}, "kernel")])
+def test_impossible_sizes_are_one_clear_line(options: dict[str, int], word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        Conformer(FEAT_DIM, blocks=1, **{"dim": 16, "heads": 2, **options})

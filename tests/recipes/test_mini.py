@@ -1,0 +1,122 @@
+"""The mini recipe, walked through on its real speech with a model that is too small to learn much."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.recipes.recipe import ROOT, Recipe
+
+pytestmark = pytest.mark.recipes
+
+STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
+SMALL = (
+    "model.encoder.blocks=1 model.encoder.dim=16 model.encoder.heads=2 batching.seconds=240 "
+    "train.epochs=2 train.eval_every=1 train.average_best=1 train.log_every=1 train.save_every=3 train.precision=float32"
+)
+
+
+class Mini(Recipe):
+    """egs/mini in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, "mini")
+        for name in ("run.sh", "cmd.sh"):
+            shutil.copy2(ROOT / "egs/mini" / name, self.folder / name)
+        shutil.copytree(ROOT / "egs/mini/conf", self.folder / "conf")
+        (self.folder / "corpus").symlink_to(ROOT / "egs/mini/corpus")
+        self.exp = self.folder / "exp/train_m2asr"
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
+    """The recipe after all its stages."""
+    mini = Mini(tmp_path_factory.mktemp("mini"))
+    done = mini.run("--set", SMALL, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return mini
+
+
+def written(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for top in ("data", "dump", "exp") for path in (folder / top).rglob("*") if path.is_file()}
+
+
+def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
+    for number, name in enumerate(STAGES):
+        assert (mini.exp / "log" / f"{number}.{name}.log").stat().st_size > 0
+    for name in ("config.yaml", "model.pt", "checkpoints", "tensorboard", "plots", "train.jsonl", "RESULTS.md", "tokens/en/tokens.txt"):
+        assert (mini.exp / name).exists(), name
+    rows = json.loads((mini.exp / "results.json").read_text())["rows"]
+    found = {(row["set"], row["metric"]) for row in rows}
+    assert {(f"test_{lang}", metric) for lang in ("en", "it", "ru") for metric in ("wer", "cer")} <= found
+    assert {(f"test_{lang}", metric) for lang in ("it", "ru") for metric in ("bleu", "chrf")} <= found
+
+
+def test_a_second_run_does_nothing(mini: Mini) -> None:
+    before = written(mini.folder)
+    start = time.monotonic()
+    done = mini.run("--set", SMALL)
+    assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout
+    assert time.monotonic() - start < 3
+    assert written(mini.folder) == before
+
+
+def test_killed_training_goes_on_and_ends_the_same(mini: Mini) -> None:
+    options = ("--set", SMALL, "--tag", "killed")
+    assert mini.run(*options, "--stop_stage", "pretrain", timeout=100).returncode == 0
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = mini.start(*options, "--stop_stage", "train")
+        last = mini.folder / "exp/killed/checkpoints/last.pt"
+        old = last.stat().st_mtime_ns if last.exists() else 0
+        end = time.monotonic() + 100
+        while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > old):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        done = mini.stop(process, number)
+        assert done.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), done.stdout + done.stderr
+    assert not (mini.folder / "exp/killed/model.pt").exists()
+    done = mini.run(*options, timeout=300)
+    assert done.returncode == 0 and "going on after step" in done.stdout, done.stdout + done.stderr
+    one, other = (torch.load(mini.folder / "exp" / tag / "model.pt", weights_only=True) for tag in ("train_m2asr", "killed"))
+    assert one["model"].keys() == other["model"].keys()
+    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+
+
+def test_pretraining_starts_the_baseline(mini: Mini) -> None:
+    config = yaml.safe_load((mini.folder / "conf/pretrain_cpc.yaml").read_text())
+    config["model"]["encoder"] |= {"blocks": 1, "dim": 16, "heads": 2}
+    config["train"] |= {"epochs": 1, "precision": "float32"}
+    (mini.folder / "conf/small_cpc.yaml").write_text(yaml.safe_dump(config))
+    configs = ("--pretrain_config", "conf/small_cpc.yaml", "--train_config", "conf/train_supervised.yaml")
+    done = mini.run(*configs, "--set", SMALL, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    exp = mini.folder / "exp/train_supervised"
+    assert (exp / "pretrain/model.pt").exists() and "pretrain/model.pt" in (exp / "log/4.train.log").read_text().split("\n", 4)[4]
+    rows = json.loads((exp / "results.json").read_text())["rows"]
+    assert {row["metric"] for row in rows} == {"wer", "cer"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--corpus", "/nowhere"], 1, ["--corpus /nowhere"]),
+        (["--train_config", "conf/none.yaml"], 2, ["--train_config conf/none.yaml", "conf/train_m2asr.yaml"]),
+        (["--stage", "tokens", "--set", "train.epochz=1"], 1, ["train.epochz", "`epochs`"]),
+        (["--stage", "score", "--tag", "fresh"], 1, ["--stage decode"]),
+        (["--stage", "train", "--tag", "fresh"], 1, ["--stage tokens"]),
+    ],
+)
+def test_a_mistake_fails_at_once_and_loses_nothing(mini: Mini, options: list[str], code: int, words: list[str]) -> None:
+    kept = {path: stamp for path, stamp in written(mini.folder).items() if "log" not in path.parts and not path.name.endswith(".done")}
+    start = time.monotonic()
+    done = mini.run(*options)
+    assert time.monotonic() - start < 2
+    assert done.returncode == code and all(word in done.stderr for word in words), done.stderr
+    assert kept.items() <= written(mini.folder).items()

@@ -1,0 +1,179 @@
+"""Configs: what is right is read, what is wrong is one line that names the file, the key and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from m2asr.config import DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config, read_yaml
+from m2asr.errors import UserError
+
+RECIPES = Path(__file__).resolve().parent.parent / "egs"
+SMALL = """
+model: {encoder: {type: conformer, dim: 8}}
+streams: {en: {sets: [train_en], lang: en}}
+tokens: {en: {sets: [train_en]}}
+objectives:
+  asr: {type: ctc, stream: en, tokens: en}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "train.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def message(path: Path, *overrides: str, schema: type = TrainConfig) -> str:
+    """The one line said about this config."""
+    with pytest.raises(UserError) as error:
+        load_config(schema, path, list(overrides))
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_defaults_are_filled_in_and_survive_a_round_trip(small: Path) -> None:
+    config = load_config(TrainConfig, small)
+    assert config.optim.lr.heads == 5.0e-4 and config.weighting.type == "static"
+    assert config.model.encoder.own() == {"type": "conformer", "dim": 8}
+    small.write_text(dump_config(config))
+    assert load_config(TrainConfig, small) == config
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/conf/*.yaml")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_every_config_of_the_recipes_loads(path: Path) -> None:
+    schema = {"fbank": FbankConfig, "decode": DecodeConfig}.get(path.stem, TrainConfig)
+    load_config(schema, path)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optim.lr.head=1", ["optim.lr.head", "unknown key", "`heads`"]),
+        ("optin.clip=1", ["optin", "unknown key", "`optim`"]),
+        ("train.sede=1", ["train.sede", "`seed`"]),
+        ("streams.en.langs=en", ["streams.en.langs", "`lang`"]),
+        ("train.epochs=many", ["train.epochs", "integer", "'many'"]),
+        ("train.epochs=1.5", ["train.epochs", "integer"]),
+        ("train.epochs=true", ["train.epochs", "integer"]),
+        ("train.seed.more=1", ["train.seed", "integer"]),
+        ("train.epochs=0", ["train.epochs", "greater"]),
+        ("train.select=best", ["train.select", "'dev'", "'best'"]),
+        ("streams.en.sets=train_en", ["streams.en.sets", "list"]),
+        ("streams.en.sets=[]", ["streams.en.sets"]),
+        ("objectives.asr.stream=fr", ["objectives.asr.stream", "`fr`", "en"]),
+        ("objectives.asr.tokens=eng", ["objectives.asr.tokens", "`eng`", "`en`"]),
+        ("objectives.asr.level=lower", ["upper"]),
+        ("batching.shares={fr: 1.0}", ["batching.shares", "`fr`"]),
+        ("train.epoch_of=it", ["train.epoch_of", "`it`"]),
+        ("streams.en.speeds=[0.9, 1.1]", ["streams.en.speeds", "features"]),
+        ("optim=3", ["optim"]),
+    ],
+)
+def test_a_mistake_names_file_key_and_remedy(small: Path, override: str, words: list[str]) -> None:
+    text = message(small, override)
+    assert str(small) in text
+    assert all(word in text for word in words), text
+
+
+def test_a_lower_objective_needs_a_penalty(small: Path) -> None:
+    lower = ["objectives.asr.level=upper", "objectives.cpc={type: cpc, stream: en, level: lower}"]
+    assert "penalty: missing" in message(small, *lower)
+    assert load_config(TrainConfig, small, [*lower, "penalty={end: 0.5}"]).penalty.end == 0.5
+
+
+@pytest.mark.parametrize("section", ["model", "streams", "objectives"])
+def test_a_missing_section_is_named(small: Path, section: str) -> None:
+    data = read_yaml(small)
+    del data[section]
+    small.write_text(yaml.safe_dump(data))
+    assert f"{section}: missing" in message(small)
+
+
+def test_overrides_apply_in_order_and_are_typed(small: Path) -> None:
+    overrides = ["optim.lr.heads=1e-4", "train.seed=7", "train.seed=8", "streams.en.dev=[dev_en]", "model.encoder.dim=16"]
+    config = load_config(TrainConfig, small, overrides)
+    assert config.optim.lr.heads == 1e-4 and config.train.seed == 8 and config.streams["en"].dev == ["dev_en"]
+    assert config.model.encoder.options() == {"dim": 16}
+
+
+@pytest.mark.parametrize("override", ["train.seed", "=3", "", "objectives.asr.type.more=1", "train.seed=[1"])
+def test_an_override_that_cannot_be_applied_is_named(small: Path, override: str) -> None:
+    assert f"`{override}`" in message(small, override)
+
+
+def test_numbers_in_exponent_form_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.yaml"
+    path.write_text("a: 1e-4\nb: 5.0e-4\nc: -2E+3\nd: 1e5\ne: 1_e4\n")
+    assert read_yaml(path) == {"a": 1e-4, "b": 5.0e-4, "c": -2000.0, "d": 1e5, "e": "1_e4"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", [":3:"]),
+        ("a: 1\n\tb: 2\n", [":2:"]),
+        ("a: 1\nb: {c: 1,\n  c: 2}\n", [":3:", "`c` is given twice"]),
+        ("a: 1\na: 1\n", [":2:", "`a` is given twice"]),
+        ("- a\n- b\n", ["mapping", "list"]),
+        ("", ["mapping"]),
+        ("a: !!python/object/apply:os.system ['touch hacked']\n", [":1:"]),
+        ("a: 1\n? {b: 1}\n: 2\n", [":2:"]),
+    ],
+)
+def test_broken_yaml_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    line = message(path)
+    assert line.startswith(str(path)) and all(word in line for word in words), line
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    assert "nope.yaml" in message(tmp_path / "nope.yaml")
+    assert str(tmp_path) in message(tmp_path)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"a: \xff\xfe\n")
+    assert "binary.yaml" in message(binary)
+
+
+class Part:
+    """A component as the toolkit's own are: typed keyword arguments with defaults."""
+
+    def __init__(self, size: int, *, dim: int, rate: float = 0.5, mode: Literal["fast", "exact"] = "fast", over: int | None = None) -> None:
+        self.size, self.dim, self.rate, self.mode, self.over = size, dim, rate, mode, over
+
+
+def test_a_component_is_built_from_its_options() -> None:
+    part = construct({"part": Part}, "model.part", {"type": "part", "dim": 4, "rate": 1}, size=3)
+    assert (part.size, part.dim, part.rate, part.mode) == (3, 4, 1, "fast")
+    assert complete({"part": Part}, "x", {"type": "part", "dim": 4}, ("size",)) == {
+        "type": "part",
+        "dim": 4,
+        "rate": 0.5,
+        "mode": "fast",
+        "over": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"type": "prat", "dim": 4}, ["model.part.type", "`prat`", "`part`"]),
+        ({"type": "part"}, ["model.part", "dim", "missing"]),
+        ({"type": "part", "dmi": 4, "dim": 4}, ["model.part", "dmi", "`dim`"]),
+        ({"type": "part", "dim": "4"}, ["model.part", "dim", "integer"]),
+        ({"type": "part", "dim": 4, "mode": "slow"}, ["model.part", "mode", "'fast'"]),
+        ({"type": "part", "dim": 4, "size": 9}, ["model.part", "size", "unknown key"]),
+    ],
+)
+def test_a_mistake_in_a_component_is_named(options: dict, words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        construct({"part": Part}, "model.part", options, size=3)
+    assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,0 +1,158 @@
+"""train.jsonl: weighted means, no step twice after a resume, a torn line tolerated."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from m2asr.errors import UserError
+from m2asr.train import log as module
+from m2asr.train.log import TrainLog, read_log
+from m2asr.train.step import Outcome
+
+
+def outcome(loss=(6.0, 2.0), problem=None, cosine=None) -> Outcome:
+    return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma=0.1, cosine=cosine, problem=problem)
+
+
+def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: float = 0.0) -> None:
+    log.step(
+        step,
+        0,
+        found,
+        grad_norm={"encoder": norm},
+        lr={"backbone": 0.1},
+        audio_seconds=30.0,
+        wait_seconds=waited,
+        run_seconds=9.0,
+        memory_gb=1.0,
+    )
+
+
+def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
+    with TrainLog(tmp_path, 6, 0, every=2) as log:
+        take(log, 1, outcome((6.0, 2.0)))
+        take(log, 2, outcome((2.0, 6.0), cosine=(["asr", "cpc"], torch.eye(2))))
+        take(log, 3, outcome((5.0, 1.0)))
+        take(log, 4, outcome((1.0, 1.0)))
+    first, second = read_log(tmp_path)
+    assert (first["kind"], first["step"], first["epoch"], first["gamma"]) == ("train", 2, 1, 0.1)
+    assert first["loss"] == {"asr": 1.0} and second["loss"] == {"asr": 3.0}
+    assert first["metrics"] == {"asr": {"error": 0.25}}
+    assert first["cosine"] == {"names": ["asr", "cpc"], "matrix": [[1.0, 0.0], [0.0, 1.0]]} and "cosine" not in second
+    expected = {
+        "kind",
+        "step",
+        "epoch",
+        "loss",
+        "metrics",
+        "lambda",
+        "gamma",
+        "grad_norm",
+        "lr",
+        "audio_per_second",
+        "data_wait",
+        "memory_gb",
+        "seconds",
+    }
+    assert second.keys() == expected
+
+
+def test_a_skipped_step_does_not_spoil_the_mean_and_the_file_stays_json(tmp_path):
+    with TrainLog(tmp_path, 2, 0, every=2) as log:
+        take(log, 1, outcome((6.0, 2.0)))
+        take(log, 2, outcome((math.nan, 2.0), problem="the loss of asr is nan"), norm=math.inf)
+    (line,) = [json.loads(text, parse_constant=pytest.fail) for text in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert line["loss"] == {"asr": 3.0} and line["lambda"] == {"asr": 1.0}
+    assert line["grad_norm"] == {"encoder": None}
+
+
+def test_steps_left_over_are_written_before_the_dev_line(tmp_path):
+    with TrainLog(tmp_path, 3, 0, every=2) as log:
+        for step in (1, 2, 3):
+            take(log, step, outcome())
+        log.dev(3, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, math.nan)
+    assert [(line["kind"], line["step"]) for line in read_log(tmp_path)] == [("train", 2), ("train", 3), ("dev", 3)]
+    assert read_log(tmp_path)[-1]["select"] is None
+
+
+def test_time_on_dev_sets_counts_neither_in_speed_nor_in_waiting(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    with TrainLog(tmp_path, 4, 0, every=3) as log:
+        for step in (1, 2):
+            now[0] += 1.0
+            take(log, step, outcome(), waited=0.25 * step)
+        now[0] += 50.0
+        log.dev(2, 1, {}, {}, 0.0)
+        now[0] += 2.0
+        take(log, 3, outcome(), waited=1.0)
+    first, _, last = read_log(tmp_path)
+    assert (first["audio_per_second"], first["data_wait"]) == pytest.approx((30.0, 0.25))
+    assert (last["audio_per_second"], last["data_wait"]) == pytest.approx((15.0, 0.25))
+
+
+def test_a_resumed_run_writes_no_step_twice(tmp_path):
+    with TrainLog(tmp_path, 8, 0, every=2) as log:
+        for step in range(1, 7):
+            take(log, step, outcome())
+        log.dev(6, 1, {"asr": 2.0}, {}, 0.5)
+    with open(tmp_path / "train.jsonl", "a") as file:
+        file.write('{"kind": "train", "st')  # killed while writing
+    with TrainLog(tmp_path, 8, 4, every=2) as log:
+        for step in range(5, 9):
+            take(log, step, outcome((1.0, 1.0)))
+    lines = read_log(tmp_path)
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    assert [line["loss"]["asr"] for line in lines] == [3.0, 3.0, 1.0, 1.0]
+
+
+def test_lines_are_on_the_disk_at_once(tmp_path):
+    with TrainLog(tmp_path, 2, 0, every=1) as log:
+        take(log, 1, outcome())
+        assert [line["step"] for line in read_log(tmp_path)] == [1]
+
+
+def test_torn_and_broken_lines(tmp_path):
+    assert read_log(tmp_path) == []
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
+    path.write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
+    with pytest.raises(UserError, match=r"train.jsonl:2: "):
+        read_log(tmp_path)
+
+
+def test_a_log_file_is_not_flooded(tmp_path, capsys):
+    with TrainLog(tmp_path, 500, 0, every=1) as log:
+        for step in range(1, 501):
+            take(log, step, outcome())
+    shown = capsys.readouterr().err.splitlines()
+    assert 1 <= len(shown) <= 5
+    assert "asr 3.00" in shown[0] and "lambda 1.00 gamma 0.100" in shown[0] and "s/s" in shown[0] and "left" in shown[0]
+
+
+def test_tensorboard_has_every_scalar(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with TrainLog(tmp_path, 2, 0, every=1) as log:
+        take(log, 1, outcome(cosine=(["asr", "cpc"], torch.tensor([[1.0, -0.5], [-0.5, 1.0]]))))
+        log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    names = set(events.Tags()["scalars"])
+    assert {
+        "loss/asr",
+        "error/asr",
+        "lambda/asr",
+        "gamma",
+        "lr/backbone",
+        "grad_norm/encoder",
+        "audio_per_second",
+        "data_wait",
+        "dev/loss/asr",
+    } <= names
+    assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
