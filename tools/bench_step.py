@@ -30,20 +30,21 @@ def make(config: Path, exp: Path, *overrides: str) -> Trainer:
     return Trainer(changed, gather(changed, Path("data"), Path("dump"), exp), exp)
 
 
-def compare(trainers: dict[str, Trainer], rounds: int, gamma: float) -> dict[str, list[float]]:
-    """Seconds per step and second of audio, trainers taking turns on their own batches of the same streams."""
-    loaders = {name: iter(trainer.loader) for name, trainer in trainers.items()}
+def compare(trainers: dict[str, Trainer], source: Trainer, rounds: int, gamma: float) -> dict[str, list[float]]:
+    """Seconds per step of trainers that take turns on the same batches, those of `source` with its two draws.
+
+    A weighting that wants one batch per stream gets the two as micro-batches.
+    """
     times: dict[str, list[float]] = {name: [] for name in trainers}
-    for number in range(rounds + 2):
+    for number, step in enumerate(itertools.islice(source.loader, rounds + 2)):
+        draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in (0, 1)]
+        joined = [{stream: draws[0][stream] + draws[1][stream] for stream in draws[0]}]
         for name, trainer in trainers.items():
-            step = next(loaders[name])
-            draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in range(trainer.weighting.draws)]
-            seconds = sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
             start = time.perf_counter()
-            trainer.joint(draws, number, gamma)
+            trainer.joint(draws if trainer.weighting.draws == 2 else joined, number, gamma)
             trainer.optimizer.step(0.0)
             if number >= 2:  # the first two warm up
-                times[name].append((time.perf_counter() - start) / seconds)
+                times[name].append(time.perf_counter() - start)
     return times
 
 
@@ -67,15 +68,13 @@ def main() -> None:
     separate.append("batching.shares={}")
     for title, overrides, bar in ((SEPARATE, separate, 1.10), (DEMO, ["train.workers=0"], None)):
         trainers = {kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")}
-        # static in MoDo's batches: the same data, cut the same way, so that only the weighting differs
-        trainers["static"].weighting.draws = 1
-        times = compare(trainers, args.rounds, gamma=0.1)
-        base = statistics.median(times["static"])
+        times = compare(trainers, trainers["modo"], args.rounds, gamma=0.1)
         print(title)
         for name, values in times.items():
-            middle = statistics.median(values)
+            # paired: every step's time over that of static on the same batches
+            ratio = statistics.median(value / other for value, other in zip(values, times["static"], strict=True))
             note = f"  (bar {bar})" if bar and name == "modo" else ""
-            print(f"  {name:<7} {1 / middle:7.1f} s of audio per s   {middle / base:.3f} of static{note}")
+            print(f"  {name:<7} {1000 * statistics.median(values):7.0f} ms   {ratio:.3f} of static{note}")
     demo = make(config, args.exp)
     start, seconds = time.perf_counter(), 0.0
     for number, step in enumerate(itertools.islice(demo.loader, args.rounds)):

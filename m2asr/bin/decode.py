@@ -43,10 +43,11 @@ def main(argv: list[str] | None = None) -> int:
             heads = [key for key in heads if index.has_text(config.objectives[key].options()["text"])]
             if not heads or index.languages != [section.lang or index.languages[0]]:
                 continue
-            batches = eval_batches(Source(name, [index], targets_of(config, stream, tokenizers), geometry.frame_shift / 1000), search.batch_seconds)
+            source = Source(name, [index], targets_of(config, stream, tokenizers), geometry.frame_shift / 1000)
+            batches = eval_batches(source, search.batch_seconds)
             for key, found in recognize(system, heads, batches, tokenizers, search).items():
                 options = config.objectives[key].options()
-                text, source = options["text"], index.languages[0]
+                text, spoken = options["text"], index.languages[0]
                 out = args.exp / f"decode_{search.name}" / name / key
                 with open_atomic(out / "text") as file:
                     file.writelines(f"{utt} {hypothesis}".rstrip() + "\n" for utt, hypothesis in sorted(found.texts.items()))
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
                     "objective": key,
                     "set": name,
                     "task": "asr" if text == "text" else "st",
-                    "lang": source if text == "text" else text.removeprefix("text."),
-                    "source": source,
+                    "lang": spoken if text == "text" else text.removeprefix("text."),
+                    "source": spoken,
                     "text": text,
                     "train_sets": section.sets,
                     "unrepresentable": found.unrepresentable / found.paired if found.paired else None,

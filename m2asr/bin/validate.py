@@ -29,9 +29,12 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"validate: --{option} {value}: it must be above 0", exit_code=2)
 
     from m2asr.data.validate import validate
-    from m2asr.text.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(args.tokens) if args.tokens else None
+    tokenize = tuple
+    if args.tokens:
+        from m2asr.text.tokenizer import Tokenizer
+
+        tokenize = Tokenizer.load(args.tokens).encode
     report = validate(
         args.folder,
         sample_rate=args.sample_rate,
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         allow_pipes=args.allow_pipes,
         subsampling=args.subsampling,
         frame_shift=args.frame_shift,
-        tokenize=tokenizer.encode if tokenizer else tuple,
+        tokenize=tokenize,
         keep_long_text=args.keep_long_text,
     )
     print(report)

@@ -25,7 +25,7 @@ QUIET = 10.0  # seconds between two lines where there is no terminal, so that a 
 class TrainLog:
     """Collects steps and writes them to train.jsonl and TensorBoard; a resumed run goes on with the lines it has.
 
-    There is a line per `every` steps, and one before each look at the dev sets where steps are left over. Losses and metrics
+    There is a line per `every` steps, and one before each checkpoint and look at the dev sets where steps are left over. Losses and metrics
     are means over the steps since the line before; steps with a loss or gradient that is not finite, which change nothing,
     are left out of them. Time spent on dev sets counts neither in speed nor in waiting.
     """
@@ -97,10 +97,14 @@ class TrainLog:
         if step % self.every == 0:
             self._emit()
 
-    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
-        """Write the result on the development sets, after a line for the steps that have none yet."""
+    def flush(self) -> None:
+        """Write a line for the steps that have none yet: a checkpoint's run goes on with nothing pending."""
         if self._pending:
             self._emit()
+
+    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
+        """Write the result on the development sets, after a line for the steps that have none yet."""
+        self.flush()
         self._write({"kind": "dev", "step": step, "epoch": epoch, "loss": losses, "metrics": metrics, "select": score})
         shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
         self._bar.write(f"epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)

@@ -122,6 +122,7 @@ class Trainer:
                     if self.loader.positions[self.loader.epoch_of][0] > step.epoch:  # the last step of an epoch
                         self._end_epoch(step.epoch + 1, log)
                     elif self.options.save_every and self.number % self.options.save_every == 0:
+                        log.flush()
                         self.save()
                     if self.finished:
                         break
@@ -170,9 +171,10 @@ class Trainer:
         outcome = self.joint(draws, self.number, gamma, measure=logged)
         norms = clip_groups(self.clipped, self.config.optim.clip)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
-        problem = outcome.problem or (f"the gradient of {', '.join(broken)} is not finite" if broken else None)
-        if problem:
-            self._skip(problem, draws, norms)
+        if broken and outcome.problem is None:
+            outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
+        if outcome.problem:
+            self._skip(outcome.problem, draws, norms)
         else:
             self.optimizer.step(place)
         self.number += 1
@@ -220,6 +222,7 @@ class Trainer:
                 self.config.model_dump(mode="json"),
             )
         self.finished = last
+        log.flush()
         self.save()
         self.best.clean()
         warning = self.weighting.warning()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CORPUS, command
+
+
+def test_prints_what_it_made_and_the_second_time_makes_the_same(mini_data: Path, tmp_path: Path) -> None:
+    done = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "data")
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert set(rows) == {"set"} | {path.name for path in mini_data.iterdir()}
+    for folder in mini_data.iterdir():
+        assert int(rows[folder.name][0]) == len((folder / "text").read_bytes().splitlines())
+        for path in folder.iterdir():
+            assert path.read_bytes() == (tmp_path / "data" / folder.name / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options, code, message",
+    [
+        (["minni", "--corpus", "x"], 2, "unknown corpus `minni`"),
+        (["mini"], 2, "--corpus"),
+        (["mini", "--corpus"], 2, "--corpus: expected one argument"),
+        (["mini", "--corpus", "/nowhere"], 1, "--corpus /nowhere: no such folder"),
+        (["mini", "--corpos", "x", "--corpus", "x"], 2, "did you mean --corpus"),
+        (["mini", "--corpus", "tests"], 1, "transcripts.tsv: not found"),
+    ],
+)
+def test_wrong_options_end_in_one_line(options: list[str], code: int, message: str, tmp_path: Path) -> None:
+    done = command("prepare", *options, "--out", tmp_path / "data")
+    assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()

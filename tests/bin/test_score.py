@@ -1,0 +1,72 @@
+"""The score command on real texts: tables, files, bars, and what is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from m2asr.data.directory import read_table, write_table
+from tests.conftest import command
+
+
+@pytest.fixture
+def exp(mini_data, tmp_path):
+    """A decoded run whose recognition has every fifth utterance wrong and whose translations are half right."""
+    folder = tmp_path / "run"
+    for task, lang, text, objective in (("asr", "it", "text", "asr_it"), ("st", "en", "text.en", "st_it_en")):
+        references = read_table(mini_data / "test_it" / text)
+        wrong = {utt: ("niente" if number % 5 == 0 else value) for number, (utt, value) in enumerate(references.items())}
+        out = folder / "decode_greedy" / "test_it" / objective
+        out.mkdir(parents=True)
+        write_table(out / "text", wrong)
+        info = {"objective": objective, "set": "test_it", "task": task, "lang": lang, "source": "it", "text": text}
+        info |= {"train_sets": ["train_it"], "unrepresentable": 0.1 if task == "st" else 0.0, "seconds": 1.0, "audio_seconds": 9.0}
+        (out / "info.json").write_text(json.dumps({**info, "language": "oracle"}))
+    return folder
+
+
+def run(exp, mini_data, *more):
+    return command("score", "--exp", exp, "--decode", "greedy", "--data", mini_data, "--min_words", 3, "--recipe", "mini", *more)
+
+
+def test_tables_and_files(exp, mini_data):
+    done = run(exp, mini_data)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((exp / "results.json").read_text())
+    rows = {(row["task"], row["metric"]): row for row in results["rows"]}
+    wer = rows["asr", "wer"]
+    assert 0 < wer["ci95"][0] < wer["value"] < wer["ci95"][1] < 1
+    assert wer["sub"] + wer["del"] + wer["ins"] == pytest.approx(wer["value"] * wer["ref_tokens"])
+    references = read_table(mini_data / "test_it" / "text")
+    assert wer["utterances"] == sum(len(text.split()) >= 3 for text in references.values())
+    assert wer["baseline"]["value"] > wer["value"]
+    assert rows["st", "chrf"]["value"] > rows["st", "chrf"]["baseline"]["value"]
+    text = (exp / "RESULTS.md").read_text()
+    assert "| test_it | asr | wer |" in text and "st it-en" in text and "10.0%" in text and "sacrebleu" in text
+    folder = exp / "decode_greedy/test_it/asr_it"
+    assert (folder / "ref.trn").read_text().count("\n") == wer["utterances"]
+    result = (folder / "result.txt").read_text()
+    assert "REF:" in result and "Eval:" in result and "it_carlo" in result and "NIENTE" in result
+
+
+def test_bars(exp, mini_data):
+    assert run(exp, mini_data, "--check", "wer<=0.99 cer<=0.99").returncode == 0
+    done = run(exp, mini_data, "--check", "wer<=0.01")
+    assert done.returncode == 1 and "missed: wer" in done.stdout
+    done = run(exp, mini_data, "--check", "wer<0.01")
+    assert done.returncode == 2 and "wer<=0.80" in done.stderr
+
+
+def test_an_utterance_that_was_not_decoded_is_named(exp, mini_data):
+    path = exp / "decode_greedy/test_it/asr_it/text"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[1:]))
+    done = run(exp, mini_data)
+    assert done.returncode == 1
+    assert lines[0].split()[0] in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_nothing_decoded(tmp_path, mini_data):
+    done = run(tmp_path, mini_data)
+    assert done.returncode == 1 and "stage 5" in done.stderr
