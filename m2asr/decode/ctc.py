@@ -36,8 +36,11 @@ def prefix_beam(log_probs: Tensor, lengths: Tensor, beam: int, token_prune: int)
     ends_blank = torch.full((batch, beam), NEVER, dtype=torch.float64, device=device)  # paths of a prefix that end in a blank
     ends_token = torch.full_like(ends_blank, NEVER)  # ... in its last token
     ends_blank[:, 0] = 0.0
-    hashes = torch.arange(beam, device=device).neg().repeat(batch, 1)  # (B, W), of unused places below 0
-    last = torch.full_like(hashes, -1)  # last token of each prefix
+    vacant = torch.arange(-1, -beam - 1, -1, device=device).repeat(batch, 1)  # (B, W) hashes of places that hold no prefix
+    hashes = vacant.clone()
+    hashes[:, 0] = 0  # the empty prefix
+    parents = torch.zeros_like(hashes)  # hash of each prefix without its last token
+    last = torch.full_like(hashes, -1)  # last token of each prefix, -1 of none
     steps: list[tuple[Tensor, Tensor]] = []  # per state: the place each prefix comes from, the token it adds or -1
     places = torch.arange(beam, device=device).repeat(batch, 1)
     for t in range(frames):
@@ -51,27 +54,32 @@ def prefix_beam(log_probs: Tensor, lengths: Tensor, beam: int, token_prune: int)
         token = token + 1
         same = token[:, None, :] == last[:, :, None]  # (B, W, K): a repeat needs a blank before it
         grown = torch.where(same, ends_blank[:, :, None], total[:, :, None]) + value[:, None, :]
-        grown_hash = hashes[:, :, None] * HASH_FACTOR + token[:, None, :] + 1
+        flat = grown.view(batch, -1)  # (B, W K)
         # a grown prefix that already stands in the beam gives it its probability
-        equal = grown_hash.view(batch, 1, -1) == hashes[:, :, None]  # (B, W, W K)
-        flat = grown.view(batch, -1)
-        merged = torch.where(equal, flat[:, None, :], NEVER)
-        stay_token = torch.logaddexp(stay_token, merged.logsumexp(2))
-        flat = flat.masked_fill(equal.any(1), NEVER)
+        known, parent = (hashes[:, None, :] == parents[:, :, None]).max(2)  # (B, W): where each prefix grows from ...
+        reached, rank = same.max(2)  # ... and by which token
+        merges, twin = known & reached, parent * pruned + rank
+        stay_token = torch.logaddexp(stay_token, flat.gather(1, twin).masked_fill(~merges, NEVER))
+        flat = flat.scatter_add(1, twin, torch.zeros_like(stay_token).masked_fill(merges, NEVER))
 
-        scores = torch.cat([torch.logaddexp(stay_blank, stay_token), flat], dim=1)  # (B, W + W K)
-        chosen = scores.topk(beam, dim=1).indices
-        stays = chosen < beam
-        source = torch.where(stays, chosen, (chosen - beam) // pruned)
-        added = torch.where(stays, -1, token.gather(1, ((chosen - beam) % pruned).clamp(min=0)))
-        new_hash = torch.where(stays, hashes.gather(1, source), grown_hash.view(batch, -1).gather(1, (chosen - beam).clamp(min=0)))
+        scores, chosen = torch.cat([torch.logaddexp(stay_blank, stay_token), flat], dim=1).topk(beam, dim=1)  # of W + W K
+        stays, growth = chosen < beam, (chosen - beam).clamp(min=0)
+        source = torch.where(stays, chosen, growth // pruned)
+        added = torch.where(stays, -1, token.gather(1, growth % pruned))
+        source_hash = hashes.gather(1, source)
+        new_hash = torch.where(stays, source_hash, source_hash * HASH_FACTOR + added + 1)
+        new_parent = torch.where(stays, parents.gather(1, source), source_hash)
         new_blank = torch.where(stays, stay_blank.gather(1, source), NEVER)
-        new_token = torch.where(stays, stay_token.gather(1, source), flat.gather(1, (chosen - beam).clamp(min=0)))
+        new_token = torch.where(stays, stay_token.gather(1, source), flat.gather(1, growth))
         new_last = torch.where(stays, last.gather(1, source), added)
+        # a beam wider than the number of prefixes must not hold impossible copies of them
+        impossible = scores == NEVER
+        new_hash, new_last = torch.where(impossible, vacant, new_hash), new_last.masked_fill(impossible, -1)
 
         alive = (t < lengths)[:, None]
         ends_blank, ends_token = torch.where(alive, new_blank, ends_blank), torch.where(alive, new_token, ends_token)
-        hashes, last = torch.where(alive, new_hash, hashes), torch.where(alive, new_last, last)
+        hashes, parents = torch.where(alive, new_hash, hashes), torch.where(alive, new_parent, parents)
+        last = torch.where(alive, new_last, last)
         steps.append((torch.where(alive, source, places), torch.where(alive, added, -1)))
     return _trace(torch.logaddexp(ends_blank, ends_token), steps, beam)
 

@@ -48,18 +48,20 @@ class CTC(Objective):
 
     def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
         states = encoded[self.views[0]]
-        log_probs = self.log_probs(states)  # (B, T', V)
         present = batch.target_lengths[self.target] >= 0
         usable = representable(batch, self.target, states.lengths)
         metrics = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
         rows = torch.nonzero(usable).squeeze(1)
+        chosen = states.states[self.tap]
         if len(rows) == 0:
-            return Loss(log_probs.sum() * 0.0, 0.0, metrics)
+            return Loss(self.output(chosen).sum() * 0.0, 0.0, metrics)
+        chosen = chosen if len(rows) == len(usable) else chosen[rows]  # (B'', T', D)
+        # time first before the softmax: the gradient of the loss then comes back in the order it is needed in
+        log_probs = F.log_softmax(full_precision(self.output(chosen).transpose(0, 1).contiguous()), dim=-1)  # (T', B'', V)
         targets, target_lengths = batch.targets[self.target][rows], batch.target_lengths[self.target][rows]
-        chosen = log_probs if len(rows) == len(usable) else log_probs[rows]
-        losses = F.ctc_loss(chosen.transpose(0, 1), targets, states.lengths[rows], target_lengths, blank=BLANK, reduction="none")  # (B'',)
+        losses = F.ctc_loss(log_probs, targets, states.lengths[rows], target_lengths, blank=BLANK, reduction="none")  # (B'',)
         if not self.training:
-            metrics["error"] = _errors(chosen.argmax(-1), states.lengths[rows], targets, target_lengths)
+            metrics["error"] = _errors(log_probs.argmax(-1).T, states.lengths[rows], targets, target_lengths)
         return Loss(losses.sum(), self._weight(batch, states.lengths, usable), metrics)
 
     def _weight(self, batch: Batch, lengths: Tensor, usable: Tensor) -> float:

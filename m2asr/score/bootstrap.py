@@ -26,6 +26,8 @@ def paired(first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], 
     """The interval of score(second) - score(first) where both systems answered the same utterances (N, S)."""
     if len(first) != len(second):
         raise ValueError(f"a paired bootstrap needs the same utterances, got {len(first)} and {len(second)}")
+    if not len(first):
+        return float("nan"), float("nan")
     both = zip(_sums(first, samples), _sums(second, samples), strict=True)
     low, high = np.nanpercentile([score(two) - score(one) for one, two in both], [2.5, 97.5])
     return float(low), float(high)
@@ -38,6 +40,6 @@ def error_rate(sums: np.ndarray) -> float:
 
 def _sums(counts: np.ndarray, samples: int) -> np.ndarray:
     """Summed statistics (samples, S) of resampled utterances."""
-    rng = np.random.default_rng(SEED)
-    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)  # (samples, N) how often each is drawn
-    return times @ counts
+    rng, share = np.random.default_rng(SEED), np.full(len(counts), 1 / len(counts))
+    # how often each utterance is drawn (N,), one sample at a time: memory does not grow with their number
+    return np.stack([rng.multinomial(len(counts), share) @ counts for _ in range(samples)])

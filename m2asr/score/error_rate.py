@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import jiwer
 import numpy as np
 
+KINDS = {"substitute": 0, "delete": 1, "insert": 2}
+
 
 @dataclass
 class Errors:
@@ -30,39 +32,24 @@ class Errors:
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
-    """Errors in words; texts must be normalized already."""
-    return _errors([text.split() for text in references], [text.split() for text in hypotheses])
+    """Errors in words; texts must be normalized already, either may be empty."""
+    return _errors(jiwer.process_words(_single_spaces(references), _single_spaces(hypotheses)))
 
 
 def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
     """Errors in characters, spaces between words included."""
-    return _errors([list(" ".join(text.split())) for text in references], [list(" ".join(text.split())) for text in hypotheses])
+    return _errors(jiwer.process_characters(_single_spaces(references), _single_spaces(hypotheses)))
 
 
-def _errors(references: list[list[str]], hypotheses: list[list[str]]) -> Errors:
-    counts = np.zeros((len(references), 4), dtype=np.int64)
-    alignments: list[list[jiwer.AlignmentChunk]] = []
-    # tokens become single characters, so that one character-level call aligns any kind of token and keeps spaces
-    codes: dict[str, str] = {}
-    for row, (reference, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        chunks: list[jiwer.AlignmentChunk] = []
-        if not reference:
-            if hypothesis:
-                chunks = [jiwer.AlignmentChunk("insert", 0, 0, 0, len(hypothesis))]
-        elif not hypothesis:
-            chunks = [jiwer.AlignmentChunk("delete", 0, len(reference), 0, 0)]
-        else:
-            left, right = (
-                "".join(codes.setdefault(token, chr(0xF0000 + len(codes))) for token in tokens) for tokens in (reference, hypothesis)
-            )
-            chunks = jiwer.process_characters(left, right, _KEEP, _KEEP).alignments[0]
-        alignments.append(chunks)
+def _single_spaces(texts: Sequence[str]) -> list[str]:
+    return [" ".join(text.split()) for text in texts]
+
+
+def _errors(found: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:
+    counts = np.zeros((len(found.references), 4), dtype=np.int64)
+    for row, (reference, chunks) in enumerate(zip(found.references, found.alignments, strict=True)):
         for chunk in chunks:
-            kind = {"substitute": 0, "delete": 1, "insert": 2}.get(chunk.type)
-            if kind is not None:
-                counts[row, kind] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+            if chunk.type in KINDS:
+                counts[row, KINDS[chunk.type]] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
         counts[row, 3] = len(reference)
-    return Errors(counts, references, hypotheses, alignments)
-
-
-_KEEP = jiwer.Compose([jiwer.ReduceToListOfListOfChars()])
+    return Errors(counts, found.references, found.hypotheses, found.alignments)

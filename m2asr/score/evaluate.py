@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
 from m2asr.score.error_rate import character_errors, word_errors
 from m2asr.score.result_txt import write_result, write_trn
 from m2asr.score.translation import translation
-from m2asr.text.normalize import normalize
+from m2asr.text.normalize import UNSPACED, normalize
 
 Row = dict[str, Any]
 
@@ -30,14 +32,43 @@ class Answers:
     unmatched: int  # hypotheses of utterances that have no reference
 
 
-def match(references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk: Mapping[str, str], min_words: int, where: Path) -> Answers:
-    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded."""
+def score_folder(out: Path, data: Path, min_words: int) -> list[Row]:
+    """The rows of one decoded folder (`text` and `info.json`), against references and training texts under `data`.
+
+    Prints what was scored and what was left out. Raises UserError where nothing can be scored.
+    """
+    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
+    references, hypotheses = read_table(folder / info["text"]), read_table(out / "text")
+    answers = match(references, hypotheses, read_table(folder / "utt2spk"), lang, min_words, out / "text")
+    present = [one for one in info["train_sets"] if (data / one / info["text"]).is_file()]
+    training = [text for one in present for text in read_table(data / one / info["text"]).values()]
+    told = [f"{len(answers.utts)} utterances scored"]
+    told += [f"{answers.short} below {min_words} words left out"] if answers.short else []
+    told += [f"{answers.unmatched} without reference"] if answers.unmatched else []
+    told += [] if training else [f"no baseline, since no training set has {info['text']}"]
+    print(f"{info['set']} {info['objective']}: {', '.join(told)}")
+    rows = (score_recognition if recognition else score_translation)(answers, lang, training, out)
+    named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")}
+    named |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
+    return [{**named, **row} for row in rows]
+
+
+def match(
+    references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk: Mapping[str, str], lang: str, min_words: int, where: Path
+) -> Answers:
+    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded, or if none is long enough.
+
+    The words of Chinese and Japanese references are their characters.
+    """
     missing = [utt for utt in references if utt not in hypotheses]
     if missing:
         raise UserError(
             f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
         )
-    utts = [utt for utt, text in references.items() if len(text.split()) >= min_words]
+    utts = [utt for utt, text in references.items() if len(text.replace(" ", "") if lang in UNSPACED else text.split()) >= min_words]
+    if not any(references[utt] for utt in utts):
+        raise UserError(f"{where}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
     return Answers(
         utts,
         [references[utt] for utt in utts],
@@ -58,7 +89,7 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
     rows = []
     for metric, count in (("wer", word_errors), ("cer", character_errors)):
         errors = count(references, hypotheses)
-        if metric == ("cer" if lang == "zh" else "wer"):
+        if metric == ("cer" if lang in UNSPACED else "wer"):
             write_result(out / "result.txt", answers.utts, answers.speakers, errors)
         substitutions, deletions, insertions, total = errors.counts.sum(0).tolist()
         row = {"metric": metric, "value": errors.rate, "ci95": interval(errors.counts, error_rate)}

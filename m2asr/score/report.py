@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,22 @@ from m2asr.files import open_atomic
 PERCENT = {"wer", "cer"}
 
 
+def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
+    """The mean over languages of a recognition metric, each language the mean of its sets; None where it was not measured."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if row["task"] == "asr" and row["metric"] == metric:
+            values.setdefault(row["lang"], []).append(row["value"])
+    means = [sum(sets) / len(sets) for sets in values.values()]
+    return sum(means) / len(means) if means else None
+
+
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over languages of each recognition metric, for tables and checks."""
-    found = []
-    for metric in ("wer", "cer"):
-        values = [row["value"] for row in rows if row["metric"] == metric and row["task"] == "asr"]
-        if len(values) > 1:
-            found.append({"set": "mean", "task": "asr", "metric": metric, "value": sum(values) / len(values), "languages": len(values)})
-    return found
+    """Rows of the set `mean` for runs that recognize several languages."""
+    languages = len({row["lang"] for row in rows if row["task"] == "asr"})
+    if languages < 2:
+        return []
+    return [{"set": "mean", "task": "asr", "metric": name, "value": mean(rows, name), "languages": languages} for name in ("wer", "cer")]
 
 
 def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]) -> str:
@@ -35,13 +42,32 @@ def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]
 
 
 def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
-    """A table of all rows, what they were measured with, and the commands that give them."""
+    """Language x task, then every figure with its interval and baseline, how they were measured, and the commands that give them."""
     lines = [f"# {results['recipe']}: {results['tag']}", "", _facts(results), ""]
-    lines += [
-        "| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in results["rows"]:
+    lines += [*_overview(results["rows"]), "", *_details(results["rows"]), ""]
+    lines += [*_warnings(results["rows"]), "", "```bash", *commands, "```", ""]
+    return "\n".join(lines)
+
+
+def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line per language and set, one column per task and metric."""
+    table: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        column = row["metric"].upper() if row["task"] == "asr" else f"{row['metric']} into {row['lang']}"
+        cells = table.setdefault((row.get("source", ""), row["set"]), {})
+        cells.setdefault(column, []).append(_value(row, row["value"]))
+    columns = sorted({column for cells in table.values() for column in cells}, key=lambda name: ("into" in name, name))
+    yield "| language | set | " + " | ".join(columns) + " |"
+    yield "|---|---|" + "---:|" * len(columns)
+    for (language, name), cells in table.items():
+        yield f"| {language} | {name} | " + " | ".join(" / ".join(cells.get(column, [])) for column in columns) + " |"
+
+
+def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line per figure."""
+    yield "| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
         cells = [row["set"], task, row["metric"], _value(row, row["value"])]
         cells.append(" - ".join(_value(row, one) for one in row["ci95"]) if "ci95" in row else "")
@@ -49,17 +75,18 @@ def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
         cells += [str(row.get("ref_tokens", "")), str(row.get("utterances", ""))]
         baseline = row.get("baseline")
         cells.append(f"{_value(row, baseline['value'])} {baseline['name']}" if baseline else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
-    for row in results["rows"]:
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if any(row.get("language") == "oracle" for row in rows):
+        yield "- The language of each utterance is given to the system, not recognized by it."
+    for row in rows:
         if row.get("unrepresentable") is not None and row["metric"] == "chrf":
-            share = f"{row['unrepresentable']:.1%}"
             pair = f"{row['set']}, {row['source']}-{row['lang']}"
-            lines.append(f"- {pair}: {share} of the references are longer than CTC can write; CTC cannot reorder either.")
-    signatures = sorted({row["signature"] for row in results["rows"] if "signature" in row})
-    lines += [f"- sacrebleu: `{signature}`" for signature in signatures]
-    lines += ["", "```bash", *commands, "```", ""]
-    return "\n".join(lines)
+            yield f"- {pair}: {row['unrepresentable']:.1%} of the references are longer than CTC can write; CTC cannot reorder either."
+    for signature in sorted({row["signature"] for row in rows if "signature" in row}):
+        yield f"- sacrebleu: `{signature}`"
 
 
 def _facts(results: Mapping[str, Any]) -> str:
@@ -75,6 +102,4 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 
 def _value(row: Mapping[str, Any], value: float) -> str:
-    if value is None or math.isnan(value):
-        return "-"
     return f"{100 * value:.1f}" if row["metric"] in PERCENT else f"{value:.1f}"

@@ -15,6 +15,7 @@ class Translation:
 
     metric: BLEU | CHRF
     statistics: np.ndarray
+    name: str  # as sacrebleu prints it
 
     @property
     def score(self) -> float:
@@ -27,13 +28,13 @@ class Translation:
 
     @property
     def signature(self) -> str:
-        """sacrebleu's description of what was computed."""
-        return str(self.metric.get_signature())
+        """sacrebleu's description of what was computed, such as BLEU|nrefs:1|case:mixed|..."""
+        return f"{self.name}|{self.metric.get_signature()}"
 
 
 def translation(kind: str, references: Sequence[str], hypotheses: Sequence[str], lang: str) -> Translation:
     """Score cased and punctuated hypotheses against one reference each; `kind` is bleu or chrf, `lang` the target language."""
     metric = BLEU(tokenize="zh" if lang == "zh" else "13a") if kind == "bleu" else CHRF()
-    metric.corpus_score(list(hypotheses), [list(references)])  # sets what the signature tells
+    name = metric.corpus_score(list(hypotheses), [list(references)]).name  # this call also completes the signature
     statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
-    return Translation(metric, np.array(statistics, dtype=np.float64))
+    return Translation(metric, np.array(statistics, dtype=np.float64), name)

@@ -7,7 +7,7 @@ import unicodedata
 
 from m2asr.text.numbers import spell_numbers
 
-_UNSPACED = {"zh", "ja"}
+UNSPACED = {"zh", "ja"}
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
 _EDGE_APOSTROPHES = re.compile(r"(?<!\S)'+|'+(?!\S)")
@@ -32,7 +32,7 @@ def normalize(text: str, lang: str) -> str:
         text = "".join(_plain(letter) for letter in spell_numbers(text, lang).lower())
         text = _EDGE_APOSTROPHES.sub("", re.sub("'+", "'", " ".join(text.split())))
         text = " ".join(text.split())
-    if lang in _UNSPACED:
+    if lang in UNSPACED:
         text = re.sub(f"(?<=[{_CJK}]) | (?=[{_CJK}])", "", text)
     return text
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from m2asr.bin.command import Parser
 from m2asr.errors import UserError
+from tests.recipes.recipe import cpu_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_POINTS = sorted(path.stem for path in (ROOT / "m2asr/bin").glob("*.py") if path.stem not in ("__init__", "command"))
@@ -108,9 +108,9 @@ def test_a_closed_pipe_is_silent() -> None:
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_every_entry_point_explains_itself_and_refuses_unknown_options_at_once(name: str) -> None:
     command = [sys.executable, "-m", f"m2asr.bin.{name}"]
-    start = time.monotonic()
+    start = cpu_seconds()
     wrong = subprocess.run([*command, "--no_such_option"], cwd=ROOT, capture_output=True, text=True)
-    assert time.monotonic() - start < 1
+    assert cpu_seconds() - start < 1
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: ") and wrong.stderr.count("\n") == 1, wrong.stderr
     usage = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert usage.returncode == 0 and f"python -m m2asr.bin.{name} " in usage.stdout

@@ -58,6 +58,14 @@ def test_bars(exp, mini_data):
     assert done.returncode == 2 and "wer<=0.80" in done.stderr
 
 
+def test_facts_of_the_training_and_commands_are_kept(exp, mini_data):
+    (exp / "train_info.json").write_text(json.dumps({"params": 2_100_000, "train_seconds": 600.0, "audio_seconds": 7200.0, "seed": 7}))
+    done = run(exp, mini_data, "--command", "./run.sh --tag run")
+    assert done.returncode == 0 and "2.10 M parameters; trained 10.0 min over 2.0 h of audio; seed 7" in done.stdout
+    assert json.loads((exp / "results.json").read_text())["seed"] == 7
+    assert "\n```bash\n./run.sh --tag run\n```\n" in (exp / "RESULTS.md").read_text()
+
+
 def test_an_utterance_that_was_not_decoded_is_named(exp, mini_data):
     path = exp / "decode_greedy/test_it/asr_it/text"
     lines = path.read_text().splitlines(keepends=True)

@@ -91,8 +91,7 @@ def test_a_broken_corpus_is_named(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     (corpus / "audio/en").mkdir(parents=True)
     shutil.copy(CORPUS / "audio/en/hello.opus", corpus / "audio/en")
-    shutil.copy(CORPUS / "audio/en/hello.opus", corpus / "audio/en/goodbye.opus")
-    (corpus / "audio/en/goodbye.opus").write_bytes((CORPUS / "audio/en/hello.opus").read_bytes()[:-20])
+    (corpus / "audio/en/goodbye.opus").write_bytes((CORPUS / "audio/en/vm-options.opus").read_bytes()[:-20])
     for table, message in (
         (None, r"transcripts.tsv: not found; --corpus must name"),
         ("", r"transcripts.tsv:1: the columns are not id en it ru"),

@@ -13,6 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def cpu_seconds() -> float:
+    """CPU time of the commands that ended so far: what they need, however busy the machine is."""
+    return os.times().children_user + os.times().children_system
+
+
 class Recipe:
     """A copy of a recipe at <root>/egs/<name> beside the toolkit's utils; the python of this test run stands in for .venv."""
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from tests.recipes.recipe import ROOT, Recipe
+from tests.recipes.recipe import ROOT, Recipe, cpu_seconds
 
 pytestmark = pytest.mark.recipes
 
@@ -39,7 +39,7 @@ class Mini(Recipe):
 def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
     """The recipe after all its stages."""
     mini = Mini(tmp_path_factory.mktemp("mini"))
-    done = mini.run("--set", SMALL, timeout=400)
+    done = mini.run("--set", SMALL, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     return mini
 
@@ -61,28 +61,28 @@ def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
 
 def test_a_second_run_does_nothing(mini: Mini) -> None:
     before = written(mini.folder)
-    start = time.monotonic()
+    start = cpu_seconds()
     done = mini.run("--set", SMALL)
     assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout
-    assert time.monotonic() - start < 3
+    assert cpu_seconds() - start < 2
     assert written(mini.folder) == before
 
 
 def test_killed_training_goes_on_and_ends_the_same(mini: Mini) -> None:
     options = ("--set", SMALL, "--tag", "killed")
-    assert mini.run(*options, "--stop_stage", "pretrain", timeout=100).returncode == 0
+    assert mini.run(*options, "--stop_stage", "pretrain", timeout=600).returncode == 0
     for number in (signal.SIGKILL, signal.SIGINT):
         process = mini.start(*options, "--stop_stage", "train")
         last = mini.folder / "exp/killed/checkpoints/last.pt"
         old = last.stat().st_mtime_ns if last.exists() else 0
-        end = time.monotonic() + 100
+        end = time.monotonic() + 600
         while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > old):
             assert time.monotonic() < end
             time.sleep(0.05)
         done = mini.stop(process, number)
         assert done.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), done.stdout + done.stderr
     assert not (mini.folder / "exp/killed/model.pt").exists()
-    done = mini.run(*options, timeout=300)
+    done = mini.run(*options, timeout=1200)
     assert done.returncode == 0 and "going on after step" in done.stdout, done.stdout + done.stderr
     one, other = (torch.load(mini.folder / "exp" / tag / "model.pt", weights_only=True) for tag in ("train_m2asr", "killed"))
     assert one["model"].keys() == other["model"].keys()
@@ -95,7 +95,7 @@ def test_pretraining_starts_the_baseline(mini: Mini) -> None:
     config["train"] |= {"epochs": 1, "precision": "float32"}
     (mini.folder / "conf/small_cpc.yaml").write_text(yaml.safe_dump(config))
     configs = ("--pretrain_config", "conf/small_cpc.yaml", "--train_config", "conf/train_supervised.yaml")
-    done = mini.run(*configs, "--set", SMALL, timeout=300)
+    done = mini.run(*configs, "--set", SMALL, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     exp = mini.folder / "exp/train_supervised"
     assert (exp / "pretrain/model.pt").exists() and "pretrain/model.pt" in (exp / "log/4.train.log").read_text().split("\n", 4)[4]
@@ -115,8 +115,8 @@ def test_pretraining_starts_the_baseline(mini: Mini) -> None:
 )
 def test_a_mistake_fails_at_once_and_loses_nothing(mini: Mini, options: list[str], code: int, words: list[str]) -> None:
     kept = {path: stamp for path, stamp in written(mini.folder).items() if "log" not in path.parts and not path.name.endswith(".done")}
-    start = time.monotonic()
+    start = cpu_seconds()
     done = mini.run(*options)
-    assert time.monotonic() - start < 2
+    assert cpu_seconds() - start < 1
     assert done.returncode == code and all(word in done.stderr for word in words), done.stderr
     assert kept.items() <= written(mini.folder).items()

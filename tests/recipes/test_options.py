@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pytest
 
 from tests.recipes.conftest import Toy
-from tests.recipes.recipe import ROOT
+from tests.recipes.recipe import ROOT, cpu_seconds
 
 EVERYTHING = ["data", "tokens", "train", "decode"]
 
@@ -62,9 +61,9 @@ def test_values_reach_the_recipe_as_they_are(toy: Toy) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_runs_nothing(toy: Toy, options: list[str], words: list[str]) -> None:
-    start = time.monotonic()
+    start = cpu_seconds()
     done = toy.run(*options)
-    assert time.monotonic() - start < 1
+    assert cpu_seconds() - start < 1
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
     assert all(word in done.stderr for word in words), done.stderr

@@ -6,11 +6,11 @@ import os
 import pty
 import signal
 import subprocess
-import time
 
 import pytest
 
 from tests.recipes.conftest import Toy
+from tests.recipes.recipe import cpu_seconds
 
 EVERYTHING = ["data", "tokens", "train", "decode"]
 PROGRAM = """
@@ -131,9 +131,9 @@ def test_a_failed_rerun_is_not_taken_for_the_old_success(toy: Toy) -> None:
 
 
 def test_missing_corpus_and_missing_inputs_name_the_remedy(toy: Toy) -> None:
-    start = time.monotonic()
+    start = cpu_seconds()
     done = toy.run("--corpus", "/nowhere")
-    assert time.monotonic() - start < 1
+    assert cpu_seconds() - start < 1
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "--corpus /nowhere: no such" in done.stderr
     assert "--corpus" in toy.run("--corpus=").stderr
     done = toy.run("--stage", "tokens")

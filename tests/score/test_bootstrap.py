@@ -41,4 +41,5 @@ def test_pairs_see_differences_that_single_intervals_hide():
 
 
 def test_nothing_scored_is_not_a_number():
-    assert all(map(math.isnan, interval(np.zeros((0, 4)), error_rate)))
+    nothing = np.zeros((0, 4))
+    assert all(map(math.isnan, (*interval(nothing, error_rate), *paired(nothing, nothing, error_rate))))

@@ -16,7 +16,8 @@ def test_scores_are_those_of_sacrebleu():
     chrf = translation("chrf", REFERENCES, HYPOTHESES, "en")
     assert bleu.score == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score)
     assert chrf.score == pytest.approx(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score)
-    assert "tok:13a" in bleu.signature and "nc:6" in chrf.signature
+    assert bleu.signature.startswith("BLEU|nrefs:1") and "tok:13a" in bleu.signature
+    assert chrf.signature.startswith("chrF2|nrefs:1") and "nc:6" in chrf.signature
 
 
 def test_statistics_of_sentences_add_up():

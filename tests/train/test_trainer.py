@@ -145,3 +145,55 @@ def test_ctrl_c_is_one_line_and_loses_nothing(whole, mini_data, mini_dump, tmp_p
     assert errors.strip().splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in errors
     torch.load(exp / "checkpoints/last.pt", weights_only=True)
+
+
+class Hostile:
+    """Runs a command when it is unpickled by a careless reader."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def fresh(whole: Path, tmp_path: Path, mini_data: Path, mini_dump: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run(start_from(whole, tmp_path), mini_data, mini_dump, *more)
+
+
+def test_starting_from_another_run(whole, mini_data, mini_dump, tmp_path):
+    done = fresh(whole, tmp_path, mini_data, mini_dump, "--init_from", str(whole / "model.pt"), "--set", "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert f"started from {whole / 'model.pt'}" in done.stdout
+
+
+def test_starting_from_another_model_names_the_parameter(whole, mini_data, mini_dump, tmp_path):
+    done = fresh(whole, tmp_path, mini_data, mini_dump, "--init_from", str(whole / "model.pt"), "--set", "model.encoder.dim=48")
+    assert done.returncode == 1
+    assert "encoder." in done.stderr and "same model.encoder" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_hostile_pickle_is_refused_and_not_run(whole, mini_data, mini_dump, tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / "hostile.pt"
+    torch.save({"format": 1, "model": Hostile(trace)}, path)
+    done = fresh(whole, tmp_path, mini_data, mini_dump, "--init_from", str(path))
+    assert done.returncode == 1 and "refused" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ("optim.warmup_step=3", "warmup_steps"),
+        ("objectives.asr_en.tap=5", "objectives.asr_en"),
+        ("objectives.asr_en.per=word", "per"),
+        ("weighting.type=mdo", "modo"),
+        ("objectives.asr_en.stream=enn", "did you mean `en`"),
+        ("objectives.asr_en.text=text.fr", "text.fr"),
+        ("penalty=null", "penalty"),
+    ],
+)
+def test_config_mistakes_are_one_line(whole, mini_data, mini_dump, tmp_path, change, expected):
+    done = fresh(whole, tmp_path, mini_data, mini_dump, "--set", change)
+    assert done.returncode == 1, done.stderr
+    assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1

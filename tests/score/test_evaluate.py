@@ -1,0 +1,58 @@
+"""Which utterances are scored, and which are counted as left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.errors import UserError
+from m2asr.score.evaluate import match, score_recognition, score_translation
+
+WHERE = Path("exp/run/decode_greedy/test/asr/text")
+
+
+def test_short_references_and_strange_hypotheses_are_counted():
+    references = {"a": "one two three", "b": "one two", "c": "one two three four"}
+    hypotheses = {"a": "", "b": "one", "c": "one", "d": "what"}
+    answers = match(references, hypotheses, {"a": "s"}, "en", 3, WHERE)
+    assert answers.utts == ["a", "c"] and answers.speakers == ["s", "unknown"]
+    assert (answers.short, answers.unmatched) == (1, 1)
+
+
+def test_characters_are_the_words_of_chinese():
+    answers = match({"a": "你好吗", "b": "你好"}, {"a": "你好", "b": ""}, {}, "zh", 3, WHERE)
+    assert answers.utts == ["a"]
+
+
+def test_a_missing_hypothesis_is_named():
+    with pytest.raises(UserError, match="text: b: no hypothesis"):
+        match({"a": "x", "b": "y"}, {"a": "x"}, {}, "en", 1, WHERE)
+
+
+@pytest.mark.parametrize(("references", "least"), [({"a": "one"}, 3), ({"a": ""}, 0), ({}, 1)])
+def test_nothing_to_score(references, least):
+    with pytest.raises(UserError, match="lower --min_words"):
+        match(references, {"a": "x"}, {}, "en", least, WHERE)
+
+
+def test_recognition_is_scored_on_normalized_texts(tmp_path):
+    answers = match({"a": "dial twenty one"}, {"a": "Dial 21!"}, {}, "en", 1, WHERE)
+    rows = score_recognition(answers, "en", ["dial twenty two"], tmp_path)
+    assert [(row["metric"], row["value"]) for row in rows] == [("wer", 0.0), ("cer", 0.0)]
+    assert rows[0]["baseline"]["value"] == pytest.approx(1 / 3)
+    assert (tmp_path / "hyp.trn").read_text() == (tmp_path / "ref.trn").read_text()
+
+
+def test_chinese_is_aligned_by_character(tmp_path):
+    answers = match({"a": "你好吗"}, {"a": "你号吗"}, {}, "zh", 1, WHERE)
+    cer = score_recognition(answers, "zh", [], tmp_path)[1]
+    assert (cer["sub"], cer["ref_tokens"]) == (1, 3) and "baseline" not in cer
+    assert "REF:  你 好 吗" in (tmp_path / "result.txt").read_text()
+
+
+def test_translation_keeps_case_and_names_its_baseline(tmp_path):
+    answers = match({"a": "Thank you.", "b": "Please hold."}, {"a": "thank you", "b": ""}, {}, "en", 1, WHERE)
+    chrf = score_translation(answers, "en", ["Goodbye.", "Please hold.", "Please hold."], tmp_path)[1]
+    assert 0 < chrf["value"] < 100 and "`Please hold.`" in chrf["baseline"]["name"] and "chrF2" in chrf["signature"]
+    assert chrf["ci95"][0] <= chrf["value"] <= chrf["ci95"][1]

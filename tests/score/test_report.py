@@ -1,0 +1,45 @@
+"""Tables: the mean over languages, one cell per language and task, valid JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from m2asr.score.report import mean, mean_rows, write_results
+
+
+def asr(name: str, lang: str, metric: str, value: float) -> dict:
+    row = {"set": name, "task": "asr", "lang": lang, "source": lang, "metric": metric, "value": value, "ci95": [value - 0.01, value + 0.01]}
+    row |= {"sub": 1, "del": 2, "ins": 3, "ref_tokens": 60, "utterances": 9, "language": "oracle"}
+    return {**row, "baseline": {"name": "nearest training sentence (oracle)", "value": 0.5}}
+
+
+ROWS = [asr("test_clean", "en", "wer", 0.10), asr("test_other", "en", "wer", 0.30), asr("test_it", "it", "wer", 0.40)]
+ROWS += [asr("test_clean", "en", "cer", 0.05), asr("test_other", "en", "cer", 0.15), asr("test_it", "it", "cer", 0.20)]
+ST = {"set": "test_it", "task": "st", "lang": "en", "source": "it", "metric": "chrf", "value": 31.4, "ci95": [30.0, 33.0]}
+ST |= {"utterances": 9, "ref_tokens": 50, "unrepresentable": 0.125, "signature": "nrefs:1|case:mixed"}
+RESULTS = {"recipe": "mini", "tag": "run", "decode": "greedy", "min_words": 3, "params": 2_200_000, "seed": 1}
+
+
+def test_a_language_counts_once_however_many_sets_it_has():
+    assert mean(ROWS, "wer") == pytest.approx((0.20 + 0.40) / 2)
+    assert mean(ROWS[:2], "wer") == pytest.approx(0.20)
+    assert mean([ST], "wer") is None
+    assert [row["languages"] for row in mean_rows(ROWS)] == [2, 2]
+    assert mean_rows([ST]) == mean_rows(ROWS[:2]) == []
+
+
+def test_tables(tmp_path):
+    rows = [*ROWS, ST, *mean_rows(ROWS)]
+    text = write_results(tmp_path, {**RESULTS, "rows": rows}, ["./run.sh --tag run", "./run.sh --stage score"])
+    assert text == (tmp_path / "RESULTS.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text()) == {**RESULTS, "rows": rows}
+    lines = text.splitlines()
+    assert "| language | set | CER | WER | chrf into en |" in lines
+    assert "| en | test_clean | 5.0 | 10.0 |  |" in lines
+    assert "| it | test_it | 20.0 | 40.0 | 31.4 |" in lines
+    assert "|  | mean | 15.0 | 30.0 |  |" in lines
+    assert "| test_it | asr | wer | 40.0 | 39.0 - 41.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
+    assert "2.20 M parameters; seed 1" in text and "12.5% of the references" in text and "not recognized" in text
+    assert lines[-4:] == ["```bash", "./run.sh --tag run", "./run.sh --stage score", "```"]
