@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Subsampling(nn.Module):
     """Two 3x3 convolutions of stride 2 and a linear layer (M2ASR, Saif et al. 2024): (B, T, F) -> (B, T', D).
 
-    With `separable` there are at most 32 channels and the second convolution is depthwise, then pointwise: for cheap runs. No
+    With `separable` there are at most 64 channels and the second convolution is depthwise, then pointwise: for cheap runs. No
     frame is added at the edges, so a valid state sees valid frames only.
     """
 
@@ -17,7 +17,7 @@ class Subsampling(nn.Module):
 
     def __init__(self, feat_dim: int, dim: int, separable: bool) -> None:
         super().__init__()
-        channels = min(dim, 32) if separable else dim
+        channels = min(dim, 64) if separable else dim
         self.first = nn.Conv2d(1, channels, 3, stride=2)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, groups=channels if separable else 1)
         self.pointwise = nn.Conv2d(channels, channels, 1) if separable else None
@@ -33,5 +33,5 @@ class Subsampling(nn.Module):
         x = self.second(x)
         if self.pointwise is not None:
             x = self.pointwise(F.relu_(x))
-        x = F.relu_(x)  # (B, C, T', F')
-        return self.output(x.transpose(1, 2).flatten(2))  # (B, T', D)
+        x = x.transpose(1, 2).flatten(2)  # (B, T', C * F')
+        return self.output(F.relu_(x))  # (B, T', D)
