@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--recipe", type=Path, default=Path("egs/mini"))
-    parser.add_argument("--exp", type=Path, default=Path("exp/m2asr"), help="run whose tokens/ are used, inside the recipe")
+    parser.add_argument("--exp", type=Path, default=Path("exp/train_m2asr"), help="run whose tokens/ are used, inside the recipe")
     args = parser.parse_args()
     os.chdir(args.recipe)
     if not (args.exp / "tokens").is_dir():

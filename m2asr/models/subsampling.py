@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ class Subsampling(nn.Module):
         self.first = nn.Conv2d(1, channels, 3, stride=2)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, groups=channels if separable else 1)
         self.pointwise = nn.Conv2d(channels, channels, 1) if separable else None
+        if separable:
+            self.to(memory_format=torch.channels_last)  # oneDNN's faster layout for depthwise convolutions
         self.output = nn.Linear(channels * (((feat_dim - 1) // 2 - 1) // 2), dim)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
@@ -30,8 +33,12 @@ class Subsampling(nn.Module):
     def forward(self, feats: Tensor) -> Tensor:
         feats = F.pad(feats, (0, 0, 0, max(0, 7 - feats.shape[1])))  # too short for a state: give one, of length 0
         x = F.relu_(self.first(feats.unsqueeze(1)))  # (B, C, T/2, F/2)
-        x = self.second(x)
-        if self.pointwise is not None:
+        if self.pointwise is None:
+            x = self.second(x)
+        else:
+            # in the weight's type: in bfloat16 the gradient of a strided depthwise convolution takes ten times longer on a CPU
+            with torch.autocast(x.device.type, enabled=False):
+                x = self.second(x.to(self.second.weight.dtype))
             x = self.pointwise(F.relu_(x))
         x = x.transpose(1, 2).flatten(2)  # (B, T', C * F')
         return self.output(F.relu_(x))  # (B, T', D)
