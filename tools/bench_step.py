@@ -37,8 +37,8 @@ def compare(trainers: dict[str, Trainer], source: Trainer, rounds: int, gamma: f
     """
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for number, step in enumerate(itertools.islice(source.loader, rounds + 2)):
-        draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in (0, 1)]
-        joined = [{stream: draws[0][stream] + draws[1][stream] for stream in draws[0]}]
+        draws = step.draws()
+        joined = [{stream: [batch for draw in batches for batch in draw] for stream, batches in step.batches.items()}]
         for name, trainer in trainers.items():
             start = time.perf_counter()
             trainer.joint(draws if trainer.weighting.draws == 2 else joined, number, gamma)
@@ -78,7 +78,7 @@ def main() -> None:
     demo = make(config, args.exp)
     start, seconds = time.perf_counter(), 0.0
     for number, step in enumerate(itertools.islice(demo.loader, args.rounds)):
-        draws = [{stream: batches[draw] for stream, batches in step.batches.items()} for draw in range(demo.weighting.draws)]
+        draws = step.draws()
         demo.joint(draws, number, 0.1)
         demo.optimizer.step(0.0)
         seconds += sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)

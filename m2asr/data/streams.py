@@ -35,13 +35,19 @@ class Step:
     index: int
     batches: dict[str, list[list[Batch]]]
 
+    def draws(self) -> list[dict[str, list[Batch]]]:
+        """The independent draws: per draw the micro-batches of every stream that has as many."""
+        count = max(len(draws) for draws in self.batches.values())
+        return [{name: draws[number] for name, draws in self.batches.items() if number < len(draws)} for number in range(count)]
+
 
 class StepLoader:
     """Yields steps without end; the epoch is that of the stream `epoch_of`, the other streams go through their own epochs.
 
-    batching.seconds are those of a step and rank: split over streams by their shares, then over `draws` (independent batches for
-    stochastic weightings) and `accumulation`. Steps are a function of (seed, stream, epoch, index), whatever the number of workers, and
-    `load_state_dict` goes on at any of them. Unreadable utterances are named on stderr and skipped; more than `max_bad` raise UserError.
+    batching.seconds are those of a step and rank: split over streams by their shares, then over a stream's `draws` (independent
+    batches for stochastic weightings; 1 where none are given) and `accumulation`. Steps are a function of (seed, stream, epoch, index),
+    whatever the number of workers, and `load_state_dict` goes on at any of them. Unreadable utterances are named on stderr and skipped;
+    more than `max_bad` raise UserError.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class StepLoader:
         batching: Batching,
         *,
         epoch_of: str,
-        draws: int = 1,
+        draws: Mapping[str, int] | None = None,
         accumulation: int = 1,
         rank: int = 0,
         world: int = 1,
@@ -59,14 +65,18 @@ class StepLoader:
         max_bad: int = 0,
     ) -> None:
         self.sources, self.epoch_of = dict(sources), epoch_of
-        self.draws, self.accumulation, self.rank, self.world = draws, accumulation, rank, world
+        self.draws = {name: (draws or {}).get(name, 1) for name in sources}
+        self.accumulation, self.rank, self.world = accumulation, rank, world
         self.seed, self.workers = seed, workers
         self.bad = BadUtterances(max_bad)
         self.wait_seconds = 0.0  # time spent waiting for batches
         self.positions: dict[str, Position] = dict.fromkeys(sources, (0, 0))  # of the next step
         shares = {name: batching.shares.get(name, 1.0) for name in sources}
-        seconds = {name: batching.seconds * share / sum(shares.values()) / draws / accumulation for name, share in shares.items()}
-        self.plans = {name: self._plan(name, batching, seconds[name]) for name in sources}
+        total = sum(shares.values())
+        self.plans = {
+            name: self._plan(name, batching, batching.seconds * share / total / self.draws[name] / accumulation)
+            for name, share in shares.items()
+        }
 
     def steps_per_epoch(self, epoch: int = 0) -> int:
         """Steps in an epoch of `epoch_of`."""
@@ -123,13 +133,13 @@ class StepLoader:
             langs=source.index.lang_ids if len(source.index.languages) > 1 else None,
             temperature=batching.language_temperature,
             buckets=batching.buckets,
-            group=self.world * self.draws * self.accumulation,
+            group=self.world * self.draws[name] * self.accumulation,
             seed=self.seed,
             stream=name,
         )
 
     def _steps(self, name: str, epoch: int) -> int:
-        return len(self.plans[name].epoch(epoch)) // (self.world * self.draws * self.accumulation)
+        return len(self.plans[name].epoch(epoch)) // (self.world * self.draws[name] * self.accumulation)
 
     def _after(self, positions: dict[str, Position]) -> dict[str, Position]:
         return {
@@ -144,9 +154,9 @@ class StepLoader:
 
     def _request(self, name: str, epoch: int, step: int) -> list[list[Request]]:
         plan = self.plans[name].epoch(epoch)
-        first = step * self.draws * self.accumulation
-        numbers = np.arange(first, first + self.draws * self.accumulation) * self.world + self.rank
-        return [[((self.seed, name, epoch, int(i)), plan[i]) for i in draw] for draw in numbers.reshape(self.draws, self.accumulation)]
+        first, draws = step * self.draws[name] * self.accumulation, self.draws[name]
+        numbers = np.arange(first, first + draws * self.accumulation) * self.world + self.rank
+        return [[((self.seed, name, epoch, int(i)), plan[i]) for i in draw] for draw in numbers.reshape(draws, self.accumulation)]
 
 
 def eval_batches(source: Source, seconds: float, *, workers: int = 0, max_bad: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:

@@ -38,7 +38,7 @@ class System(nn.Module):
     def encode(self, batch: Batch, view: View, seed: int) -> Encoded:
         """Encode one view of a batch; the same seed gives the same cuts, masks and dropout.
 
-        A cut view has only the rows of the utterances that were long enough: `aux["rows"]` (B',).
+        A cut view has a row per window of the utterances that were long enough; `aux["rows"]` (W,) tells the utterance.
         """
         feats, lengths = batch.inputs["feats"], batch.lengths["feats"]  # (B, T, F), (B,)
         rows = None

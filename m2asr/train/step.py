@@ -59,7 +59,9 @@ class JointStep:
         outcome = Outcome(gamma=gamma)
         self.system.zero_grad(set_to_none=True)
         self.buffers.zero()
-        passes = [_Pass(self, draw, index, number, len(draws), outcome) for index, draw in enumerate(draws)]
+        passes = [_Pass(self, draw, index, number, outcome) for index, draw in enumerate(draws)]
+        for one in passes:  # an objective's loss is the mean over the draws that hold it
+            one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
         active = [name for name in self.upper if all(one.total[name] > 0 for one in passes)]
         outcome.inactive = [name for name in self.upper if name not in active]
         outcome.inactive += [name for name in self.lower if not any(one.total[name] > 0 for one in passes)]
@@ -127,8 +129,9 @@ class JointStep:
 class _Pass:
     """Forward and backward over one draw: the streams' batches, each view encoded once."""
 
-    def __init__(self, step: JointStep, draw: Draw, index: int, number: int, draws: int, outcome: Outcome) -> None:
-        self.step, self.draw, self.key, self.draws, self.outcome = step, draw, (step.seed, number, index), draws, outcome
+    def __init__(self, step: JointStep, draw: Draw, index: int, number: int, outcome: Outcome) -> None:
+        self.step, self.draw, self.key, self.outcome = step, draw, (step.seed, number, index), outcome
+        self.draws: dict[str, int] = {}
         self.total = dict.fromkeys(step.streams, 0.0)  # weight of every objective in this draw
         for name, stream in step.streams.items():
             objective = step.system.objectives[name]
@@ -169,7 +172,7 @@ class _Pass:
         torch.manual_seed(seed_of(*key, name))
         loss = self.step.system.objectives[name](encoded, batch)
         self._record(name, loss)
-        return loss.sum / (self.total[name] * self.draws)
+        return loss.sum / (self.total[name] * self.draws[name])
 
     def _record(self, name: str, loss: Loss) -> None:
         losses, metrics = self.outcome.losses, self.outcome.metrics.setdefault(name, {})

@@ -60,7 +60,7 @@ class Trainer:
             materials.train,
             config.batching,
             epoch_of=self.options.epoch_of or longest_stream(config, materials),
-            draws=self.weighting.draws,
+            draws={self.streams[name]: self.weighting.draws for name in self.upper},
             accumulation=self.options.accumulation,
             seed=self.options.seed,
             workers=self.options.workers,
@@ -86,7 +86,7 @@ class Trainer:
             f"{count:,} parameters, {shared:,} of them in the shared encoder; {str(self.dtype).removeprefix('torch.')} on {self.device}\n"
             f"utterances per stream: {streams}\n"
             f"{self.steps_per_epoch} steps per epoch of {self.loader.epoch_of}, {self.total_steps} in all\n"
-            f"{self.joint.buffers}; weighting {self.config.weighting.type}, {self.weighting.draws} batch(es) per stream and step"
+            f"{self.joint.buffers}; weighting {self.config.weighting.type}, {self.weighting.draws} draw(s) of upper streams per step"
         )
 
     def resume(self) -> bool:
@@ -161,10 +161,7 @@ class Trainer:
 
     def _train(self, step: Step, log: TrainLog) -> None:
         """One optimizer step."""
-        draws = [
-            {stream: [batch.to(self.device) for batch in batches[draw]] for stream, batches in step.batches.items()}
-            for draw in range(self.weighting.draws)
-        ]
+        draws = [{stream: [batch.to(self.device) for batch in batches] for stream, batches in draw.items()} for draw in step.draws()]
         place = step.epoch * self.steps_per_epoch + step.index * self.steps_per_epoch / self.loader.steps_per_epoch(step.epoch)
         gamma = self.penalty.gamma(place, step.epoch, self.total_steps) if self.penalty else 0.0
         logged = (self.number + 1) % self.options.log_every == 0

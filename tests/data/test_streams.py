@@ -45,7 +45,7 @@ def sources(tmp_path: Path) -> dict[str, Source]:
 
 def loader(sources: dict[str, Source], **options: object) -> StepLoader:
     batching = Batching(seconds=16.0, buckets=4, language_temperature=2.0, shares={"raw": 2.0})
-    return StepLoader(sources, batching, **{"epoch_of": "en", "draws": 2, "accumulation": 2, **options})
+    return StepLoader(sources, batching, **{"epoch_of": "en", "draws": {"en": 2, "it": 2, "ru": 2}, "accumulation": 2, **options})
 
 
 def take(steps: Iterable[Step], count: int) -> list[Step]:
@@ -73,11 +73,13 @@ def test_the_shape_of_a_step(sources: dict[str, Source]) -> None:
     step = next(iter(loaded))
     assert (step.epoch, step.index) == (0, 0)
     assert list(step.batches) == list(sources)
-    assert all(len(draws) == 2 and all(len(draw) == 2 for draw in draws) for draws in step.batches.values())
+    assert {name: len(draws) for name, draws in step.batches.items()} == {"en": 2, "it": 2, "ru": 2, "raw": 1}
+    assert all(len(draw) == 2 for draws in step.batches.values() for draw in draws)
+    assert [list(draw) for draw in step.draws()] == [["en", "it", "ru", "raw"], ["en", "it", "ru"]]
     keys = [batch.key for batch in batches(step)]
-    assert len(set(keys)) == len(keys) == 16
+    assert len(set(keys)) == len(keys) == 14
     for batch in batches(step):
-        share = 2 if batch.key[1] == "raw" else 1
+        share = 4 if batch.key[1] == "raw" else 1  # twice the speech, one draw
         assert batch.inputs["feats"].shape[:2].numel() * 0.01 <= 16.0 * share / 5 / 4 or len(batch) == 1
         assert batch.seconds == pytest.approx(float(batch.lengths["feats"].sum()) / 100)
     assert loaded.wait_seconds > 0

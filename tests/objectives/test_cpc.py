@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from m2asr.features.fbank import Fbank
-from m2asr.objectives.cpc import CPC, _same_language
-from m2asr.objectives.view import View, cut_pieces
+from m2asr.objectives.cpc import CPC, _negatives
+from m2asr.objectives.view import Cut, View, cut_pieces
 from tests.objectives import build
 
 
@@ -34,17 +34,30 @@ def test_the_context_does_not_depend_on_samples_of_the_target():
     assert 0 < first - last <= 4 * 160  # no overlap; the last frames of a piece that fill no state widen the gap a little
 
 
-def test_pieces_of_equal_seed_belong_together():
-    feats = torch.arange(200.0)[None, :, None]
-    objective = CPC(dim=4, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3)
+@pytest.mark.parametrize("windows", [1, 3])
+def test_pieces_of_equal_seed_belong_together(windows):
+    feats = torch.arange(250.0)[None, :, None]
+    objective = CPC(dim=4, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3, windows=windows)
     context, future = (view.cut for view in objective.views)
     for seed in range(20):
-        a, lengths, rows = cut_pieces(feats, torch.tensor([200]), context, torch.Generator().manual_seed(seed))
-        b, _, _ = cut_pieces(feats, torch.tensor([200]), future, torch.Generator().manual_seed(seed))
-        assert a.shape == (1, 40, 1) and b.shape == (1, 30, 1)
-        assert b[0, 0, 0] - a[0, -1, 0] == context.gap + 1 == 3
-        assert a[0, 0, 0] >= 0 and b[0, -1, 0] < 200
-    assert rows.tolist() == [0] and lengths.tolist() == [40]
+        a, lengths, rows = cut_pieces(feats, torch.tensor([250]), context, torch.Generator().manual_seed(seed))
+        b, _, _ = cut_pieces(feats, torch.tensor([250]), future, torch.Generator().manual_seed(seed))
+        assert a.shape == (windows, 40, 1) and b.shape == (windows, 30, 1)
+        assert (b[:, 0] - a[:, -1] == context.gap + 1).all() and context.gap == 2
+        assert a.min() >= 0 and b.max() < 250
+        assert (b[1:, 0] - b[:-1, -1] > context.gap).all()  # futures of an utterance share no sample
+    assert rows.tolist() == [0] * windows and lengths.tolist() == [40] * windows
+
+
+def test_windows_fill_an_utterance_up_to_the_last_frame():
+    cut = Cut(context=4, gap=2, future=3, piece="future", windows=3)
+    lengths = torch.tensor([8, 9, 13, 14, 19, 100])
+    assert cut.count(lengths).tolist() == [0, 1, 1, 2, 3, 3]
+    feats = torch.arange(100.0).expand(6, 100)[..., None]
+    pieces, _, rows = cut_pieces(feats, lengths, cut, torch.Generator().manual_seed(0))
+    assert rows.tolist() == [1, 2, 3, 3, 4, 4, 4, 5, 5, 5]
+    assert pieces[rows == 3, :, 0].tolist() == [[6, 7, 8], [11, 12, 13]]  # no room to choose
+    assert pieces[rows == 4, :, 0].tolist() == [[6, 7, 8], [11, 12, 13], [16, 17, 18]]
 
 
 def run(one, system=None, seed=0):
@@ -56,23 +69,31 @@ def run(one, system=None, seed=0):
 
 
 def test_chance_on_noise():
-    """Predictions that know nothing hit as often as a guess, and the loss is that of a guess or worse."""
+    """Predictions that know nothing hit as often as a guess."""
     torch.manual_seed(0)
     objective = CPC(dim=16, frame_shift=10.0, frame_length=25.0)
-    langs = ["en"] * 40
-    hits, chance, count = 0.0, 0.0, 0
+    negatives = _negatives(torch.arange(40), ["en"] * 40, most=7)
+    hits, count = 0.0, 0.0
     for _ in range(20):
-        logits = objective.logits(torch.randn(40, 8, 16), torch.randn(40, 8, 16), langs)
+        logits = objective.logits(torch.randn(40, 8, 16), torch.randn(40, 8, 16), negatives)
         hits += float((logits.argmax(-1) == 0).sum())
-        chance += float((1 / (logits > float("-inf")).sum(-1)).sum())
         count += logits.shape[0] * logits.shape[1]
-    assert abs(hits / count - chance / count) < 4 * (chance / count / count) ** 0.5
+    assert abs(hits / count - 1 / 8) < 4 * (1 / 8 / count) ** 0.5
+
+
+def test_the_place_in_a_piece_gives_nothing_away():
+    """States that tell their place in the piece and nothing else, as the edges of a piece do, are no better than a guess."""
+    objective = CPC(dim=8, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3)
+    places = torch.eye(8)[:6].expand(9, 6, 8)  # (W, K, D), predicted without a fault
+    rows = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    logits = objective.logits(places, places, _negatives(rows, ["en"] * 3, most=8))
+    assert (logits[..., 0:1] <= logits.masked_fill(logits == float("-inf"), float("inf"))).all()
 
 
 def test_short_utterances_are_skipped_and_counted():
-    loss, _ = run(build.batch([130, 72, 71, 40], {}))  # 40 + 2 + 30 frames are needed
+    loss, _ = run(build.batch([130, 72, 71, 40], {}))  # 40 + 2 + 30 frames are needed, and 32 for a second window
     assert loss.metrics["skipped"] == (2.0, 4.0)
-    assert loss.weight == 2
+    assert loss.weight == 3
 
 
 def test_nothing_long_enough():
@@ -92,21 +113,22 @@ def test_short_and_padded_utterances_are_never_negatives():
     loss, encoded_more = run(more, system)
     for view in encoded:
         assert torch.allclose(encoded[view].states["output"], encoded_more[view].states["output"], atol=1e-10)
-    objective = system.objectives["cpc"]
-    states = encoded[objective.views[1]].states["output"]
-    logits = objective.logits(states, states, ["en"] * 3)
-    assert logits.shape[-1] == 1 + states.shape[1] + 3
-    assert loss.weight == 3
+    assert encoded_more[system.objectives["cpc"].views[1]].aux["rows"].tolist() == [0, 0, 1, 2]
+    assert loss.weight == 4 and loss.metrics["skipped"] == (2.0, 5.0)
 
 
-def test_negatives_across_utterances_share_the_language():
+def test_negatives_come_from_the_utterance_and_from_others_in_its_language():
     torch.manual_seed(0)
     langs = ["en", "it", "en", "en", "it", "ru"]
-    mask = _same_language(langs, most=2)
-    for row, lang in enumerate(langs):
-        chosen = mask[row].nonzero().squeeze(1).tolist()
-        assert all(langs[other] == lang and other != row for other in chosen)
-        assert len(chosen) == min(2, langs.count(lang) - 1)
+    rows = torch.tensor([0, 0, 1, 2, 3, 4, 5])  # two windows of the first utterance
+    mask = _negatives(rows, langs, most=2)
+    for window, row in enumerate(rows.tolist()):
+        chosen = mask[window].nonzero().squeeze(1).tolist()
+        own = [other for other in chosen if rows[other] == row]
+        assert own == [other for other in range(7) if rows[other] == row and other != window]
+        others = [other for other in chosen if rows[other] != row]
+        assert all(langs[rows[other]] == langs[row] for other in others)
+        assert len(others) == min(2, sum(langs[r] == langs[row] and r != row for r in rows.tolist()))
 
 
 @pytest.mark.parametrize("predictor, maps", [("recursive", 1), ("per_step", 5)])

@@ -77,6 +77,19 @@ def test_dynamic_weightings_merge_the_exact_gradients(weighting):
         assert torch.allclose(value, expected, rtol=1e-8, atol=1e-12), key
 
 
+def test_a_lower_stream_may_have_one_draw():
+    """Its loss is the mean over the draws that hold it, whatever the number of draws of the others."""
+    system = build.system()
+    draws = [build.draw(0), build.draw(10)]
+    del draws[1]["raw"]
+    joint(system, {"type": "modo"})(draws, 0, gamma=0.1)
+    found = gradients(system)
+    alone = reference(system, draws[0], "cpc")
+    for key, value in found.items():
+        if key.startswith("objectives.cpc."):
+            assert torch.allclose(value, alone[key], rtol=1e-9, atol=1e-12), key
+
+
 def test_modo_gets_the_cross_gramian_of_two_batches():
     """[half x objective], never [objective x half]: lambda follows G_1 G_2^T of the same step."""
     system = build.system()
