@@ -28,7 +28,8 @@ class Answers:
     references: list[str]
     hypotheses: list[str]
     speakers: list[str]
-    short: int  # utterances left out, since their reference has too few words
+    min_words: int
+    short: int  # utterances left out, since their reference has fewer words
     unmatched: int  # hypotheses of utterances that have no reference
 
 
@@ -54,19 +55,21 @@ def score_folder(out: Path, data: Path, min_words: int) -> list[Row]:
     return [{**named, **row} for row in rows]
 
 
+def word_count(text: str, lang: str) -> int:
+    """How many words a text has; those of Chinese and Japanese are their characters."""
+    return len(text.replace(" ", "") if lang in UNSPACED else text.split())
+
+
 def match(
     references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk: Mapping[str, str], lang: str, min_words: int, where: Path
 ) -> Answers:
-    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded, or if none is long enough.
-
-    The words of Chinese and Japanese references are their characters.
-    """
+    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded, or if none is long enough."""
     missing = [utt for utt in references if utt not in hypotheses]
     if missing:
         raise UserError(
             f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
         )
-    utts = [utt for utt, text in references.items() if len(text.replace(" ", "") if lang in UNSPACED else text.split()) >= min_words]
+    utts = [utt for utt, text in references.items() if word_count(text, lang) >= min_words]
     if not any(references[utt] for utt in utts):
         raise UserError(f"{where}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
     return Answers(
@@ -74,6 +77,7 @@ def match(
         [references[utt] for utt in utts],
         [hypotheses[utt] for utt in utts],
         [utt2spk.get(utt, "unknown") for utt in utts],
+        min_words,
         len(references) - len(utts),
         sum(utt not in references for utt in hypotheses),
     )
@@ -102,22 +106,25 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
 
 
 def score_translation(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
-    """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt. The baseline is the most frequent translation."""
+    """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt.
+
+    The baseline is the most frequent training translation that is as long as the scored ones must be.
+    """
     write_trn(out / "ref.trn", answers.utts, answers.references)
     write_trn(out / "hyp.trn", answers.utts, answers.hypotheses)
     write_result(out / "result.txt", answers.utts, answers.speakers, word_errors(answers.references, answers.hypotheses))
+    frequent = most_frequent([text for text in training if word_count(text, lang) >= answers.min_words])
     rows = []
     for metric in ("bleu", "chrf"):
         found = translation(metric, answers.references, answers.hypotheses, lang)
-        constant = [most_frequent(training)] * len(answers.utts)
         row = {"metric": metric, "value": found.score, "ci95": interval(found.statistics, found.score_of)}
         row |= {
             "ref_tokens": sum(len(text.split()) for text in answers.references),
             "utterances": len(answers.utts),
             "signature": found.signature,
         }
-        if training:
-            value = translation(metric, answers.references, constant, lang).score
-            row["baseline"] = {"name": f"most frequent translation, `{constant[0]}`", "value": value}
+        if frequent:
+            value = translation(metric, answers.references, [frequent] * len(answers.utts), lang).score
+            row["baseline"] = {"name": f"most frequent translation, `{frequent}`", "value": value}
         rows.append(row)
     return rows

@@ -56,3 +56,10 @@ def test_translation_keeps_case_and_names_its_baseline(tmp_path):
     chrf = score_translation(answers, "en", ["Goodbye.", "Please hold.", "Please hold."], tmp_path)[1]
     assert 0 < chrf["value"] < 100 and "`Please hold.`" in chrf["baseline"]["name"] and "chrF2" in chrf["signature"]
     assert chrf["ci95"][0] <= chrf["value"] <= chrf["ci95"][1]
+
+
+def test_the_baseline_translation_is_as_long_as_the_scored_ones(tmp_path):
+    answers = match({"a": "Please hold the line."}, {"a": ""}, {}, "en", 3, WHERE)
+    bleu = score_translation(answers, "en", ["Stop.", "Stop.", "Please hold the door."], tmp_path)[0]
+    assert bleu["baseline"]["name"].endswith("`Please hold the door.`")
+    assert all("baseline" not in row for row in score_translation(answers, "en", ["Stop."], tmp_path))
