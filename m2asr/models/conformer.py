@@ -26,11 +26,11 @@ class ConformerBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None, valid: Tensor | None) -> Tensor:
-        """States (B, T, D) to states; `bias` goes to the attention, `valid` (B, T, 1) to the convolution."""
+    def forward(self, x: Tensor, bias: Tensor | None, valid: Tensor | None, causal: bool = False) -> Tensor:
+        """States (B, T, D) to states; `bias` goes to the attention, `valid` (B, T, 1) and `causal` to the convolution."""
         x = self.dropout.add(x, self.feed_forward1(x), 0.5)
         x = self.dropout.add(x, self.attention(x, bias))
-        x = self.dropout.add(x, self.convolution(x, valid))
+        x = self.dropout.add(x, self.convolution(x, valid, causal))
         x = self.dropout.add(x, self.feed_forward2(x), 0.5)
         return self.norm(x)
 
@@ -63,25 +63,35 @@ class Conformer(nn.Module):
         """Valid states per utterance (B,) from valid frames (B,)."""
         return self.subsampling.output_lengths(lengths)
 
-    def forward(self, feats: Tensor, lengths: Tensor) -> Encoded:
-        """Encode features (B, T, F) with valid frames (B,)."""
-        return self.encode(*self.frontend(feats, lengths))
+    def forward(self, feats: Tensor, lengths: Tensor, causal: bool = False) -> Encoded:
+        """Encode features (B, T, F) with valid frames (B,); in a `causal` pass no state sees a later front-end state."""
+        return self.encode(*self.frontend(feats, lengths), causal=causal)
 
     def frontend(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Front-end states (B, T', D), before any of them is masked, and how many are valid (B,)."""
         return self.subsampling(feats), self.output_lengths(lengths)
 
-    def encode(self, states: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Encoded:
+    def encode(self, states: Tensor, lengths: Tensor, mask: Tensor | None = None, causal: bool = False) -> Encoded:
         """Run the blocks over front-end states (B, T', D); `mask` (B, T') tells which of them were masked, if any."""
-        bias, valid = None, valid_positions(lengths, states.shape[1])
-        if valid is not None:
-            seen = valid | (lengths == 0)[:, None]  # an utterance without states looks at its padding: no NaN
-            bias = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None, :]
-            valid = valid.unsqueeze(-1)  # (B, T', 1)
+        valid = valid_positions(lengths, states.shape[1])
+        bias = _bias(lengths, valid, states.shape[1], causal)
+        valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
         taps = {"frontend": states}
         x = self.dropout(states)
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, bias, valid)
+            x = block(x, bias, valid, causal)
             taps[f"block{number}"] = x
         taps["output"] = x  # the last block ends with a LayerNorm
         return Encoded(taps, lengths, mask)
+
+
+def _bias(lengths: Tensor, valid: Tensor | None, size: int, causal: bool) -> Tensor | None:
+    """-inf where attention must not look, broadcast to (B, H, T, T), or None where it may look everywhere."""
+    if valid is None and not causal:
+        return None
+    seen = torch.ones(1, 1, size, dtype=torch.bool, device=lengths.device)
+    if valid is not None:
+        seen = (valid | (lengths == 0)[:, None])[:, None]  # (B, 1, T) an utterance without states looks at its padding: no NaN
+    if causal:
+        seen = seen & torch.ones(size, size, dtype=torch.bool, device=lengths.device).tril()  # (B, T, T)
+    return torch.zeros(seen.shape, device=lengths.device).masked_fill_(~seen, float("-inf")).unsqueeze(1)

@@ -14,7 +14,7 @@ class ConvolutionModule(nn.Module):
     """Gated pointwise, depthwise and pointwise convolution (Gulati et al. 2020), with LayerNorm in place of BatchNorm.
 
     (B, T, D) -> (B, T, D). LayerNorm keeps utterances apart; positions where `valid` (B, T, 1) is 0 are zeroed before the
-    convolution over time. Raises UserError for an even kernel.
+    convolution over time. In a `causal` pass its kernel ends at the present position. Raises UserError for an even kernel.
     """
 
     def __init__(self, dim: int, kernel: int) -> None:
@@ -27,15 +27,18 @@ class ConvolutionModule(nn.Module):
         self.inner_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None, causal: bool = False) -> Tensor:
         x = F.glu(self.gate(self.norm(x)), dim=-1)  # (B, T, D)
         if valid is not None:
             x = x * valid.to(x.dtype)
+        frames = x.shape[1]
+        if causal:
+            x = F.pad(x, (0, 0, self.depthwise.kernel_size[0] // 2, 0))
         if x.device.type == "cpu":
             x = _Depthwise.apply(x, self.depthwise.weight.to(x.dtype), self.depthwise.bias.to(x.dtype))
         else:
             x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        return self.output(F.silu(self.inner_norm(x)))
+        return self.output(F.silu(self.inner_norm(x[:, :frames])))
 
 
 class _Depthwise(torch.autograd.Function):

@@ -14,7 +14,8 @@ class Subsampling(nn.Module):
     frame is added at the edges, so a valid state sees valid frames only.
     """
 
-    factor = 4
+    factor = 4  # frames from one state to the next
+    span = 7  # frames that a state sees
 
     def __init__(self, feat_dim: int, dim: int, separable: bool) -> None:
         super().__init__()

@@ -12,18 +12,34 @@ from torch import Tensor, nn
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.objective import Loss, Objective, full_precision
-from m2asr.objectives.view import Cut, View
+from m2asr.objectives.view import View
+from m2asr.objectives.windows import CausalWindows, CutWindows
 
 
 class CPC(Objective):
-    """InfoNCE (van den Oord et al. 2018) between predictions from a context state and the encoder states that follow.
+    """InfoNCE (van den Oord et al. 2018) between predictions from a context state and what follows it.
 
-    An utterance is cut into windows of a context and a future piece, encoded apart, with a gap of one analysis window between
-    them, so that no sample of the future reaches the context. The last context state predicts the K future states, by one linear
-    map applied again and again or by one map per step. Negatives of step k are the states of step k in the other windows of the
-    utterance and in about as many windows of other utterances in the same language: neither place in the piece nor speaker
-    nor language gives the answer away. `context` and `future` are seconds; utterances shorter than both are skipped and counted
-    in the metric `skipped`.
+    A context state predicts the next K targets, by one linear map applied again and again or by one map per step. No sample of a
+    target reaches its context, in either of two ways:
+
+    * `encoding: cut`: an utterance is cut into windows of a context and a future piece, encoded apart, with a gap of one analysis
+      window between them. Context and targets are states at `tap`.
+    * `encoding: causal`: the utterance is encoded once, and states see no later one. Contexts are states at `tap` at random places,
+      targets are front-end states, which see 70 ms each, from the first that shares no sample with the context.
+
+    Negatives of step k are the targets of step k in other windows, so the place in a window does not give the answer away: those of
+    the same utterance (`negatives: utterance`), as many of other utterances in the same language (`batch`), or both (`mixed`:
+    neither speaker nor language gives the answer away). Utterances that are too short for a window are skipped and counted in the
+    metric `skipped`; a window without negatives teaches nothing and hits always, as the metric `chance` tells.
+
+    Args:
+        context: seconds of context, at least so many in causal encoding.
+        future: seconds in which the targets lie.
+        temperature: of the cosine similarities.
+        predictor: how K predictions come from one state.
+        steps: the most targets per window.
+        windows: the most windows per utterance.
+        target_gradient: whether the loss also moves the targets towards the predictions, or only these.
     """
 
     self_supervised = True
@@ -41,30 +57,31 @@ class CPC(Objective):
         steps: int = 24,
         windows: int = 8,
         tap: str = "output",
+        encoding: Literal["cut", "causal"] = "cut",
+        negatives: Literal["mixed", "utterance", "batch"] = "mixed",
+        target_gradient: bool = True,
     ) -> None:
         super().__init__()
-        gap = -(-int(frame_length) // int(frame_shift)) - 1  # frames that share samples with the last context frame
-        cut = {"context": round(context * 1000 / frame_shift), "gap": gap, "future": round(future * 1000 / frame_shift)}
-        cut["windows"] = windows
-        self.views = (View(Cut(**cut, piece="context")), View(Cut(**cut, piece="future")))
+        kind = {"cut": CutWindows, "causal": CausalWindows}[encoding]
+        self.windows = kind(frame_shift, frame_length, context, future, windows)
+        self.views = self.windows.views
         self.temperature, self.steps, self.tap = temperature, steps, tap
+        self.negatives, self.target_gradient = negatives, target_gradient
         maps = 1 if predictor == "recursive" else steps
         self.predictors = nn.ModuleList(nn.Linear(dim, dim) for _ in range(maps))
 
     def weight(self, batch: Batch, lengths: Tensor) -> float:
-        return float(self.views[0].cut.count(batch.lengths["feats"]).sum())
+        return float(self.windows.count(batch.lengths["feats"], lengths).sum())
 
     def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
-        context, future = (encoded[view] for view in self.views)
-        rows = context.aux["rows"]  # (W,) the utterance of each window
+        past, targets, rows = self.windows.gather(encoded, self.tap)  # (W, D), (W, K, D), (W,) the utterance of each
+        targets = targets[:, : self.steps] if self.target_gradient else targets[:, : self.steps].detach()
         skipped = float(len(batch.utt_ids) - len(rows.unique()))
         metrics: dict[str, tuple[float | Tensor, float]] = {"skipped": (skipped, float(len(batch.utt_ids)))}
         if len(rows) == 0:
             return Loss(sum(p.sum() for p in self.parameters()) * 0.0, 0.0, metrics)
-        past = context.states[self.tap][:, -1]  # (W, D): pieces have one length, so the last state is no padding
-        targets = future.states[self.tap][:, : self.steps]  # (W, K, D)
         predictions = self.predict(past, targets.shape[1])  # (W, K, D)
-        negatives = _negatives(rows.cpu(), batch.lang, self.views[0].cut.windows).to(past.device)
+        negatives = choose_negatives(rows.cpu(), batch.lang, self.windows.most, self.negatives).to(past.device)
         logits = self.logits(predictions, targets, negatives)  # (W, K, 1 + W)
         loss = -F.log_softmax(logits, dim=-1)[..., 0].mean(1).sum()  # one unit per window
         count = float(logits.shape[0] * logits.shape[1])
@@ -93,11 +110,12 @@ class CPC(Objective):
         return torch.cat([positive, all_windows.masked_fill(~negatives[:, None], float("-inf"))], dim=-1) / self.temperature
 
 
-def _negatives(rows: Tensor, langs: list[str], most: int) -> Tensor:
-    """Mask (W, W): for each window those of the same utterance, and `most` at random of other utterances in its language."""
+def choose_negatives(rows: Tensor, langs: list[str], most: int, kind: str) -> Tensor:
+    """Mask (W, W): for each window others of its utterance, `most` at random of other utterances in its language, or both."""
     ids = {lang: number for number, lang in enumerate(sorted(set(langs)))}
     codes = torch.tensor([ids[lang] for lang in langs])[rows]  # (W,)
     same = rows[:, None] == rows
     candidates = (codes[:, None] == codes) & ~same
     order = torch.rand(candidates.shape).masked_fill(~candidates, 2.0).argsort(dim=1).argsort(dim=1)  # rank of each candidate
-    return (same & ~torch.eye(len(rows), dtype=torch.bool)) | (candidates & (order < most))
+    own, others = same & ~torch.eye(len(rows), dtype=torch.bool), candidates & (order < most)
+    return {"utterance": own, "batch": others, "mixed": own | others}[kind]

@@ -47,12 +47,12 @@ class System(nn.Module):
             feats, lengths, rows = cut_pieces(feats, lengths, view.cut, generator)
         feats = self.normalize(feats, lengths)
         train = self.training and view.train
-        if train and view.cut is None and self.augment is not None:
+        if train and view.cut is None and not view.causal and self.augment is not None:
             feats = spec_augment(feats, lengths, self.augment, torch.Generator().manual_seed(seed))
         torch.manual_seed(seed)
         self.encoder.train(train)
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
-            encoded = self.encoder(feats, lengths)
+            encoded = self.encoder(feats, lengths, view.causal)
         if rows is not None:
             encoded.aux["rows"] = rows
         return encoded

@@ -34,9 +34,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class View:
-    """A way of encoding a batch: which piece, in training mode or not, with a gradient or not."""
+    """A way of encoding a batch: which piece, without looking ahead or with, in training mode or not, with a gradient or not."""
 
     cut: Cut | None = None
+    causal: bool = False
     train: bool = True
     grad: bool = True
 

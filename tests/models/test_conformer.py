@@ -170,3 +170,26 @@ def test_built_from_a_config() -> None:
 def test_impossible_sizes_are_one_clear_line(options: dict[str, int], word: str) -> None:
     with pytest.raises(UserError, match=word):
         Conformer(FEAT_DIM, blocks=1, **{"dim": 16, "heads": 2, **options})
+
+
+@pytest.mark.parametrize("size", [97, 130])
+def test_a_causal_state_sees_no_later_one(size: int) -> None:
+    """Whatever follows, and however much is padded, changes no state; what came before does."""
+    model, parts = conformer(), utterances(FRAMES)
+    whole = model(*padded(parts, size), causal=True)
+    parts[0][60:] += 1.0  # front-end states from (60 - 6) / 4 on see it
+    changed = model(*padded(parts, size), causal=True)
+    for tap, states in whole.states.items():
+        assert torch.equal(states[0, :13], changed.states[tap][0, :13])
+        assert (states[0, 14:23] != changed.states[tap][0, 14:23]).any(-1).all()
+    both = model(*padded(parts, size))
+    assert not torch.allclose(both.states["output"][0, :13], changed.states["output"][0, :13])
+
+
+def test_padding_changes_nothing_in_a_causal_pass() -> None:
+    model, parts = conformer(), utterances(FRAMES)
+    together = model(*padded(parts, size=120, fill=9.0), causal=True)
+    for row, part in enumerate(parts):
+        single = model(*padded([part], size=len(part)), causal=True)
+        length = int(single.lengths[0])
+        torch.testing.assert_close(together.states["output"][row, :length], single.states["output"][0], rtol=0, atol=1e-12)

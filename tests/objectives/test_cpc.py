@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from m2asr.errors import UserError
 from m2asr.features.fbank import Fbank
-from m2asr.objectives.cpc import CPC, _negatives
+from m2asr.models.encoded import Encoded
+from m2asr.objectives.cpc import CPC, choose_negatives
 from m2asr.objectives.view import Cut, View, cut_pieces
 from tests.objectives import build
 
@@ -72,7 +74,7 @@ def test_chance_on_noise():
     """Predictions that know nothing hit as often as a guess."""
     torch.manual_seed(0)
     objective = CPC(dim=16, frame_shift=10.0, frame_length=25.0)
-    negatives = _negatives(torch.arange(40), ["en"] * 40, most=7)
+    negatives = choose_negatives(torch.arange(40), ["en"] * 40, 7, "mixed")
     hits, count = 0.0, 0.0
     for _ in range(20):
         logits = objective.logits(torch.randn(40, 8, 16), torch.randn(40, 8, 16), negatives)
@@ -86,7 +88,7 @@ def test_the_place_in_a_piece_gives_nothing_away():
     objective = CPC(dim=8, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3)
     places = torch.eye(8)[:6].expand(9, 6, 8)  # (W, K, D), predicted without a fault
     rows = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    logits = objective.logits(places, places, _negatives(rows, ["en"] * 3, most=8))
+    logits = objective.logits(places, places, choose_negatives(rows, ["en"] * 3, 8, "mixed"))
     assert (logits[..., 0:1] <= logits.masked_fill(logits == float("-inf"), float("inf"))).all()
 
 
@@ -121,7 +123,7 @@ def test_negatives_come_from_the_utterance_and_from_others_in_its_language():
     torch.manual_seed(0)
     langs = ["en", "it", "en", "en", "it", "ru"]
     rows = torch.tensor([0, 0, 1, 2, 3, 4, 5])  # two windows of the first utterance
-    mask = _negatives(rows, langs, most=2)
+    mask = choose_negatives(rows, langs, 2, "mixed")
     for window, row in enumerate(rows.tolist()):
         chosen = mask[window].nonzero().squeeze(1).tolist()
         own = [other for other in chosen if rows[other] == row]
@@ -157,3 +159,76 @@ def test_fbank_window_is_what_the_gap_assumes():
     feats = torch.as_tensor(Fbank()(wave.numpy()))
     silent = (feats == feats[0]).all(1).nonzero().max()  # the last frame that sees no noise
     assert silent * 160 + 400 <= 8000 < (silent + 1) * 160 + 400
+
+
+def test_a_causal_context_does_not_depend_on_samples_of_its_targets():
+    """Every context of a causal pass, against every target: no sample reaches both."""
+    system = build.system(torch.float32)
+    objective = CPC(dim=16, frame_shift=10.0, frame_length=25.0, context=0.3, future=0.2, encoding="causal", windows=3)
+    wave = torch.randn(16000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    frames = wave.unfold(0, 400, 160)  # (T, 400)
+    feats = frames @ torch.randn(400, 8, generator=torch.Generator().manual_seed(1)) / 20
+    encoded = system.encoder(feats[None], torch.tensor([len(feats)]), causal=True)
+    torch.manual_seed(0)
+    past, targets, rows = objective.windows.gather({objective.views[0]: encoded}, "output")
+    assert rows.tolist() == [0, 0, 0] and targets.shape == (3, 3, 16)
+    for context, after in zip(past, targets, strict=True):
+        (gradient,) = torch.autograd.grad(context.square().sum(), wave, retain_graph=True)
+        seen = gradient.nonzero()
+        assert seen.max() + 1 >= 0.3 * 16000
+        (gradient,) = torch.autograd.grad(after.square().sum(), wave, retain_graph=True)
+        future = gradient.nonzero()
+        assert 0 <= future.min() - seen.max() - 1 < 4 * 160  # the next state would do worse
+        assert future.max() - future.min() < 0.2 * 16000
+
+
+def test_causal_windows_fill_an_utterance_up_to_the_last_state():
+    windows = CPC(dim=16, frame_shift=10.0, frame_length=25.0, context=0.3, future=0.2, encoding="causal", windows=3).windows
+    need = windows.first + windows.gap + windows.size
+    lengths = torch.tensor([0, need - 1, need, need + 1, need + 9])
+    assert windows.count(lengths, lengths).tolist() == [0, 0, 1, 2, 3]
+    states = torch.arange(need + 9.0).expand(5, -1)[..., None]
+    past, targets, rows = windows.gather({windows.views[0]: Encoded({"output": states, "frontend": states}, lengths)}, "output")
+    assert rows.tolist() == [2, 3, 3, 4, 4, 4]
+    assert (past[:, 0] >= windows.first).all() and (targets[:, 0, 0] == past[:, 0] + windows.gap).all()
+    assert targets[2, -1, 0] == need and len(past[3:].unique()) == 3  # the last valid state; places that differ
+
+
+def test_causal_objective_trains_and_ignores_padding():
+    changes = {"type": "cpc", "stream": "raw", "level": "lower", "context": 0.3, "future": 0.2, "encoding": "causal"}
+    objectives = {"asr_x": {"type": "ctc", "stream": "x", "tokens": "a"}, "cpc": changes}
+    system = build.system(objectives=objectives)
+    one = build.batch([130, 90], {})
+    loss, _ = run(one, system)
+    one.inputs["feats"] = torch.cat([one.inputs["feats"], torch.full((2, 40, 8), 9.0, dtype=torch.float64)], dim=1)
+    padded, _ = run(one, system)
+    assert torch.allclose(loss.sum, padded.sum, atol=1e-10) and loss.weight == padded.weight == 16
+    loss.sum.backward()
+    assert system.encoder.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("flows", [True, False])
+def test_targets_move_only_if_asked_to(flows):
+    objective = CPC(dim=16, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3, target_gradient=flows, tap="x")
+    context, future = objective.views
+    states = {view: torch.randn(6, 4, 16, requires_grad=True) for view in (context, future)}
+    encoded = {view: Encoded({"x": x}, torch.full((6,), 4), aux={"rows": torch.arange(6)}) for view, x in states.items()}
+    objective(encoded, build.batch([130] * 6, {}, langs=["en"] * 6)).sum.backward()
+    assert states[context].grad is not None and (states[future].grad is not None) == flows
+
+
+def test_kinds_of_negatives():
+    rows = torch.tensor([0, 0, 1, 1, 2])
+    masks = {}
+    for kind in ("utterance", "batch", "mixed"):
+        torch.manual_seed(0)
+        masks[kind] = choose_negatives(rows, ["en"] * 3, 9, kind)
+    assert masks["utterance"].sum(1).tolist() == [1, 1, 1, 1, 0]
+    assert masks["batch"].sum(1).tolist() == [3, 3, 3, 3, 4]
+    assert torch.equal(masks["mixed"], masks["utterance"] | masks["batch"])
+
+
+@pytest.mark.parametrize("encoding", ["cut", "causal"])
+def test_pieces_without_a_state_are_refused(encoding):
+    with pytest.raises(UserError, match="future: 0.06 s hold no encoder state; give at least 0.07"):
+        CPC(dim=4, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.06, encoding=encoding)
