@@ -22,10 +22,18 @@ class Strict(BaseModel):
 
 
 class Component(BaseModel):
-    """A section whose `type` names a class; the other keys are that class's own arguments, checked by `construct`."""
+    """A section whose `type` names a class; the other keys are that class's own arguments, checked by `construct`.
+
+    A word alone is short for `{type: word}`: `--set weighting=mgda` swaps the method together with its options.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True)
     type: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word_is_type(cls, data: Any) -> Any:
+        return {"type": data} if isinstance(data, str) else data
 
     def options(self) -> dict[str, Any]:
         """The arguments that belong to the class named by `type`."""
@@ -148,7 +156,8 @@ class Optim(Strict):
 class Train(Strict):
     """The run: length, precision, selection, limits."""
 
-    epochs: int = Field(100, ge=1)
+    epochs: int | None = Field(None, ge=1)  # default: 100, where no hours are given
+    hours: float | None = Field(None, gt=0)  # of audio through the encoder, instead of epochs: for equal budgets
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1
@@ -161,6 +170,14 @@ class Train(Strict):
     max_skipped: int = Field(10, ge=0)
     max_bad: int = Field(0, ge=0)
     workers: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Train:
+        if self.epochs is not None and self.hours is not None:
+            raise UserError("train: give either epochs or hours, not both; null takes one away")
+        if self.epochs is None and self.hours is None:
+            self.epochs = 100
+        return self
 
 
 class TrainConfig(Strict):
@@ -220,6 +237,25 @@ class DecodeConfig(Strict):
     beam: int = Field(10, ge=1)
     token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
     batch_seconds: float = Field(120.0, gt=0)
+
+
+class Row(Strict):
+    """One row of an ablation: a training config and what is changed in it, as a JSON merge patch (null removes a key).
+
+    A row that is made of several runs, such as monolingual models, has a further patch for each of them under `parts`.
+    """
+
+    base: str
+    patch: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+
+
+class Ablation(Strict):
+    """Rows that are trained for the same hours of audio and compared with the first of them."""
+
+    hours: float = Field(gt=0)
+    seeds: list[int] = Field([1, 2, 3], min_length=1)
+    rows: dict[str, Row] = Field(min_length=1)
 
 
 Config = TypeVar("Config", bound=BaseModel)

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import yaml
 
-from m2asr.config import DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config, read_yaml
+from m2asr.config import Ablation, DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config, read_yaml
 from m2asr.errors import UserError
 
 RECIPES = Path(__file__).resolve().parent.parent / "egs"
@@ -47,7 +47,7 @@ def test_defaults_are_filled_in_and_survive_a_round_trip(small: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*/conf/*.yaml")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_every_config_of_the_recipes_loads(path: Path) -> None:
-    schema = {"fbank": FbankConfig, "decode": DecodeConfig}.get(path.stem, TrainConfig)
+    schema = {"fbank": FbankConfig, "decode": DecodeConfig, "ablation": Ablation}.get(path.stem.split("_")[0], TrainConfig)
     load_config(schema, path)
 
 
@@ -73,12 +73,24 @@ def test_every_config_of_the_recipes_loads(path: Path) -> None:
         ("train.epoch_of=it", ["train.epoch_of", "`it`"]),
         ("streams.en.speeds=[0.9, 1.1]", ["streams.en.speeds", "features"]),
         ("optim=3", ["optim"]),
+        ("train={epochs: 3, hours: 1.5}", ["train", "either epochs or hours"]),
     ],
 )
 def test_a_mistake_names_file_key_and_remedy(small: Path, override: str, words: list[str]) -> None:
     text = message(small, override)
     assert str(small) in text
     assert all(word in text for word in words), text
+
+
+def test_a_word_swaps_a_method_with_its_options(small: Path) -> None:
+    config = load_config(TrainConfig, small, ["weighting={type: modo, rho: 0.1}", "weighting=mgda"])
+    assert config.weighting.own() == {"type": "mgda"}
+
+
+def test_a_run_has_one_length(small: Path) -> None:
+    assert load_config(TrainConfig, small).train.epochs == 100
+    config = load_config(TrainConfig, small, ["train={hours: 1.5}"])
+    assert (config.train.epochs, config.train.hours) == (None, 1.5)
 
 
 def test_a_lower_objective_needs_a_penalty(small: Path) -> None:

@@ -78,9 +78,9 @@ class StepLoader:
             for name, share in shares.items()
         }
 
-    def steps_per_epoch(self, epoch: int = 0) -> int:
-        """Steps in an epoch of `epoch_of`."""
-        return self._steps(self.epoch_of, epoch)
+    def steps_per_epoch(self, epoch: int = 0, stream: str | None = None) -> int:
+        """Steps in an epoch of a stream, by default `epoch_of`."""
+        return self._steps(stream or self.epoch_of, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next step stands."""

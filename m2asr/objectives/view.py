@@ -41,6 +41,12 @@ class View:
     train: bool = True
     grad: bool = True
 
+    def frames(self, lengths: Tensor) -> Tensor:
+        """How many frames () of utterances of these lengths (B,) pass through the encoder."""
+        if self.cut is None:
+            return lengths.sum()
+        return self.cut.count(lengths).sum() * (self.cut.context if self.cut.piece == "context" else self.cut.future)
+
 
 def cut_pieces(feats: Tensor, lengths: Tensor, cut: Cut, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Cut one piece of every window, at random places of every utterance that is long enough.

@@ -21,7 +21,7 @@ from m2asr.files import open_atomic
 
 FORMAT = 1
 LAST, PREVIOUS = "last.pt", "previous.pt"
-FREE = {"train.epochs", "train.log_every", "train.workers", "train.save_every", "train.max_skipped", "train.max_bad", "train.average_best"}
+FREE = {f"train.{key}" for key in ("epochs", "hours", "log_every", "workers", "save_every", "max_skipped", "max_bad", "average_best")}
 
 
 class Damaged(UserError):

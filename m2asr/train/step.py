@@ -33,6 +33,7 @@ class Outcome:
     gamma: float = 0.0
     cosine: tuple[list[str], Tensor] | None = None  # names, (M, M)
     inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
+    frames: float | Tensor = 0.0  # through the encoder, without padding
     problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
 
 
@@ -89,7 +90,7 @@ class JointStep:
         scale = float(len(passes)) ** 2  # the rows hold gradients divided by the number of draws
         own = self.buffers.gramian(firsts) * scale  # G_1 G_1^T (M, M)
         if measure:
-            outcome.cosine = self._cosines(active, outcome.gamma)
+            outcome.cosine = self._cosines(active, outcome)
         broken = [name for name in active if not math.isfinite(own[self.upper.index(name), self.upper.index(name)])]
         if broken:
             outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
@@ -118,10 +119,10 @@ class JointStep:
     def _row(self, name: str, draw: int) -> int:
         return 1 + draw * len(self.upper) + self.upper.index(name)
 
-    def _cosines(self, active: list[str], gamma: float) -> tuple[list[str], Tensor]:
+    def _cosines(self, active: list[str], outcome: Outcome) -> tuple[list[str], Tensor]:
         """Cosines between the gradients of batch 1, with the lower level's gradient, which lies in row 0, as the last."""
         names, rows = list(active), [self._row(name, 0) for name in active]
-        if self.lower and gamma > 0:
+        if outcome.gamma > 0 and any(name not in outcome.inactive for name in self.lower):
             names, rows = [*names, "+".join(self.lower)], [*rows, 0]
         return names, cosines(self.buffers.gramian(rows))
 
@@ -166,6 +167,7 @@ class _Pass:
 
     def _encode(self, names: list[str], batch: Batch, key: tuple, grad: bool) -> dict[View, Encoded]:
         views = dict.fromkeys(view for name in names for view in self.step.system.objectives[name].views)
+        self.outcome.frames += sum(view.frames(batch.lengths["feats"]) for view in views)
         return {view: self.step.system.encode(batch, replace(view, grad=view.grad and grad), seed_of(*key)) for view in views}
 
     def _loss(self, name: str, encoded: Mapping[View, Encoded], batch: Batch, key: tuple) -> Tensor:

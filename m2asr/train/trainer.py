@@ -67,7 +67,12 @@ class Trainer:
             max_bad=self.options.max_bad,
         )
         self.steps_per_epoch = self.loader.steps_per_epoch(0)
-        self.total_steps = self.options.epochs * self.steps_per_epoch
+        self.frame_seconds = materials.geometry.frame_shift / 1000
+        self.budget = None if self.options.hours is None else 3600 * self.options.hours  # seconds through the encoder
+        if self.budget is None:
+            self.total_steps = self.options.epochs * self.steps_per_epoch
+        else:
+            self.total_steps = max(1, round(self.budget / self._seconds_per_step()))
         self.optimizer = Optimizer(config.optim, self.system.groups(), self.total_steps)
         self.best = checkpoint.BestCheckpoints(exp / "checkpoints", self.options.average_best)
         self.number = 0  # steps done
@@ -82,10 +87,11 @@ class Trainer:
         count = sum(parameter.numel() for parameter in self.system.parameters())
         shared = sum(parameter.numel() for parameter in self.system.encoder.parameters())
         streams = ", ".join(f"{name} {len(source)}" for name, source in self.loader.sources.items())
+        about = "" if self.budget is None else "about "
         return (
             f"{count:,} parameters, {shared:,} of them in the shared encoder; {str(self.dtype).removeprefix('torch.')} on {self.device}\n"
             f"utterances per stream: {streams}\n"
-            f"{self.steps_per_epoch} steps per epoch of {self.loader.epoch_of}, {self.total_steps} in all\n"
+            f"{self.steps_per_epoch} steps per epoch of {self.loader.epoch_of}, {about}{self.total_steps} in all\n"
             f"{self.joint.buffers}; weighting {self.config.weighting.type}, {self.weighting.draws} draw(s) of upper streams per step"
         )
 
@@ -107,7 +113,7 @@ class Trainer:
         self.best.load_state_dict(state["best"])
         for name in COUNTERS:
             setattr(self, name, state[name])
-        self.finished = self.loader.positions[self.loader.epoch_of][0] >= self.options.epochs
+        self.finished = self._is_last(self.loader.positions[self.loader.epoch_of][0])
         return True
 
     def run(self) -> None:
@@ -119,7 +125,8 @@ class Trainer:
             if not self.finished:
                 for step in self.loader:
                     self._train(step, log)
-                    if self.loader.positions[self.loader.epoch_of][0] > step.epoch:  # the last step of an epoch
+                    # the last step of an epoch, or of the budget
+                    if self.loader.positions[self.loader.epoch_of][0] > step.epoch or self._is_last(step.epoch):
                         self._end_epoch(step.epoch + 1, log)
                     elif self.options.save_every and self.number % self.options.save_every == 0:
                         log.flush()
@@ -162,7 +169,7 @@ class Trainer:
     def _train(self, step: Step, log: TrainLog) -> None:
         """One optimizer step."""
         draws = [{stream: [batch.to(self.device) for batch in batches] for stream, batches in draw.items()} for draw in step.draws()]
-        place = step.epoch * self.steps_per_epoch + step.index * self.steps_per_epoch / self.loader.steps_per_epoch(step.epoch)
+        place = self._place(step)
         gamma = self.penalty.gamma(place, step.epoch, self.total_steps) if self.penalty else 0.0
         logged = (self.number + 1) % self.options.log_every == 0
         outcome = self.joint(draws, self.number, gamma, measure=logged)
@@ -175,7 +182,7 @@ class Trainer:
         else:
             self.optimizer.step(place)
         self.number += 1
-        seconds = sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
+        seconds = float(outcome.frames) * self.frame_seconds
         self.audio_seconds += seconds
         log.step(
             self.number,
@@ -188,6 +195,26 @@ class Trainer:
             run_seconds=time.perf_counter() - self._started,
             memory_gb=peak_memory_gb(self.device),
         )
+
+    def _place(self, step: Step) -> float:
+        """Steps from 0 to `total_steps`, which rates and gamma follow: epochs may differ in steps, and a budget in seconds."""
+        if self.budget is not None:
+            return min(1.0, self.audio_seconds / self.budget) * self.total_steps
+        return step.epoch * self.steps_per_epoch + step.index * self.steps_per_epoch / self.loader.steps_per_epoch(step.epoch)
+
+    def _is_last(self, epochs: int) -> bool:
+        """Whether training ends here, after so many epochs."""
+        return epochs >= self.options.epochs if self.budget is None else self.audio_seconds >= self.budget
+
+    def _seconds_per_step(self) -> float:
+        """The mean over a first epoch of every stream."""
+        total = 0.0
+        for name, source in self.loader.sources.items():
+            objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
+            views = {view for objective in objectives for view in objective.views}
+            frames = torch.from_numpy(source.frames.astype("int64"))
+            total += float(sum(view.frames(frames) for view in views)) * self.frame_seconds / self.loader.steps_per_epoch(0, name)
+        return total
 
     def _skip(self, problem: str, draws: list, norms: dict[str, float]) -> None:
         """Leave the model as it is, keep the batch for inspection, and stop after too many."""
@@ -205,7 +232,7 @@ class Trainer:
 
     def _end_epoch(self, epoch: int, log: TrainLog) -> None:
         """Development sets, the best checkpoints, and the checkpoint of the epoch."""
-        last = epoch == self.options.epochs
+        last = self._is_last(epoch)
         if epoch % self.options.eval_every == 0 or last:
             batches = {name: eval_batches(source, self.config.batching.seconds) for name, source in self.dev.items()}
             losses, metrics = evaluate(self.system, batches, self.streams, self.dtype, self.options.seed)

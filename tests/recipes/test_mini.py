@@ -19,7 +19,7 @@ pytestmark = pytest.mark.recipes
 STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
 SMALL = (
     "model.encoder.blocks=1 model.encoder.dim=16 model.encoder.heads=2 batching.seconds=240 "
-    "train.epochs=2 train.eval_every=1 train.average_best=1 train.log_every=1 train.save_every=3 train.precision=float32"
+    "train.hours=null train.epochs=2 train.eval_every=1 train.average_best=1 train.log_every=1 train.save_every=3 train.precision=float32"
 )
 
 
@@ -92,7 +92,7 @@ def test_killed_training_goes_on_and_ends_the_same(mini: Mini) -> None:
 def test_pretraining_starts_the_baseline(mini: Mini) -> None:
     config = yaml.safe_load((mini.folder / "conf/pretrain_cpc.yaml").read_text())
     config["model"]["encoder"] |= {"blocks": 1, "dim": 16, "heads": 2}
-    config["train"] |= {"epochs": 1, "precision": "float32"}
+    config["train"] |= {"hours": None, "epochs": 1, "precision": "float32"}
     (mini.folder / "conf/small_cpc.yaml").write_text(yaml.safe_dump(config))
     configs = ("--pretrain_config", "conf/small_cpc.yaml", "--train_config", "conf/train_supervised.yaml")
     done = mini.run(*configs, "--set", SMALL, timeout=1200)

@@ -111,6 +111,23 @@ def test_more_epochs_may_follow(whole, mini_data, mini_dump, tmp_path):
     assert after["number"] > state["number"]
 
 
+def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp_path):
+    """Training stops at the first step that fills the budget, with dev scores and a model; and goes on to a larger one."""
+    exp = start_from(whole, tmp_path)
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.15")
+    assert done.returncode == 0, done.stderr
+    state = torch.load(exp / "checkpoints/last.pt", weights_only=True)
+    steps = state["number"]
+    assert 0.15 * 3600 <= state["audio_seconds"] < 0.15 * 3600 * (1 + 2 / steps)
+    lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
+    assert lines[-1]["kind"] == "dev" and lines[-1]["step"] == steps
+    assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"] > 0.18  # schedules end with the budget
+    assert (exp / "model.pt").is_file()
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.2")
+    assert done.returncode == 0, done.stderr
+    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.2 * 3600
+
+
 def test_a_half_written_checkpoint_falls_back_to_the_one_before(whole, mini_data, mini_dump, tmp_path):
     exp = tmp_path / "exp"
     shutil.copytree(whole, exp)

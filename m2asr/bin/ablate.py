@@ -1,0 +1,41 @@
+"""Train, decode and score every row of an ablation for several seeds under one budget, and compare them with the first row.
+
+Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run.
+
+Example:
+  cd egs/mini && python -m m2asr.bin.ablate --config conf/ablation.yaml
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2asr.bin.command import Parser, run
+from m2asr.config import Ablation, load_config
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="ablate", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="YAML file (Ablation): hours, seeds, rows")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it, e.g. hours=2 seeds=[1]")
+    parser.add_argument("--expdir", type=Path, default=Path("exp"), help="folder of the runs; they go to EXPDIR/<name of the config>")
+    parser.add_argument("--decode", default="greedy", help="the search to be compared")
+    parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
+    args = parser.parse_args(argv)
+    ablation = load_config(Ablation, args.config, args.set)
+    folder = args.expdir / args.config.stem
+
+    from m2asr.score.comparison import write_comparison
+    from m2asr.train.ablation import call_recipe, finished, jobs, run_job
+
+    if not args.table:
+        call_recipe("--stop_stage", "fbank")
+        for job in jobs(ablation):
+            run_job(job, folder)
+            write_comparison(folder, finished(ablation, folder), args.decode)
+    print(write_comparison(folder, finished(ablation, folder), args.decode))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,72 @@
+"""Ablations: patches, the order and the budget of runs, what is finished, what a failing recipe leads to."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from m2asr.config import Ablation
+from m2asr.errors import UserError
+from m2asr.train.ablation import call_recipe, finished, jobs, merge_patch, run_job
+
+BASE = {"objectives": {"asr": {"type": "ctc"}, "cpc": {"type": "cpc"}}, "weighting": {"type": "modo", "rho": 0.3}, "train": {"epochs": 5}}
+
+
+@pytest.fixture
+def ablation(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text(yaml.safe_dump(BASE))
+    parts = {lang: {"objectives": {"asr": {"stream": lang}}} for lang in ("en", "it")}
+    rows = {"joint": {"base": str(base), "patch": {"weighting": "static"}}, "alone": {"base": str(base), "parts": parts}}
+    return Ablation.model_validate({"hours": 3.0, "seeds": [1, 7], "rows": rows})
+
+
+def test_patches_merge_and_remove():
+    """The examples of RFC 7396, appendix A."""
+    assert merge_patch({"a": "b"}, {"a": None}) == {}
+    assert merge_patch({"a": "b"}, {"b": "c"}) == {"a": "b", "b": "c"}
+    assert merge_patch({"a": ["b"]}, {"a": "c"}) == {"a": "c"}
+    assert merge_patch({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}) == {"a": {"b": "d"}}
+    assert merge_patch({"a": "foo"}, {"a": {"bb": {"ccc": None}}}) == {"a": {"bb": {}}}
+    assert merge_patch({"e": None}, {"a": 1}) == {"e": None, "a": 1}
+
+
+def test_every_row_has_the_same_budget(ablation):
+    found = list(jobs(ablation))
+    assert [job.tag for job in found] == [f"{name}_seed{seed}" for seed in (1, 7) for name in ("joint", "alone_en", "alone_it")]
+    assert [job.config["train"] for job in found[:2]] == [{"hours": 3.0, "seed": 1}, {"hours": 1.5, "seed": 1}]
+    assert found[0].config["weighting"] == "static" and found[1].config["weighting"] == BASE["weighting"]
+    assert found[2].config["objectives"]["asr"] == {"type": "ctc", "stream": "it"}
+
+
+def test_a_row_is_finished_when_all_its_parts_are(ablation, tmp_path):
+    for tag in ("joint_seed1", "alone_en_seed1", "alone_en_seed7", "alone_it_seed7"):
+        (tmp_path / tag).mkdir()
+        (tmp_path / tag / "results.json").write_text("{}")
+    assert finished(ablation, tmp_path) == {
+        "joint": [[tmp_path / "joint_seed1"]],
+        "alone": [[tmp_path / "alone_en_seed7", tmp_path / "alone_it_seed7"]],
+    }
+
+
+def test_the_recipe_is_called_and_its_end_is_told(ablation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no run.sh here"):
+        call_recipe()
+    script = tmp_path / "run.sh"
+    script.write_text('#!/bin/sh\necho "$@" >>called\nexit "$(cat code)"\n')
+    script.chmod(0o755)
+    (tmp_path / "code").write_text("0")
+    job = next(jobs(ablation))
+    run_job(job, tmp_path / "exp")
+    config = tmp_path / "exp/conf/joint_seed1.yaml"
+    assert (tmp_path / "called").read_text().split() == [
+        *("--stage", "tokens", "--expdir", str(tmp_path / "exp"), "--tag", "joint_seed1", "--train_config", str(config))
+    ]
+    assert yaml.safe_load(config.read_text()) == job.config
+    (tmp_path / "code").write_text("3")
+    with pytest.raises(UserError, match="exit code 3.*goes on from there"):
+        run_job(job, tmp_path / "exp")
+    (tmp_path / "code").write_text("130")
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, tmp_path / "exp")
