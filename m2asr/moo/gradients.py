@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -60,6 +61,7 @@ class GradientBuffers:
             starts.append(size)
             size += -(-param.numel() // ALIGNMENT) * ALIGNMENT
         self.flat = torch.zeros(rows, size, dtype=self.params[0].dtype, device=self.params[0].device)
+        self._starts = dict(zip(self.params, starts, strict=True))
         self._views = [[_like(param, row[start:]) for param, start in zip(self.params, starts, strict=True)] for row in self.flat]
 
     @property
@@ -96,18 +98,34 @@ class GradientBuffers:
         for param, view in zip(self.params, self._views[row], strict=True):
             param.grad = view
 
-    def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None) -> Tensor:
+    def columns(self, params: Iterable[Parameter]) -> list[slice]:
+        """Where the columns of some of the parameters lie, neighbours as one piece; those that are not kept are left out."""
+        pieces: list[slice] = []
+        for start, end in sorted(self._span(param) for param in set(params) & self._starts.keys()):
+            if pieces and pieces[-1].stop == start:
+                pieces[-1] = slice(pieces[-1].start, end)
+            else:
+                pieces.append(slice(start, end))
+        return pieces
+
+    def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None, columns: Sequence[slice] | None = None) -> Tensor:
         """Inner products (len(rows_a), len(rows_b)) of rows, float64 on the buffers' device; `rows_b` defaults to `rows_a`.
 
-        Products and sums are float64, whatever autocast or TF32 say, one matrix product per chunk of columns.
+        `columns` restricts them to some parameters. Products and sums are float64, whatever autocast or TF32 say, one matrix product
+        per chunk of columns.
         """
         rows_b = rows_a if rows_b is None else rows_b
         left, right = _slice(rows_a), _slice(rows_b)
         total = torch.zeros(len(rows_a), len(rows_b), dtype=torch.float64, device=self.flat.device)
-        for columns in self.flat.split(CHUNK, dim=1):
-            block = columns[left].double()  # (A, C)
-            total += block @ (block if left == right else columns[right].double()).T
+        parts = [self.flat] if columns is None else [self.flat[:, piece] for piece in columns]
+        for chunk in itertools.chain.from_iterable(part.split(CHUNK, dim=1) for part in parts):
+            block = chunk[left].double()  # (A, C)
+            total += block @ (block if left == right else chunk[right].double()).T
         return total
+
+    def _span(self, param: Parameter) -> tuple[int, int]:
+        start = self._starts[param]
+        return start, start + -(-param.numel() // ALIGNMENT) * ALIGNMENT
 
     def squared_norms(self, rows: Sequence[int]) -> Tensor:
         """Squared lengths (len(rows),) of rows, float64 on the buffers' device."""

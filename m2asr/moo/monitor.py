@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass
+class Conflicts:
+    """How the gradients of one step stood to each other.
+
+    names: objectives (M), and the lower level as the last where it pulls; gramians: their inner products (M, M) per group of layers, of
+    one batch; merged: ||sum_m lambda_m g_m||, the distance to Pareto stationarity; pull: ||gamma g_lower||.
+    """
+
+    names: list[str]
+    gramians: dict[str, Tensor]
+    merged: float
+    pull: float
+
+    @property
+    def gramian(self) -> Tensor:
+        """Inner products over all layers."""
+        return torch.stack(list(self.gramians.values())).sum(0)
+
+    def line(self) -> dict[str, object]:
+        """Plain values for a log."""
+        whole = self.gramian
+        return {
+            "names": self.names,
+            "matrix": cosines(whole).tolist(),
+            "layers": {layer: cosines(gramian).tolist() for layer, gramian in self.gramians.items()},
+            "norm": whole.diagonal().clamp(min=0).sqrt().tolist(),
+            "rate": {layer: conflict_rate(gramian) for layer, gramian in {**self.gramians, "all": whole}.items()},
+            "merged": self.merged,
+            "pull": self.pull,
+        }
 
 
 def cosines(gramian: Tensor) -> Tensor:

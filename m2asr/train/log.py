@@ -91,9 +91,8 @@ class TrainLog:
             "memory_gb": memory_gb,
             "seconds": run_seconds,
         }
-        if outcome.cosine is not None:
-            names, matrix = outcome.cosine
-            self._pending["cosine"] = {"names": names, "matrix": matrix.tolist()}
+        if outcome.conflicts is not None:
+            self._pending["conflict"] = outcome.conflicts.line()
         if step % self.every == 0:
             self._emit()
 
@@ -173,10 +172,8 @@ def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
     for key, value in line.items():
         if key in ("kind", "step"):
             continue
-        if key == "cosine":
-            names, matrix = value["names"], value["matrix"]
-            pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-            found += [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+        if key == "conflict":
+            found += _conflict_scalars(value)
         elif key == "metrics":
             found += [(f"{prefix}{metric}/{name}", number) for name, metrics in value.items() for metric, number in metrics.items()]
         elif isinstance(value, Mapping):
@@ -184,6 +181,15 @@ def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
         else:
             found.append((f"{prefix}{key}", value))
     return [(name, value) for name, value in found if value is not None]
+
+
+def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float]]:
+    names, matrix = value["names"], value["matrix"]
+    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+    found = [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+    found += [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
+    found += [(f"gradient/{name}", norm) for name, norm in zip(names, value["norm"], strict=True)]
+    return [*found, ("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
 
 
 def _add(pair: list[float], more: tuple[float, float]) -> None:

@@ -24,7 +24,7 @@ def draw(exp: Path) -> list[Path]:
     if not train:
         return []
     figures = {"losses": _losses(train, dev), "weights": _weights(train)}
-    measured = [line for line in train if line.get("cosine") and len(line["cosine"]["names"]) > 1]
+    measured = [line for line in train if line.get("conflict") and len(line["conflict"]["names"]) > 1]
     if measured:
         figures["cosines"] = _cosines(measured)
     written = []
@@ -86,12 +86,12 @@ def _weights(train: list[dict]) -> Any:
 
 def _cosines(measured: list[dict]) -> Any:
     """The mean matrix over the last third of the run, and every pair over time: lines, or a strip each where they are many."""
-    names = list(dict.fromkeys(name for line in measured for name in line["cosine"]["names"]))
+    names = list(dict.fromkeys(name for line in measured for name in line["conflict"]["names"]))
     size = len(names)
     values = np.full((len(measured), size, size), np.nan)  # (L, M, M), nan where an objective had no gradient
     for line, value in zip(measured, values, strict=True):
-        index = [names.index(name) for name in line["cosine"]["names"]]
-        value[np.ix_(index, index)] = np.array(line["cosine"]["matrix"], dtype=float)
+        index = [names.index(name) for name in line["conflict"]["names"]]
+        value[np.ix_(index, index)] = np.array(line["conflict"]["matrix"], dtype=float)
     steps = [line["step"] for line in measured]
     pairs = [(i, j) for j in range(size) for i in range(j)]
     lines = len(pairs) <= MOST_LINES

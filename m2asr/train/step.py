@@ -12,7 +12,7 @@ from torch import Tensor
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
 from m2asr.moo.gradients import GradientBuffers, scale_gradient
-from m2asr.moo.monitor import cosines
+from m2asr.moo.monitor import Conflicts, merged_norm
 from m2asr.moo.weighting import Weighting
 from m2asr.objectives.objective import Loss
 from m2asr.objectives.system import System
@@ -31,7 +31,7 @@ class Outcome:
     metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     gamma: float = 0.0
-    cosine: tuple[list[str], Tensor] | None = None  # names, (M, M)
+    conflicts: Conflicts | None = None
     inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
     frames: float | Tensor = 0.0  # through the encoder, without padding
     problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
@@ -53,10 +53,11 @@ class JointStep:
         self.upper = [name for name in streams if levels[name] == "upper"]
         self.lower = [name for name in streams if levels[name] == "lower"]
         self.buffers = GradientBuffers(list(system.encoder.parameters()), rows(len(self.upper), weighting))
+        self.layers = {layer: self.buffers.columns(params) for layer, params in system.encoder.layers().items()}
         self.device = next(system.parameters()).device
 
     def __call__(self, draws: Sequence[Draw], number: int, gamma: float, measure: bool = False) -> Outcome:
-        """Forward and backward of step `number`; `measure` adds the cosines between the objectives' gradients."""
+        """Forward and backward of step `number`; `measure` adds how the objectives' gradients stand to each other."""
         outcome = Outcome(gamma=gamma)
         self.system.zero_grad(set_to_none=True)
         self.buffers.zero()
@@ -76,6 +77,9 @@ class JointStep:
             for one in passes:
                 one.joint(dict(zip(self.upper, weights, strict=True)), row=0)
         outcome.weights = dict(zip(self.upper, weights, strict=True))
+        if outcome.conflicts is not None:
+            chosen = torch.tensor([outcome.weights[name] for name in active], dtype=torch.float64)
+            outcome.conflicts.merged = merged_norm(outcome.conflicts.gramian[: len(active), : len(active)], chosen)
         self.buffers.assign(0)
         outcome.problem = outcome.problem or _not_finite(outcome, draws, self.streams)
         return outcome
@@ -90,7 +94,7 @@ class JointStep:
         scale = float(len(passes)) ** 2  # the rows hold gradients divided by the number of draws
         own = self.buffers.gramian(firsts) * scale  # G_1 G_1^T (M, M)
         if measure:
-            outcome.cosine = self._cosines(active, outcome)
+            outcome.conflicts = self._conflicts(active, outcome, scale)
         broken = [name for name in active if not math.isfinite(own[self.upper.index(name), self.upper.index(name)])]
         if broken:
             outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
@@ -119,12 +123,17 @@ class JointStep:
     def _row(self, name: str, draw: int) -> int:
         return 1 + draw * len(self.upper) + self.upper.index(name)
 
-    def _cosines(self, active: list[str], outcome: Outcome) -> tuple[list[str], Tensor]:
-        """Cosines between the gradients of batch 1, with the lower level's gradient, which lies in row 0, as the last."""
+    def _conflicts(self, active: list[str], outcome: Outcome, scale: float) -> Conflicts:
+        """Inner products of the gradients of batch 1 per layer, with the lower level's gradient, which lies in row 0, as the last."""
         names, rows = list(active), [self._row(name, 0) for name in active]
-        if outcome.gamma > 0 and any(name not in outcome.inactive for name in self.lower):
+        pulls = outcome.gamma > 0 and any(name not in outcome.inactive for name in self.lower)
+        if pulls:
             names, rows = [*names, "+".join(self.lower)], [*rows, 0]
-        return names, cosines(self.buffers.gramian(rows))
+        unit = torch.full((len(rows),), scale**0.5, dtype=torch.float64)
+        unit[len(active) :] = 1.0  # row 0 is gamma times the mean over the draws already
+        gramians = {layer: self.buffers.gramian(rows, columns=columns).cpu() * unit.outer(unit) for layer, columns in self.layers.items()}
+        pull = float(sum(gramian[-1, -1] for gramian in gramians.values())) ** 0.5 if pulls else 0.0
+        return Conflicts(names, gramians, merged=0.0, pull=pull)
 
 
 class _Pass:

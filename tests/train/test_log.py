@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from m2asr.errors import UserError
+from m2asr.moo.monitor import Conflicts
 from m2asr.train import log as module
 from m2asr.train.log import TrainLog, read_log
 from m2asr.train.step import Outcome
 
 
-def outcome(loss=(6.0, 2.0), problem=None, cosine=None) -> Outcome:
-    return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma=0.1, cosine=cosine, problem=problem)
+def outcome(loss=(6.0, 2.0), problem=None, conflicts=None) -> Outcome:
+    return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma=0.1, conflicts=conflicts, problem=problem)
 
 
 def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: float = 0.0) -> None:
@@ -35,14 +36,15 @@ def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: fl
 def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
     with TrainLog(tmp_path, 6, 0, every=2) as log:
         take(log, 1, outcome((6.0, 2.0)))
-        take(log, 2, outcome((2.0, 6.0), cosine=(["asr", "cpc"], torch.eye(2))))
+        take(log, 2, outcome((2.0, 6.0), conflicts=Conflicts(["asr", "cpc"], {"block1": torch.eye(2)}, merged=1.0, pull=0.5)))
         take(log, 3, outcome((5.0, 1.0)))
         take(log, 4, outcome((1.0, 1.0)))
     first, second = read_log(tmp_path)
     assert (first["kind"], first["step"], first["epoch"], first["gamma"]) == ("train", 2, 1, 0.1)
     assert first["loss"] == {"asr": 1.0} and second["loss"] == {"asr": 3.0}
     assert first["metrics"] == {"asr": {"error": 0.25}}
-    assert first["cosine"] == {"names": ["asr", "cpc"], "matrix": [[1.0, 0.0], [0.0, 1.0]]} and "cosine" not in second
+    assert first["conflict"]["names"] == ["asr", "cpc"] and first["conflict"]["matrix"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert first["conflict"]["pull"] == 0.5 and "conflict" not in second
     expected = {
         "kind",
         "step",
@@ -139,7 +141,8 @@ def test_tensorboard_has_every_scalar(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with TrainLog(tmp_path, 2, 0, every=1) as log:
-        take(log, 1, outcome(cosine=(["asr", "cpc"], torch.tensor([[1.0, -0.5], [-0.5, 1.0]]))))
+        gramian = torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
+        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0)))
         log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -156,3 +159,4 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "dev/loss/asr",
     } <= names
     assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
+    assert events.Scalars("conflict_rate/block1")[0].value == 1.0 and events.Scalars("gradient/asr")[0].value == 2.0

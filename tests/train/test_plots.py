@@ -22,7 +22,7 @@ def write_log(exp, upper: int, lower: bool, steps: int = 12, cosines: bool = Tru
             line = {"kind": "train", "step": step, "epoch": 1, "loss": {name: 3 / step for name in both}, "gamma": 0.01 * step * lower}
             line["lambda"] = {name: 1 / upper for name in names}
             if cosines:
-                line["cosine"] = {"names": known, "matrix": np.eye(len(known)).tolist()}
+                line["conflict"] = {"names": known, "matrix": np.eye(len(known)).tolist()}
             file.write(json.dumps(line) + "\n")
         file.write(json.dumps({"kind": "dev", "step": steps, "epoch": 1, "loss": {names[0]: 1.0}, "metrics": {}, "select": None}) + "\n")
 

@@ -207,14 +207,27 @@ def test_not_a_number_is_named():
         assert outcome.problem is not None and "asr_y" in outcome.problem
 
 
-def test_cosines_between_objectives_and_the_lower_level():
-    system, draw = build.system(), build.draw()
-    outcome = joint(system, {"type": "mgda"})([draw], 0, gamma=0.2, measure=True)
-    names, matrix = outcome.cosine
-    assert names == [*UPPER, "cpc"]
-    rows = []
-    for name in names:
-        alone = reference(system, draw, name)
-        rows.append(torch.cat([g.flatten() for key, g in alone.items() if key.startswith("encoder.")]))
-    expected = torch.nn.functional.normalize(torch.stack(rows), dim=1)
-    assert torch.allclose(matrix, expected @ expected.T, atol=1e-6)
+@pytest.mark.parametrize("weighting", ["mgda", "modo"])
+def test_conflicts_between_objectives_and_the_lower_level(weighting):
+    system, draws = build.system(), [build.draw(0), build.draw(10)]
+    draws[1].pop("raw")
+    outcome = joint(system, {"type": weighting})(draws[: 1 + (weighting == "modo")], 0, gamma=0.2, measure=True)
+    conflicts = outcome.conflicts
+    assert conflicts.names == [*UPPER, "cpc"]
+    rows = {layer: [] for layer in ("encoder.subsampling", "encoder.blocks.0", "encoder.blocks.1", "encoder")}
+    for name in conflicts.names:
+        alone = reference(system, draws[0], name)
+        for layer, found in rows.items():
+            scale = 0.2 if name == "cpc" else 1.0
+            found.append(scale * torch.cat([g.flatten() for key, g in alone.items() if key.startswith(layer)]))
+    whole = torch.stack(rows.pop("encoder"))
+    for gramian, found in zip(conflicts.gramians.values(), rows.values(), strict=True):
+        assert torch.allclose(gramian, torch.stack(found) @ torch.stack(found).T, rtol=1e-6, atol=1e-10)
+    assert list(conflicts.gramians) == ["frontend", "block1", "block2"]
+    merged = sum(outcome.weights[name] * row for name, row in zip(UPPER, whole, strict=False))
+    assert conflicts.merged == pytest.approx(merged.norm().item(), rel=1e-6)
+    assert conflicts.pull == pytest.approx(whole[-1].norm().item(), rel=1e-6)
+    line = conflicts.line()
+    expected = torch.nn.functional.cosine_similarity(whole[:, None], whole, dim=-1)
+    assert torch.allclose(torch.tensor(line["matrix"], dtype=torch.float64), expected, atol=1e-6)
+    assert set(line["rate"]) == {"frontend", "block1", "block2", "all"}

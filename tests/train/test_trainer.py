@@ -34,7 +34,7 @@ def run(exp: Path, mini_data: Path, mini_dump: Path, *more: str) -> subprocess.C
 def losses(exp: Path) -> list[dict]:
     """What the log says of losses and weights, without times."""
     lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
-    return [{key: line.get(key) for key in ("kind", "step", "loss", "metrics", "lambda", "gamma", "cosine", "select")} for line in lines]
+    return [{key: line.get(key) for key in ("kind", "step", "loss", "metrics", "lambda", "gamma", "conflict", "select")} for line in lines]
 
 
 def start_from(whole: Path, tmp_path: Path) -> Path:
@@ -85,7 +85,7 @@ def test_the_run_tells_what_it_did(whole):
     assert train[-1]["loss"]["asr_en"] < train[0]["loss"]["asr_en"]
     assert sum(train[-1]["lambda"].values()) == pytest.approx(1)
     assert train[-1]["gamma"] > 0
-    assert train[-1]["cosine"]["names"] == ["asr_en", "st_en_it", "cpc"]
+    assert train[-1]["conflict"]["names"] == ["asr_en", "st_en_it", "cpc"]
     dev = [line for line in lines if line["kind"] == "dev"]
     assert [line["metrics"]["asr_en"]["error"] is not None for line in dev] == [True, True]
     assert 0 < dev[-1]["metrics"]["cpc"]["chance"] < 1
