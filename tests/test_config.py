@@ -8,8 +8,9 @@ from typing import Literal
 import pytest
 import yaml
 
-from m2asr.config import Ablation, DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config, read_yaml
+from m2asr.config import DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config, read_yaml
 from m2asr.errors import UserError
+from m2asr.train.ablation import Ablation
 
 RECIPES = Path(__file__).resolve().parent.parent / "egs"
 SMALL = """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
-from m2asr.config import Ablation, load_config
+from m2asr.config import load_config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,11 +22,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--decode", default="greedy", help="the search to be compared")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     args = parser.parse_args(argv)
-    ablation = load_config(Ablation, args.config, args.set)
-    folder = args.expdir / args.config.stem
 
     from m2asr.score.comparison import write_comparison
-    from m2asr.train.ablation import call_recipe, finished, jobs, run_job
+    from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
+
+    ablation = load_config(Ablation, args.config, args.set)
+    folder = args.expdir / args.config.stem
 
     if not args.table:
         call_recipe("--stop_stage", "fbank")

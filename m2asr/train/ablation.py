@@ -9,10 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
-from m2asr.config import Ablation, read_yaml
+from m2asr.config import Strict, read_yaml
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+
+
+class Row(Strict):
+    """One row of an ablation: a training config and what is changed in it, as a JSON merge patch (null removes a key).
+
+    A row that is made of several runs, such as monolingual models, has a further patch for each of them under `parts`.
+    """
+
+    base: str
+    patch: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+
+
+class Ablation(Strict):
+    """Rows that are trained for the same hours of audio and compared with the first of them."""
+
+    hours: float = Field(gt=0)
+    seeds: list[int] = Field([1, 2, 3], min_length=1)
+    rows: dict[str, Row] = Field(min_length=1)
 
 
 @dataclass

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from m2asr.config import Ablation
+from m2asr.config import TrainConfig, check_config, construct, load_config
 from m2asr.errors import UserError
-from m2asr.train.ablation import call_recipe, finished, jobs, merge_patch, run_job
+from m2asr.moo import WEIGHTINGS
+from m2asr.objectives.system import resolve
+from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, merge_patch, run_job
 
+MINI = Path(__file__).resolve().parents[2] / "egs/mini"
 BASE = {"objectives": {"asr": {"type": "ctc"}, "cpc": {"type": "cpc"}}, "weighting": {"type": "modo", "rho": 0.3}, "train": {"epochs": 5}}
 
 
@@ -37,6 +42,17 @@ def test_every_row_has_the_same_budget(ablation):
     assert [job.config["train"] for job in found[:2]] == [{"hours": 3.0, "seed": 1}, {"hours": 1.5, "seed": 1}]
     assert found[0].config["weighting"] == "static" and found[1].config["weighting"] == BASE["weighting"]
     assert found[2].config["objectives"]["asr"] == {"type": "ctc", "stream": "it"}
+
+
+def test_every_row_of_the_mini_recipe_can_be_trained(monkeypatch):
+    """Each config is valid, down to the arguments of its objectives and its weighting."""
+    monkeypatch.chdir(MINI)
+    found = list(jobs(load_config(Ablation, "conf/ablation.yaml")))
+    assert len({job.tag for job in found}) == len(found) >= 24
+    for job in found:
+        config = resolve(check_config(TrainConfig, job.config, job.tag))
+        upper = [name for name, objective in config.objectives.items() if objective.level == "upper"]
+        construct(WEIGHTINGS, "weighting", config.weighting.own(), objectives=upper)
 
 
 def test_a_row_is_finished_when_all_its_parts_are(ablation, tmp_path):
