@@ -35,7 +35,9 @@ class Borrowed(Weighting):
             from torchjd import aggregation
 
             self._method = self.make(aggregation)
-        except ImportError:
+            with torch.random.fork_rng(devices=[]):
+                self._method(torch.eye(2, dtype=torch.float64))  # torchjd leaves names out where a solver cannot be imported
+        except (ImportError, NameError):
             message = f'weighting.type: {type(self).__name__} needs torchjd and its solvers; pip install "m2asr[moo]"'
             raise UserError(message) from None
 
@@ -64,7 +66,7 @@ class Borrowed(Weighting):
                 torch.manual_seed(self._steps)
             try:
                 weights = self.ask(gramian, active).detach().double() * self.unit(size)
-            except (ValueError, ArithmeticError, RuntimeError):  # torchjd's checks, and those of the solvers beneath it
+            except Exception:  # each solver has errors of its own, and a long run must not end with one
                 weights = torch.full_like(equal, torch.nan)
         if weights.isfinite().all():
             return weights
@@ -80,6 +82,6 @@ class Borrowed(Weighting):
         return {"steps": self._steps, "failed": self._failed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not {"steps", "failed"} <= state.keys():
-            super().load_state_dict(state or {"none": None})
+        if "failed" not in state:
+            raise self._stranger()
         self._steps, self._failed = state["steps"], state["failed"]

@@ -17,7 +17,7 @@ class MoCo(CarriedWeights):
     y_m <- y_m - beta (y_m - g_m); lambda <- Proj(lambda - step (Y Y^T lambda + rho lambda)); the shared parameters move
     along sum_m lambda_m y_m (Fernando et al. 2023, "Mitigating gradient bias in multi-objective learning: a provably
     convergent approach", Algorithm 1). An objective's y starts at its first gradient instead of 0. Keeps M more gradients in
-    memory, 2 M + 1 in all, and in the checkpoint.
+    memory, 2 M + 1 in all, and in the checkpoint. Where weights are used again (`every`), they multiply the step's own gradients.
 
     Args:
         objectives: names of the objectives.
@@ -59,7 +59,7 @@ class MoCo(CarriedWeights):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         if "tracked" not in state:
-            raise UserError("weighting: the checkpoint holds no tracked gradients; resume with its own weighting.type")
+            raise self._stranger()
         for name, gradient in state["tracked"].items():
             m = self.objectives.index(name)
             self._memory[m].copy_(gradient)

@@ -101,10 +101,13 @@ class Weighting(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if state:
-            raise UserError(
-                f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
-                "resume with the config of the checkpoint, or start anew from its model with --init_from"
-            )
+            raise self._stranger()
+
+    def _stranger(self) -> UserError:
+        return UserError(
+            f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
+            "resume with the config of the checkpoint, or start anew from its model with --init_from"
+        )
 
     @staticmethod
     def _finite(values: Tensor) -> Tensor:

@@ -137,6 +137,8 @@ def test_state_of_other_objectives_or_of_another_weighting_is_refused() -> None:
     for kind in ("static", "mgda"):
         with pytest.raises(UserError, match="another weighting"):
             build(kind).load_state_dict(state)
+    with pytest.raises(UserError, match="another weighting"):
+        build("moco").load_state_dict(state)
     for kind in LOSS_BASED:
         with pytest.raises(UserError, match="no objectives"):
             build(kind).load_state_dict(state)
