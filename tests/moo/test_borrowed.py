@@ -127,6 +127,7 @@ def test_fair_weights_solve_their_equation(kind: str, alpha: float, torchjd) -> 
         torch.testing.assert_close(sides, sides.mean().expand(len(sides)), rtol=1e-3, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:You are solving a parameterized")
 def test_nash_agrees_with_torchjd_where_nothing_conflicts(torchjd) -> None:
     pytest.importorskip("ecos", reason=FULL)
     rows = torch.rand(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -19,6 +19,7 @@ WEIGHTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_runs_are_resumed_bit_for_bit(name, mini_data, mini_dump, tmp_path):
     exp, config = tmp_path / "exp", copy.deepcopy(recipe.CONFIG)
