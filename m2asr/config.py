@@ -94,9 +94,16 @@ class Objective(Component):
 
 
 class Weighting(Component):
-    """How the upper objectives' gradients are merged, and on which modules; the remaining keys belong to the weighting class."""
+    """How the upper objectives' gradients are merged, and on which modules; the remaining keys belong to the weighting class.
+
+    `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
+    every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
+    """
 
     over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
+    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    every: int = Field(1, ge=1)
+    layers: Literal["all", "conflicting"] = "all"
 
 
 class Penalty(Strict):

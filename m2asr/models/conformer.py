@@ -59,11 +59,6 @@ class Conformer(nn.Module):
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
 
-    def layers(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters in groups named like the taps: `frontend`, `block1` ... `blockN`."""
-        blocks = {f"block{number}": list(block.parameters()) for number, block in enumerate(self.blocks, 1)}
-        return {"frontend": list(self.subsampling.parameters()), **blocks}
-
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Valid states per utterance (B,) from valid frames (B,)."""
         return self.subsampling.output_lengths(lengths)

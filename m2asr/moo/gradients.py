@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import Parameter
 
 ALIGNMENT = 16  # entries; every parameter starts on a 64-byte border, so that fused kernels stay on their fast path
 CHUNK = 1 << 16  # columns whose products are summed before the next ones are read
+EVERYTHING = slice(None)
 
 
 def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
@@ -56,13 +56,12 @@ class GradientBuffers:
         kinds = {(param.dtype, param.device) for param in self.params}
         if len(kinds) != 1 or self.params[0].dtype not in (torch.float32, torch.float64):
             raise ValueError(f"gradient buffers need float32 or float64 parameters of one type on one device, not {kinds or 'none'}")
-        starts, size = [], 0
+        self._starts, size = [], 0
         for param in self.params:
-            starts.append(size)
+            self._starts.append(size)
             size += -(-param.numel() // ALIGNMENT) * ALIGNMENT
         self.flat = torch.zeros(rows, size, dtype=self.params[0].dtype, device=self.params[0].device)
-        self._starts = dict(zip(self.params, starts, strict=True))
-        self._views = [[_like(param, row[start:]) for param, start in zip(self.params, starts, strict=True)] for row in self.flat]
+        self._views = [[_like(param, row[start:]) for param, start in zip(self.params, self._starts, strict=True)] for row in self.flat]
 
     @property
     def bytes(self) -> int:
@@ -98,17 +97,15 @@ class GradientBuffers:
         for param, view in zip(self.params, self._views[row], strict=True):
             param.grad = view
 
-    def columns(self, params: Iterable[Parameter]) -> list[slice]:
-        """Where the columns of some of the parameters lie, neighbours as one piece; those that are not kept are left out."""
-        pieces: list[slice] = []
-        for start, end in sorted(self._span(param) for param in set(params) & self._starts.keys()):
-            if pieces and pieces[-1].stop == start:
-                pieces[-1] = slice(pieces[-1].start, end)
-            else:
-                pieces.append(slice(start, end))
-        return pieces
+    def columns(self, params: Sequence[Parameter]) -> slice:
+        """The columns of neighbouring parameters. Raises ValueError if others lie between them."""
+        places = sorted(place for place, param in enumerate(self.params) if any(param is one for one in params))
+        if not places or places != list(range(places[0], places[-1] + 1)):
+            raise ValueError("the parameters of a group must be neighbours in the buffers")
+        ends = [*self._starts[1:], self.flat.shape[1]]
+        return slice(self._starts[places[0]], ends[places[-1]])
 
-    def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None, columns: Sequence[slice] | None = None) -> Tensor:
+    def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None, columns: slice = EVERYTHING) -> Tensor:
         """Inner products (len(rows_a), len(rows_b)) of rows, float64 on the buffers' device; `rows_b` defaults to `rows_a`.
 
         `columns` restricts them to some parameters. Products and sums are float64, whatever autocast or TF32 say, one matrix product
@@ -117,31 +114,26 @@ class GradientBuffers:
         rows_b = rows_a if rows_b is None else rows_b
         left, right = _slice(rows_a), _slice(rows_b)
         total = torch.zeros(len(rows_a), len(rows_b), dtype=torch.float64, device=self.flat.device)
-        parts = [self.flat] if columns is None else [self.flat[:, piece] for piece in columns]
-        for chunk in itertools.chain.from_iterable(part.split(CHUNK, dim=1) for part in parts):
-            block = chunk[left].double()  # (A, C)
-            total += block @ (block if left == right else chunk[right].double()).T
+        for part in self.flat[:, columns].split(CHUNK, dim=1):
+            block = part[left].double()  # (A, C)
+            total += block @ (block if left == right else part[right].double()).T
         return total
-
-    def _span(self, param: Parameter) -> tuple[int, int]:
-        start = self._starts[param]
-        return start, start + -(-param.numel() // ALIGNMENT) * ALIGNMENT
 
     def squared_norms(self, rows: Sequence[int]) -> Tensor:
         """Squared lengths (len(rows),) of rows, float64 on the buffers' device."""
         return torch.cat([self.gramian([row])[0] for row in rows])
 
-    def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int) -> None:
+    def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int, columns: slice = EVERYTHING) -> None:
         """Write sum_i weights[i] * row[rows[i]] to `out_row`, which may be one of the rows; weight 0 leaves its row out."""
         values = weights.tolist() if isinstance(weights, Tensor) else list(weights)
         terms = {row: weight for row, weight in zip(rows, values, strict=True) if weight != 0}
-        out = self.flat[out_row]
+        out = self.flat[out_row, columns]
         if out_row in terms:
             out.mul_(terms.pop(out_row))
         else:
             out.zero_()
         for row, weight in terms.items():
-            out.add_(self.flat[row], alpha=weight)
+            out.add_(self.flat[row, columns], alpha=weight)
 
 
 def _like(param: Parameter, row: Tensor) -> Tensor:

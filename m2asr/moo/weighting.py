@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.moo.normalize import Normalize, gradient_lengths
 
 
 class Weighting(ABC):
@@ -17,7 +18,8 @@ class Weighting(ABC):
 
     The shared parameters move along sum_m w_m g_m. A subclass says how many independent batches a step needs (`draws`),
     whether it looks at gradients at all (`dynamic`), and computes the weights in `solve`. M equal gradients get weights
-    that sum to 1 (Static: the given weights).
+    that sum to 1 (Static: the given weights). Weightings that look at losses read them in `after_step`, those that merge
+    averages of gradients build them in `track`.
 
     Args:
         objectives: names of the objectives, in the order of the Gramian's rows.
@@ -25,11 +27,19 @@ class Weighting(ABC):
 
     draws: int = 1  # 2: `gramian` is the cross-Gramian of two independent batches; 3: the update comes from a third one
     dynamic: bool = True  # False: the weights are known before any gradient, so one backward pass serves all objectives
+    tracks: bool = False  # True: `track` turns the gradients of a step into those that are weighted and merged
+    normalize: Normalize = "none"  # what gradients are divided by before they are weighted, set by `build_weighting`
 
     def __init__(self, objectives: list[str]) -> None:
         self.objectives = list(objectives)
 
-    def weights(self, gramian: Tensor | None = None, active: Sequence[int] | None = None, squared_norms: Tensor | None = None) -> Tensor:
+    def weights(
+        self,
+        gramian: Tensor | None = None,
+        active: Sequence[int] | None = None,
+        squared_norms: Tensor | None = None,
+        losses: Tensor | None = None,
+    ) -> Tensor:
         """The weights of this step; a weighting with state moves it by one step.
 
         Args:
@@ -37,6 +47,7 @@ class Weighting(ABC):
             active: objectives that have a target in this step, default all. The others get weight 0 and keep their state.
             squared_norms: squared lengths of the gradients (M,), of which a cross-Gramian's diagonal, the default, is only
                 an estimate.
+            losses: mean losses (M,) of this step, which `normalize: loss` and `loss+` need.
 
         Returns:
             Weights (M,), float64 on the CPU.
@@ -52,7 +63,12 @@ class Weighting(ABC):
             gramian = self._finite(gramian.detach().to("cpu", torch.float64)[index][:, index])
             norms = gramian.diagonal().abs() if squared_norms is None else squared_norms.detach().to("cpu", torch.float64)[index]
             squared_norms = self._finite(norms)
-        weights[index] = self.solve(index, gramian, squared_norms)
+        if gramian is None or self.normalize == "none":
+            weights[index] = self.solve(index, gramian, squared_norms)
+        else:
+            lengths = gradient_lengths(self.normalize, squared_norms, None if losses is None else losses.double().cpu()[index])
+            found = self.solve(index, gramian / lengths.outer(lengths), squared_norms / lengths.square()) / lengths
+            weights[index] = found / found.sum() if found.sum() > 0 else found
         return weights
 
     def index(self, active: Sequence[int] | None) -> Tensor:
@@ -62,6 +78,17 @@ class Weighting(ABC):
     @abstractmethod
     def solve(self, active: Tensor, gramian: Tensor | None, squared_norms: Tensor | None) -> Tensor:
         """Weights (A,) of the objectives `active` (A,) from their part of the Gramian (A, A) and their squared norms (A,)."""
+
+    def after_step(self, losses: dict[str, float]) -> None:  # noqa: B027 - most weightings need no losses
+        """Told after every step that was applied: the mean losses of the objectives that were active in it, by name."""
+
+    def keep_in(self, memory: Tensor) -> None:
+        """Use `memory` (M, P), zeros, for the gradients that `track` carries over steps."""
+        raise NotImplementedError
+
+    def track(self, gradients: Tensor, active: Sequence[int]) -> None:
+        """Move the carried gradients by those of this step (M, P)."""
+        raise NotImplementedError
 
     def warning(self) -> str | None:
         """One line for the user if the weights behave badly."""
@@ -74,13 +101,23 @@ class Weighting(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if state:
-            raise UserError(
-                f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
-                "resume with the config of the checkpoint, or start anew from its model with --init_from"
-            )
+            raise self._stranger()
+
+    def _stranger(self) -> UserError:
+        return UserError(
+            f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
+            "resume with the config of the checkpoint, or start anew from its model with --init_from"
+        )
 
     @staticmethod
     def _finite(values: Tensor) -> Tensor:
         if not values.isfinite().all():
             raise FloatingPointError("the inner products of the gradients are not finite")
         return values
+
+
+def from_zero(**options: float) -> None:
+    """Raises UserError if one of a weighting's options is not a finite number from 0 up."""
+    for key, value in options.items():
+        if not 0 <= value < float("inf"):
+            raise UserError(f"weighting.{key}: {value} is not possible; give a number from 0 up")

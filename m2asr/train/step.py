@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
-from m2asr.moo.gradients import GradientBuffers, scale_gradient
+from m2asr.moo.gradients import EVERYTHING, GradientBuffers, scale_gradient
+from m2asr.moo.layers import conflicting, layers_of
 from m2asr.moo.monitor import Conflicts, merged_norm
+from m2asr.moo.reuse import Reuse
 from m2asr.moo.weighting import Weighting
 from m2asr.objectives.objective import Loss
 from m2asr.objectives.system import System
@@ -43,24 +46,42 @@ class JointStep:
     `streams` and `levels` say for every objective what it reads and on which level it stands. Weightings that look at gradients
     get one backward per objective over the backbone. Static weights and the penalty multiply the gradient where it enters the
     backbone, so that one backward per batch serves backbone and heads. Heads always get their own plain gradient.
+
+    With `every` above 1 only every k-th step computes weights from gradients; those between use the last ones in the same way as
+    static weights, on all draws. With `layers: conflicting` the weighting sees and weights the layers in which some pair of
+    objectives has a negative cosine (after tracking; in batch 1 of two); elsewhere objectives are averaged (the finer step
+    of the Objective Soups follow-up).
     """
 
     def __init__(
-        self, system: System, streams: Mapping[str, str], levels: Mapping[str, str], weighting: Weighting, seed: int, dtype: torch.dtype
+        self,
+        system: System,
+        streams: Mapping[str, str],
+        levels: Mapping[str, str],
+        weighting: Weighting,
+        seed: int,
+        dtype: torch.dtype,
+        every: int = 1,
+        layers: Literal["all", "conflicting"] = "all",
     ) -> None:
         self.system, self.weighting, self.seed, self.dtype = system, weighting, seed, dtype
         self.streams = dict(streams)
         self.upper = [name for name in streams if levels[name] == "upper"]
         self.lower = [name for name in streams if levels[name] == "lower"]
         self.buffers = GradientBuffers(list(system.encoder.parameters()), rows(len(self.upper), weighting))
-        self.layers = {layer: self.buffers.columns(params) for layer, params in system.encoder.layers().items()}
+        self.kept = len(self.upper) if weighting.tracks else 0  # the last rows, carried over steps
+        if self.kept:
+            weighting.keep_in(self.buffers.flat[-self.kept :])
+        self.split = layers == "conflicting"
+        self.layers = {name: self.buffers.columns(group) for name, group in layers_of(system.encoder).items()}
+        self.reuse = Reuse(every)
         self.device = next(system.parameters()).device
 
     def __call__(self, draws: Sequence[Draw], number: int, gamma: float, measure: bool = False) -> Outcome:
         """Forward and backward of step `number`; `measure` adds how the objectives' gradients stand to each other."""
         outcome = Outcome(gamma=gamma)
         self.system.zero_grad(set_to_none=True)
-        self.buffers.zero()
+        self.buffers.zero(range(len(self.buffers.flat) - self.kept))
         passes = [_Pass(self, draw, index, number, outcome) for index, draw in enumerate(draws)]
         for one in passes:  # an objective's loss is the mean over the draws that hold it
             one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
@@ -70,10 +91,12 @@ class JointStep:
 
         for one in passes:
             one.joint(dict.fromkeys(self.lower, gamma), row=0)
-        if self.weighting.dynamic:
+        if self.weighting.dynamic and self.reuse.due(number, active):
             weights = self._dynamic(passes, active, outcome, measure)
+            if outcome.problem is None:
+                self.reuse.weights = {name: weights[self.upper.index(name)] for name in active}
         else:
-            weights = self.weighting.weights(active=[self.upper.index(name) for name in active]).tolist()
+            weights = self._known(active)
             for one in passes:
                 one.joint(dict(zip(self.upper, weights, strict=True)), row=0)
         outcome.weights = dict(zip(self.upper, weights, strict=True))
@@ -84,6 +107,17 @@ class JointStep:
         outcome.problem = outcome.problem or _not_finite(outcome, draws, self.streams)
         return outcome
 
+    def applied(self, outcome: Outcome) -> None:
+        """Tell the weighting the losses of a step whose gradients were applied."""
+        active = [name for name in self.upper if name not in outcome.inactive]
+        self.weighting.after_step({name: outcome.losses[name][0] / outcome.losses[name][1] for name in active})
+
+    def _known(self, active: list[str]) -> list[float]:
+        """Weights that need no gradient of this step."""
+        if self.weighting.dynamic:
+            return [self.reuse.weights.get(name, 0.0) for name in self.upper]
+        return self.weighting.weights(active=[self.upper.index(name) for name in active]).tolist()
+
     def _dynamic(self, passes: Sequence[_Pass], active: list[str], outcome: Outcome, measure: bool) -> list[float]:
         """Gradients per objective, their weights, and the weighted sum added to row 0."""
         kept = passes[:1] if len(passes) == 3 else passes
@@ -92,7 +126,8 @@ class JointStep:
         indices = [self.upper.index(name) for name in active]
         firsts = [self._row(name, 0) for name in self.upper]
         scale = float(len(passes)) ** 2  # the rows hold gradients divided by the number of draws
-        own = self.buffers.gramian(firsts) * scale  # G_1 G_1^T (M, M)
+        parts = self._gramians(firsts, firsts) * scale  # G_1 G_1^T of each layer (L, M, M)
+        own = parts.sum(0)
         if measure:
             outcome.conflicts = self._conflicts(active, outcome, scale)
         broken = [name for name in active if not math.isfinite(own[self.upper.index(name), self.upper.index(name)])]
@@ -101,13 +136,28 @@ class JointStep:
             return [0.0] * len(self.upper)
         if len(passes) == 3:
             return self._triple(passes, active, indices, own)
-        gramian = own
-        if len(passes) == 2:
-            gramian = self.buffers.gramian(firsts, [self._row(name, 1) for name in self.upper]) * scale  # G_1 G_2^T
-        weights = self.weighting.weights(gramian, indices, own.diagonal()).tolist()
         rows = [self._row(name, index) for index in range(len(kept)) for name in self.upper]
-        self.buffers.merge([0, *rows], [1.0, *weights * len(kept)], 0)
+        if self.kept:
+            self.weighting.track(self.buffers.flat[1 : 1 + self.kept], indices)
+            rows = list(range(len(self.buffers.flat) - self.kept, len(self.buffers.flat)))
+            parts = self._gramians(rows, rows)
+        weighted = conflicting(parts) if self.split else torch.tensor([True])
+        weights = uniform = [float(name in active) / max(1, len(active)) for name in self.upper]
+        if weighted.any():
+            own = parts[weighted].sum(0)
+            cross = own if len(passes) == 1 else self._gramians(firsts, rows[len(firsts) :])[weighted].sum(0) * scale  # G_1 G_2^T
+            weights = self.weighting.weights(cross, indices, own.diagonal(), _losses(outcome, self.upper)).tolist()
+        for layer, is_weighted in zip(self._parts(), weighted.tolist(), strict=True):
+            self.buffers.merge([0, *rows], [1.0, *(weights if is_weighted else uniform) * len(kept)], 0, layer)
         return weights
+
+    def _gramians(self, left: Sequence[int], right: Sequence[int]) -> Tensor:
+        """Inner products of rows for each layer (L, M, M)."""
+        return torch.stack([self.buffers.gramian(left, right, columns) for columns in self._parts()])
+
+    def _parts(self) -> list[slice]:
+        """Columns of the layers, where each is weighted or not; else of all of them together."""
+        return list(self.layers.values()) if self.split else [EVERYTHING]
 
     def _triple(self, passes: Sequence[_Pass], active: list[str], indices: list[int], own: Tensor) -> list[float]:
         """MoDo with three batches: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3."""
@@ -195,10 +245,16 @@ class _Pass:
 
 
 def rows(objectives: int, weighting: Weighting) -> int:
-    """Backbone-sized gradients that a step keeps: 1 static, M + 1 MGDA, 2 M + 1 with two batches, M + 2 with three."""
+    """Backbone-sized gradients that a step keeps: 1 static, M + 1 MGDA, 2 M + 1 with two batches or tracking, M + 2 with three batches."""
     if not weighting.dynamic:
         return 1
-    return {1: 1 + objectives, 2: 1 + 2 * objectives, 3: 2 + objectives}[weighting.draws]
+    return {1: 1 + objectives, 2: 1 + 2 * objectives, 3: 2 + objectives}[weighting.draws] + objectives * weighting.tracks
+
+
+def _losses(outcome: Outcome, names: Sequence[str]) -> Tensor:
+    """Mean losses (M,), 0 for objectives that were not computed."""
+    found = [outcome.losses.get(name, (0.0, 0.0)) for name in names]
+    return torch.tensor([total / weight if weight else 0.0 for total, weight in found], dtype=torch.float64)
 
 
 def _scaled(encoded: Mapping[View, Encoded], factor: float) -> Mapping[View, Encoded]:

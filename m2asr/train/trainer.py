@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from m2asr.config import TrainConfig, construct, dump_config
+from m2asr.config import TrainConfig, dump_config
 from m2asr.data.streams import Step, StepLoader, eval_batches
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
-from m2asr.moo import WEIGHTINGS
+from m2asr.moo.build import build_weighting
 from m2asr.moo.penalty import PenaltySchedule
 from m2asr.objectives.system import System, build_system
 from m2asr.train import checkpoint, plots
@@ -48,9 +48,18 @@ class Trainer:
         ).to(self.device)
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
-        self.weighting = construct(WEIGHTINGS, "weighting", config.weighting.own(), objectives=self.upper)
+        self.weighting = build_weighting(config.weighting, self.upper)
         self.penalty = PenaltySchedule(config.penalty) if config.penalty else None
-        self.joint = JointStep(self.system, self.streams, levels, self.weighting, self.options.seed, self.dtype)
+        self.joint = JointStep(
+            self.system,
+            self.streams,
+            levels,
+            self.weighting,
+            self.options.seed,
+            self.dtype,
+            config.weighting.every,
+            config.weighting.layers,
+        )
 
         self.clipped = [("encoder", list(self.system.encoder.parameters()))]
         self.clipped += [(name, list(objective.parameters())) for name, objective in self.system.objectives.items()]
@@ -109,6 +118,7 @@ class Trainer:
         checkpoint.load_weights(self.system, state["model"], self.exp / "checkpoints")
         self.optimizer.inner.load_state_dict(state["optimizer"])
         self.weighting.load_state_dict(state["weighting"])
+        self.joint.reuse.load_state_dict(state["reuse"])
         self.loader.load_state_dict(state["loader"])
         self.best.load_state_dict(state["best"])
         for name in COUNTERS:
@@ -160,6 +170,7 @@ class Trainer:
             "model": self.system.state_dict(),
             "optimizer": self.optimizer.inner.state_dict(),
             "weighting": self.weighting.state_dict(),
+            "reuse": self.joint.reuse.state_dict(),
             "loader": self.loader.state_dict(),
             "best": self.best.state_dict(),
         }
@@ -181,6 +192,7 @@ class Trainer:
             self._skip(outcome.problem, draws, norms)
         else:
             self.optimizer.step(place)
+            self.joint.applied(outcome)
         self.number += 1
         seconds = float(outcome.frames) * self.frame_seconds
         self.audio_seconds += seconds

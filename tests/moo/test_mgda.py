@@ -5,22 +5,12 @@ import torch
 
 from m2asr.moo.mgda import MGDA
 from m2asr.moo.monitor import merged_norm
-
-CENTRES = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [0.0, -2.0, 1.0]], dtype=torch.float64)
-CURVATURES = torch.tensor([[1.0, 2.0, 1.0], [3.0, 1.0, 0.5], [1.0, 1.0, 4.0]], dtype=torch.float64)
-
-
-def losses(theta: torch.Tensor) -> torch.Tensor:
-    return (CURVATURES * (theta - CENTRES).square()).sum(1) / 2  # (M,)
-
-
-def gradients(theta: torch.Tensor) -> torch.Tensor:
-    return CURVATURES * (theta - CENTRES)  # (M, P)
+from tests.moo.quadratics import CENTRES, CURVATURES, gradients, losses, start
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_descends_on_every_objective_to_the_pareto_front(seed: int) -> None:
-    theta = 4 * torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    theta = start(seed)
     weighting = MGDA(["a", "b", "c"])
     for _ in range(300):
         rows = gradients(theta)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,10 +12,26 @@ import torch
 from m2asr.config import construct
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
+from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.weighting import Weighting
 
 NAMES = ["asr_en", "asr_it", "st_it_en"]
-KINDS = sorted(WEIGHTINGS)
+BORROWED = sorted(kind for kind, cls in WEIGHTINGS.items() if issubclass(cls, Borrowed))
+OWN = sorted(set(WEIGHTINGS) - set(BORROWED))
+SIMPLEX = [*(kind for kind in OWN if kind != "static"), "fairgrad", "nash_mtl"]  # the others' weights may sum to more, or be negative
+RANDOM = ["gradvac", "pcgrad"]
+LOSS_BASED = ["dwa", "famo", "uncertainty"]
+installed = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("torchjd", "cvxpy", "quadprog", "qpsolvers", "scipy")), reason="torchjd[full] is not installed"
+)
+
+
+def kinds(names: list[str]) -> list:
+    """Test parameters: what needs torchjd is skipped without it."""
+    return [pytest.param(name, marks=installed) if name in BORROWED else name for name in names]
+
+
+KINDS = kinds(sorted(WEIGHTINGS))
 
 
 def build(kind: str, names: list[str] = NAMES, **options) -> Weighting:
@@ -25,7 +43,7 @@ def gramian(size: int = 3, seed: int = 0) -> torch.Tensor:
     return rows @ rows.T
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+@pytest.mark.parametrize("kind", kinds(SIMPLEX))
 def test_weights_lie_on_the_simplex(kind: str) -> None:
     weighting = build(kind)
     for seed in range(20):
@@ -41,7 +59,7 @@ def test_equal_gradients_get_weights_that_sum_to_one(kind: str) -> None:
         torch.testing.assert_close(weighting.weights(torch.full((3, 3), 5.0)), torch.full((3,), 1 / 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds(sorted(set(WEIGHTINGS) - set(RANDOM))))
 def test_order_of_objectives_does_not_matter(kind: str) -> None:
     options = {"weights": {"asr_en": 1.0, "asr_it": 0.5, "st_it_en": 2.0}} if kind == "static" else {}
     order = [2, 0, 1]
@@ -55,7 +73,7 @@ def test_order_of_objectives_does_not_matter(kind: str) -> None:
 def test_scale_of_all_gradients_does_not_matter(kind: str) -> None:
     one, other = build(kind), build(kind)
     for seed in range(10):
-        torch.testing.assert_close(other.weights(1e8 * gramian(seed=seed)), one.weights(gramian(seed=seed)), atol=1e-9, rtol=0)
+        torch.testing.assert_close(other.weights(1e8 * gramian(seed=seed)), one.weights(gramian(seed=seed)), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,13 +89,13 @@ def test_absent_objectives_get_no_weight_and_do_not_matter(kind: str) -> None:
     assert one.weights(matrix, active=[]).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+@pytest.mark.parametrize("kind", kinds(sorted(set(WEIGHTINGS) - {"static"})))
 def test_lonely_objective_has_weight_one(kind: str) -> None:
     assert build(kind).weights(gramian(), active=[1]).tolist() == [0, 1, 0]
     assert build(kind, ["only"]).weights(gramian(1)).tolist() == [1]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "static"])
+@pytest.mark.parametrize("kind", kinds(sorted(set(WEIGHTINGS) - {"static"})))
 def test_not_finite_gradient_raises_and_leaves_the_state(kind: str) -> None:
     weighting = build(kind)
     weighting.weights(gramian())
@@ -91,17 +109,23 @@ def test_not_finite_gradient_raises_and_leaves_the_state(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_state_goes_through_a_checkpoint_bit_for_bit(kind: str) -> None:
-    straight, first = build(kind), build(kind)
+    def step(weighting: Weighting, seed: int) -> torch.Tensor:
+        weights = weighting.weights(gramian(seed=seed), active=[0, 2] if seed == 3 else None)
+        weighting.after_step({name: 2 + math.sin(3 * seed + place) for place, name in enumerate(weighting.objectives)})
+        return weights
+
+    options = {"window": 2} if kind == "dwa" else {}
+    straight, first = build(kind, **options), build(kind, **options)
     for seed in range(5):
-        straight.weights(gramian(seed=seed))
-        first.weights(gramian(seed=seed))
+        step(straight, seed)
+        step(first, seed)
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
-    resumed = build(kind)
+    resumed = build(kind, **options)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for seed in range(5, 10):
-        assert torch.equal(resumed.weights(gramian(seed=seed)), straight.weights(gramian(seed=seed)))
+        assert torch.equal(step(resumed, seed), step(straight, seed))
 
 
 def test_state_of_other_objectives_or_of_another_weighting_is_refused() -> None:
@@ -113,6 +137,13 @@ def test_state_of_other_objectives_or_of_another_weighting_is_refused() -> None:
     for kind in ("static", "mgda"):
         with pytest.raises(UserError, match="another weighting"):
             build(kind).load_state_dict(state)
+    with pytest.raises(UserError, match="another weighting"):
+        build("moco").load_state_dict(state)
+    for kind in LOSS_BASED:
+        with pytest.raises(UserError, match="no objectives"):
+            build(kind).load_state_dict(state)
+        with pytest.raises(UserError, match="st_it_en"):
+            build(kind, ["asr_en", "asr_it"]).load_state_dict(build(kind).state_dict())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from m2asr.bin.compare import main
 from m2asr.errors import UserError
 from m2asr.score.compare import difference, read_system, table
 from m2asr.score.result_txt import write_trn
@@ -68,3 +69,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     (tmp_path / "a/decode_greedy/en/asr/hyp.trn").unlink()
     with pytest.raises(UserError, match="hyp.trn: missing; run stage 6"):
         read_system("base", [[tmp_path / "a"]], "greedy")
+
+
+def test_the_command(tmp_path, capsys):
+    first, second, third = (scored(tmp_path / name, {"en": count}) for name, count in (("a", 8), ("b", 2), ("c", 4)))
+    assert main([f"base={first}", f"good={second}", f"good={third}"]) == 0
+    assert "| good | 2 | 1.9 ± 0.9 |" in capsys.readouterr().out
+    with pytest.raises(UserError, match="write NAME=FOLDER"):
+        main([str(first)])

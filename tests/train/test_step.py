@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2asr.config import construct
+from m2asr.config import Weighting
 from m2asr.data.batch import Batch
-from m2asr.moo import WEIGHTINGS
+from m2asr.moo.build import build_weighting
+from m2asr.moo.layers import layers_of
+from m2asr.moo.min_norm import min_norm_weights
 from m2asr.train.seeds import seed_of
-from m2asr.train.step import JointStep
+from m2asr.train.step import JointStep, _Pass
 from tests.objectives import build
 
 
-def joint(system, weighting, config=None):
+def joint(system, weighting, config=None, *, normalize="none", every=1, layers="all"):
     config = config or build.config()
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     levels = {name: objective.level for name, objective in config.objectives.items()}
     upper = [name for name in levels if levels[name] == "upper"]
-    made = construct(WEIGHTINGS, "weighting", weighting, objectives=upper)
-    return JointStep(system.train(), streams, levels, made, seed=1, dtype=torch.float32)
+    made = build_weighting(Weighting(**weighting, normalize=normalize, every=every, layers=layers), upper)
+    return JointStep(system.train(), streams, levels, made, seed=1, dtype=torch.float32, every=every, layers=layers)
 
 
 def gradients(system):
@@ -223,11 +225,167 @@ def test_conflicts_between_objectives_and_the_lower_level(weighting):
     whole = torch.stack(rows.pop("encoder"))
     for gramian, found in zip(conflicts.gramians.values(), rows.values(), strict=True):
         assert torch.allclose(gramian, torch.stack(found) @ torch.stack(found).T, rtol=1e-6, atol=1e-10)
-    assert list(conflicts.gramians) == ["frontend", "block1", "block2"]
+    assert list(conflicts.gramians) == ["subsampling", "blocks.0", "blocks.1"]
     merged = sum(outcome.weights[name] * row for name, row in zip(UPPER, whole, strict=False))
     assert conflicts.merged == pytest.approx(merged.norm().item(), rel=1e-6)
     assert conflicts.pull == pytest.approx(whole[-1].norm().item(), rel=1e-6)
     line = conflicts.line()
     expected = torch.nn.functional.cosine_similarity(whole[:, None], whole, dim=-1)
     assert torch.allclose(torch.tensor(line["matrix"], dtype=torch.float64), expected, atol=1e-6)
-    assert set(line["rate"]) == {"frontend", "block1", "block2", "all"}
+    assert set(line["rate"]) == {"subsampling", "blocks.0", "blocks.1", "all"}
+
+
+def flat(system, draw, name, number=0, index=0):
+    """Gradient of one objective over the encoder, as a vector in the order of the buffers."""
+    alone = reference(system, draw, name, number, index)
+    return torch.cat([value.flatten() for key, value in alone.items() if key.startswith("encoder.")])
+
+
+def found_flat(system):
+    return torch.cat([p.grad.flatten() for p in system.encoder.parameters()])
+
+
+def test_moco_moves_along_the_tracked_gradients():
+    system = build.system()
+    step = joint(system, {"type": "moco", "beta": 0.25})
+    assert len(step.buffers.flat) == 2 * 3 + 1
+    tracked = None
+    for number in range(3):
+        draw = build.draw(10 * number)
+        outcome = step([draw], number, gamma=0.1)
+        rows = torch.stack([flat(system, draw, name, number) for name in UPPER])
+        tracked = rows if tracked is None else tracked - 0.25 * (tracked - rows)
+        lam = torch.tensor([outcome.weights[name] for name in UPPER], dtype=torch.float64)
+        expected = lam @ tracked + 0.1 * flat(system, draw, "cpc", number)
+        assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_moco_without_tracking_is_the_direct_gradient():
+    """beta 1: the update is lambda G of this batch, whatever came before."""
+    system = build.system()
+    step = joint(system, {"type": "moco", "beta": 1.0})
+    for number in range(2):
+        draw = build.draw(10 * number)
+        outcome = step([draw], number, gamma=0.0)
+    expected = sum(outcome.weights[name] * flat(system, draw, name, 1) for name in UPPER)
+    assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_a_gradient_that_is_not_finite_is_not_tracked():
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": "moco"})
+    step([draw], 0, gamma=0.0)
+    before = {name: row.clone() for name, row in step.weighting.state_dict()["tracked"].items()}
+    broken = build.draw(10)
+    broken["y"][0].inputs["feats"][0, 5] = float("nan")
+    assert step([broken], 1, gamma=0.0).problem
+    for name, row in step.weighting.state_dict()["tracked"].items():
+        assert torch.equal(row, before[name]), name
+
+
+@pytest.mark.parametrize("kind", ["uncertainty", "dwa", "famo"])
+def test_weights_from_losses_need_one_backward(kind):
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": kind, **({"window": 1} if kind == "dwa" else {})})
+    assert len(step.buffers.flat) == 1
+    for number in range(4):
+        outcome = step([draw], number, gamma=0.1)
+        outcome.losses["asr_x"] = (outcome.losses["asr_x"][0] * (number + 1), outcome.losses["asr_x"][1])
+        step.applied(outcome)
+    weights = outcome.weights
+    assert sum(weights.values()) == pytest.approx(1) and len({round(weight, 12) for weight in weights.values()}) > 1
+    expected = sum(weights[name] * flat(system, draw, name, 3) for name in UPPER) + 0.1 * flat(system, draw, "cpc", 3)
+    assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["l2", "loss", "loss+"])
+def test_normalized_gradients_are_weighted_by_length_and_loss(how):
+    system, draw = build.system(), build.draw()
+    step = joint(system, {"type": "mgda"}, normalize=how)
+    outcome = step([draw], 0, gamma=0.0)
+    rows = torch.stack([flat(system, draw, name) for name in UPPER])
+    losses = torch.tensor([outcome.losses[name][0] / outcome.losses[name][1] for name in UPPER], dtype=torch.float64)
+    lengths = {"l2": rows.norm(dim=1), "loss": losses, "loss+": rows.norm(dim=1) * losses}[how]
+    scaled = rows / lengths[:, None]
+    weights = min_norm_weights(scaled @ scaled.T) / lengths
+    expected = (weights / weights.sum()) @ rows
+    assert torch.allclose(found_flat(system), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("weighting", [{"type": "mgda"}, {"type": "modo"}, {"type": "modo", "samples": 3}], ids=["mgda", "modo2", "modo3"])
+def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch):
+    system = build.system()
+    step = joint(system, weighting, every=3)
+    separate = []
+    monkeypatch.setattr("m2asr.train.step._Pass.separate", _counted(separate))
+    count, weights = step.weighting.draws, []
+    for number in range(6):
+        draws = [build.draw(10 * (number + index)) for index in range(count)]
+        outcome = step(draws, number, gamma=0.0)
+        weights.append(list(outcome.weights.values()))
+        if number in (1, 3, 4):  # not due
+            expected = sum(outcome.weights[name] * flat(system, draw, name, number, i) for i, draw in enumerate(draws) for name in UPPER)
+            assert torch.allclose(found_flat(system), expected / count, rtol=1e-8, atol=1e-12)
+    assert weights[0] == weights[1] != weights[2] == weights[3] == weights[4] != weights[5]
+    assert len(separate) == 3 * min(count, 2 if count == 2 else 1)
+
+
+def _counted(calls):
+    original = _Pass.separate
+
+    def separate(self, rows):
+        calls.append(rows)
+        original(self, rows)
+
+    return separate
+
+
+def test_reused_weights_are_found_anew_when_an_objective_leaves():
+    system = build.system()
+    step = joint(system, {"type": "mgda"}, every=100)
+    step([build.draw()], 0, gamma=0.0)
+    draw = build.draw(10)
+    draw["y"][0].target_lengths["a:text.x"].fill_(-1)
+    outcome = step([draw], 1, gamma=0.0)
+    assert outcome.weights["st_y"] == 0 and sum(outcome.weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("weighting", [{"type": "mgda"}, {"type": "modo"}, {"type": "moco"}], ids=["mgda", "modo", "moco"])
+def test_only_conflicting_layers_are_weighted(weighting):
+    """asr_x and asr_y agree in all layers of this system but the last; st_y has no target."""
+    system = build.system()
+    step = joint(system, weighting, layers="conflicting")
+    assert len(step.layers) == len(layers_of(system.encoder)) == 3
+    draws = [build.draw(10 * seed) for seed in range(step.weighting.draws)]
+    for draw in draws:
+        draw["y"][0].target_lengths["a:text.x"].fill_(-1)
+    outcome = step(draws, 0, gamma=0.0)
+    found = gradients(system)
+    weights = {name: outcome.weights[name] for name in UPPER[:2]}
+    assert outcome.weights["st_y"] == 0 and abs(weights["asr_x"] - 0.5) > 1e-4 and sum(weights.values()) == pytest.approx(1)
+    alone = [{name: reference(system, draw, name, 0, index) for name in weights} for index, draw in enumerate(draws)]
+    rows = {}
+    for layer in ("subsampling", "blocks.0", "blocks.1"):
+        keys = [key for key in found if key.startswith(f"encoder.{layer}.")]
+        rows[layer] = [torch.stack([torch.cat([one[name][key].flatten() for key in keys]) for name in weights]) for one in alone]
+        product = float(rows[layer][0][0] @ rows[layer][0][1])
+        assert (product < 0) == (layer == "blocks.1")
+        lam = torch.tensor(list(weights.values()) if product < 0 else [0.5, 0.5], dtype=torch.float64)
+        expected = sum(lam @ one for one in rows[layer]) / len(draws)
+        assert torch.allclose(torch.cat([found[key].flatten() for key in keys]), expected, rtol=1e-8, atol=1e-12), layer
+    # the weighting has seen the conflicting layer alone
+    twin = joint(build.system(), weighting).weighting
+    first, last = torch.zeros(2, 3, rows["blocks.1"][0].shape[1], dtype=torch.float64)
+    first[:2], last[:2] = rows["blocks.1"][0], rows["blocks.1"][-1]
+    expected = twin.weights(first @ last.T, [0, 1], first.square().sum(1))
+    assert torch.allclose(torch.tensor(list(outcome.weights.values()), dtype=torch.float64), expected, atol=1e-6)
+
+
+def test_layers_without_conflict_leave_the_weighting_as_it_is():
+    system, draw = build.system(), build.draw()
+    del draw["y"]
+    step = joint(system, {"type": "modo"}, layers="conflicting")
+    before = step.weighting.state_dict()
+    outcome = step([draw, draw], 0, gamma=0.0)
+    assert outcome.weights == {"asr_x": 1.0, "asr_y": 0.0, "st_y": 0.0}
+    assert step.weighting.state_dict() == before

@@ -1,0 +1,34 @@
+"""Compare scored runs with the first of them: error rates, chrF and paired 95 % intervals. Runs under one name are its seeds.
+
+Example:
+  python -m m2asr.bin.compare supervised=exp/train_supervised m2asr=exp/train_m2asr m2asr=exp/train_m2asr_seed2
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2asr.bin.command import Parser, run
+from m2asr.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="compare", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="name of a row of the table, and the folder of a run")
+    parser.add_argument("--decode", default="greedy", help="the search to be compared: the folder decode_<name> of each run")
+    args = parser.parse_args(argv)
+    rows: dict[str, list[list[Path]]] = {}
+    for one in args.runs:
+        name, equals, folder = one.partition("=")
+        if not name or not equals or not folder:
+            raise UserError(f"{one}: write NAME=FOLDER, e.g. m2asr=exp/train_m2asr", exit_code=2)
+        rows.setdefault(name, []).append([Path(folder)])
+
+    from m2asr.score.compare import read_system, table
+
+    print(table([read_system(name, folders, args.decode) for name, folders in rows.items()]))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

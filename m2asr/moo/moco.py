@@ -1,0 +1,66 @@
+"""Multi-objective gradient descent with corrected gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from m2asr.errors import UserError
+from m2asr.moo.carried import CarriedWeights
+
+
+class MoCo(CarriedWeights):
+    """Weights and update from running means of the gradients, so that the noise of single batches cancels.
+
+    y_m <- y_m - beta (y_m - g_m); lambda <- Proj(lambda - step (Y Y^T lambda + rho lambda)); the shared parameters move
+    along sum_m lambda_m y_m (Fernando et al. 2023, "Mitigating gradient bias in multi-objective learning: a provably
+    convergent approach", Algorithm 1). An objective's y starts at its first gradient instead of 0. Keeps M more gradients in
+    memory, 2 M + 1 in all, and in the checkpoint. Where weights are used again (`every`), they multiply the step's own gradients.
+
+    Args:
+        objectives: names of the objectives.
+        step: step size of lambda; with `scale: auto` free of units.
+        rho: strength of the pull towards uniform weights.
+        scale: `auto` divides Y Y^T by a running mean of squared lengths, as in MoDo; `none` is the paper.
+        beta: share of the newest gradient in its mean; 1 tracks nothing.
+    """
+
+    tracks = True
+
+    def __init__(
+        self,
+        objectives: list[str],
+        step: float = 0.1,
+        rho: float = 0.0,
+        scale: Literal["auto", "none"] = "auto",
+        beta: float = 0.1,
+    ) -> None:
+        super().__init__(objectives, step, rho, scale)
+        if not 0 < beta <= 1:
+            raise UserError(f"weighting.beta: {beta} is not possible; give a number above 0, at most 1")
+        self.beta = beta
+        self._memory: Tensor | None = None
+        self._started = [False] * len(objectives)
+
+    def keep_in(self, memory: Tensor) -> None:
+        self._memory = memory
+
+    def track(self, gradients: Tensor, active: Sequence[int]) -> None:
+        for m in active:
+            self._memory[m].lerp_(gradients[m], self.beta if self._started[m] else 1.0)
+            self._started[m] = True
+
+    def state_dict(self) -> dict[str, Any]:
+        started = [m for m, is_started in enumerate(self._started) if is_started]
+        return {**super().state_dict(), "tracked": {self.objectives[m]: self._memory[m].clone() for m in started}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if "tracked" not in state:
+            raise self._stranger()
+        for name, gradient in state["tracked"].items():
+            m = self.objectives.index(name)
+            self._memory[m].copy_(gradient)
+            self._started[m] = True
