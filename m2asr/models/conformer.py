@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from m2asr.models.attention import SelfAttention
+from m2asr.models.attention import SelfAttention, padding_bias
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
@@ -75,8 +74,7 @@ class Conformer(nn.Module):
         """Run the blocks over front-end states (B, T', D); `mask` (B, T') tells which of them were masked, if any."""
         bias, valid = None, valid_positions(lengths, states.shape[1])
         if valid is not None:
-            seen = valid | (lengths == 0)[:, None]  # an utterance without states looks at its padding: no NaN
-            bias = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None, :]
+            bias = padding_bias(valid, lengths)
             valid = valid.unsqueeze(-1)  # (B, T', 1)
         taps = {"frontend": states}
         x = self.dropout(states)
