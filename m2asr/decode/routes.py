@@ -28,24 +28,25 @@ def routes(
     has_text: Callable[[str], bool],
     langid: LanguageId | None = None,
 ) -> dict[str, dict[str, Route]]:
-    """For a set in these languages, per stream and head the route of its utterances.
+    """For a set in these languages, per stream and head the route of its utterances; none for sets in several, which are not scored.
 
-    A head of a stream with a `lang` reads sets in that language alone, one of a stream with several languages reads every set. With
-    `langid`, utterances taken for another language go to that language's head for the same kind of text.
+    A head of a stream with a `lang` reads sets in that language, one of a stream without reads every set. With `langid`, utterances
+    taken for another language go to that language's head for the same kind of text.
     """
+    source = "+".join(languages)
     found: dict[str, dict[str, Route]] = {}
     for name, reader in heads.items():
         own = config.streams[reader.stream].lang
-        if not has_text(reader.text) or (own is not None and list(languages) != [own]):
+        if not has_text(reader.text) or len(languages) != 1 or own not in (None, source):
             continue
-        chosen = dict.fromkeys(langid.languages if langid and own is None else languages, reader)
-        if langid and own is not None:
-            chosen = {}
-            for other in heads.values():  # the head that a set in that language would have been read by
+        chosen = {source: reader}
+        if langid and own is None:
+            chosen |= dict.fromkeys(langid.languages, reader)
+        elif langid:
+            for other in heads.values():
                 lang = config.streams[other.stream].lang
-                if lang in langid.languages and other.text == reader.text:
+                if lang is not None and other.text == reader.text:
                     chosen.setdefault(lang, other)
-        source = "+".join(languages)
         lang = source if reader.text == "text" else reader.text.removeprefix("text.")
         task = {"task": "asr" if reader.text == "text" else "st", "lang": lang, "source": source, "text": reader.text}
         told = own is not None and langid is None

@@ -48,9 +48,9 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
                 found[name] = Reader(*key, ctc=name)
                 continue
             if method in BOTH and not kinds["ctc"]:
+                wanted = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
                 raise UserError(
-                    f"method {method}: objectives.{name} has no CTC objective beside it; train one with stream: {key[0]}, tokens: {key[1]}, "
-                    f"text: {key[2]}, or use method: attention"
+                    f"method {method}: objectives.{name} has no CTC objective beside it; train one with {wanted}, or use method: attention"
                 )
             found[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
     return found
