@@ -48,8 +48,8 @@ def beam_search(
         tokens = torch.cat([tokens.gather(1, source[:, :, None].expand(-1, -1, length)), token[:, :, None]], dim=2)
         ends = (token == eos) & (best > NEVER)
         final = best / (length + 1) ** length_penalty
-        for row, place in ends.nonzero().tolist():
-            ended[row].append(Hypothesis(tokens[row, place, :-1].tolist(), float(final[row, place])))
+        for row, text, score in zip(ends.nonzero()[:, 0].tolist(), tokens[ends].tolist(), final[ends].tolist(), strict=True):
+            ended[row].append(Hypothesis(text[:-1], score))
         record = torch.maximum(record, final.masked_fill(~ends, NEVER).amax(1))
         running = best.masked_fill(token == eos, NEVER)
         ceiling = running.amax(1) / (limits + 1) ** length_penalty

@@ -49,7 +49,7 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(smoothing):
             wanted = torch.full((vocab,), smoothing / vocab, dtype=torch.float64)
             wanted[token] += 1 - smoothing
             total -= float((wanted * log_probs.detach()).sum())
-    assert float(loss.sum) == pytest.approx(total, rel=1e-9)
+    assert loss.sum.item() == pytest.approx(total, rel=1e-9)
     assert loss.weight == 9 == loss.metrics["accuracy"][1]  # 6 tokens and 3 ends
 
 
@@ -145,3 +145,13 @@ def test_prefixes_are_those_of_the_readers():
 def test_mistakes_are_one_line(decoders, change, message):
     with pytest.raises(UserError, match=message.replace("(", r"\(")):
         system({"st_x": SHARED["st_x"], "st_y": {**SHARED["st_y"], **change}}, decoders)
+
+
+def test_in_mixed_precision_the_loss_is_float32():
+    one = build.batch([120, 90, 77], {"a:text": TARGETS}, dtype=torch.float32)
+    made = system(decoder={**SMALL, "dropout": 0.2}).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = run(one, made)
+    loss.sum.backward()
+    assert loss.sum.dtype == torch.float32
+    assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in made.objectives["att"].parameters())
