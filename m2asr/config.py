@@ -55,9 +55,10 @@ class SpecAugment(Strict):
 
 
 class Model(Strict):
-    """The shared modules that objectives read; today the encoder and what stands before it."""
+    """The shared modules that objectives read: the encoder, what stands before it, and decoders that several objectives name."""
 
     encoder: Component
+    decoders: dict[str, Component] = {}
     cmvn: Literal["global", "utterance", "none"] = "global"
     specaugment: SpecAugment | None = SpecAugment()
 
@@ -208,6 +209,9 @@ class TrainConfig(Strict):
             tokens = objective.options().get("tokens")
             if tokens is not None:
                 _known(tokens, self.tokens, f"objectives.{name}.tokens")
+            decoder = objective.options().get("decoder")
+            if isinstance(decoder, str):
+                _known(decoder, self.model.decoders, f"objectives.{name}.decoder")
         for name in self.batching.shares:
             _known(name, self.streams, "batching.shares")
         if self.train.epoch_of is not None:
@@ -237,12 +241,20 @@ class FbankConfig(Strict):
 
 
 class DecodeConfig(Strict):
-    """Search settings; `name` becomes the folder decode_<name>."""
+    """Search settings; `name` becomes the folder decode_<name>.
+
+    Every target is read once: by its CTC objective under `greedy` and `prefix_beam`, by its attention objective under `attention`, `joint`
+    and `rescoring`, and by the only one it has otherwise. `joint` and `rescoring` want both for every attention objective.
+    """
 
     name: str = "greedy"
-    method: Literal["greedy", "prefix_beam"] = "greedy"
+    method: Literal["greedy", "prefix_beam", "attention", "joint", "rescoring"] = "greedy"
     beam: int = Field(10, ge=1)
     token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
+    ctc_weight: float = Field(0.3, ge=0, le=1)  # joint and rescoring: of the CTC score, beside 1 - ctc_weight of the decoder's
+    length_penalty: float = Field(0.0, ge=0)  # a decoder's scores are divided by (tokens + 1) ** length_penalty; more favours longer texts
+    max_ratio: float = Field(1.0, gt=0)  # a decoder writes at most this many tokens per encoder state
+    language: Literal["oracle", "predicted"] = "oracle"  # whose heads read an utterance: its own language's, or what langid takes it for
     batch_seconds: float = Field(120.0, gt=0)
 
 
@@ -295,6 +307,8 @@ def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any
 
     `given` names the constructor arguments that the caller supplies, so the config may not. Raises UserError.
     """
+    if "type" not in component:
+        raise UserError(f"{where}.type: missing; valid: {', '.join(family)}")
     kind = component["type"]
     _known(kind, family, f"{where}.type")
     schema = _schema_of(family[kind], given)

@@ -1,38 +1,52 @@
-"""Run a trained system over a set: batches in, one hypothesis per utterance and objective out."""
+"""Run a trained system over a set: batches in, one hypothesis per utterance and target out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from m2asr.config import DecodeConfig
-from m2asr.data.batch import Batch
-from m2asr.decode.ctc import greedy, prefix_beam
-from m2asr.objectives.ctc import CTC, representable
+from m2asr.data.batch import Batch, target_key
+from m2asr.decode.search import Reader, search
+from m2asr.models.encoded import Encoded
+from m2asr.objectives.ctc import representable
+from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.text.tokenizer import Tokenizer
 
+Routes = Mapping[str, Reader]  # language -> what reads an utterance in it
+
 
 @dataclass
 class Recognized:
-    """The hypotheses of one objective on one set, and what search met on the way."""
+    """The hypotheses for one target on one set, and what search met on the way."""
 
     texts: dict[str, str] = field(default_factory=dict)  # utterance -> hypothesis
     seconds: float = 0.0
     audio_seconds: float = 0.0
-    paired: int = 0  # utterances with a reference for this objective
+    paired: int = 0  # utterances with a reference for this target
     unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC cannot produce them
+    unread: int = 0  # utterances taken for a language that no head reads for this target: their hypothesis is empty
+    misjudged: int = 0  # utterances taken for another language than their own
 
 
 def recognize(
-    system: System, names: list[str], batches: Iterable[Batch], tokenizers: Mapping[str, Tokenizer], config: DecodeConfig
+    system: System,
+    routes: Mapping[str, Routes],
+    batches: Iterable[Batch],
+    tokenizers: Mapping[str, Tokenizer],
+    config: DecodeConfig,
+    langid: LanguageId | None = None,
 ) -> dict[str, Recognized]:
-    """Decode every batch with the CTC heads `names`; each batch is encoded once, without masks, dropout or gradients."""
-    found = {name: Recognized() for name in names}
+    """Decode every batch for each name in `routes`, by the reader of each utterance's language: the one `langid` tells, else its own.
+
+    Each batch is encoded once, without masks, dropout or gradients.
+    """
+    found = {name: Recognized() for name in routes}
     device = next(system.parameters()).device
     system.eval()
     with torch.inference_mode():
@@ -40,24 +54,43 @@ def recognize(
             batch = batch.to(device)
             start = time.perf_counter()
             encoded = system.encode(batch, View(train=False, grad=False), seed=0)
+            spoken = langid.predict(encoded) if langid else batch.lang
             encode_seconds = time.perf_counter() - start
-            for name in names:
+            for name, one in found.items():
                 start = time.perf_counter()
-                head: CTC = system.objectives[name]
-                hypotheses = search(head.log_probs(encoded), encoded.lengths, config)
-                one = found[name]
-                for utt, tokens in zip(batch.utt_ids, hypotheses, strict=True):
-                    one.texts[utt] = tokenizers[head.tokens].decode(tokens)
+                for lang in sorted(set(spoken)):
+                    rows = [row for row, other in enumerate(spoken) if other == lang]
+                    texts = _read(system, routes[name].get(lang), _rows(encoded, rows), tokenizers, config)
+                    one.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
+                    one.unread += 0 if lang in routes[name] else len(rows)
                 one.seconds += time.perf_counter() - start + encode_seconds
                 one.audio_seconds += batch.seconds
-                present = batch.target_lengths[head.target] >= 0
-                one.paired += int(present.sum())
-                one.unrepresentable += int((present & ~representable(batch, head.target, encoded.lengths)).sum())
+                one.misjudged += sum(told != lang for told, lang in zip(spoken, batch.lang, strict=True))
+                _count(one, batch, routes[name], encoded)
     return found
 
 
-def search(log_probs: torch.Tensor, lengths: torch.Tensor, config: DecodeConfig) -> list[list[int]]:
-    """The best token sequence of every utterance from CTC log-probabilities (B, T, V)."""
-    if config.method == "greedy":
-        return [hypothesis.tokens for hypothesis in greedy(log_probs, lengths)]
-    return [best[0].tokens for best in prefix_beam(log_probs, lengths, config.beam, config.token_prune)]
+def _read(
+    system: System, reader: Reader | None, encoded: Encoded, tokenizers: Mapping[str, Tokenizer], config: DecodeConfig
+) -> list[str]:
+    if reader is None:
+        return [""] * len(encoded.lengths)
+    return [tokenizers[reader.tokens].decode(one.tokens) for one in search(system, reader, encoded, config)]
+
+
+def _rows(encoded: Encoded, rows: list[int]) -> Encoded:
+    """Some utterances of a batch, as they are where it is all of them."""
+    if len(rows) == len(encoded.lengths):
+        return encoded
+    return replace(encoded, states={tap: states[rows] for tap, states in encoded.states.items()}, lengths=encoded.lengths[rows])
+
+
+def _count(one: Recognized, batch: Batch, routes: Routes, encoded: Encoded) -> None:
+    """References that the CTC reader of their own language cannot write."""
+    reader = next((routes[lang] for lang in batch.lang if lang in routes), None)
+    if reader is None or reader.ctc is None:
+        return
+    target = target_key(reader.tokens, reader.text)
+    present = batch.target_lengths[target] >= 0
+    one.paired += int(present.sum())
+    one.unrepresentable += int((present & ~representable(batch, target, encoded.lengths)).sum())

@@ -1,7 +1,9 @@
-"""Models; a config names encoders by the keys of this table."""
+"""Models; a config names encoders and decoders by the keys of these tables."""
 
 from __future__ import annotations
 
 from m2asr.models.conformer import Conformer
+from m2asr.models.decoder import TransformerDecoder
 
 ENCODERS = {"conformer": Conformer}
+DECODERS = {"transformer": TransformerDecoder}

@@ -1,4 +1,4 @@
-"""Multi-head self-attention with rotary positions."""
+"""Multi-head attention: self-attention with rotary positions, and attention to another sequence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from m2asr.errors import UserError
+
+KeyValue = tuple[Tensor, Tensor]  # keys and values, (B, H, T, D/H) each
 
 
 class SelfAttention(nn.Module):
@@ -29,11 +31,64 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        query, key, value = self._split(x, 0)  # (B, H, T, D/H)
+        return self._mix(query, key, value, bias)
+
+    def step(self, x: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        """One more position (B, 1, D), which sees itself and the `past` (B, H, T, D/H); also returns the past with it."""
+        query, key, value = self._split(x, 0 if past is None else past[0].shape[2])
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        return self._mix(query, key, value, None), (key, value)
+
+    def _split(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         batch, frames, dim = x.shape
-        qkv = self.qkv(self.norm(x)).view(batch, frames, 3, self.heads, dim // self.heads)
-        query, key, value = rotary_heads(qkv)  # (B, H, T, D/H)
+        return rotary_heads(self.qkv(self.norm(x)).view(batch, frames, 3, self.heads, dim // self.heads), start)
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         mixed = attend(query, key, value, None if bias is None else bias.to(query.dtype))
-        return self.output(mixed.transpose(1, 2).reshape(batch, frames, dim))
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """LayerNorm and multi-head attention to a memory: queries (B, U, D) see keys and values (B, H, T, D/H), without positions.
+
+    `keys` makes these from the memory (B, T, S), once however often it is asked. Raises UserError where `heads` does not divide `dim`.
+    """
+
+    def __init__(self, dim: int, memory_dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads != 0:
+            raise UserError(f"dim {dim} and heads {heads}: heads must divide dim")
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(memory_dim, 2 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def keys(self, memory: Tensor) -> KeyValue:
+        """Keys and values (B, H, T, D/H) of a memory (B, T, S)."""
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._heads(key), self._heads(value)
+
+    def forward(self, x: Tensor, keys: KeyValue, bias: Tensor | None) -> Tensor:
+        query = self._heads(self.query(self.norm(x)))  # (B, H, U, D/H)
+        mixed = attend(query, *keys, None if bias is None else bias.to(query.dtype))
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def padding_bias(valid: Tensor, lengths: Tensor) -> Tensor:
+    """The bias (B, 1, 1, T) that hides what is not `valid` (B, T); where an utterance has no length at all it hides nothing: no NaN."""
+    seen = valid | (lengths == 0)[:, None]
+    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None, :]
+
+
+def causal_bias(size: int, device: torch.device) -> Tensor:
+    """The bias (T, T) that hides later positions."""
+    return torch.full((size, size), float("-inf"), device=device).triu_(1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
@@ -49,14 +104,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
     return scores.softmax(dim=-1) @ value
 
 
-def rotary_heads(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split (B, T, 3, H, D) into query, key and value (B, H, T, D), with rotary positions in query and key.
+def rotary_heads(qkv: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Split (B, T, 3, H, D) into query, key and value (B, H, T, D), with rotary positions from `start` on in query and key.
 
     Pairs of entries turn by angles that grow with the position, so that scores depend on the distance of two positions
     alone (Su et al. 2021, RoFormer, equation 34).
     """
-    cos, sin = _tables(max(512, 1 << (qkv.shape[1] - 1).bit_length()), qkv.shape[-1], qkv.dtype, qkv.device)
-    return _RotaryHeads.apply(qkv, cos[: qkv.shape[1]], sin[: qkv.shape[1]])
+    end = start + qkv.shape[1]
+    cos, sin = _tables(max(512, 1 << (end - 1).bit_length()), qkv.shape[-1], qkv.dtype, qkv.device)
+    return _RotaryHeads.apply(qkv, cos[start:end], sin[start:end])
 
 
 class _RotaryHeads(torch.autograd.Function):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from m2asr.models.attention import SelfAttention
+from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
@@ -74,7 +73,10 @@ class Conformer(nn.Module):
     def encode(self, states: Tensor, lengths: Tensor, mask: Tensor | None = None, causal: bool = False) -> Encoded:
         """Run the blocks over front-end states (B, T', D); `mask` (B, T') tells which of them were masked, if any."""
         valid = valid_positions(lengths, states.shape[1])
-        bias = _bias(lengths, valid, states.shape[1], causal)
+        bias = None if valid is None else padding_bias(valid, lengths)
+        if causal:
+            later = causal_bias(states.shape[1], states.device)
+            bias = later if bias is None else bias + later  # (B, 1, T', T')
         valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
         taps = {"frontend": states}
         x = self.dropout(states)
@@ -83,15 +85,3 @@ class Conformer(nn.Module):
             taps[f"block{number}"] = x
         taps["output"] = x  # the last block ends with a LayerNorm
         return Encoded(taps, lengths, mask)
-
-
-def _bias(lengths: Tensor, valid: Tensor | None, size: int, causal: bool) -> Tensor | None:
-    """-inf where attention must not look, broadcast to (B, H, T, T), or None where it may look everywhere."""
-    if valid is None and not causal:
-        return None
-    seen = torch.ones(1, 1, size, dtype=torch.bool, device=lengths.device)
-    if valid is not None:
-        seen = (valid | (lengths == 0)[:, None])[:, None]  # (B, 1, T) an utterance without states looks at its padding: no NaN
-    if causal:
-        seen = seen & torch.ones(size, size, dtype=torch.bool, device=lengths.device).tril()  # (B, T, T)
-    return torch.zeros(seen.shape, device=lengths.device).masked_fill_(~seen, float("-inf")).unsqueeze(1)

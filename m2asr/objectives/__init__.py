@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from m2asr.objectives.attention import Attention
 from m2asr.objectives.cpc import CPC
 from m2asr.objectives.ctc import CTC
+from m2asr.objectives.langid import LanguageId
 
-OBJECTIVES = {"ctc": CTC, "cpc": CPC}
+OBJECTIVES = {"ctc": CTC, "attention": Attention, "langid": LanguageId, "cpc": CPC}

@@ -81,6 +81,10 @@ def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if any(row.get("language") == "oracle" for row in rows):
         yield "- The language of each utterance is given to the system, not recognized by it."
+    wrong = {row["set"]: row["language_error"] for row in rows if "language_error" in row}
+    if wrong:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in wrong.items())
+        yield f"- The language of each utterance is recognized by the system; wrong for: {shares}."
     for row in rows:
         if row.get("unrepresentable") is not None and row["metric"] == "chrf":
             pair = f"{row['set']}, {row['source']}-{row['lang']}"

@@ -47,9 +47,10 @@ def evaluate(
 
 
 def selection_score(losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], upper: Iterable[str], how: str) -> float:
-    """What chooses the best epochs, smaller is better: the mean token error rate of the upper objectives, or their mean loss.
+    """What chooses the best epochs, smaller is better: the mean of the upper objectives' metric `error`, or of their losses.
 
-    Objectives without an error rate, and every objective under `how == "loss"`, count with their loss.
+    `error` is a share in all of them, so that they may be averaged: token errors of the best path under CTC, of teacher forcing under an
+    attention decoder, wrong languages under langid. Where no objective has one, and under `how == "loss"`, losses count.
     """
     upper = [name for name in upper if name in losses]
     errors = [metrics[name]["error"] for name in upper if "error" in metrics[name]]

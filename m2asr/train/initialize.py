@@ -46,6 +46,6 @@ def initialize(system: System, path: Path) -> str:
         raise UserError(f"--init_from {path}: {misfit[0]} {what} ({len(misfit)} parameters in all); train both with the same model.encoder")
     taken = {key: value for key, value in taken.items() if key not in ("mean", "scale")}  # normalization belongs to this run's features
     system.load_state_dict(taken, strict=False)
-    heads = sorted({key.split(".")[1] for key in own if key.startswith("objectives.") and key not in taken})
+    heads = sorted({key.split(".")[1] for key in own if key.startswith(("objectives.", "decoders.")) and key not in taken})
     left = f"; new: {', '.join(heads)}" if heads else ""
     return f"started from {path}: {len(taken)} of {len(own)} tensors{left}"

@@ -84,6 +84,15 @@ def targets_of(config: TrainConfig, stream: str, tokenizers: Mapping[str, Tokeni
     return [(tokens, text, tokenizers[tokens]) for tokens, text in sorted(found)]
 
 
+def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainConfig:
+    """The config with the languages that a langid objective tells apart, where it names none: those of its stream's sets."""
+    config = config.model_copy(deep=True)
+    for objective in config.objectives.values():
+        if objective.type == "langid" and not objective.options().get("languages"):
+            objective.languages = train[objective.stream].index.languages
+    return config
+
+
 def open_set(name: str, data: Path, dump: Path) -> UtteranceIndex:
     """The index of one set. Raises UserError naming the stage that makes what is missing."""
     if not (data / name).is_dir():

@@ -23,7 +23,7 @@ from m2asr.train import checkpoint, plots
 from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.log import TrainLog
-from m2asr.train.materials import Materials
+from m2asr.train.materials import Materials, with_languages
 from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.precision import choose
 from m2asr.train.step import JointStep
@@ -35,6 +35,7 @@ class Trainer:
     """One run in the folder `exp`: built from a resolved config, it goes on from the last checkpoint it finds there."""
 
     def __init__(self, config: TrainConfig, materials: Materials, exp: Path, device: str = "cpu") -> None:
+        config = with_languages(config, materials.train)
         self.config, self.exp, self.device = config, exp, torch.device(device)
         self.options = config.train
         self.streams = {name: objective.stream for name, objective in config.objectives.items()}
@@ -61,8 +62,7 @@ class Trainer:
             config.weighting.layers,
         )
 
-        self.clipped = [("encoder", list(self.system.encoder.parameters()))]
-        self.clipped += [(name, list(objective.parameters())) for name, objective in self.system.objectives.items()]
+        self.clipped = self.system.parts()
 
         self.dev = materials.dev
         self.loader = StepLoader(

@@ -103,6 +103,17 @@ def test_pretraining_starts_the_baseline(mini: Mini) -> None:
     assert {row["metric"] for row in rows} == {"wer", "cer"}
 
 
+def test_attention_translates(mini: Mini) -> None:
+    small = f"{SMALL} model.decoders.english.blocks=1 model.decoders.english.dim=16 train.epochs=1"
+    configs = ("--train_config", "conf/train_s2tt.yaml", "--decode_config", "conf/decode_beam.yaml")
+    done = mini.run(*configs, "--set", small, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    exp = mini.folder / "exp/train_s2tt"
+    rows = json.loads((exp / "results.json").read_text())["rows"]
+    assert {row["metric"] for row in rows} == {"wer", "cer", "bleu", "chrf"}
+    assert all(row["unrepresentable"] is None for row in rows if row["metric"] == "chrf")
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

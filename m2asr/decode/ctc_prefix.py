@@ -1,0 +1,77 @@
+"""CTC as a scorer of prefixes, for joint search with a decoder."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLANK = 0
+NEVER = float("-inf")
+LEAST = -1.0e5  # log-probabilities below count as this: differences of cumulative sums stay finite
+
+
+class CTCPrefix:
+    """Log-probability that the labels of an utterance begin with a prefix (Watanabe et al. 2017, algorithm 2).
+
+    For a prefix h and t frames, r^n_t(h) and r^b_t(h) are the paths over these frames that read h and end in its last token or in a
+    blank. The algorithm's recursions over t are sums in closed form here, so a step costs a matrix product and a few scans.
+    log_probs (B, T, V), lengths (B,).
+    """
+
+    def __init__(self, log_probs: Tensor, lengths: Tensor, beam: int, eos: int) -> None:
+        self.log_probs = log_probs.double().clamp(min=LEAST)
+        self.lengths, self.eos = lengths, eos
+        batch, frames, _ = log_probs.shape
+        self.probs = self.log_probs.exp()
+        self.padding = (torch.arange(frames, device=lengths.device) >= lengths[:, None])[:, None]  # (B, 1, T)
+        self.blanks = _cumulate(self.log_probs[:, None, :, BLANK])  # (B, 1, T + 1)
+        self.ends_blank = self.blanks.repeat(1, beam, 1)  # r^b (B, W, T + 1), from 0 frames on
+        self.ends_token = torch.full_like(self.ends_blank, NEVER)  # r^n
+        self.last: Tensor | None = None  # (B, W)
+
+    def scores(self) -> Tensor:
+        """Prefix log-probabilities (B, W, V) of every prefix with every token added; at eos that of the prefix as the whole text."""
+        total = torch.logaddexp(self.ends_blank, self.ends_token)
+        found = self._begin(total[:, :, :-1])  # (B, W, V)
+        if self.last is not None:  # a token that repeats the last one needs a blank before it
+            ways = self.ends_blank[:, :, :-1].masked_fill(self.padding, NEVER) + self._of(self.last)
+            found.scatter_(2, self.last[:, :, None], ways.logsumexp(2, keepdim=True))
+        found[:, :, self.eos] = total.gather(2, self.lengths[:, None, None].expand(-1, total.shape[1], 1)).squeeze(2)
+        return found
+
+    def advance(self, source: Tensor, token: Tensor) -> None:
+        places = source[:, :, None].expand_as(self.ends_blank)
+        ends_blank, ends_token = self.ends_blank.gather(1, places), self.ends_token.gather(1, places)
+        before = torch.logaddexp(ends_blank, ends_token)  # phi: the paths that the new token may follow
+        if self.last is not None:
+            repeats = (self.last.gather(1, source) == token)[:, :, None]
+            before = torch.where(repeats, ends_blank, before)
+        self.ends_token = _enter(before, _cumulate(self._of(token)))
+        self.ends_blank = _enter(self.ends_token, self.blanks)
+        self.last = token
+
+    def _begin(self, before: Tensor) -> Tensor:
+        """log sum_t exp(before_t) p_t(c) for every token c: (B, W, T) to (B, W, V), as a matrix product."""
+        before = before.masked_fill(self.padding, NEVER)
+        most = before.amax(2, keepdim=True).nan_to_num(neginf=0.0)  # no path at all: exp(-inf - 0) stays 0
+        return ((before - most).exp() @ self.probs).log() + most
+
+    def _of(self, token: Tensor) -> Tensor:
+        """Log-probabilities (B, W, T) of one token per prefix."""
+        places = token[:, None, :].expand(-1, self.log_probs.shape[1], -1)
+        return self.log_probs.gather(2, places).transpose(1, 2)
+
+
+def _cumulate(x: Tensor) -> Tensor:
+    """Sums over the first t frames, from t = 0 on: (..., T) to (..., T + 1)."""
+    return F.pad(x.cumsum(-1), (1, 0))
+
+
+def _enter(before: Tensor, stay: Tensor) -> Tensor:
+    """Paths that leave `before` at any earlier frame and then stay in one label (B, W, T + 1), `stay` being its cumulated log-probability.
+
+    The solution of r_t = (r_{t-1} + before_{t-1}) p_t with r_0 = 0.
+    """
+    entered = (before - stay)[:, :, :-1].logcumsumexp(2)
+    return F.pad(entered, (1, 0), value=NEVER) + stay

@@ -1,0 +1,81 @@
+"""Which heads read a target, and how: from encoder states to token sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m2asr.config import DecodeConfig, TrainConfig
+from m2asr.decode.attention import AttentionPrefix, rescore
+from m2asr.decode.beam import PrefixScorer, beam_search
+from m2asr.decode.ctc import greedy, prefix_beam
+from m2asr.decode.ctc_prefix import CTCPrefix
+from m2asr.decode.hypothesis import Hypothesis
+from m2asr.errors import UserError
+from m2asr.models.encoded import Encoded
+from m2asr.objectives.system import System
+
+FIRST = {"greedy": "ctc", "prefix_beam": "ctc", "attention": "attention", "joint": "attention", "rescoring": "attention"}
+BOTH = ("joint", "rescoring")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The objectives that read one target together: a CTC one, an attention one, or both."""
+
+    stream: str
+    tokens: str
+    text: str
+    ctc: str | None = None
+    attention: str | None = None
+
+
+def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
+    """What reads each target of a system, under the name of the objective that leads.
+
+    Raises UserError where a method wants a CTC objective beside an attention objective and there is none.
+    """
+    targets: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for name, objective in config.objectives.items():
+        if objective.type in ("ctc", "attention"):
+            options = objective.options()
+            key = (objective.stream, options["tokens"], options["text"])
+            targets.setdefault(key, {"ctc": [], "attention": []})[objective.type].append(name)
+    found = {}
+    for key, kinds in targets.items():
+        leading = FIRST[method] if kinds[FIRST[method]] else next(kind for kind, names in kinds.items() if names)
+        for name in kinds[leading]:
+            if leading == "ctc":
+                found[name] = Reader(*key, ctc=name)
+                continue
+            if method in BOTH and not kinds["ctc"]:
+                wanted = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
+                raise UserError(
+                    f"method {method}: objectives.{name} has no CTC objective beside it; train one with {wanted}, or use method: attention"
+                )
+            found[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
+    return found
+
+
+def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfig) -> list[Hypothesis]:
+    """The best hypothesis of every utterance."""
+    lengths = encoded.lengths
+    log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
+    if reader.attention is None:
+        if config.method == "greedy":
+            return greedy(log_probs, lengths)
+        return [best[0] for best in prefix_beam(log_probs, lengths, config.beam, config.token_prune)]
+
+    head = system.objectives[reader.attention]
+    decoder, memory = head.decoder, encoded.states[head.tap]
+    if config.method == "rescoring":
+        found = prefix_beam(log_probs, lengths, config.beam, config.token_prune)
+        return [best[0] for best in rescore(decoder, memory, lengths, found, config.ctc_weight, config.length_penalty, head.prefix)]
+    beam = 1 if config.method == "greedy" else config.beam
+    weight = config.ctc_weight if config.method == "joint" else 0.0
+    scorers: list[tuple[float, PrefixScorer]] = []
+    if weight < 1:
+        scorers.append((1 - weight, AttentionPrefix(decoder, memory, lengths, beam, head.prefix)))
+    if weight > 0:
+        scorers.append((weight, CTCPrefix(log_probs, lengths, beam, head.eos)))
+    limits = (lengths * config.max_ratio).long()
+    return [best[0] for best in beam_search(scorers, limits, head.eos, beam, config.length_penalty)]

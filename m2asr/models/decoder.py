@@ -1,0 +1,118 @@
+"""The Transformer decoder: from encoder states and the tokens so far to the next token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from m2asr.errors import UserError
+from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
+from m2asr.models.layers import Dropout, FeedForward, valid_positions
+
+
+@dataclass
+class DecoderState:
+    """Where a step-by-step decoding stands: per block the keys and values of the memory, and those of the tokens so far."""
+
+    memory: list[KeyValue]  # (B, H, T, D/H)
+    bias: Tensor | None  # (B, 1, 1, T)
+    past: list[KeyValue | None]  # (B * W, H, U, D/H)
+    start: Tensor  # (D,)
+
+    def select(self, source: Tensor) -> None:
+        """Go on from other prefixes: place w of utterance b takes over the past of place source[b, w] (B, W)."""
+        batch, beam = source.shape
+        rows = (source + beam * torch.arange(batch, device=source.device)[:, None]).flatten()  # (B * W,)
+        self.past = [None if past is None else (past[0][rows], past[1][rows]) for past in self.past]
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the memory, feed-forward, each after a LayerNorm (Vaswani et al. 2017; Xiong et al. 2020)."""
+
+    def __init__(self, dim: int, memory_dim: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = SelfAttention(dim, heads)
+        self.cross = CrossAttention(dim, memory_dim, heads)
+        self.feed_forward = FeedForward(dim, hidden, dropout)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, causal: Tensor, memory: Tensor, bias: Tensor | None) -> Tensor:
+        """Token states (B, U, D) to token states, with the memory (B, T, S)."""
+        x = self.dropout.add(x, self.attention(x, causal))
+        return self._read(x, self.cross.keys(memory), bias)
+
+    def step(self, x: Tensor, past: KeyValue | None, memory: KeyValue, bias: Tensor | None) -> tuple[Tensor, KeyValue]:
+        """One more position of every prefix (B, W, D); the W prefixes of an utterance share its memory."""
+        added, past = self.attention.step(x.flatten(0, 1).unsqueeze(1), past)  # (B * W, 1, D)
+        return self._read(x + added.view_as(x), memory, bias), past
+
+    def _read(self, x: Tensor, memory: KeyValue, bias: Tensor | None) -> Tensor:
+        x = self.dropout.add(x, self.cross(x, memory, bias))
+        return self.dropout.add(x, self.feed_forward(x))
+
+
+class TransformerDecoder(nn.Module):
+    """Pre-norm Transformer decoder with rotary positions: tokens (B, U) and memory (B, T, S) to logits (B, U + 1, V).
+
+    The last of the V tokens starts and ends a sentence. Each name in `prefixes` has a start vector of its own, so that one decoder
+    writes several languages (as the language token of Liu et al. 2020, mBART). No utterance sees another, no token a later one, and
+    padding changes no logit of a valid position. Raises UserError where `dim` does not fit `heads`.
+    """
+
+    def __init__(
+        self,
+        memory_dim: int,
+        vocab: int,
+        prefixes: Sequence[str] = (),
+        blocks: int = 6,
+        dim: int = 256,
+        heads: int = 4,
+        ff_mult: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.eos = vocab - 1
+        self.embedding = nn.Embedding(vocab, dim)
+        self.prefixes = nn.ParameterDict({name: nn.Parameter(torch.randn(dim)) for name in prefixes})
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(DecoderBlock(dim, memory_dim, heads, ff_mult * dim, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, vocab)
+
+    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> Tensor:
+        """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) of the memory."""
+        start = self._start(prefix).expand(len(tokens), 1, -1)
+        x = self.dropout(torch.cat([start, self.embedding(tokens)], dim=1))  # (B, U + 1, D)
+        size = x.shape[1]
+        causal = causal_bias(size, x.device)
+        bias = _memory_bias(memory, lengths)
+        for block in self.blocks:
+            x = block(x, causal, memory, bias)
+        return self.output(self.norm(x))
+
+    def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
+        """The state before the first token of utterances with this memory (B, T, S)."""
+        keys = [block.cross.keys(memory) for block in self.blocks]
+        return DecoderState(keys, _memory_bias(memory, lengths), [None] * len(self.blocks), self._start(prefix))
+
+    def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
+        """Logits (B, W, V) of what follows the newest tokens (B, W), or the start where there is none; moves `state` on."""
+        x = state.start.expand(len(state.memory[0][0]), beam, -1) if tokens is None else self.embedding(tokens)  # (B, W, D)
+        for number, block in enumerate(self.blocks):
+            x, state.past[number] = block.step(x, state.past[number], state.memory[number], state.bias)
+        return self.output(self.norm(x))
+
+    def _start(self, prefix: str | None) -> Tensor:
+        if prefix is None:
+            return self.embedding.weight[self.eos]
+        if prefix not in self.prefixes:
+            raise UserError(f"prefix `{prefix}`: this decoder has {', '.join(self.prefixes) or 'none'}")
+        return self.prefixes[prefix]
+
+
+def _memory_bias(memory: Tensor, lengths: Tensor) -> Tensor | None:
+    valid = valid_positions(lengths, memory.shape[1])
+    return None if valid is None else padding_bias(valid, lengths)

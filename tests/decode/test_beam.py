@@ -1,0 +1,166 @@
+"""Beam search with decoders and CTC: a wide beam is brute force, a beam of one is greedy, neighbours and padding change nothing."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from m2asr.decode.attention import AttentionPrefix, rescore, text_scores
+from m2asr.decode.beam import beam_search
+from m2asr.decode.ctc import prefix_beam
+from m2asr.decode.ctc_prefix import CTCPrefix
+from m2asr.models.decoder import TransformerDecoder
+
+VOCAB, EOS, LIMIT, WIDE = 5, 4, 4, 200  # 3 tokens to write with, 1, 2 and 3
+TEXTS = [list(text) for size in range(LIMIT + 1) for text in itertools.product(range(1, EOS), repeat=size)]
+
+
+def decoder(seed: int = 0) -> TransformerDecoder:
+    torch.manual_seed(seed)
+    made = TransformerDecoder(6, VOCAB, ["it"], blocks=2, dim=8, heads=2, dropout=0.0).double().eval()
+    with torch.no_grad():
+        made.output.weight.mul_(6)  # sharp enough for greedy and wide search to differ
+    return made
+
+
+def utterances(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Memory (B, T, 6), CTC log-probabilities (B, T, V) and lengths (B,); the padding holds noise."""
+    generator = torch.Generator().manual_seed(seed)
+    memory = torch.randn(len(lengths), max(lengths), 6, generator=generator, dtype=torch.float64)
+    ctc = (2 * torch.randn(len(lengths), max(lengths), VOCAB, generator=generator, dtype=torch.float64)).log_softmax(-1)
+    return memory, ctc, torch.tensor(lengths)
+
+
+def search(memory, ctc, lengths, beam, ctc_weight=0.0, penalty=0.0, prefix=None, limits=None):
+    scorers = [(1 - ctc_weight, AttentionPrefix(decoder(), memory, lengths, beam, prefix))]
+    if ctc_weight:
+        scorers.append((ctc_weight, CTCPrefix(ctc, lengths, beam, EOS)))
+    with torch.inference_mode():
+        return beam_search(scorers, torch.full_like(lengths, LIMIT) if limits is None else limits, EOS, beam, penalty)
+
+
+def ctc_score(log_probs: torch.Tensor, text: list[int]) -> float:
+    sizes = torch.tensor(len(log_probs)), torch.tensor(len(text))
+    return -float(F.ctc_loss(log_probs, torch.tensor(text, dtype=torch.long), *sizes, reduction="sum"))
+
+
+def brute_force(memory, ctc, length, ctc_weight, penalty, prefix=None) -> dict[tuple[int, ...], float]:
+    """The score of every text, from teacher forcing and torch's CTC loss."""
+    many = len(TEXTS)
+    with torch.no_grad():
+        attention = text_scores(
+            decoder(), memory[None, :length].expand(many, -1, -1), torch.full((many,), length), TEXTS, prefix
+        ).tolist()
+    found = {}
+    for text, score in zip(TEXTS, attention, strict=True):
+        if ctc_weight:
+            score = (1 - ctc_weight) * score + ctc_weight * ctc_score(ctc[:length], text)
+        found[tuple(text)] = score / (len(text) + 1) ** penalty
+    return found
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wide_beam_is_brute_force(seed, ctc_weight, penalty):
+    memory, ctc, lengths = utterances([6, 3], seed)
+    for row, found in enumerate(search(memory, ctc, lengths, WIDE, ctc_weight, penalty)):
+        expected = brute_force(memory[row], ctc[row], int(lengths[row]), ctc_weight, penalty)
+        assert tuple(found[0].tokens) == max(expected, key=expected.get)
+        for one in found:
+            assert one.score == pytest.approx(expected[tuple(one.tokens)], abs=1e-9)
+
+
+def test_the_start_of_another_language_changes_the_search():
+    memory, ctc, lengths = utterances([6, 3])
+    for row, found in enumerate(search(memory, ctc, lengths, WIDE, 0.3, prefix="it")):
+        expected = brute_force(memory[row], ctc[row], int(lengths[row]), 0.3, 0.0, prefix="it")
+        assert found[0].score == pytest.approx(max(expected.values()), abs=1e-9)
+        assert found[0].score != pytest.approx(max(brute_force(memory[row], ctc[row], int(lengths[row]), 0.3, 0.0).values()))
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
+def test_padding_and_neighbours_change_nothing(ctc_weight):
+    memory, ctc, lengths = utterances([7, 4, 1, 0])
+    limits = torch.tensor([6, 4, 1, 0])
+    together = search(memory, ctc, lengths, 3, ctc_weight, limits=limits)
+    for row, length in enumerate(lengths.tolist()):
+        one = slice(row, row + 1)
+        (alone,) = search(memory[one, : max(length, 1)], ctc[one, : max(length, 1)], lengths[one], 3, ctc_weight, limits=limits[one])
+        assert [found.tokens for found in alone] == [found.tokens for found in together[row]]
+        if length:  # an utterance without states is empty whatever it scores
+            assert [found.score for found in alone] == pytest.approx([found.score for found in together[row]], abs=1e-9)
+    assert [found.tokens for found in together[3]] == [[]]
+
+
+def test_a_beam_of_one_is_greedy():
+    memory, ctc, lengths = utterances([7, 4, 2], seed=3)
+    model = decoder()
+    for row, found in enumerate(search(memory, ctc, lengths, beam=1)):
+        text: list[int] = []
+        while len(text) < LIMIT:
+            logits = model(torch.tensor([text], dtype=torch.long), memory[row : row + 1, : lengths[row]], lengths[row : row + 1])[0, -1]
+            logits[0] = float("-inf")  # the blank is not written
+            if int(logits.argmax()) == EOS:
+                break
+            text.append(int(logits.argmax()))
+        assert [one.tokens for one in found] == [text]
+
+
+def test_no_text_is_longer_than_its_limit():
+    memory, ctc, lengths = utterances([7, 7, 7])
+    limits = torch.tensor([0, 1, 3])
+    for limit, found in zip(limits.tolist(), search(memory, ctc, lengths, 4, limits=limits), strict=True):
+        assert found and all(len(one.tokens) <= limit for one in found)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_ctc_prefix_scores_are_sums_over_all_texts(length):
+    """The score of a prefix is the probability of all label sequences that begin with it."""
+    _, ctc, _ = utterances([6], seed=2)
+    ctc = ctc[:, :, :4].log_softmax(-1)  # blank and 3 labels, so that every path is a text
+    padded = torch.cat([ctc, torch.zeros(1, 6, 1, dtype=torch.float64)], dim=2)
+    scorer = CTCPrefix(padded, torch.tensor([length]), beam=2, eos=EOS)
+    texts = [list(text) for size in range(length + 1) for text in itertools.product(range(1, EOS), repeat=size)]
+    exact = {}
+    for text in texts:
+        exact[tuple(text)] = math.exp(ctc_score(ctc[0, :length], text)) if length else 1.0
+    prefixes = [(), ()]
+    for source, token in (None, None), ([0, 1], [1, 2]), ([0, 0], [1, 3]), ([1, 0], [3, 2]):
+        if source is not None:
+            scorer.advance(torch.tensor([source]), torch.tensor([token]))
+            prefixes = [(*prefixes[place], added) for place, added in zip(source, token, strict=True)]
+        found = scorer.scores()[0].exp()
+        for place, prefix in enumerate(prefixes):
+            assert float(found[place, EOS]) == pytest.approx(exact.get(prefix, 0.0), abs=1e-12)
+            for added in range(1, EOS):
+                longer = (*prefix, added)
+                expected = sum(value for text, value in exact.items() if text[: len(longer)] == longer)
+                assert float(found[place, added]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ctc_prefix_scores_survive_certainty():
+    """Probabilities of 0 and 1 give no NaN."""
+    path = torch.tensor([[0, 1, 1, 0, 1, 2, 0]])
+    ctc = F.one_hot(path, VOCAB).double().log()
+    found = beam_search([(1.0, CTCPrefix(ctc, torch.tensor([7]), 5, EOS))], torch.tensor([6]), EOS, 5)
+    assert found[0][0].tokens == [1, 1, 2] and found[0][0].score == pytest.approx(0.0, abs=1e-9)
+
+
+def test_rescoring_orders_by_the_mixed_score():
+    memory, ctc, lengths = utterances([6, 3], seed=1)
+    found = prefix_beam(ctc[:, :, :EOS].log_softmax(-1), lengths, beam=30, token_prune=10)
+    with torch.no_grad():
+        again = rescore(decoder(), memory, lengths, found, ctc_weight=0.3, length_penalty=1.0)
+        for row, (before, after) in enumerate(zip(found, again, strict=True)):
+            scores = {tuple(one.tokens): one.score for one in before}
+            for one in after:
+                own = text_scores(decoder(), memory[row : row + 1, : lengths[row]], lengths[row : row + 1], [one.tokens], None)
+                expected = (0.7 * float(own) + 0.3 * scores[tuple(one.tokens)]) / (len(one.tokens) + 1)
+                assert one.score == pytest.approx(expected, abs=1e-9)
+            assert [one.score for one in after] == sorted((one.score for one in after), reverse=True)
+            assert len(after) == len(before)

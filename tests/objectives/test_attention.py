@@ -1,0 +1,157 @@
+"""The attention objective: the exact loss, what is left out, padding, and decoders that objectives share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from m2asr.errors import UserError
+from m2asr.moo import WEIGHTINGS
+from m2asr.objectives.view import View
+from m2asr.train.step import JointStep
+from tests.objectives import build
+
+VIEW = View()
+SMALL = {"type": "transformer", "blocks": 1, "dim": 8, "heads": 2, "dropout": 0.0}
+OWN = {"type": "attention", "stream": "x", "tokens": "a", "decoder": SMALL}
+SHARED = {
+    "st_x": {"type": "attention", "stream": "x", "tokens": "a", "decoder": "main", "prefix": "en"},
+    "st_y": {"type": "attention", "stream": "y", "tokens": "a", "text": "text.x", "decoder": "main", "prefix": "it"},
+}
+TARGETS = [[2, 3, 3, 4], [5, 6], []]
+
+
+def system(objectives=None, decoders=None, **own):
+    model = build.config().model.model_dump()
+    model["decoders"] = decoders or {}
+    return build.system(model=model, objectives=objectives or {"att": {**OWN, **own}}, penalty=None)
+
+
+def run(one, made, name="att", train=True):
+    made.train(train)
+    encoded = {VIEW: made.encode(one, VIEW, seed=0)}
+    return made.objectives[name](encoded, one), encoded[VIEW]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_the_loss_is_the_cross_entropy_with_smoothed_targets(smoothing):
+    """Computed by hand, token by token: target distribution (1 - e) onehot + e / V, over the tokens and the end."""
+    one, made = build.batch([120, 90, 77], {"a:text": TARGETS}), system(smoothing=smoothing)
+    loss, encoded = run(one, made)
+    decoder, vocab, total = made.objectives["att"].decoder, build.VOCAB["a"], 0.0
+    for row, target in enumerate(TARGETS):
+        memory = encoded.states["output"][row : row + 1, : encoded.lengths[row]]
+        for place, token in enumerate([*target, vocab - 1]):
+            before = torch.tensor([target[:place]], dtype=torch.long)
+            log_probs = decoder(before, memory, encoded.lengths[row : row + 1])[0, -1].log_softmax(-1)
+            wanted = torch.full((vocab,), smoothing / vocab, dtype=torch.float64)
+            wanted[token] += 1 - smoothing
+            total -= float((wanted * log_probs.detach()).sum())
+    assert loss.sum.item() == pytest.approx(total, rel=1e-9)
+    assert loss.weight == 9 == loss.metrics["accuracy"][1]  # 6 tokens and 3 ends
+
+
+def test_the_metrics_are_those_of_teacher_forcing():
+    one, made = build.batch([120, 90, 77], {"a:text": TARGETS}), system()
+    loss, _ = run(one, made, train=False)
+    correct, count = loss.metrics["accuracy"]
+    assert loss.metrics["error"] == (count - correct, count)
+    assert "error" not in run(one, made)[0].metrics
+
+
+def gradients(made, parts):
+    made.zero_grad()
+    for part in parts:
+        run(part, made)[0].sum.backward()
+    return {name: parameter.grad.clone() for name, parameter in made.named_parameters() if parameter.grad is not None}
+
+
+def test_padding_changes_no_loss_and_no_gradient():
+    made, together = system(), build.batch([120, 90, 77], {"a:text": TARGETS})
+    alone = []
+    for row, (length, target) in enumerate(zip([120, 90, 77], TARGETS, strict=True)):
+        part = build.batch([length], {"a:text": [target]})
+        alone.append(dataclasses.replace(part, inputs={"feats": together.inputs["feats"][row : row + 1, :length]}))
+    assert float(run(together, made)[0].sum) == pytest.approx(sum(float(run(part, made)[0].sum) for part in alone), rel=1e-9)
+    one, other = gradients(made, [together]), gradients(made, alone)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.allclose(one[name], other[name], rtol=1e-8, atol=1e-10), name
+
+
+def test_missing_targets_and_states_are_left_out():
+    made = system()
+    loss, _ = run(build.batch([120, 90, 5], {"a:text": [[2, 3], None, [4]]}), made)  # 5 frames give no state
+    expected, _ = run(build.batch([120], {"a:text": [[2, 3]]}), made)
+    assert float(loss.sum) == pytest.approx(float(expected.sum), rel=1e-9) and loss.weight == expected.weight == 3
+    assert loss.metrics["unrepresentable"] == (1.0, 2.0)
+
+
+def test_no_target_at_all_is_a_zero_on_the_graph():
+    made = system()
+    loss, _ = run(build.batch([120, 90], {"a:text": [None, None]}), made)
+    loss.sum.backward()
+    assert float(loss.sum) == 0 and loss.weight == 0
+    assert all((p.grad == 0).all() for p in made.objectives["att"].parameters())
+
+
+@pytest.mark.parametrize("per, expected", [("token", 9.0), ("utterance", 3.0), ("frame", 29.0 + 21.0 + 18.0)])
+def test_per(per, expected):
+    made, one = system(per=per), build.batch([120, 90, 77], {"a:text": TARGETS})
+    loss, encoded = run(one, made)
+    assert loss.weight == made.objectives["att"].weight(one, encoded.lengths) == expected
+
+
+def test_a_shared_decoder_is_one_head_that_gets_the_plain_sum():
+    """Under MGDA its gradient is the sum over objectives, unweighted; it has one place in groups, parts and the state dict."""
+    made = system(SHARED, {"main": SMALL})
+    assert made.objectives["st_x"].decoder is made.objectives["st_y"].decoder
+    assert not list(made.objectives["st_x"].parameters())
+    names = [name for name, _ in made.groups()["heads"]]
+    assert names and all(name.startswith("decoders.main.") for name in names)
+    assert set(made.state_dict()) - {"mean", "scale"} == set(dict(made.named_parameters()))
+    assert [name for name, parameters in made.parts() if parameters] == ["encoder", "decoders.main"]
+
+    draw = {key: value for key, value in build.draw().items() if key != "raw"}
+    streams, levels = {"st_x": "x", "st_y": "y"}, {"st_x": "upper", "st_y": "upper"}
+    weighting = WEIGHTINGS["mgda"](objectives=list(streams))
+    JointStep(made, streams, levels, weighting, 0, torch.float64)([draw], 0, gamma=0.0)
+    found = {name: parameter.grad.clone() for name, parameter in made.decoders.named_parameters()}
+    made.zero_grad()
+    for name, stream in streams.items():
+        loss, _ = run(draw[stream][0], made, name)
+        (loss.sum / loss.weight).backward()
+    for name, parameter in made.decoders.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, rtol=1e-9, atol=1e-12), name
+
+
+def test_prefixes_are_those_of_the_readers():
+    assert sorted(system(SHARED, {"main": SMALL}).decoders["main"].prefixes) == ["en", "it"]
+
+
+@pytest.mark.parametrize(
+    ("decoders", "change", "message"),
+    [
+        ({"main": SMALL}, {"decoder": "mein"}, "objectives.st_y.decoder: `mein` does not exist; did you mean `main`"),
+        ({"main": SMALL}, {"tokens": "b"}, "model.decoders.main: its objectives have the tokens a, b"),
+        ({"main": SMALL, "more": SMALL}, {}, "model.decoders.more: no objective has `decoder: more`"),
+        ({"main": {**SMALL, "blcks": 1}}, {}, "model.decoders.main: blcks: unknown key; did you mean `blocks`"),
+        ({"main": SMALL}, {"decoder": {**SMALL, "head": 1}}, "objectives.st_y.decoder: head: unknown key; did you mean `heads`"),
+        ({"main": SMALL}, {"decoder": {"blocks": 1}}, "objectives.st_y.decoder.type: missing; valid: transformer"),
+    ],
+)
+def test_mistakes_are_one_line(decoders, change, message):
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        system({"st_x": SHARED["st_x"], "st_y": {**SHARED["st_y"], **change}}, decoders)
+
+
+def test_in_mixed_precision_the_loss_is_float32():
+    one = build.batch([120, 90, 77], {"a:text": TARGETS}, dtype=torch.float32)
+    made = system(decoder={**SMALL, "dropout": 0.2}).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = run(one, made)
+    loss.sum.backward()
+    assert loss.sum.dtype == torch.float32
+    assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in made.objectives["att"].parameters())
