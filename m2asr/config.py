@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from m2asr.errors import UserError
+from m2asr.yaml_file import Loader, read_yaml
 
 
 class Strict(BaseModel):
@@ -273,25 +274,6 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] | N
     return check_config(schema, data, str(path))
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping; numbers like 1e-4 are floats. Raises UserError naming the file and line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read this config: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: cannot read this config: it is no UTF-8 text") from None
-    try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, only with the YAML 1.2 form of floats
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: a config is a mapping `key: value`, this file holds {type(data).__name__}")
-    return data
-
-
 def check_config(schema: type[Config], data: Mapping[str, Any], where: str) -> Config:
     """Build `schema` from plain data. Raises UserError with one line for the first thing that is wrong."""
     try:
@@ -336,26 +318,6 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else "valid: " + (", ".join(names) or "none")
 
 
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that rejects duplicate keys and reads 1e-4 as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue  # super() refuses it
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"`{key}` is given twice", key_node.start_mark)
-            keys.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
@@ -366,7 +328,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"override `{override}`: `{parent}` is a value, not a section", exit_code=2)
     try:
-        data[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        data[last] = yaml.load(value, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"override `{override}`: the value is not valid YAML: {getattr(error, 'problem', error)}", exit_code=2) from None
 

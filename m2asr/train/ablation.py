@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from m2asr.config import Strict, read_yaml
+from m2asr.config import Strict
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.yaml_file import read_yaml
 
 
 class Row(Strict):
