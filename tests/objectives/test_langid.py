@@ -31,7 +31,7 @@ def test_the_loss_is_the_cross_entropy_of_the_mean_state():
     for row, label in enumerate([0, 1, 0]):
         mean = encoded.states["output"][row, : encoded.lengths[row]].mean(0)
         logits = made.objectives["lid"].output(mean)
-        total += float(F.cross_entropy(logits, torch.tensor(label)))
+        total += F.cross_entropy(logits, torch.tensor(label)).item()
         right += int(logits.argmax() == label)
     assert float(loss.sum) == pytest.approx(total, rel=1e-9) and loss.weight == 3
     assert loss.metrics["accuracy"] == (right, 3) and loss.metrics["error"] == (3 - right, 3)
