@@ -74,7 +74,7 @@ def test_padding_changes_no_loss_and_no_gradient():
     for row, (length, target) in enumerate(zip([120, 90, 77], TARGETS, strict=True)):
         part = build.batch([length], {"a:text": [target]})
         alone.append(dataclasses.replace(part, inputs={"feats": together.inputs["feats"][row : row + 1, :length]}))
-    assert float(run(together, made)[0].sum) == pytest.approx(sum(float(run(part, made)[0].sum) for part in alone), rel=1e-9)
+    assert run(together, made)[0].sum.item() == pytest.approx(sum(run(part, made)[0].sum.item() for part in alone), rel=1e-9)
     one, other = gradients(made, [together]), gradients(made, alone)
     assert one.keys() == other.keys()
     for name in one:
@@ -85,7 +85,7 @@ def test_missing_targets_and_states_are_left_out():
     made = system()
     loss, _ = run(build.batch([120, 90, 5], {"a:text": [[2, 3], None, [4]]}), made)  # 5 frames give no state
     expected, _ = run(build.batch([120], {"a:text": [[2, 3]]}), made)
-    assert float(loss.sum) == pytest.approx(float(expected.sum), rel=1e-9) and loss.weight == expected.weight == 3
+    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and loss.weight == expected.weight == 3
     assert loss.metrics["unrepresentable"] == (1.0, 2.0)
 
 
@@ -93,7 +93,7 @@ def test_no_target_at_all_is_a_zero_on_the_graph():
     made = system()
     loss, _ = run(build.batch([120, 90], {"a:text": [None, None]}), made)
     loss.sum.backward()
-    assert float(loss.sum) == 0 and loss.weight == 0
+    assert loss.sum.item() == 0 and loss.weight == 0
     assert all((p.grad == 0).all() for p in made.objectives["att"].parameters())
 
 

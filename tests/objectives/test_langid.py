@@ -31,7 +31,7 @@ def test_the_loss_is_the_cross_entropy_of_the_mean_state():
     for row, label in enumerate([0, 1, 0]):
         mean = encoded.states["output"][row, : encoded.lengths[row]].mean(0)
         logits = made.objectives["lid"].output(mean)
-        total += float(F.cross_entropy(logits, torch.tensor(label)))
+        total += F.cross_entropy(logits, torch.tensor(label)).item()
         right += int(logits.argmax() == label)
     assert float(loss.sum) == pytest.approx(total, rel=1e-9) and loss.weight == 3
     assert loss.metrics["accuracy"] == (right, 3) and loss.metrics["error"] == (3 - right, 3)
@@ -41,14 +41,14 @@ def test_other_languages_and_utterances_without_a_state_are_left_out():
     made = system()
     loss, _ = run(build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), made)
     expected, _ = run(build.batch([120], {}, langs=["en"]), made)
-    assert float(loss.sum) == pytest.approx(float(expected.sum), rel=1e-9) and loss.weight == 1
+    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and loss.weight == 1
 
 
 def test_nothing_to_tell_is_a_zero_on_the_graph():
     made = system()
     loss, _ = run(build.batch([120], {}, langs=["ru"]), made)
     loss.sum.backward()
-    assert float(loss.sum) == 0 and loss.weight == 0 and (made.objectives["lid"].output.weight.grad == 0).all()
+    assert loss.sum.item() == 0 and loss.weight == 0 and (made.objectives["lid"].output.weight.grad == 0).all()
 
 
 @pytest.mark.parametrize("languages", [None, ["en"]])
