@@ -23,8 +23,7 @@ class Subsampling(nn.Module):
         self.first = nn.Conv2d(1, channels, 3, stride=2)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, groups=channels if separable else 1)
         self.pointwise = nn.Conv2d(channels, channels, 1) if separable else None
-        if separable:
-            self.to(memory_format=torch.channels_last)  # oneDNN's faster layout for depthwise convolutions
+        self.to(memory_format=torch.channels_last)  # oneDNN's faster layout for depthwise convolutions, and for all in bfloat16
         self.output = nn.Linear(channels * (((feat_dim - 1) // 2 - 1) // 2), dim)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
