@@ -132,7 +132,12 @@ class _Writer:
         stack.callback(self._pool.shutdown, cancel_futures=True)
 
     def submit(self, chunk: list[Item]) -> Future[Written]:
-        return self._pool.submit(_write, chunk, self.ark, self.config, self.allow_pipes)
+        # Ctrl-C waits: a process that is half started would be known to nobody, and live on
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(_write, chunk, self.ark, self.config, self.allow_pipes)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_process() -> None:
