@@ -60,7 +60,7 @@ class System:
 def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> System:
     """A row from the folders of its runs, per seed one or several that together answer all parts (monolingual ones).
 
-    Raises UserError naming the folder that was not scored.
+    Raises UserError naming the folder that was not scored, or that answers what another did.
     """
     system = System(name)
     for folders in runs:
@@ -74,6 +74,8 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> Syste
             facts.append(json.loads(results.read_text(encoding="utf-8")))
             for out in outs:
                 for metric, part, counts in _count(out):
+                    if part in counted[metric]:
+                        raise UserError(f"{out}: another objective answers {part[0]} too; compare runs with one objective per set and task")
                     counted[metric][part] = counts
         system.seeds.append(counted)
         system.facts.append(facts)

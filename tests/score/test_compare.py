@@ -66,6 +66,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     seeds = read_system("seeds", [[tmp_path / "a"], [tmp_path / "b"]], "greedy")
     with pytest.raises(UserError, match="seeds: not every seed was scored on the same utterances of en"):
         seeds.pooled("wer")
+    with pytest.raises(UserError, match="another objective answers en too"):
+        read_system("twice", [[tmp_path / "a", tmp_path / "b"]], "greedy")
     (tmp_path / "a/decode_greedy/en/asr/hyp.trn").unlink()
     with pytest.raises(UserError, match="hyp.trn: missing; run stage 6"):
         read_system("base", [[tmp_path / "a"]], "greedy")
