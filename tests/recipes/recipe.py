@@ -36,7 +36,8 @@ class Recipe:
     def start(self, *options: str) -> subprocess.Popen[str]:
         """`./run.sh OPTIONS` in a process group of its own, as a shell starts it."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(["./run.sh", *options], cwd=self.folder, env=self.environment, text=True, start_new_session=True, **streams)
+        settings = {"cwd": self.folder, "env": self.environment, "text": True, "start_new_session": True, "preexec_fn": _hear_signals}
+        return subprocess.Popen(["./run.sh", *options], **settings, **streams)
 
     def run(self, *options: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """`./run.sh OPTIONS` to its end."""
@@ -56,3 +57,9 @@ class Recipe:
         while not (self.folder / path).exists():
             assert time.monotonic() < end, f"{path} did not appear"
             time.sleep(0.02)
+
+
+def _hear_signals() -> None:
+    """Tests that were started by nohup or in the background ignore some signals, and bash cannot trap what it was started to ignore."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
