@@ -21,7 +21,7 @@ setup(
         "jiwer",  # word and character errors
         "sacrebleu",  # BLEU and chrF
         "pyyaml",  # configs
-        "pydantic>=2",  # types and limits of configs
+        "pydantic>=2.11",  # types and limits of configs; from 2.11 on it writes `from`, no name in Python, as it reads it
         "tqdm",  # progress bars
         "tensorboard",  # curves while training
         "matplotlib",  # plots as PNG

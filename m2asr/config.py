@@ -45,189 +45,6 @@ class Component(BaseModel):
         return {"type": self.type, **self.options()}
 
 
-class SpecAugment(Strict):
-    """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
-
-    freq_masks: int = 2
-    freq_width: int = 27
-    time_masks: int = 2
-    time_width: int = 40
-    time_share: float = 0.2  # one time mask covers at most this share of the utterance
-
-
-class Model(Strict):
-    """The shared modules that objectives read: the encoder, what stands before it, and decoders that several objectives name."""
-
-    encoder: Component
-    decoders: dict[str, Component] = {}
-    cmvn: Literal["global", "utterance", "none"] = "global"
-    specaugment: SpecAugment | None = SpecAugment()
-
-
-class Features(Strict):
-    """Where features come from: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
-
-    source: Literal["dump", "audio"] = "dump"
-
-
-class Stream(Strict):
-    """A named stream of utterances: training sets, development sets, and the language where it has only one."""
-
-    sets: list[str] = Field(min_length=1)
-    dev: list[str] = []
-    lang: str | None = None
-    speeds: list[float] = [1.0]  # speed perturbation factors, drawn per utterance; others than 1 need features.source audio
-
-
-class Tokens(Strict):
-    """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
-
-    type: Literal["char", "unigram", "bpe"] = "char"
-    size: int | None = Field(None, ge=4)  # vocabulary size of unigram and bpe
-    sets: list[str] = Field(min_length=1)
-    text: str = "text"
-
-
-class Objective(Component):
-    """A named loss on one stream; the remaining keys belong to the loss class."""
-
-    stream: str
-    level: Literal["upper", "lower"] = "upper"
-
-
-class Weighting(Component):
-    """How the upper objectives' gradients are merged, and on which modules; the remaining keys belong to the weighting class.
-
-    `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
-    every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
-    """
-
-    over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
-    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
-    every: int = Field(1, ge=1)
-    layers: Literal["all", "conflicting"] = "all"
-
-
-class Penalty(Strict):
-    """The schedule of gamma, the factor of the lower level's gradient on the backbone.
-
-    `start` to `end` linearly `over` this share of the run; or, where `growth` is given, `growth` more per `every`
-    up to `max` (M2ASR: growth 0.002, every epoch, max 1).
-    """
-
-    start: float = Field(0.0, ge=0)
-    end: float = Field(0.2, ge=0)
-    over: float = Field(1.0, gt=0, le=1)
-    growth: float | None = Field(None, ge=0)
-    every: Literal["step", "epoch"] = "epoch"
-    max: float = Field(1.0, ge=0)
-
-
-class Batching(Strict):
-    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches."""
-
-    seconds: float = Field(200.0, gt=0)
-    language_temperature: float = Field(1.0, ge=1)
-    buckets: int = Field(20, ge=1)
-    cost: Literal["frames", "frames_tokens"] = "frames"
-    token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
-    shares: dict[str, float] = {}  # share of the seconds per stream, relative to 1
-
-
-class Rates(Strict):
-    """Learning rates per parameter group."""
-
-    backbone: float = Field(5.0e-4, ge=0)
-    heads: float = Field(5.0e-4, ge=0)
-    ssl: float = Field(5.0e-3, ge=0)
-
-
-class Optim(Strict):
-    """Optimizer and schedule; the warm-up may differ per group."""
-
-    type: Literal["adamw", "adam"] = "adamw"
-    lr: Rates = Rates()
-    schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
-    warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
-    final_lr: float = Field(0.01, ge=0, le=1)  # of the peak, at the end of the cosine or the line
-    weight_decay: float = Field(1.0e-2, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = Field(5.0, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("betas"), list):
-            data = {**data, "betas": tuple(data["betas"])}
-        return data
-
-
-class Train(Strict):
-    """The run: length, precision, selection, limits."""
-
-    epochs: int | None = Field(None, ge=1)  # default: 100, where no hours are given
-    hours: float | None = Field(None, gt=0)  # of audio through the encoder, instead of epochs: for equal budgets
-    epoch_of: str | None = None
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 1
-    accumulation: int = Field(1, ge=1)
-    average_best: int = Field(5, ge=1)
-    select: Literal["dev", "loss", "last"] = "dev"
-    eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
-    save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
-    log_every: int = Field(20, ge=1)
-    max_skipped: int = Field(10, ge=0)
-    max_bad: int = Field(0, ge=0)
-    workers: int = Field(1, ge=0)
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Train:
-        if self.epochs is not None and self.hours is not None:
-            raise UserError("train: give either epochs or hours, not both; null takes one away")
-        if self.epochs is None and self.hours is None:
-            self.epochs = 100
-        return self
-
-
-class TrainConfig(Strict):
-    """One training run: streams, a backbone, objectives, a weighting and a penalty."""
-
-    model: Model
-    features: Features = Features()
-    streams: dict[str, Stream] = Field(min_length=1)
-    tokens: dict[str, Tokens] = {}
-    objectives: dict[str, Objective] = Field(min_length=1)
-    weighting: Weighting = Weighting(type="static")
-    penalty: Penalty | None = None
-    batching: Batching = Batching()
-    optim: Optim = Optim()
-    train: Train = Train()
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> TrainConfig:
-        for name, objective in self.objectives.items():
-            _known(objective.stream, self.streams, f"objectives.{name}.stream")
-            tokens = objective.options().get("tokens")
-            if tokens is not None:
-                _known(tokens, self.tokens, f"objectives.{name}.tokens")
-            decoder = objective.options().get("decoder")
-            if isinstance(decoder, str):
-                _known(decoder, self.model.decoders, f"objectives.{name}.decoder")
-        for name in self.batching.shares:
-            _known(name, self.streams, "batching.shares")
-        if self.train.epoch_of is not None:
-            _known(self.train.epoch_of, self.streams, "train.epoch_of")
-        levels = {objective.level for objective in self.objectives.values()}
-        if "upper" not in levels:
-            raise UserError("objectives: every objective has `level: lower`; at least one must be `upper`")
-        if "lower" in levels and self.penalty is None:
-            raise UserError("penalty: missing; an objective has `level: lower`, so give `penalty: {start: 0.0, end: 0.2}`")
-        for name, stream in self.streams.items():
-            if stream.speeds != [1.0] and self.features.source != "audio":
-                raise UserError(f"streams.{name}.speeds: needs `features: {{source: audio}}`; stored features have one speed")
-        return self
-
-
 class FbankConfig(Strict):
     """Log mel filterbank features as Kaldi computes them; times in milliseconds, frequencies in Hz."""
 
@@ -292,7 +109,7 @@ def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any
     if "type" not in component:
         raise UserError(f"{where}.type: missing; valid: {', '.join(family)}")
     kind = component["type"]
-    _known(kind, family, f"{where}.type")
+    known(kind, family, f"{where}.type")
     schema = _schema_of(family[kind], given)
     options = check_config(schema, {key: value for key, value in component.items() if key != "type"}, where)
     return {"type": kind, **options.model_dump()}
@@ -333,7 +150,21 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"override `{override}`: the value is not valid YAML: {getattr(error, 'problem', error)}", exit_code=2) from None
 
 
-def _known(name: str, names: typing.Iterable[str], where: str) -> None:
+def merge_patch(data: Any, patch: Any) -> Any:
+    """`data` changed by a JSON merge patch (RFC 7396): mappings merge, null removes a key, anything else replaces."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(data) if isinstance(data, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def known(name: str, names: typing.Iterable[str], where: str) -> None:
+    """Raises UserError for a name that does not exist, with the nearest that does."""
     names = list(names)
     if name not in names:
         raise UserError(f"{where}: `{name}` does not exist; {nearest(name, names)}")

@@ -8,9 +8,10 @@ from typing import Literal
 import pytest
 import yaml
 
-from m2asr.config import DecodeConfig, FbankConfig, TrainConfig, complete, construct, dump_config, load_config
+from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config
 from m2asr.errors import UserError
 from m2asr.train.ablation import Ablation
+from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
 
 RECIPES = Path(__file__).resolve().parent.parent / "egs"

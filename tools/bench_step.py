@@ -15,40 +15,49 @@ from pathlib import Path
 
 import torch
 
-from m2asr.config import TrainConfig, load_config
+from m2asr.config import load_config
 from m2asr.objectives.system import resolve
 from m2asr.train.materials import gather
+from m2asr.train.phase import Phase
 from m2asr.train.trainer import Trainer
+from m2asr.train_config import TrainConfig
 
 SEPARATE = "the three recognition objectives, one stream each"
 DEMO = "the demo's objectives: three streams with recognition, two of them with translation as well, CPC below"
 
 
-def make(config: Path, exp: Path, *overrides: str) -> Trainer:
-    """A trainer of the recipe with changes to its config; nothing is written."""
+def make(config: Path, exp: Path, *overrides: str) -> Phase:
+    """The single phase of the recipe's training, with changes to its config; nothing is written."""
     changed = resolve(load_config(TrainConfig, config, list(overrides)))
-    return Trainer(changed, gather(changed, Path("data"), Path("dump"), exp), exp)
+    (phase,) = Trainer(changed, gather(changed, Path("data"), Path("dump"), exp), exp).phases
+    phase.start()
+    return phase
 
 
-def compare(trainers: dict[str, Trainer], source: Trainer, rounds: int, gamma: float) -> dict[str, list[float]]:
-    """Seconds per step of trainers that take turns on the same batches, those of `source` with its two draws.
+def compare(phases: dict[str, Phase], source: Phase, rounds: int, gamma: float) -> dict[str, list[float]]:
+    """Seconds per step of phases that take turns on the same batches, those of `source` with its two draws.
 
     A weighting that wants one batch per stream gets the two as micro-batches. Every batch is run once before it is timed, since
     whoever meets its shapes first pays for preparing kernels.
     """
-    times: dict[str, list[float]] = {name: [] for name in trainers}
-    names = list(trainers)
+    times: dict[str, list[float]] = {name: [] for name in phases}
+    names = list(phases)
     for number, step in enumerate(itertools.islice(source.loader, rounds)):
         draws = step.draws()
         joined = [{stream: [batch for draw in batches for batch in draw] for stream, batches in step.batches.items()}]
-        trainers[names[0]].joint(joined, number, gamma)
+        phases[names[0]].joint(joined, number, factors(phases[names[0]], gamma))
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            start = time.perf_counter()
-            trainers[name].joint(draws if trainers[name].weighting.draws == 2 else joined, number, gamma)
-            trainers[name].optimizer.step(0.0)
+            one, start = phases[name], time.perf_counter()
+            one.joint(draws if one.levels[0].draws == 2 else joined, number, factors(one, gamma))
+            one.optimizer.step(0.0)
             times[name].append(time.perf_counter() - start)
     return times
+
+
+def factors(phase: Phase, gamma: float) -> list[float]:
+    """Those of the levels."""
+    return [1.0, gamma][: len(phase.levels)]
 
 
 def main() -> None:
@@ -70,8 +79,8 @@ def main() -> None:
     separate.append("streams={en: {sets: [train_en]}, it: {sets: [train_it]}, ru: {sets: [train_ru]}}")
     separate.append("batching.shares={}")
     for title, overrides, bar in ((SEPARATE, separate, 1.10), (DEMO, ["train.workers=0"], None)):
-        trainers = {kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")}
-        times = compare(trainers, trainers["modo"], args.rounds, gamma=0.1)
+        phases = {kind: make(config, args.exp, *overrides, f"weighting={{type: {kind}}}") for kind in ("static", "mgda", "modo")}
+        times = compare(phases, phases["modo"], args.rounds, gamma=0.1)
         print(title)
         for name, values in times.items():
             # paired: every step's time over that of static on the same batches
@@ -82,7 +91,7 @@ def main() -> None:
     start, seconds = time.perf_counter(), 0.0
     for number, step in enumerate(itertools.islice(demo.loader, args.rounds)):
         draws = step.draws()
-        demo.joint(draws, number, 0.1)
+        demo.joint(draws, number, factors(demo, 0.1))
         demo.optimizer.step(0.0)
         seconds += sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
         if number == 0:  # starting the workers is not part of a step

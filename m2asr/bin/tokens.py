@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
-from m2asr.config import TrainConfig, load_config
+from m2asr.config import load_config
+from m2asr.train_config import TrainConfig
 
 
 def main(argv: list[str] | None = None) -> int:

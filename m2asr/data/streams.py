@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from m2asr.config import Batching
 from m2asr.data.batch import Batch, Key
 from m2asr.data.batching import Batches, sorted_batches
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
+from m2asr.train_config import Batching
 
 Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
 Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from m2asr.config import TrainConfig
 from m2asr.decode.search import Reader
 from m2asr.errors import UserError
 from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
+from m2asr.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m2asr.config import DecodeConfig, TrainConfig
+from m2asr.config import DecodeConfig
 from m2asr.decode.attention import AttentionPrefix, rescore
 from m2asr.decode.beam import PrefixScorer, beam_search
 from m2asr.decode.ctc import greedy, prefix_beam
@@ -13,6 +13,7 @@ from m2asr.decode.hypothesis import Hypothesis
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.system import System
+from m2asr.train_config import TrainConfig
 
 FIRST = {"greedy": "ctc", "prefix_beam": "ctc", "attention": "attention", "joint": "attention", "rescoring": "attention"}
 BOTH = ("joint", "rescoring")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from m2asr import config
+from m2asr import train_config
+from m2asr.config import construct
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
+from m2asr.moo.level import Level
 from m2asr.moo.weighting import Weighting
 
 
-def build_weighting(section: config.Weighting, objectives: list[str]) -> Weighting:
+def build_level(section: train_config.Level, apart: bool) -> Level:
+    """A level of a config, with the gradients of its objectives kept `apart` or not. Raises UserError like `build_weighting`."""
+    weighting = build_weighting(section.weighting, section.objectives)
+    return Level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart)
+
+
+def build_weighting(section: train_config.Weighting, objectives: list[str]) -> Weighting:
     """The weighting that a config names. Raises UserError for options that do not exist or do not go together."""
-    weighting: Weighting = config.construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
+    weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
     given = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}
     for key in [key for key, is_given in given.items() if is_given]:
         if not weighting.dynamic:

@@ -56,11 +56,8 @@ class GradientBuffers:
         kinds = {(param.dtype, param.device) for param in self.params}
         if len(kinds) != 1 or self.params[0].dtype not in (torch.float32, torch.float64):
             raise ValueError(f"gradient buffers need float32 or float64 parameters of one type on one device, not {kinds or 'none'}")
-        self._starts, size = [], 0
-        for param in self.params:
-            self._starts.append(size)
-            size += -(-param.numel() // ALIGNMENT) * ALIGNMENT
-        self.flat = torch.zeros(rows, size, dtype=self.params[0].dtype, device=self.params[0].device)
+        self._starts = [padded_size(self.params[:place]) for place in range(len(self.params))]
+        self.flat = torch.zeros(rows, padded_size(self.params), dtype=self.params[0].dtype, device=self.params[0].device)
         self._views = [[_like(param, row[start:]) for param, start in zip(self.params, self._starts, strict=True)] for row in self.flat]
 
     @property
@@ -134,6 +131,11 @@ class GradientBuffers:
             out.zero_()
         for row, weight in terms.items():
             out.add_(self.flat[row, columns], alpha=weight)
+
+
+def padded_size(params: Sequence[Parameter]) -> int:
+    """Columns that the parameters take in the buffers, without the frozen ones."""
+    return sum(-(-param.numel() // ALIGNMENT) * ALIGNMENT for param in params if param.requires_grad)
 
 
 def _like(param: Parameter, row: Tensor) -> Tensor:

@@ -12,14 +12,15 @@ from torch import Tensor
 class Conflicts:
     """How the gradients of one step stood to each other.
 
-    names: objectives (M), and the lower level as the last where it pulls; gramians: their inner products (M, M) per group of layers, of
-    one batch; merged: ||sum_m lambda_m g_m||, the distance to Pareto stationarity; pull: ||gamma g_lower||.
+    names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
+    gradients per group of layers, of one batch; merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto
+    stationarity; pull: the length of what the levels below add to it, ||gamma g_lower||.
     """
 
     names: list[str]
     gramians: dict[str, Tensor]
-    merged: float
-    pull: float
+    merged: float = 0.0
+    pull: float = 0.0
 
     @property
     def gramian(self) -> Tensor:

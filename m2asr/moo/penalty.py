@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from m2asr.config import Penalty
+from collections.abc import Sequence
+
+from m2asr.train_config import Penalty
 
 
 class PenaltySchedule:
@@ -16,10 +18,24 @@ class PenaltySchedule:
     def __init__(self, config: Penalty) -> None:
         self.config = config
 
-    def gamma(self, step: int, epoch: int, total_steps: int) -> float:
+    def gamma(self, step: float, epoch: int, total_steps: int) -> float:
         """gamma in step `step` (from 0) of `total_steps`, after `epoch` complete epochs; `end` is reached in the last step."""
         config = self.config
         if config.growth is not None:
             return min(config.max, config.start + config.growth * (step if config.every == "step" else epoch))
         progress = min(1.0, step / max(1.0, config.over * total_steps - 1))
         return config.start + (config.end - config.start) * progress if progress < 1 else config.end
+
+
+def level_factors(gammas: Sequence[float], rescale: Sequence[bool]) -> list[float]:
+    """What each of the levels' merged gradients is multiplied by, from the gammas of those below the first.
+
+    theta moves along s_1 (G_1 + gamma_2 s_2 (G_2 + gamma_3 (...))), where s_l is 1, or min(1 / gamma_(l+1), 1) where level l + 1 is
+    rescaled, so that the larger of both has factor 1.
+    """
+    factors = [1.0]
+    for gamma, is_rescaled in zip(gammas, rescale, strict=True):
+        scale = min(1 / gamma, 1.0) if is_rescaled and gamma > 0 else 1.0
+        factors[-1] *= scale
+        factors.append(factors[-1] * gamma)
+    return factors

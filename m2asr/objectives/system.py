@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2asr.config import SpecAugment, TrainConfig, complete, construct
+from m2asr.config import complete, construct
 from m2asr.data.augment import spec_augment
 from m2asr.data.batch import Batch
 from m2asr.errors import UserError
@@ -17,6 +17,7 @@ from m2asr.models.encoded import Encoded
 from m2asr.objectives import OBJECTIVES
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.view import View, cut_pieces
+from m2asr.train_config import SpecAugment, TrainConfig
 
 ENCODER_GIVEN = ("feat_dim",)
 DECODER_GIVEN = ("memory_dim", "vocab", "prefixes")

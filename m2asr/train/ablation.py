@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from m2asr.config import Strict
+from m2asr.config import Strict, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.yaml_file import read_yaml
@@ -61,19 +61,6 @@ def jobs(ablation: Ablation) -> Iterator[Job]:
                 config = merge_patch(merge_patch(read_yaml(row.base), row.patch), patch)
                 budget = {"train": {"seed": seed, "hours": ablation.hours / max(1, len(row.parts)), "epochs": None}}
                 yield Job(name, part, seed, merge_patch(config, budget))
-
-
-def merge_patch(data: Any, patch: Any) -> Any:
-    """`data` changed by a JSON merge patch (RFC 7396): mappings merge, null removes a key, anything else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(data) if isinstance(data, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
 
 
 def run_job(job: Job, folder: Path) -> None:

@@ -24,7 +24,7 @@ def summarize(exp: Path) -> str:
     measured = [line for line in lines if line.get("conflict")]
     if not measured:
         reason = "there is no training step yet" if not lines else "weights that do not look at gradients measure none"
-        raise UserError(f"{exp / 'train.jsonl'}: no conflicts were measured: {reason}; run it with `weighting: modo` or mgda")
+        raise UserError(f"{exp / 'train.jsonl'}: no conflicts were measured: {reason}; run it with `train: {{conflicts: true}}`")
     periods = _thirds(measured)
     parts = [
         [f"# {exp.name}: conflicts", "", f"{len(measured)} steps measured, {measured[0]['step']} to {measured[-1]['step']}."],
@@ -88,8 +88,8 @@ def _merged(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     yield from _head("", periods)
     rows = {
         "distance to Pareto stationarity, the length of sum lambda g": lambda line: line["conflict"]["merged"],
-        "gamma": lambda line: line["gamma"],
-        "pull of the lower level, the length of gamma g": lambda line: line["conflict"]["pull"],
+        **{f"gamma of {name}": lambda line, name=name: line["gamma"].get(name, math.nan) for name in periods[-1][-1]["gamma"]},
+        "pull of the lower levels, the length of gamma g": lambda line: line["conflict"]["pull"],
         "pull over distance": lambda line: line["conflict"]["pull"] / (line["conflict"]["merged"] or math.nan),
     }
     for title, value in rows.items():

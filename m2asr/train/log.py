@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.progress import visible
-from m2asr.train.step import Outcome
+from m2asr.train.passes import Outcome
+from m2asr.train_config import SINGLE
 
 QUIET = 10.0  # seconds between two lines where there is no terminal, so that a log file stays readable
 
@@ -59,6 +60,8 @@ class TrainLog:
         epoch: int,
         outcome: Outcome,
         *,
+        phase: str,
+        levels: Sequence[Sequence[str]],
         grad_norm: Mapping[str, float],
         lr: Mapping[str, float],
         audio_seconds: float,
@@ -67,6 +70,8 @@ class TrainLog:
         memory_gb: float,
     ) -> None:
         """Take in one step; `wait_seconds` has been spent waiting for data since the start, `run_seconds` is the age of the run."""
+        if self._pending.get("phase", phase) != phase:
+            self._emit()  # interleaved phases do not share a line
         if outcome.problem is None:
             for name, pair in outcome.losses.items():
                 _add(self._losses[name], pair)
@@ -84,7 +89,9 @@ class TrainLog:
         self._pending = {
             "step": step,
             "epoch": epoch + 1,
-            "gamma": outcome.gamma,
+            "phase": phase,
+            "levels": [list(level) for level in levels],
+            "gamma": dict(outcome.gamma),
             "grad_norm": dict(grad_norm),
             "lr": dict(lr),
             "data_wait": (wait_seconds - self._waited) / self._elapsed,
@@ -101,12 +108,14 @@ class TrainLog:
         if self._pending:
             self._emit()
 
-    def dev(self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float) -> None:
+    def dev(
+        self, step: int, epoch: int, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], score: float, phase: str
+    ) -> None:
         """Write the result on the development sets, after a line for the steps that have none yet."""
         self.flush()
-        self._write({"kind": "dev", "step": step, "epoch": epoch, "loss": losses, "metrics": metrics, "select": score})
+        self._write({"kind": "dev", "step": step, "epoch": epoch, "phase": phase, "loss": losses, "metrics": metrics, "select": score})
         shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
-        self._bar.write(f"epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
+        self._bar.write(f"{_phase(phase)}epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
         self._mark = time.perf_counter()
 
     def _emit(self) -> None:
@@ -121,13 +130,15 @@ class TrainLog:
         }
         self._write(line)
         shown = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
-        weights = " ".join(f"{value:.2f}" for value in line["lambda"].values())
-        text = f"{shown} | lambda {weights} gamma {line['gamma']:.3f} | {line['audio_per_second']:.0f} s/s"
+        weights = " ".join(["lambda", *(f"{value:.2f}" for value in line["lambda"].values())])
+        weights += "".join(f" gamma {value:.3f}" for value in line["gamma"].values())
+        text = f"{shown} | {weights} | {line['audio_per_second']:.0f} s/s"
         self._bar.set_postfix_str(text, refresh=False)
         now, step = time.perf_counter(), line["step"]
         if self._bar.disable and now - self._printed >= QUIET:
             left = (self.total - step) * (now - self._started) / (step - self.done)
-            print(f"epoch {line['epoch']} step {step}/{self.total}: {text}, {left / 60:.1f} min left", file=sys.stderr)
+            where = f"{_phase(line['phase'])}epoch {line['epoch']} step {step}/{self.total}"
+            print(f"{where}: {text}, {left / 60:.1f} min left", file=sys.stderr)
             self._printed = now
         self._reset()
 
@@ -170,7 +181,7 @@ def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
     prefix = "" if line["kind"] == "train" else "dev/"
     found = []
     for key, value in line.items():
-        if key in ("kind", "step"):
+        if key in ("kind", "step", "phase", "levels"):
             continue
         if key == "conflict":
             found += _conflict_scalars(value)
@@ -181,6 +192,11 @@ def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
         else:
             found.append((f"{prefix}{key}", value))
     return [(name, value) for name, value in found if value is not None]
+
+
+def _phase(name: str) -> str:
+    """How a line begins: the phase, where the config names phases."""
+    return "" if name == SINGLE else f"{name}: "
 
 
 def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float]]:

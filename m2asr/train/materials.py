@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from m2asr.config import FbankConfig, TrainConfig, load_config
+from m2asr.config import FbankConfig, load_config
 from m2asr.data.ark import read_matrix
 from m2asr.data.feats import AudioFeats, StoredFeats
 from m2asr.data.index import UtteranceIndex
@@ -16,6 +16,7 @@ from m2asr.data.sources import Source
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
 from m2asr.text.tokenizer import Tokenizer
+from m2asr.train_config import TrainConfig
 
 
 @dataclass

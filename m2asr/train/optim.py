@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from m2asr.config import Optim
+from m2asr.train_config import Optim
 
 
 class Optimizer:

@@ -59,27 +59,32 @@ def _losses(train: list[dict], dev: list[dict]) -> Any:
 
 
 def _weights(train: list[dict]) -> Any:
-    """lambda of every objective over time, smoothed and stacked, and gamma below where there is a lower level."""
-    names = sorted({name for line in train for name in line["lambda"]}, key=_first_seen(train, "lambda"))
-    steps = [line["step"] for line in train]
-    shares = [_smooth([line["lambda"].get(name) or 0.0 for line in train]) for name in names]
-    gammas = [line["gamma"] for line in train]
-    rows = 2 if any(gammas) else 1
+    """lambda of the objectives of every level over time, smoothed and stacked, and below gamma of every level under the first."""
+    levels = list(dict.fromkeys(tuple(level) for line in train for level in line["levels"] if line["lambda"].keys() >= set(level)))
+    levels = [level for level in levels if len(level) > 1] or levels[:1]
+    gammas = list(dict.fromkeys(name for line in train for name in line["gamma"]))
+    smoothed = f"; smoothed over about {SPAN} log lines" if len(train) > SPAN else ""
+    rows = len(levels) + bool(gammas)
     figure, panels = _figure(rows, 1, 9.0, 2.9 * rows + 0.4)
-    panels[0].stackplot(
-        steps, shares, colors=[_color(number) for number in range(len(names))], labels=names, edgecolor="white", linewidth=0.4
-    )
-    panels[0].set_title("weights lambda, stacked" + (f"; smoothed over about {SPAN} log lines" if len(train) > SPAN else ""), fontsize=10)
-    panels[0].set_ylabel("lambda", fontsize=9)
-    panels[0].set_ylim(0, max(map(sum, zip(*shares, strict=True))) or 1.0)
-    panels[0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
-    if rows == 2:
-        panels[1].plot(steps, gammas, color="black", linewidth=1.5)
-        panels[1].set_title("gamma, the factor of the lower level's gradient", fontsize=10)
-        panels[1].set_ylabel("gamma", fontsize=9)
-        panels[1].set_ylim(bottom=0)
+    for panel, level in zip(panels, levels, strict=False):
+        lines = [line for line in train if list(level) in line["levels"]]
+        steps = [line["step"] for line in lines]
+        shares = [_smooth([line["lambda"].get(name) or 0.0 for line in lines]) for name in level]
+        colors = [_color(place) for place in range(len(level))]
+        panel.stackplot(steps, shares, colors=colors, labels=level, edgecolor="white", linewidth=0.4)
+        panel.set_title(f"weights lambda, stacked{smoothed}", fontsize=10)
+        panel.set_ylabel("lambda", fontsize=9)
+        panel.set_ylim(0, max(map(sum, zip(*shares, strict=True))) or 1.0)
+        panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
+    if gammas:
+        for name in gammas:
+            panels[-1].plot(*_series(train, "gamma", name), linewidth=1.5, label=name)
+        panels[-1].set_title("gamma, the factor of a lower level's gradient", fontsize=10)
+        panels[-1].set_ylabel("gamma", fontsize=9)
+        panels[-1].set_ylim(bottom=0)
+        panels[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for panel in panels:
-        panel.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
+        panel.set_xlim(train[0]["step"], max(train[-1]["step"], train[0]["step"] + 1))
     panels[-1].set_xlabel("step", fontsize=9)
     return figure
 

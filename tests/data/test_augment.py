@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2asr.config import SpecAugment
 from m2asr.data.augment import spec_augment
+from m2asr.train_config import SpecAugment
 
 
 def masked(lengths: list[int], config: SpecAugment, frames: int = 400, seed: int = 0) -> torch.Tensor:

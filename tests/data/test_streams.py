@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from m2asr.config import Batching
 from m2asr.data.batch import Batch, pad
 from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.data.streams import Step, StepLoader, eval_batches
 from m2asr.errors import UserError
+from m2asr.train_config import Batching
 from tests.data.sets import write_set
 
 

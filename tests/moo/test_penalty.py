@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from m2asr.config import Penalty
 from m2asr.moo.penalty import PenaltySchedule
+from m2asr.train_config import Penalty
 
 
 @pytest.mark.parametrize("total", [2, 7, 1950])

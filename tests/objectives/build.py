@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from m2asr.config import TrainConfig
 from m2asr.data.batch import Batch
 from m2asr.objectives.system import System, build_system, resolve
+from m2asr.train_config import TrainConfig
 
 VOCAB = {"a": 12, "b": 9}
 

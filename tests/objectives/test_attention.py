@@ -9,6 +9,7 @@ import torch
 
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
+from m2asr.moo.level import Level
 from m2asr.objectives.view import View
 from m2asr.train.step import JointStep
 from tests.objectives import build
@@ -115,9 +116,9 @@ def test_a_shared_decoder_is_one_head_that_gets_the_plain_sum():
     assert [name for name, parameters in made.parts() if parameters] == ["encoder", "decoders.main"]
 
     draw = {key: value for key, value in build.draw().items() if key != "raw"}
-    streams, levels = {"st_x": "x", "st_y": "y"}, {"st_x": "upper", "st_y": "upper"}
-    weighting = WEIGHTINGS["mgda"](objectives=list(streams))
-    JointStep(made, streams, levels, weighting, 0, torch.float64)([draw], 0, gamma=0.0)
+    streams = {"st_x": "x", "st_y": "y"}
+    level = Level(list(streams), WEIGHTINGS["mgda"](objectives=list(streams)))
+    JointStep(made, streams, [level], 0, torch.float64)([draw], 0, factors=[1.0])
     found = {name: parameter.grad.clone() for name, parameter in made.decoders.named_parameters()}
     made.zero_grad()
     for name, stream in streams.items():

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2asr.config import TrainConfig, check_config, construct, load_config
+from m2asr.config import check_config, construct, load_config
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
 from m2asr.objectives.system import resolve
 from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, merge_patch, run_job
+from m2asr.train_config import TrainConfig
 
 MINI = Path(__file__).resolve().parents[2] / "egs/mini"
 BASE = {"objectives": {"asr": {"type": "ctc"}, "cpc": {"type": "cpc"}}, "weighting": {"type": "modo", "rho": 0.3}, "train": {"epochs": 5}}

@@ -21,7 +21,8 @@ def write(exp, cosines):
                 "norm": [2.0, 1.0, 0.5][: len(names)],
             }
             conflict |= {"rate": {"block1": float(cosine < 0), "all": 0.0}, "merged": 0.8, "pull": 0.2 * (step > 1)}
-            line = {"kind": "train", "step": 20 * step, "gamma": 0.1, "loss": {"asr": 1.0, "st": 2.0, "cpc": 3.0}, "conflict": conflict}
+            line = {"kind": "train", "step": 20 * step, "gamma": {"cpc": 0.1}, "conflict": conflict}
+            line |= {"loss": {"asr": 1.0, "st": 2.0, "cpc": 3.0}}
             line |= {"lambda": {"asr": 0.3, "st": 0.7}, "metrics": {"cpc": {"accuracy": 0.2, "chance": 0.1}}}
             file.write(json.dumps(line) + "\n")
 

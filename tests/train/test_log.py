@@ -16,14 +16,16 @@ from m2asr.train.step import Outcome
 
 
 def outcome(loss=(6.0, 2.0), problem=None, conflicts=None) -> Outcome:
-    return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma=0.1, conflicts=conflicts, problem=problem)
+    return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma={"cpc": 0.1}, conflicts=conflicts, problem=problem)
 
 
-def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: float = 0.0) -> None:
+def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: float = 0.0, phase: str = "train") -> None:
     log.step(
         step,
         0,
         found,
+        phase=phase,
+        levels=[["asr"], ["cpc"]],
         grad_norm={"encoder": norm},
         lr={"backbone": 0.1},
         audio_seconds=30.0,
@@ -40,7 +42,7 @@ def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
         take(log, 3, outcome((5.0, 1.0)))
         take(log, 4, outcome((1.0, 1.0)))
     first, second = read_log(tmp_path)
-    assert (first["kind"], first["step"], first["epoch"], first["gamma"]) == ("train", 2, 1, 0.1)
+    assert (first["kind"], first["step"], first["epoch"], first["gamma"]) == ("train", 2, 1, {"cpc": 0.1})
     assert first["loss"] == {"asr": 1.0} and second["loss"] == {"asr": 3.0}
     assert first["metrics"] == {"asr": {"error": 0.25}}
     assert first["conflict"]["names"] == ["asr", "cpc"] and first["conflict"]["matrix"] == [[1.0, 0.0], [0.0, 1.0]]
@@ -49,6 +51,8 @@ def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
         "kind",
         "step",
         "epoch",
+        "phase",
+        "levels",
         "loss",
         "metrics",
         "lambda",
@@ -76,7 +80,7 @@ def test_steps_left_over_are_written_before_the_dev_line(tmp_path):
     with TrainLog(tmp_path, 3, 0, every=2) as log:
         for step in (1, 2, 3):
             take(log, step, outcome())
-        log.dev(3, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, math.nan)
+        log.dev(3, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, math.nan, "train")
     assert [(line["kind"], line["step"]) for line in read_log(tmp_path)] == [("train", 2), ("train", 3), ("dev", 3)]
     assert read_log(tmp_path)[-1]["select"] is None
 
@@ -89,7 +93,7 @@ def test_time_on_dev_sets_counts_neither_in_speed_nor_in_waiting(tmp_path, monke
             now[0] += 1.0
             take(log, step, outcome(), waited=0.25 * step)
         now[0] += 50.0
-        log.dev(2, 1, {}, {}, 0.0)
+        log.dev(2, 1, {}, {}, 0.0, "train")
         now[0] += 2.0
         take(log, 3, outcome(), waited=1.0)
     first, _, last = read_log(tmp_path)
@@ -101,7 +105,7 @@ def test_a_resumed_run_writes_no_step_twice(tmp_path):
     with TrainLog(tmp_path, 8, 0, every=2) as log:
         for step in range(1, 7):
             take(log, step, outcome())
-        log.dev(6, 1, {"asr": 2.0}, {}, 0.5)
+        log.dev(6, 1, {"asr": 2.0}, {}, 0.5, "train")
     with open(tmp_path / "train.jsonl", "a") as file:
         file.write('{"kind": "train", "st')  # killed while writing
     with TrainLog(tmp_path, 8, 4, every=2) as log:
@@ -143,7 +147,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
     with TrainLog(tmp_path, 2, 0, every=1) as log:
         gramian = torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
         take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0)))
-        log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5)
+        log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5, "train")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     names = set(events.Tags()["scalars"])
@@ -151,7 +155,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "loss/asr",
         "error/asr",
         "lambda/asr",
-        "gamma",
+        "gamma/cpc",
         "lr/backbone",
         "grad_norm/encoder",
         "audio_per_second",
@@ -160,3 +164,11 @@ def test_tensorboard_has_every_scalar(tmp_path):
     } <= names
     assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
     assert events.Scalars("conflict_rate/block1")[0].value == 1.0 and events.Scalars("gradient/asr")[0].value == 2.0
+
+
+def test_interleaved_phases_do_not_share_a_line(tmp_path):
+    with TrainLog(tmp_path, 4, 0, every=4) as log:
+        for step, phase in enumerate(["explore", "joint", "joint", "joint"], 1):
+            take(log, step, outcome((float(step), 1.0)), phase=phase)
+    lines = read_log(tmp_path)
+    assert [(line["phase"], line["step"], line["loss"]["asr"]) for line in lines] == [("explore", 1, 1.0), ("joint", 4, 3.0)]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from m2asr.config import Optim, Rates
 from m2asr.train.optim import Optimizer, clip_groups
+from m2asr.train_config import Optim, Rates
 
 
 def optimizer(total: int = 100, **options) -> Optimizer:

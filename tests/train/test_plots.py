@@ -19,7 +19,9 @@ def write_log(exp, upper: int, lower: bool, steps: int = 12, cosines: bool = Tru
     with open(exp / "train.jsonl", "w") as file:
         for step in range(1, steps + 1):
             known = both if step > 2 else names  # gamma is 0 at first, so that cpc has no cosine yet
-            line = {"kind": "train", "step": step, "epoch": 1, "loss": {name: 3 / step for name in both}, "gamma": 0.01 * step * lower}
+            line = {"kind": "train", "step": step, "epoch": 1, "loss": {name: 3 / step for name in both}}
+            line["gamma"] = {"cpc": 0.01 * step} if lower else {}
+            line["levels"] = [names, ["cpc"]] if lower else [names]
             line["lambda"] = {name: 1 / upper for name in names}
             if cosines:
                 line["conflict"] = {"names": known, "matrix": np.eye(len(known)).tolist()}

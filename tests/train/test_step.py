@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2asr.config import Weighting
 from m2asr.data.batch import Batch
-from m2asr.moo.build import build_weighting
+from m2asr.moo.build import build_level
 from m2asr.moo.layers import layers_of
 from m2asr.moo.min_norm import min_norm_weights
+from m2asr.train.passes import Pass
 from m2asr.train.seeds import seed_of
-from m2asr.train.step import JointStep, _Pass
+from m2asr.train.step import JointStep
+from m2asr.train_config import Phase, Weighting
 from tests.objectives import build
 
 
 def joint(system, weighting, config=None, *, normalize="none", every=1, layers="all"):
     config = config or build.config()
     streams = {name: objective.stream for name, objective in config.objectives.items()}
-    levels = {name: objective.level for name, objective in config.objectives.items()}
-    upper = [name for name in levels if levels[name] == "upper"]
-    made = build_weighting(Weighting(**weighting, normalize=normalize, every=every, layers=layers), upper)
-    return JointStep(system.train(), streams, levels, made, seed=1, dtype=torch.float32, every=every, layers=layers)
+    config.weighting = Weighting(**weighting, normalize=normalize, every=every, layers=layers)
+    levels = [build_level(level, apart=False) for level in config.levels_of(Phase(name="train"))]
+    return JointStep(system.train(), streams, levels, seed=1, dtype=torch.float32)
 
 
 def gradients(system):
@@ -48,7 +48,7 @@ UPPER = ("asr_x", "asr_y", "st_y")
 def test_static_is_the_weighted_sum_on_the_backbone_and_plain_on_the_heads():
     system, draw = build.system(), build.draw()
     weights = {"asr_x": 0.5, "asr_y": 0.2, "st_y": 0.3}
-    joint(system, {"type": "static", "weights": weights})([draw], 0, gamma=0.1)
+    joint(system, {"type": "static", "weights": weights})([draw], 0, factors=(1, 0.1))
     found = gradients(system)
     alone = {name: reference(system, draw, name) for name in (*UPPER, "cpc")}
     for key, value in found.items():
@@ -63,8 +63,8 @@ def test_static_is_the_weighted_sum_on_the_backbone_and_plain_on_the_heads():
 def test_dynamic_weightings_merge_the_exact_gradients(weighting):
     system = build.system()
     step = joint(system, weighting)
-    draws = [build.draw(10 * seed) for seed in range(step.weighting.draws)]
-    outcome = step(draws, 0, gamma=0.1)
+    draws = [build.draw(10 * seed) for seed in range(step.levels[0].weighting.draws)]
+    outcome = step(draws, 0, factors=(1, 0.1))
     found = gradients(system)
     alone = [{name: reference(system, draw, name, 0, index) for name in (*UPPER, "cpc")} for index, draw in enumerate(draws)]
     assert sum(outcome.weights.values()) == pytest.approx(1)
@@ -84,7 +84,7 @@ def test_a_lower_stream_may_have_one_draw():
     system = build.system()
     draws = [build.draw(0), build.draw(10)]
     del draws[1]["raw"]
-    joint(system, {"type": "modo"})(draws, 0, gamma=0.1)
+    joint(system, {"type": "modo"})(draws, 0, factors=(1, 0.1))
     found = gradients(system)
     alone = reference(system, draws[0], "cpc")
     for key, value in found.items():
@@ -97,7 +97,7 @@ def test_modo_gets_the_cross_gramian_of_two_batches():
     system = build.system()
     step = joint(system, {"type": "modo", "scale": "none", "step": 1e-3})
     draws = [build.draw(0), build.draw(10)]
-    outcome = step(draws, 0, gamma=0.0)
+    outcome = step(draws, 0, factors=(1, 0.0))
     rows = []
     for index, draw in enumerate(draws):
         alone = [reference(system, draw, name, 0, index) for name in UPPER]
@@ -111,14 +111,14 @@ def test_modo_gets_the_cross_gramian_of_two_batches():
 
 def test_gamma_zero_is_supervised_training_bit_for_bit():
     system, draw = build.system(torch.float32), build.draw(dtype=torch.float32)
-    joint(system, {"type": "static"})([draw], 3, gamma=0.0)
+    joint(system, {"type": "static"})([draw], 3, factors=(1, 0.0))
     with_cpc = gradients(system)
     config = build.config()
     objectives = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
     plain_config = build.config(objectives=objectives, penalty=None)
     plain = build.system(torch.float32)
     del plain.objectives["cpc"]
-    joint(plain, {"type": "static"}, plain_config)([draw], 3, gamma=0.0)
+    joint(plain, {"type": "static"}, plain_config)([draw], 3, factors=[1.0])
     for key, value in gradients(plain).items():
         assert torch.equal(value, with_cpc[key]), key
     assert with_cpc["objectives.cpc.predictors.0.weight"].abs().sum() > 0
@@ -129,7 +129,7 @@ def test_the_ssl_head_does_not_feel_gamma():
     step = joint(system, {"type": "mgda"})
     found = []
     for gamma in (0.0, 0.3, 1.0):
-        step([draw], 0, gamma=gamma)
+        step([draw], 0, factors=(1, gamma))
         found.append(gradients(system))
     for key in found[0]:
         if key.startswith("objectives.cpc"):
@@ -166,9 +166,9 @@ def test_micro_batches_equal_one_big_batch(weighting):
     system, draw = build.system(), build.draw()
     step = joint(system, {"type": weighting})
     draw = {stream: draw[stream] for stream in ("x", "y")}
-    one = step([draw], 0, gamma=0.0)
+    one = step([draw], 0, factors=(1, 0.0))
     whole = gradients(system)
-    other = step([{stream: split(batches[0]) for stream, batches in draw.items()}], 0, gamma=0.0)
+    other = step([{stream: split(batches[0]) for stream, batches in draw.items()}], 0, factors=(1, 0.0))
     for key, value in gradients(system).items():
         if not key.startswith("objectives.cpc"):
             assert torch.allclose(value, whole[key], rtol=1e-8, atol=1e-12), key
@@ -180,13 +180,13 @@ def test_micro_batches_equal_one_big_batch(weighting):
 def test_padding_a_batch_changes_no_gradient():
     system, draw = build.system(), build.draw()
     step = joint(system, {"type": "mgda"})
-    step([draw], 0, gamma=0.5)
+    step([draw], 0, factors=(1, 0.5))
     before = gradients(system)
     for batches in draw.values():
         for batch in batches:
             feats = batch.inputs["feats"]
             batch.inputs["feats"] = torch.cat([feats, torch.full((len(batch), 37, 8), 5.0, dtype=feats.dtype)], dim=1)
-    step([draw], 0, gamma=0.5)
+    step([draw], 0, factors=(1, 0.5))
     for key, value in gradients(system).items():
         assert torch.allclose(value, before[key], rtol=1e-8, atol=1e-12), key
 
@@ -194,7 +194,7 @@ def test_padding_a_batch_changes_no_gradient():
 def test_objectives_without_a_target_are_left_out():
     system, draw = build.system(), build.draw()
     draw["y"][0].target_lengths["a:text.x"].fill_(-1)
-    outcome = joint(system, {"type": "mgda"})([draw], 0, gamma=0.0)
+    outcome = joint(system, {"type": "mgda"})([draw], 0, factors=(1, 0.0))
     assert outcome.inactive == ["st_y"]
     assert outcome.weights["st_y"] == 0
     assert outcome.weights["asr_x"] + outcome.weights["asr_y"] == pytest.approx(1)
@@ -205,7 +205,7 @@ def test_not_a_number_is_named():
     system, draw = build.system(), build.draw()
     draw["y"][0].inputs["feats"][0, 5] = float("nan")
     for weighting in ("static", "mgda"):
-        outcome = joint(system, {"type": weighting})([draw], 0, gamma=0.0)
+        outcome = joint(system, {"type": weighting})([draw], 0, factors=(1, 0.0))
         assert outcome.problem is not None and "asr_y" in outcome.problem
 
 
@@ -213,7 +213,7 @@ def test_not_a_number_is_named():
 def test_conflicts_between_objectives_and_the_lower_level(weighting):
     system, draws = build.system(), [build.draw(0), build.draw(10)]
     draws[1].pop("raw")
-    outcome = joint(system, {"type": weighting})(draws[: 1 + (weighting == "modo")], 0, gamma=0.2, measure=True)
+    outcome = joint(system, {"type": weighting})(draws[: 1 + (weighting == "modo")], 0, factors=(1, 0.2), measure=True)
     conflicts = outcome.conflicts
     assert conflicts.names == [*UPPER, "cpc"]
     rows = {layer: [] for layer in ("encoder.subsampling", "encoder.blocks.0", "encoder.blocks.1", "encoder")}
@@ -252,7 +252,7 @@ def test_moco_moves_along_the_tracked_gradients():
     tracked = None
     for number in range(3):
         draw = build.draw(10 * number)
-        outcome = step([draw], number, gamma=0.1)
+        outcome = step([draw], number, factors=(1, 0.1))
         rows = torch.stack([flat(system, draw, name, number) for name in UPPER])
         tracked = rows if tracked is None else tracked - 0.25 * (tracked - rows)
         lam = torch.tensor([outcome.weights[name] for name in UPPER], dtype=torch.float64)
@@ -266,7 +266,7 @@ def test_moco_without_tracking_is_the_direct_gradient():
     step = joint(system, {"type": "moco", "beta": 1.0})
     for number in range(2):
         draw = build.draw(10 * number)
-        outcome = step([draw], number, gamma=0.0)
+        outcome = step([draw], number, factors=(1, 0.0))
     expected = sum(outcome.weights[name] * flat(system, draw, name, 1) for name in UPPER)
     assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
 
@@ -274,12 +274,12 @@ def test_moco_without_tracking_is_the_direct_gradient():
 def test_a_gradient_that_is_not_finite_is_not_tracked():
     system, draw = build.system(), build.draw()
     step = joint(system, {"type": "moco"})
-    step([draw], 0, gamma=0.0)
-    before = {name: row.clone() for name, row in step.weighting.state_dict()["tracked"].items()}
+    step([draw], 0, factors=(1, 0.0))
+    before = {name: row.clone() for name, row in step.levels[0].weighting.state_dict()["tracked"].items()}
     broken = build.draw(10)
     broken["y"][0].inputs["feats"][0, 5] = float("nan")
-    assert step([broken], 1, gamma=0.0).problem
-    for name, row in step.weighting.state_dict()["tracked"].items():
+    assert step([broken], 1, factors=(1, 0.0)).problem
+    for name, row in step.levels[0].weighting.state_dict()["tracked"].items():
         assert torch.equal(row, before[name]), name
 
 
@@ -289,7 +289,7 @@ def test_weights_from_losses_need_one_backward(kind):
     step = joint(system, {"type": kind, **({"window": 1} if kind == "dwa" else {})})
     assert len(step.buffers.flat) == 1
     for number in range(4):
-        outcome = step([draw], number, gamma=0.1)
+        outcome = step([draw], number, factors=(1, 0.1))
         outcome.losses["asr_x"] = (outcome.losses["asr_x"][0] * (number + 1), outcome.losses["asr_x"][1])
         step.applied(outcome)
     weights = outcome.weights
@@ -302,7 +302,7 @@ def test_weights_from_losses_need_one_backward(kind):
 def test_normalized_gradients_are_weighted_by_length_and_loss(how):
     system, draw = build.system(), build.draw()
     step = joint(system, {"type": "mgda"}, normalize=how)
-    outcome = step([draw], 0, gamma=0.0)
+    outcome = step([draw], 0, factors=(1, 0.0))
     rows = torch.stack([flat(system, draw, name) for name in UPPER])
     losses = torch.tensor([outcome.losses[name][0] / outcome.losses[name][1] for name in UPPER], dtype=torch.float64)
     lengths = {"l2": rows.norm(dim=1), "loss": losses, "loss+": rows.norm(dim=1) * losses}[how]
@@ -317,36 +317,36 @@ def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch
     system = build.system()
     step = joint(system, weighting, every=3)
     separate = []
-    monkeypatch.setattr("m2asr.train.step._Pass.separate", _counted(separate))
-    count, weights = step.weighting.draws, []
+    monkeypatch.setattr(Pass, "backward", _counted(separate))
+    count, weights = step.levels[0].weighting.draws, []
     for number in range(6):
         draws = [build.draw(10 * (number + index)) for index in range(count)]
-        outcome = step(draws, number, gamma=0.0)
+        outcome = step(draws, number, factors=(1, 0.0))
         weights.append(list(outcome.weights.values()))
         if number in (1, 3, 4):  # not due
             expected = sum(outcome.weights[name] * flat(system, draw, name, number, i) for i, draw in enumerate(draws) for name in UPPER)
             assert torch.allclose(found_flat(system), expected / count, rtol=1e-8, atol=1e-12)
     assert weights[0] == weights[1] != weights[2] == weights[3] == weights[4] != weights[5]
-    assert len(separate) == 3 * min(count, 2 if count == 2 else 1)
+    assert len(separate) == 3 * {1: 3, 2: 2 * 3, 3: 3 + 1}[count]  # rows apart in the steps that are due
 
 
 def _counted(calls):
-    original = _Pass.separate
+    original = Pass.backward
 
-    def separate(self, rows):
-        calls.append(rows)
-        original(self, rows)
+    def backward(self, rows, outcome):
+        calls.extend(row for row in rows if row > 0)
+        original(self, rows, outcome)
 
-    return separate
+    return backward
 
 
 def test_reused_weights_are_found_anew_when_an_objective_leaves():
     system = build.system()
     step = joint(system, {"type": "mgda"}, every=100)
-    step([build.draw()], 0, gamma=0.0)
+    step([build.draw()], 0, factors=(1, 0.0))
     draw = build.draw(10)
     draw["y"][0].target_lengths["a:text.x"].fill_(-1)
-    outcome = step([draw], 1, gamma=0.0)
+    outcome = step([draw], 1, factors=(1, 0.0))
     assert outcome.weights["st_y"] == 0 and sum(outcome.weights.values()) == pytest.approx(1)
 
 
@@ -356,10 +356,10 @@ def test_only_conflicting_layers_are_weighted(weighting):
     system = build.system()
     step = joint(system, weighting, layers="conflicting")
     assert len(step.layers) == len(layers_of(system.encoder)) == 3
-    draws = [build.draw(10 * seed) for seed in range(step.weighting.draws)]
+    draws = [build.draw(10 * seed) for seed in range(step.levels[0].weighting.draws)]
     for draw in draws:
         draw["y"][0].target_lengths["a:text.x"].fill_(-1)
-    outcome = step(draws, 0, gamma=0.0)
+    outcome = step(draws, 0, factors=(1, 0.0))
     found = gradients(system)
     weights = {name: outcome.weights[name] for name in UPPER[:2]}
     assert outcome.weights["st_y"] == 0 and abs(weights["asr_x"] - 0.5) > 1e-4 and sum(weights.values()) == pytest.approx(1)
@@ -374,7 +374,7 @@ def test_only_conflicting_layers_are_weighted(weighting):
         expected = sum(lam @ one for one in rows[layer]) / len(draws)
         assert torch.allclose(torch.cat([found[key].flatten() for key in keys]), expected, rtol=1e-8, atol=1e-12), layer
     # the weighting has seen the conflicting layer alone
-    twin = joint(build.system(), weighting).weighting
+    twin = joint(build.system(), weighting).levels[0].weighting
     first, last = torch.zeros(2, 3, rows["blocks.1"][0].shape[1], dtype=torch.float64)
     first[:2], last[:2] = rows["blocks.1"][0], rows["blocks.1"][-1]
     expected = twin.weights(first @ last.T, [0, 1], first.square().sum(1))
@@ -385,7 +385,7 @@ def test_layers_without_conflict_leave_the_weighting_as_it_is():
     system, draw = build.system(), build.draw()
     del draw["y"]
     step = joint(system, {"type": "modo"}, layers="conflicting")
-    before = step.weighting.state_dict()
-    outcome = step([draw, draw], 0, gamma=0.0)
+    before = step.levels[0].weighting.state_dict()
+    outcome = step([draw, draw], 0, factors=(1, 0.0))
     assert outcome.weights == {"asr_x": 1.0, "asr_y": 0.0, "st_y": 0.0}
-    assert step.weighting.state_dict() == before
+    assert step.levels[0].weighting.state_dict() == before

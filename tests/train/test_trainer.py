@@ -84,7 +84,7 @@ def test_the_run_tells_what_it_did(whole):
     assert {"asr_en", "st_en_it", "cpc"} <= train[-1]["loss"].keys()
     assert train[-1]["loss"]["asr_en"] < train[0]["loss"]["asr_en"]
     assert sum(train[-1]["lambda"].values()) == pytest.approx(1)
-    assert train[-1]["gamma"] > 0
+    assert train[-1]["gamma"]["cpc"] > 0
     assert train[-1]["conflict"]["names"] == ["asr_en", "st_en_it", "cpc"]
     dev = [line for line in lines if line["kind"] == "dev"]
     assert [line["metrics"]["asr_en"]["error"] is not None for line in dev] == [True, True]
@@ -121,7 +121,7 @@ def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp
     assert 0.15 * 3600 <= state["audio_seconds"] < 0.15 * 3600 * (1 + 2 / steps)
     lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
     assert lines[-1]["kind"] == "dev" and lines[-1]["step"] == steps
-    assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"] > 0.18  # schedules end with the budget
+    assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"]["cpc"] > 0.18  # schedules end with the budget
     assert (exp / "model.pt").is_file()
     done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.2")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,59 @@
+"""How much memory a run takes, and whether it will fit."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import torch
+
+from m2asr.errors import UserError
+from m2asr.moo.gradients import padded_size
+from m2asr.objectives.system import System
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most memory so far: of the device where it is a GPU, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def gradient_bytes(system: System, rows: int) -> int:
+    """Memory of `rows` gradients of the backbone."""
+    params = list(system.encoder.parameters())
+    return rows * padded_size(params) * params[0].element_size()
+
+
+def check_fit(phase: str, system: System, rows: int) -> None:
+    """Raises UserError if the gradients and the optimizer's moments need more memory than is free."""
+    params = list(system.parameters())
+    gradients, moments = gradient_bytes(system, rows), sum(2 * param.numel() * param.element_size() for param in params)
+    free = free_bytes(params[0].device)
+    if free is not None and gradients + moments > free:
+        raise UserError(
+            f"phase {phase}: {rows} gradients of the backbone take {gradients / 2**30:.1f} GB and the optimizer {moments / 2**30:.1f} GB, "
+            f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
+            "one per objective and a few, modo and moco two), or a smaller model"
+        )
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be taken, within the limits of a container; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        used = int((CGROUP / "memory.current").read_text()) - int(stat["inactive_file"])
+        found.append(int((CGROUP / "memory.max").read_text()) - used)
+    except (OSError, KeyError, ValueError):  # no limit is the word max
+        pass
+    return min(found, default=None)

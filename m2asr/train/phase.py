@@ -1,0 +1,145 @@
+"""A phase of a run while it trains: its levels, its batches, its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from m2asr import train_config
+from m2asr.data.streams import Step, StepLoader
+from m2asr.moo.build import build_level
+from m2asr.moo.penalty import PenaltySchedule, level_factors
+from m2asr.objectives.system import System
+from m2asr.train.materials import Materials
+from m2asr.train.memory import check_fit
+from m2asr.train.optim import Optimizer
+from m2asr.train.passes import Draw, Outcome
+from m2asr.train.seeds import seed_of
+from m2asr.train.step import JointStep
+from m2asr.train_config import TrainConfig
+
+
+class Phase:
+    """One phase: objectives on levels, the streams that they read, and an optimizer.
+
+    Memory for gradients and the optimizer is taken by `start`, and given back by `stop`. Rates and gammas follow the position in the
+    phase, in steps from 0 to `total_steps`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, section: train_config.Phase, place: int, system: System, materials: Materials, dtype: torch.dtype
+    ) -> None:
+        options = config.train
+        self.config, self.section, self.system, self.dtype = config, section, system, dtype
+        self.name, self.leads = section.name, section.every is not None
+        self.sections = config.levels_of(section)
+        self.levels = [build_level(level, apart=options.conflicts is True) for level in self.sections]
+        self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
+        self.upper = self.levels[0].objectives
+        self.streams = {name: config.objectives[name].stream for level in self.levels for name in level.objectives}
+        read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
+        given = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
+        self.loader = StepLoader(
+            read,
+            config.batching,
+            epoch_of=given[0] if given else longest(read, [self.streams[name] for name in self.upper]),
+            draws=self._draws(),
+            accumulation=options.accumulation,
+            seed=options.seed if place == 0 else seed_of(options.seed, place),  # another order in every phase
+            workers=options.workers,
+            max_bad=options.max_bad,
+        )
+        self.frame_seconds = materials.geometry.frame_shift / 1000
+        self.total_steps = 0  # of the phase, about; set by the run, which knows its length
+        self._steps: Generator[Step] | None = None
+
+    def start(self) -> None:
+        """Take memory and begin to read. Raises UserError if there is not enough memory."""
+        if self._steps is None:
+            check_fit(self.name, self.system, self.rows)
+            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype)
+            self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps)
+            self._steps = iter(self.loader)
+
+    def stop(self) -> None:
+        """Give memory and processes back."""
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+            del self.joint, self.optimizer
+
+    def next_step(self) -> Step:
+        """The batches of the next step."""
+        return next(self._steps)
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs."""
+        return self.loader.positions[self.loader.epoch_of][0]
+
+    @property
+    def position(self) -> float:
+        """Epochs done, with the part of the present one."""
+        epoch, index = self.loader.positions[self.loader.epoch_of]
+        return epoch + index / self.loader.steps_per_epoch(epoch)
+
+    @property
+    def rows(self) -> int:
+        """Gradients of the backbone that a step keeps."""
+        return 1 + sum(level.rows for level in self.levels)
+
+    def gradients(self, draws: Sequence[Draw], number: int, position: float, epoch: int, measure: bool = False) -> Outcome:
+        """Forward and backward of step `number` of the run; `position` in steps and `epoch` are those of the phase."""
+        gammas = [penalty.gamma(position, epoch, self.total_steps) for penalty in self.penalties]
+        factors = level_factors(gammas, [level.penalty.rescale for level in self.sections[1:]])
+        outcome = self.joint(draws, number, factors, measure)
+        outcome.gamma = {"+".join(level.objectives): gamma for level, gamma in zip(self.levels[1:], gammas, strict=True)}
+        return outcome
+
+    def seconds_per_step(self) -> float:
+        """Audio through the encoder, the mean over a first epoch of every stream."""
+        total = 0.0
+        for name, source in self.loader.sources.items():
+            objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
+            views = {view for objective in objectives for view in objective.views}
+            frames = torch.from_numpy(source.frames.astype("int64"))
+            total += float(sum(view.frames(frames) for view in views)) * self.frame_seconds / self.loader.steps_per_epoch(0, name)
+        return total
+
+    def describe(self) -> str:
+        """A line on objectives, levels and steps."""
+        levels = " above ".join(
+            f"{', '.join(level.objectives)} ({section.weighting.type})" for level, section in zip(self.levels, self.sections, strict=True)
+        )
+        size = f"{self.loader.steps_per_epoch()} steps per epoch of {self.loader.epoch_of}"
+        return f"phase {self.name}: {levels}; {size}, about {self.total_steps} in all; {self.rows} gradients of the backbone"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values for a checkpoint."""
+        return {
+            "optimizer": self.optimizer.inner.state_dict(),
+            "levels": [level.state_dict() for level in self.levels],
+            "loader": self.loader.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
+        self.optimizer.inner.load_state_dict(state["optimizer"])
+        for level, saved in zip(self.levels, state["levels"], strict=True):
+            level.load_state_dict(saved)
+        self.loader.load_state_dict(state["loader"])
+
+    def _draws(self) -> dict[str, int]:
+        """Independent batches per step of every stream: as many as the neediest of its objectives' weightings takes."""
+        found: dict[str, int] = {}
+        for level in self.levels:
+            for name in level.objectives:
+                found[self.streams[name]] = max(found.get(self.streams[name], 1), level.draws)
+        return found
+
+
+def longest(sources: Mapping[str, Any], streams: Sequence[str]) -> str:
+    """The default of epoch_of: of `streams`, those of the first level, the one with the most frames."""
+    return max(sorted(set(streams)), key=lambda name: int(sources[name].frames.sum(dtype="int64")))

@@ -1,0 +1,320 @@
+"""What a training config holds: streams, a model, objectives, how they are merged, in which order, and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from m2asr.config import Component, Strict, known, merge_patch
+from m2asr.errors import UserError
+
+
+class SpecAugment(Strict):
+    """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
+
+    freq_masks: int = 2
+    freq_width: int = 27
+    time_masks: int = 2
+    time_width: int = 40
+    time_share: float = 0.2  # one time mask covers at most this share of the utterance
+
+
+class Model(Strict):
+    """The shared modules that objectives read: the encoder, what stands before it, and decoders that several objectives name."""
+
+    encoder: Component
+    decoders: dict[str, Component] = {}
+    cmvn: Literal["global", "utterance", "none"] = "global"
+    specaugment: SpecAugment | None = SpecAugment()
+
+
+class Features(Strict):
+    """Where features come from: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
+
+    source: Literal["dump", "audio"] = "dump"
+
+
+class Stream(Strict):
+    """A named stream of utterances: training sets, development sets, and the language where it has only one."""
+
+    sets: list[str] = Field(min_length=1)
+    dev: list[str] = []
+    lang: str | None = None
+    speeds: list[float] = [1.0]  # speed perturbation factors, drawn per utterance; others than 1 need features.source audio
+
+
+class Tokens(Strict):
+    """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
+
+    type: Literal["char", "unigram", "bpe"] = "char"
+    size: int | None = Field(None, ge=4)  # vocabulary size of unigram and bpe
+    sets: list[str] = Field(min_length=1)
+    text: str = "text"
+
+
+class Objective(Component):
+    """A named loss on one stream; the remaining keys belong to the loss class."""
+
+    stream: str
+    level: Literal["upper", "lower"] | None = None  # short for `levels`; upper where neither is given
+
+
+class Weighting(Component):
+    """How the gradients of a level's objectives are merged, and on which modules; the remaining keys belong to the weighting class.
+
+    `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
+    every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
+    """
+
+    over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
+    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    every: int = Field(1, ge=1)
+    layers: Literal["all", "conflicting"] = "all"
+
+
+class Penalty(Strict):
+    """The schedule of gamma, the factor of a lower level's gradient on the backbone.
+
+    `start` to `end` linearly `over` this share of the phase; or, where `growth` is given, `growth` more per `every`
+    up to `max` (M2ASR: growth 0.002, every epoch, max 1). `rescale` multiplies this level and the one above by min(1 / gamma, 1).
+    """
+
+    start: float = Field(0.0, ge=0)
+    end: float = Field(0.2, ge=0)
+    over: float = Field(1.0, gt=0, le=1)
+    growth: float | None = Field(None, ge=0)
+    every: Literal["step", "epoch"] = "epoch"
+    max: float = Field(1.0, ge=0)
+    rescale: bool = False
+
+
+class Level(Strict):
+    """Objectives that are merged with each other; a level below another has a penalty, the factor of its gradient."""
+
+    objectives: list[str] = Field(min_length=1)
+    weighting: Weighting = Weighting(type="static")
+    penalty: Penalty | None = None
+
+
+class Batching(Strict):
+    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches."""
+
+    seconds: float = Field(200.0, gt=0)
+    language_temperature: float = Field(1.0, ge=1)
+    buckets: int = Field(20, ge=1)
+    cost: Literal["frames", "frames_tokens"] = "frames"
+    token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
+    shares: dict[str, float] = {}  # share of the seconds per stream, relative to 1
+
+
+class Rates(Strict):
+    """Learning rates per parameter group."""
+
+    backbone: float = Field(5.0e-4, ge=0)
+    heads: float = Field(5.0e-4, ge=0)
+    ssl: float = Field(5.0e-3, ge=0)
+
+
+class Optim(Strict):
+    """Optimizer and schedule; the warm-up may differ per group."""
+
+    type: Literal["adamw", "adam"] = "adamw"
+    lr: Rates = Rates()
+    schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
+    warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
+    final_lr: float = Field(0.01, ge=0, le=1)  # of the peak, at the end of the cosine or the line
+    weight_decay: float = Field(1.0e-2, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = Field(5.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("betas"), list):
+            data = {**data, "betas": tuple(data["betas"])}
+        return data
+
+
+class Train(Strict):
+    """The run: length, precision, selection, limits."""
+
+    epochs: int | None = Field(None, ge=1)  # default: 100, where no hours are given
+    hours: float | None = Field(None, gt=0)  # of audio through the encoder, instead of epochs: for equal budgets
+    epoch_of: str | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 1
+    accumulation: int = Field(1, ge=1)
+    average_best: int = Field(5, ge=1)
+    select: Literal["dev", "loss", "last"] = "dev"
+    eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
+    save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
+    log_every: int = Field(20, ge=1)
+    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights look at them
+    max_skipped: int = Field(10, ge=0)
+    max_bad: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Train:
+        if self.epochs is not None and self.hours is not None:
+            raise UserError("train: give either epochs or hours, not both; null takes one away")
+        return self
+
+
+SINGLE = "train"  # the name of the phase where a config names none
+
+
+class Init(Strict):
+    """Weights that a phase starts from: a model.pt, and which of its name prefixes are which here (null: left out)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, serialize_by_alias=True)
+    path: str = Field(alias="from")
+    map: dict[str, str | None] = {}
+
+
+class Phase(Strict):
+    """A part of the run with its own levels and optimizer; it goes on with the weights of the one before.
+
+    It lasts `epochs`, or a `share` of train.hours or train.epochs. With `every: epoch` it is interleaved with the next phase: before
+    each epoch of that one it runs for `epochs` of its own (1 by default), which count towards the other's length in hours.
+    """
+
+    name: str
+    epochs: int | None = Field(None, ge=1)
+    share: float | None = Field(None, gt=0, le=1)
+    every: Literal["epoch"] | None = None
+    epoch_of: str | None = None
+    levels: list[Level] | None = Field(None, min_length=1)  # default: those of the config
+    optim: Optim | None = None  # what differs from the config's
+    init: Init | None = None
+
+
+class TrainConfig(Strict):
+    """One training run: streams, a backbone, objectives, and how they are merged, level by level and phase by phase.
+
+    `level` of the objectives, `weighting` and `penalty` are the short form of one or two `levels`.
+    """
+
+    model: Model
+    features: Features = Features()
+    streams: dict[str, Stream] = Field(min_length=1)
+    tokens: dict[str, Tokens] = {}
+    objectives: dict[str, Objective] = Field(min_length=1)
+    weighting: Weighting | None = None  # static where neither this nor levels are given
+    penalty: Penalty | None = None
+    levels: list[Level] | None = Field(None, min_length=1)
+    phases: list[Phase] = []
+    batching: Batching = Batching()
+    optim: Optim = Optim()
+    train: Train = Train()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phases_inherit_optim(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("phases"), list) and isinstance(data.get("optim", {}), dict):
+            given = [phase for phase in data["phases"] if isinstance(phase, dict) and isinstance(phase.get("optim"), dict)]
+            optims = {id(phase): {**phase, "optim": merge_patch(data.get("optim", {}), phase["optim"])} for phase in given}
+            return {**data, "phases": [optims.get(id(phase), phase) for phase in data["phases"]]}
+        return data
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> TrainConfig:
+        for name, objective in self.objectives.items():
+            known(objective.stream, self.streams, f"objectives.{name}.stream")
+            tokens = objective.options().get("tokens")
+            if tokens is not None:
+                known(tokens, self.tokens, f"objectives.{name}.tokens")
+            decoder = objective.options().get("decoder")
+            if isinstance(decoder, str):
+                known(decoder, self.model.decoders, f"objectives.{name}.decoder")
+        for name in self.batching.shares:
+            known(name, self.streams, "batching.shares")
+        for where, stream in [("train", self.train.epoch_of), *((f"phases.{phase.name}", phase.epoch_of) for phase in self.phases)]:
+            if stream is not None:
+                known(stream, self.streams, f"{where}.epoch_of")
+        for name, stream in self.streams.items():
+            if stream.speeds != [1.0] and self.features.source != "audio":
+                raise UserError(f"streams.{name}.speeds: needs `features: {{source: audio}}`; stored features have one speed")
+        return self
+
+    @model_validator(mode="after")
+    def _levels_are_complete(self) -> TrainConfig:
+        plain = self.levels is None and (not self.phases or any(phase.levels is None for phase in self.phases))
+        if plain:
+            self.weighting = self.weighting or Weighting(type="static")
+            for objective in self.objectives.values():
+                objective.level = objective.level or "upper"
+            levels = {objective.level for objective in self.objectives.values()}
+            if "upper" not in levels:
+                raise UserError("objectives: every objective has `level: lower`; at least one must be `upper`")
+            if "lower" in levels and self.penalty is None:
+                raise UserError("penalty: missing; an objective has `level: lower`, so give `penalty: {start: 0.0, end: 0.2}`")
+        else:
+            short = [f"objectives.{name}.level" for name, objective in self.objectives.items() if objective.level is not None]
+            short += [key for key in ("weighting", "penalty") if getattr(self, key) is not None]
+            if short:
+                raise UserError(f"{short[0]}: not read where `levels` say it; put it there, or take `levels` away")
+        _check_levels(self.levels or [], self.objectives, "levels")
+        for phase in self.phases:
+            _check_levels(phase.levels or [], self.objectives, f"phases.{phase.name}.levels")
+        used = {name for phase in self.phase_list() for level in self.levels_of(phase) for name in level.objectives}
+        idle = [name for name in self.objectives if name not in used]
+        if idle:
+            raise UserError(f"objectives.{idle[0]}: no level trains it; name it in one, or take it away")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_have_lengths(self) -> TrainConfig:
+        names = [phase.name for phase in self.phases]
+        for name in names:
+            if names.count(name) > 1 or not name.isidentifier():
+                raise UserError(f"phases: `{name}` must be a name of letters, digits and _ that no other phase has")
+        if self.phases and self.phases[-1].every:
+            raise UserError(f"phases.{names[-1]}.every: it runs before the epochs of the phase after it, and there is none")
+        for phase in self.phases:
+            if phase.every and phase.share:
+                raise UserError(f"phases.{phase.name}.share: with `every: epoch` give the `epochs` that it runs each time")
+        main = [phase for phase in self.phases if not phase.every]
+        if len(main) == 1 and main[0].epochs is None:
+            main[0].share = main[0].share or 1.0
+        for phase in main:
+            if (phase.epochs is None) == (phase.share is None):
+                raise UserError(f"phases.{phase.name}: give either epochs or share, a part of train.hours or train.epochs")
+        in_epochs = [phase for phase in main if phase.epochs]
+        total = sum(phase.share or 0 for phase in main)
+        if len(in_epochs) not in (0, len(main)) or (main and not in_epochs and abs(total - 1) > 1e-6):
+            raise UserError(f"phases: their lengths must all be epochs, or be shares that sum to 1, not {total:g}")
+        epochs = sum(phase.epochs for phase in in_epochs) or None
+        if epochs and (self.train.hours is not None or self.train.epochs not in (None, epochs)):
+            raise UserError("train: the phases have epochs of their own; take train.epochs and train.hours away, or give them shares")
+        if self.train.hours is None:
+            self.train.epochs = epochs or self.train.epochs or 100
+        return self
+
+    def phase_list(self) -> list[Phase]:
+        """The phases, or the single one where the config names none."""
+        return self.phases or [Phase(name=SINGLE, share=1.0)]
+
+    def levels_of(self, phase: Phase) -> list[Level]:
+        """The levels that a phase trains, from upper to lower."""
+        if phase.levels or self.levels:
+            return phase.levels or self.levels
+        names = {level: [name for name, one in self.objectives.items() if one.level == level] for level in ("upper", "lower")}
+        levels = [Level(objectives=names["upper"], weighting=self.weighting)]
+        return levels + ([Level(objectives=names["lower"], penalty=self.penalty)] if names["lower"] else [])
+
+
+def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], where: str) -> None:
+    seen: set[str] = set()
+    for place, level in enumerate(levels):
+        for name in level.objectives:
+            known(name, objectives, f"{where}.{place}.objectives")
+            if name in seen:
+                raise UserError(f"{where}.{place}.objectives: {name} is named twice; an objective stands on one level")
+            seen.add(name)
+        if place == 0 and level.penalty is not None:
+            raise UserError(f"{where}.0.penalty: the first level has none; a penalty is the factor of a level below another")
+        if place > 0 and level.penalty is None:
+            raise UserError(f"{where}.{place}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
