@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import yaml
 
-from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config
+from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.train.ablation import Ablation
 from m2asr.train_config import TrainConfig
@@ -192,3 +192,13 @@ def test_a_mistake_in_a_component_is_named(options: dict, words: list[str]) -> N
     with pytest.raises(UserError) as error:
         construct({"part": Part}, "model.part", options, size=3)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_patches_merge_and_remove():
+    """The examples of RFC 7396, appendix A."""
+    assert merge_patch({"a": "b"}, {"a": None}) == {}
+    assert merge_patch({"a": "b"}, {"b": "c"}) == {"a": "b", "b": "c"}
+    assert merge_patch({"a": ["b"]}, {"a": "c"}) == {"a": "c"}
+    assert merge_patch({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}) == {"a": {"b": "d"}}
+    assert merge_patch({"a": "foo"}, {"a": {"bb": {"ccc": None}}}) == {"a": {"bb": {}}}
+    assert merge_patch({"e": None}, {"a": 1}) == {"e": None, "a": 1}

@@ -106,17 +106,20 @@ def table(systems: Sequence[System]) -> str:
     head = ["system", "seeds"]
     for metric in metrics:
         head += [_title(metric), f"difference from {systems[0].name} (95 %)"]
-    head += ["train, min", "audio, h", "memory, GB"]
+    facts = [
+        ("train, min", "train_seconds", 60, sum),
+        ("audio, h", "audio_seconds", 3600, sum),
+        ("memory, GB", "peak_memory_gb", 1, max),
+        ("largest pull", "largest_pull", 1, max),  # of the lower levels, over the length of the first level's gradient
+    ]
+    facts = [fact for fact in facts if any(_fact(system, *fact[1:]) for system in systems)]
+    head += [title for title, *_ in facts]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for system in systems:
         cells = [system.name, str(len(system.seeds))]
         for metric in metrics:
             cells += [_mean(system.scores(metric), metric), _difference(systems[0], system, metric)]
-        cells += [
-            _fact(system, "train_seconds", 60, sum),
-            _fact(system, "audio_seconds", 3600, sum),
-            _fact(system, "peak_memory_gb", 1, max),
-        ]
+        cells += [_fact(system, *fact) for _, *fact in facts]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

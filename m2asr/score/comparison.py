@@ -10,7 +10,8 @@ from m2asr.files import open_atomic
 from m2asr.score.compare import System, difference, read_system, table
 
 NOTES = """Means over seeds ± their standard deviation. Differences are means over languages and seeds with a paired bootstrap over the
-utterances of each language; where the interval holds 0 there is no difference that these utterances could show. WER and CER in %."""
+utterances of each language; where the interval holds 0 there is no difference that these utterances could show. WER and CER in %.
+Largest pull: the largest measured ratio of the length of gamma g of the lower levels to that of the first level's merged gradient."""
 
 
 def write_comparison(folder: Path, runs: Mapping[str, Sequence[Sequence[Path]]], decode: str) -> str:

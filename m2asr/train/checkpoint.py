@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
-FORMAT = 1
+FORMAT = 2
 LAST, PREVIOUS = "last.pt", "previous.pt"
 FREE = {f"train.{key}" for key in ("epochs", "hours", "log_every", "workers", "save_every", "max_skipped", "max_bad", "average_best")}
 

@@ -36,6 +36,13 @@ def summarize(exp: Path) -> str:
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
+def largest_pull(exp: Path) -> float | None:
+    """The largest ratio of ||gamma g_lower|| to ||lambda G|| that the run measured; None where it measured none."""
+    measured = [line["conflict"] for line in read_log(exp) if line.get("conflict")]
+    ratios = [one["pull"] / one["merged"] for one in measured if one["merged"] and one["pull"]]
+    return max(ratios, default=None)
+
+
 def _thirds(lines: Sequence[dict]) -> list[list[dict]]:
     """The periods of the run; fewer where there are fewer than three lines."""
     count = min(len(PERIODS), len(lines))

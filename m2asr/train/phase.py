@@ -9,6 +9,7 @@ import torch
 
 from m2asr import train_config
 from m2asr.data.streams import Step, StepLoader
+from m2asr.errors import UserError
 from m2asr.moo.build import build_level
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
@@ -35,7 +36,8 @@ class Phase:
         self.config, self.section, self.system, self.dtype = config, section, system, dtype
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
-        self.levels = [build_level(level, apart=options.conflicts is True) for level in self.sections]
+        several = len([name for level in self.sections for name in level.objectives]) > 1
+        self.levels = [build_level(level, apart=several and options.conflicts is True) for level in self.sections]
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
         self.streams = {name: config.objectives[name].stream for level in self.levels for name in level.objectives}
@@ -132,7 +134,10 @@ class Phase:
         self.loader.load_state_dict(state["loader"])
 
     def _draws(self) -> dict[str, int]:
-        """Independent batches per step of every stream: as many as the neediest of its objectives' weightings takes."""
+        """Independent batches per step of every stream: as many as its objectives' weightings take."""
+        several = sorted({level.draws for level in self.levels} - {1})
+        if len(several) > 1:
+            raise UserError(f"phase {self.name}: its weightings take {several[0]} and {several[1]} batches; give them one `samples`")
         found: dict[str, int] = {}
         for level in self.levels:
             for name in level.objectives:

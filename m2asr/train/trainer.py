@@ -18,6 +18,7 @@ from m2asr.files import open_atomic
 from m2asr.objectives.system import System, build_system
 from m2asr.train import checkpoint, plots
 from m2asr.train.average import average
+from m2asr.train.conflicts import largest_pull
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
 from m2asr.train.log import TrainLog
@@ -138,6 +139,7 @@ class Trainer:
             "steps": self.number,
             "skipped": self.skipped,
             "peak_memory_gb": peak_memory_gb(self.device),
+            "largest_pull": largest_pull(self.exp),
         }
 
     def save(self) -> None:

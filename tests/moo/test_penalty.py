@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2asr.moo.penalty import PenaltySchedule
+from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.train_config import Penalty
 
 
@@ -39,3 +39,18 @@ def test_growth_per_step_is_capped() -> None:
 def test_constant_gamma_is_the_weighted_sum() -> None:
     schedule = PenaltySchedule(Penalty(start=0.3, end=0.3))
     assert {schedule.gamma(step, 0, 50) for step in range(50)} == {0.3}
+
+
+def test_factors_of_levels_nest() -> None:
+    assert level_factors([], []) == [1.0]
+    assert level_factors([0.2], [False]) == [1.0, 0.2]
+    assert level_factors([0.5, 0.4], [False, False]) == pytest.approx([1.0, 0.5, 0.2])
+    assert level_factors([0.0, 0.4], [False, False]) == [1.0, 0.0, 0.0]
+
+
+def test_rescaled_levels_have_factors_of_at_most_one() -> None:
+    """min(1 / gamma, 1) times (upper + gamma lower): above gamma 1 the lower level has 1 and the upper one less."""
+    assert level_factors([0.5], [True]) == [1.0, 0.5]
+    assert level_factors([4.0], [True]) == pytest.approx([0.25, 1.0])
+    assert level_factors([0.0], [True]) == [1.0, 0.0]
+    assert level_factors([0.5, 4.0], [False, True]) == pytest.approx([1.0, 0.5 * 0.25, 0.5])

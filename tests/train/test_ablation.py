@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2asr.config import check_config, construct, load_config
+from m2asr.config import check_config, load_config
 from m2asr.errors import UserError
-from m2asr.moo import WEIGHTINGS
+from m2asr.moo.build import build_level
 from m2asr.objectives.system import resolve
-from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, merge_patch, run_job
+from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
 from m2asr.train_config import TrainConfig
 
 MINI = Path(__file__).resolve().parents[2] / "egs/mini"
@@ -27,16 +27,6 @@ def ablation(tmp_path):
     return Ablation.model_validate({"hours": 3.0, "seeds": [1, 7], "rows": rows})
 
 
-def test_patches_merge_and_remove():
-    """The examples of RFC 7396, appendix A."""
-    assert merge_patch({"a": "b"}, {"a": None}) == {}
-    assert merge_patch({"a": "b"}, {"b": "c"}) == {"a": "b", "b": "c"}
-    assert merge_patch({"a": ["b"]}, {"a": "c"}) == {"a": "c"}
-    assert merge_patch({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}) == {"a": {"b": "d"}}
-    assert merge_patch({"a": "foo"}, {"a": {"bb": {"ccc": None}}}) == {"a": {"bb": {}}}
-    assert merge_patch({"e": None}, {"a": 1}) == {"e": None, "a": 1}
-
-
 def test_every_row_has_the_same_budget(ablation):
     found = list(jobs(ablation))
     assert [job.tag for job in found] == [f"{name}_seed{seed}" for seed in (1, 7) for name in ("joint", "alone_en", "alone_it")]
@@ -49,11 +39,12 @@ def test_every_row_of_the_mini_recipe_can_be_trained(monkeypatch):
     """Each config is valid, down to the arguments of its objectives and its weighting."""
     monkeypatch.chdir(MINI)
     found = list(jobs(load_config(Ablation, "conf/ablation.yaml")))
-    assert len({job.tag for job in found}) == len(found) >= 24
+    assert len({job.tag for job in found}) == len(found) >= 36
     for job in found:
         config = resolve(check_config(TrainConfig, job.config, job.tag))
-        upper = [name for name, objective in config.objectives.items() if objective.level == "upper"]
-        construct(WEIGHTINGS, "weighting", config.weighting.own(), objectives=upper)
+        for phase in config.phase_list():
+            for level in config.levels_of(phase):
+                build_level(level, apart=False)
 
 
 def test_a_row_is_finished_when_all_its_parts_are(ablation, tmp_path):

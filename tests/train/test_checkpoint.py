@@ -149,7 +149,7 @@ class Hostile:
 def test_code_is_refused_and_not_run(tmp_path, dump):
     checkpoint.save(tmp_path, state(1))
     checkpoint.save(tmp_path, state(2))
-    dump({"format": 1, "model": Hostile(tmp_path / "ran")}, tmp_path / "last.pt")
+    dump({"format": checkpoint.FORMAT, "model": Hostile(tmp_path / "ran")}, tmp_path / "last.pt")
     with pytest.raises(UserError) as error:
         checkpoint.load_latest(tmp_path)  # not passed over in favour of previous.pt
     assert "last.pt" in str(error.value) and "\n" not in str(error.value)

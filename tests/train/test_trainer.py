@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from m2asr.train.checkpoint import FORMAT
 from tests.train import recipe
 
 
@@ -192,7 +193,7 @@ def test_starting_from_another_model_names_the_parameter(whole, mini_data, mini_
 
 def test_a_hostile_pickle_is_refused_and_not_run(whole, mini_data, mini_dump, tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "hostile.pt"
-    torch.save({"format": 1, "model": Hostile(trace)}, path)
+    torch.save({"format": FORMAT, "model": Hostile(trace)}, path)
     done = fresh(whole, tmp_path, mini_data, mini_dump, "--init_from", str(path))
     assert done.returncode == 1 and "refused" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not trace.exists()
