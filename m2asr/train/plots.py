@@ -78,7 +78,7 @@ def _weights(train: list[dict]) -> Any:
         panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
     if gammas:
         for name in gammas:
-            panels[-1].plot(*_series(train, "gamma", name), linewidth=1.5, label=name)
+            panels[-1].plot(*_series(train, "gamma", name), linewidth=1.5, marker=".", markersize=3, label=name)
         panels[-1].set_title("gamma, the factor of a lower level's gradient", fontsize=10)
         panels[-1].set_ylabel("gamma", fontsize=9)
         panels[-1].set_ylim(bottom=0)
