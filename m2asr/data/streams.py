@@ -86,13 +86,20 @@ class StepLoader:
         """Where the next step stands."""
         epoch, index = self.positions[self.epoch_of]
         streams = {name: list(position) for name, position in self.positions.items()}
-        return {"epoch": epoch, "index": index, "streams": streams, "bad": sorted(self.bad.messages)}
+        steps = {name: self._steps(name, position[0]) for name, position in self.positions.items()}
+        return {"epoch": epoch, "index": index, "streams": streams, "steps": steps, "world": self.world, "bad": sorted(self.bad.messages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken; a new iteration starts there."""
+        """Go on where `state_dict` was taken; a new iteration starts there.
+
+        Another number of processes has longer or shorter epochs: it goes on after the same share of the present one.
+        """
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}
+        if state.get("world", self.world) != self.world:
+            for name, (epoch, index) in self.positions.items():
+                self.positions[name] = (epoch, index * self._steps(name, epoch) // state["steps"][name])
         self.bad.messages = set(state["bad"])
 
     def __iter__(self) -> Iterator[Step]:

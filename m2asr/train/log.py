@@ -157,6 +157,25 @@ class TrainLog:
             self._board.add_scalar(name, value, line["step"])
 
 
+class NoLog(TrainLog):
+    """What the other processes of a run show and write: nothing."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def step(self, *_: object, **__: object) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def dev(self, *_: object, **__: object) -> None:
+        pass
+
+
 def read_log(exp: Path) -> list[dict[str, Any]]:
     """The lines of train.jsonl; a last line that was cut off when the process died is left out.
 

@@ -11,6 +11,7 @@ from m2asr import train_config
 from m2asr.data.streams import Step, StepLoader
 from m2asr.errors import UserError
 from m2asr.moo.build import build_level
+from m2asr.moo.collectives import Collectives
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
 from m2asr.train.materials import Materials
@@ -30,9 +31,17 @@ class Phase:
     """
 
     def __init__(
-        self, config: TrainConfig, section: train_config.Phase, place: int, system: System, materials: Materials, dtype: torch.dtype
+        self,
+        config: TrainConfig,
+        section: train_config.Phase,
+        place: int,
+        system: System,
+        materials: Materials,
+        dtype: torch.dtype,
+        group: Collectives,
     ) -> None:
         options = config.train
+        self.group = group
         self.config, self.section, self.system, self.dtype = config, section, system, dtype
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
@@ -49,6 +58,8 @@ class Phase:
             epoch_of=given[0] if given else longest(read, [self.streams[name] for name in self.upper]),
             draws=self._draws(),
             accumulation=options.accumulation,
+            rank=group.rank,
+            world=group.world,
             seed=options.seed if place == 0 else seed_of(options.seed, place),  # another order in every phase
             workers=options.workers,
             max_bad=options.max_bad,
@@ -61,7 +72,7 @@ class Phase:
         """Take memory and begin to read. Raises UserError if there is not enough memory."""
         if self._steps is None:
             check_fit(self.name, self.system, self.rows)
-            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype)
+            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype, self.group)
             self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps)
             self._steps = iter(self.loader)
 
@@ -101,7 +112,7 @@ class Phase:
         return outcome
 
     def seconds_per_step(self) -> float:
-        """Audio through the encoder, the mean over a first epoch of every stream."""
+        """Audio through the encoders of all processes, the mean over a first epoch of every stream."""
         total = 0.0
         for name, source in self.loader.sources.items():
             objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
@@ -119,11 +130,13 @@ class Phase:
         return f"phase {self.name}: {levels}; {size}, about {self.total_steps} in all; {self.rows} gradients of the backbone"
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values for a checkpoint."""
+        """Tensors and plain values for a checkpoint, of process 0; all take part."""
+        loader = self.loader.state_dict()
+        loader["bad"] = sorted(set().union(*self.group.exchange(loader["bad"])))
         return {
             "optimizer": self.optimizer.inner.state_dict(),
             "levels": [level.state_dict() for level in self.levels],
-            "loader": self.loader.state_dict(),
+            "loader": loader,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -333,9 +333,9 @@ def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch
 def _counted(calls):
     original = Pass.backward
 
-    def backward(self, rows, outcome):
+    def backward(self, rows, outcome, complete):
         calls.extend(row for row in rows if row > 0)
-        original(self, rows, outcome)
+        original(self, rows, outcome, complete)
 
     return backward
 
