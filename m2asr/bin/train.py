@@ -45,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
         load_config(TrainConfig, args.config, args.set)  # mistakes are told before anything is started
         processes = args.ngpu or args.nproc
         if processes > 1:
+            from m2asr.train.distributed import check_gpus
+
+            check_gpus(args.ngpu)
             return launch(processes, "m2asr.bin.train", sys.argv[1:] if argv is None else argv, args.max_restarts)
 
     from m2asr.train.distributed import joined

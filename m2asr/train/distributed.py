@@ -117,15 +117,13 @@ def joined(gpu: bool) -> Iterator[Collectives]:
     Each takes the GPU of its local number, or its share of the CPU threads. Only process 0 writes to standard output. Where one
     fails, only the first to do so says why; the others end as well.
     """
-    place = int(os.environ.get("LOCAL_RANK", "0"))
-    if gpu and place >= torch.cuda.device_count():
-        message = f"--ngpu: process {place} of this machine needs a GPU of its own, and {torch.cuda.device_count()} are visible"
-        raise UserError(f"{message}; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
+    if gpu:
+        check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if not launched():
         yield Collectives()
         return
     if gpu:
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     with _peers():
@@ -143,6 +141,13 @@ def joined(gpu: bool) -> Iterator[Collectives]:
             _first_to_fail()
             raise
     dist.destroy_process_group()
+
+
+def check_gpus(count: int) -> None:
+    """Raises UserError if fewer GPUs are visible than this machine's processes need."""
+    found = torch.cuda.device_count()
+    if count > found:
+        raise UserError(f"--ngpu {count}: {found or 'no'} GPU is visible here; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
 
 
 def _first_to_fail() -> bool:
