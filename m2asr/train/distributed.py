@@ -137,6 +137,8 @@ def joined(gpu: bool) -> Iterator[Collectives]:
             if not _first_to_fail():
                 sys.exit(error.exit_code)
             raise
+        except KeyboardInterrupt:  # passed on by the process that started this one, which tells of it
+            sys.exit(130)
         except BaseException:
             _first_to_fail()
             raise

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
+from m2asr.config import load_config
 from m2asr.moo.collectives import Collectives
-from tests.train import pair
+from m2asr.objectives.system import resolve
+from m2asr.train.materials import gather
+from m2asr.train.trainer import Trainer
+from m2asr.train_config import TrainConfig
+from tests.conftest import ROOT
+from tests.train import pair, recipe
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-UPPER = ("asr_x", "asr_y", "st_y")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +33,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
     folder = tmp_path_factory.mktemp("pair")
     single = pair.everything(Collectives(), folder)
     torch.save(single, folder / "single.pt")
-    done = subprocess.run([*TORCHRUN, "-m", "tests.train.pair", folder], capture_output=True, text=True)
+    done = subprocess.run([*TORCHRUN, "-m", "tests.train.pair", folder], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return single, [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
@@ -112,3 +124,117 @@ def test_tracked_gradients_move_between_process_counts(found):
     joint = pair.make("moco", Collectives())
     joint.levels[0].load_state_dict(ranks[0]["state"])
     check(pair.step(joint, pair.STEPS), ranks[0]["after"])
+
+
+def end(how: str, folder: Path, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.train.ending", how, str(folder), str(restarts)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_mistake_is_told_once(tmp_path):
+    done = end("one fails", tmp_path, restarts=3)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: this is the mistake\n")
+
+
+def test_killed_processes_are_started_again_those_that_fail_are_not(tmp_path):
+    done = end("one is killed, then both fail", tmp_path, restarts=3)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("killed by signal 9; starting again") == 1
+    assert done.stderr.splitlines()[-1] == "error: this is the mistake" and done.stderr.count("mistake") == 1
+
+
+def test_ctrl_c_ends_all(tmp_path):
+    command = [sys.executable, "-m", "tests.train.ending", "they work", str(tmp_path), "3"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    pids = [tmp_path / f"{rank}.pid" for rank in range(2)]
+    wait_for(lambda: all(path.exists() and path.read_text() for path in pids), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [line.split(":")[0] for line in errors.splitlines()] == ["interrupted"]
+    assert not any(Path(f"/proc/{path.read_text()}").exists() for path in pids)
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def settings(epochs: int) -> list[str]:
+    return ["train.workers=0", "train.save_every=1", "train.average_best=1", "batching.seconds=300", f"train.epochs={epochs}"]
+
+
+def trainer(exp: Path, data: Path, dump: Path, epochs: int) -> Trainer:
+    """One process, in this one."""
+    config = resolve(load_config(TrainConfig, exp / "given.yaml", settings(epochs)))
+    torch.set_num_threads(1)
+    return Trainer(config, gather(config, data, dump, exp), exp)
+
+
+def command(exp: Path, data: Path, dump: Path, epochs: int) -> list[str]:
+    """The arguments of python for the same run in processes of its own."""
+    return recipe.train_command(exp, exp / "given.yaml", data, dump, "--set", *settings(epochs))[1:]
+
+
+def last(exp: Path) -> dict:
+    return torch.load(exp / "checkpoints/last.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a single process and one epoch."""
+    exp = tmp_path_factory.mktemp("single") / "exp"
+    recipe.prepare(exp, mini_data)
+    trainer(exp, mini_data, mini_dump, 1).run()
+    return exp
+
+
+@pytest.fixture(scope="module")
+def two_epochs(one_epoch: Path, mini_data: Path, mini_dump: Path) -> Path:
+    """Two processes have gone on from it for another one."""
+    exp = one_epoch.parent / "pair"
+    shutil.copytree(one_epoch, exp)
+    line = [sys.executable, *command(exp, mini_data, mini_dump, 2), "--nproc", "2"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"going on after step {last(one_epoch)['number']} ") == 1
+    return exp
+
+
+def test_checkpoints_move_between_process_counts(two_epochs, mini_data, mini_dump, tmp_path):
+    """From one process to two for the second epoch, and back for the third."""
+    exp = tmp_path / "exp"
+    shutil.copytree(two_epochs, exp)
+    again = trainer(exp, mini_data, mini_dump, 3)
+    assert again.resume() and again.number == last(two_epochs)["number"]
+    again.run()
+    (loader,) = [phase["loader"] for phase in last(exp)["span"]["phases"].values()]
+    assert (loader["epoch"], loader["world"]) == (3, 1)
+    lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
+    ends = [0, *(line["step"] for line in lines if line["kind"] == "dev")]
+    lengths = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+    assert lengths[0] == lengths[2] and lengths[1] == math.ceil(lengths[0] / 2)  # two processes see twice as much in a step
+    assert lines[-1]["loss"]["asr_en"] < lines[0]["loss"]["asr_en"]
+
+
+def test_a_killed_process_is_started_again_by_torchrun(one_epoch, two_epochs, mini_data, mini_dump, tmp_path):
+    exp = tmp_path / "exp"
+    shutil.copytree(one_epoch, exp)
+    before = (exp / "checkpoints/last.pt").stat().st_mtime_ns
+    started = [*TORCHRUN, "--max_restarts", "1", *command(exp, mini_data, mini_dump, 2)]
+    process = subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (exp / "checkpoints/last.pt").stat().st_mtime_ns > before, process)
+    (victim,) = [pid for pid in children(process.pid) if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+    os.kill(victim, signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert output.count("going on after step") == 2
+    expected = torch.load(two_epochs / "model.pt", weights_only=True)["model"]
+    for name, value in torch.load(exp / "model.pt", weights_only=True)["model"].items():
+        assert torch.equal(value, expected[name]), name
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
