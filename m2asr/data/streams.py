@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 import time
@@ -19,12 +18,12 @@ from m2asr.data.batch import Batch, Key
 from m2asr.data.batching import Batches, sorted_batches
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
+from m2asr.processes import end_with_parent
 from m2asr.train_config import Batching
 
 Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
 Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
-_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 @dataclass
@@ -236,5 +235,4 @@ def _same(item: Any) -> Any:
 def _follow_main(_: int) -> None:
     """Ctrl-C is the main process's affair; and a main process that is killed takes its workers along, which block on a full pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()

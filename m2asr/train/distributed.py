@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,6 +19,7 @@ from torch.nn import Parameter
 
 from m2asr.errors import UserError
 from m2asr.moo.collectives import Collectives
+from m2asr.processes import end_with_parent
 from m2asr.train.launch import launched
 
 T = TypeVar("T")
@@ -122,12 +125,15 @@ def joined(gpu: bool) -> Iterator[Collectives]:
     if not launched():
         yield Collectives()
         return
+    end_with_parent()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     with _peers():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+        store, rank, world = _meet()
+        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     group = ProcessGroup()
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(sys.stdout if group.rank == 0 else nowhere):
         try:
@@ -143,6 +149,30 @@ def joined(gpu: bool) -> Iterator[Collectives]:
             _first_to_fail()
             raise
     dist.destroy_process_group()
+
+
+def _meet() -> tuple[dist.Store, int, int]:
+    """A store that holds nothing yet, the number of this process and how many there are.
+
+    After a restart torchrun's store still knows the addresses of the processes before, and gloo would wait for them (pytorch issue 135712).
+    So process 0 makes up a name for this start, and gives it to all that answer; an answer says which question it belongs to.
+    """
+    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    mine = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"start/{rank}", mine)
+        name = store.get(f"start/{mine}").decode()
+        store.set(f"start/{name}/{rank}", "")
+        return dist.PrefixStore(name, store), rank, world
+    missing = set(range(1, world))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"start/{mine}/{other}"]):
+                missing.remove(other)
+            elif store.check([f"start/{other}"]):  # perhaps of the process before, which will not answer
+                store.set("start/" + store.get(f"start/{other}").decode(), mine)
+        time.sleep(0.01)
+    return dist.PrefixStore(mine, store), rank, world
 
 
 def check_gpus(count: int) -> None:

@@ -16,8 +16,10 @@ import pytest
 import torch
 
 from m2asr.config import load_config
+from m2asr.data.streams import eval_batches
 from m2asr.moo.collectives import Collectives
 from m2asr.objectives.system import resolve
+from m2asr.train.evaluate import evaluate
 from m2asr.train.materials import gather
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
@@ -144,15 +146,38 @@ def test_killed_processes_are_started_again_those_that_fail_are_not(tmp_path):
 
 
 def test_ctrl_c_ends_all(tmp_path):
-    command = [sys.executable, "-m", "tests.train.ending", "they work", str(tmp_path), "3"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    pids = [tmp_path / f"{rank}.pid" for rank in range(2)]
-    wait_for(lambda: all(path.exists() and path.read_text() for path in pids), process)
+    process, pids = start_work(tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert [line.split(":")[0] for line in errors.splitlines()] == ["interrupted"]
-    assert not any(Path(f"/proc/{path.read_text()}").exists() for path in pids)
+    assert not any(map(is_running, pids))
+
+
+def test_killing_the_process_that_started_them_ends_all(tmp_path):
+    process, pids = start_work(tmp_path)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(is_running(pid) for pid in pids)
+
+
+def start_work(folder: Path) -> tuple[subprocess.Popen, list[int]]:
+    """Two processes that wait, and their numbers."""
+    command = [sys.executable, "-m", "tests.train.ending", "they work", str(folder), "3"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    paths = [folder / f"{rank}.pid" for rank in range(2)]
+    wait_for(lambda: all(path.exists() and path.read_text() for path in paths), process)
+    return process, [int(path.read_text()) for path in paths]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
@@ -163,7 +188,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def settings(epochs: int) -> list[str]:
-    return ["train.workers=0", "train.save_every=1", "train.average_best=1", "batching.seconds=300", f"train.epochs={epochs}"]
+    return ["train.workers=0", "train.save_every=1", "train.average_best=1", "batching.seconds=600", f"train.epochs={epochs}"]
 
 
 def trainer(exp: Path, data: Path, dump: Path, epochs: int) -> Trainer:
@@ -203,6 +228,7 @@ def two_epochs(one_epoch: Path, mini_data: Path, mini_dump: Path) -> Path:
     return exp
 
 
+@pytest.mark.slow
 def test_checkpoints_move_between_process_counts(two_epochs, mini_data, mini_dump, tmp_path):
     """From one process to two for the second epoch, and back for the third."""
     exp = tmp_path / "exp"
@@ -219,6 +245,20 @@ def test_checkpoints_move_between_process_counts(two_epochs, mini_data, mini_dum
     assert lines[-1]["loss"]["asr_en"] < lines[0]["loss"]["asr_en"]
 
 
+@pytest.mark.slow  # with its fixtures
+def test_development_sets_are_split_and_summed(two_epochs, mini_data, mini_dump):
+    """The scores that two processes logged are those of one."""
+    alone = trainer(two_epochs, mini_data, mini_dump, 2)
+    assert alone.resume()
+    batches = {name: eval_batches(source, 600) for name, source in alone.dev.items()}
+    losses, metrics = evaluate(alone.system, batches, alone.phases[0].streams, torch.float32, alone.options.seed)
+    line = json.loads((two_epochs / "train.jsonl").read_text().splitlines()[-1])
+    assert line["kind"] == "dev" and line["loss"] == pytest.approx(losses, rel=1e-5)
+    for name, found in metrics.items():
+        assert line["metrics"][name] == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.slow
 def test_a_killed_process_is_started_again_by_torchrun(one_epoch, two_epochs, mini_data, mini_dump, tmp_path):
     exp = tmp_path / "exp"
     shutil.copytree(one_epoch, exp)
