@@ -78,7 +78,8 @@ class Level:
     def known(self, active: list[str]) -> dict[str, float]:
         """Weights that need no gradient of this step."""
         if self.weighting.dynamic:
-            return {name: (self.reuse.weights or {}).get(name, 0.0) for name in self.objectives}
+            kept = self.reuse.weights or {}
+            return {name: kept.get(name, 0.0) if name in active else 0.0 for name in self.objectives}
         return self._named(self.weighting.weights(active=self._indices(active)))
 
     def current(self, active: list[str]) -> dict[str, float]:

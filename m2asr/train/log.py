@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,7 @@ class TrainLog:
                     _add(self._metrics[name][metric], pair)
             for name, weight in outcome.weights.items():
                 _add(self._weights[name], (weight, 1.0))
+        self._inactive.update(outcome.inactive)
         self._audio += audio_seconds
         self._waiting = wait_seconds
         now = time.perf_counter()
@@ -125,6 +126,7 @@ class TrainLog:
             "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
             "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
             "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
+            "inactive": dict(self._inactive),  # steps in which an objective had no target
             "audio_per_second": self._audio / self._elapsed,
             **self._pending,
         }
@@ -146,6 +148,7 @@ class TrainLog:
         self._losses: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._metrics: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
         self._weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._inactive: Counter[str] = Counter()
         self._audio, self._elapsed, self._waited = 0.0, 0.0, self._waiting
         self._pending: dict[str, Any] = {}
 

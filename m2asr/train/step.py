@@ -75,7 +75,9 @@ class JointStep:
         """Tell the weightings the losses of a step whose gradients were applied."""
         losses = outcome.mean_losses()
         for level in self.levels:
-            level.weighting.after_step({name: losses[name] for name in level.objectives if name not in outcome.inactive})
+            active = {name: losses[name] for name in level.objectives if name not in outcome.inactive}
+            if active:
+                level.weighting.after_step(active)
 
     def _conflicts(self, parts: Sequence[_Part]) -> Conflicts:
         """Inner products per layer of the gradients that are kept apart, in batch 1, and of the sum of the others, which lies in row 0."""
@@ -101,7 +103,7 @@ class _Part:
         self.level, self.factor = level, factor
         enough = all if level.draws > 1 else any
         self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
-        self.due = factor != 0 and level.due(number, self.active)
+        self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
         self.apart = factor != 0 and level.apart and (self.due or measure)
         self.weights = {} if self.due else level.known(self.active)
 

@@ -56,6 +56,7 @@ def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
         "loss",
         "metrics",
         "lambda",
+        "inactive",
         "gamma",
         "grad_norm",
         "lr",
@@ -172,3 +173,12 @@ def test_interleaved_phases_do_not_share_a_line(tmp_path):
             take(log, step, outcome((float(step), 1.0)), phase=phase)
     lines = read_log(tmp_path)
     assert [(line["phase"], line["step"], line["loss"]["asr"]) for line in lines] == [("explore", 1, 1.0), ("joint", 4, 3.0)]
+
+
+def test_steps_without_a_target_are_counted(tmp_path):
+    with TrainLog(tmp_path, 3, 0, every=3) as log:
+        for step in range(1, 4):
+            found = outcome()
+            found.inactive = ["st"] if step > 1 else []
+            take(log, step, found)
+    assert read_log(tmp_path)[0]["inactive"] == {"st": 2}
