@@ -201,7 +201,8 @@ def test_objectives_without_a_target_are_left_out():
     assert all(p.grad is None for p in system.objectives["st_y"].parameters())
 
 
-KINDS = [*({"type": kind} for kind in ("static", "mgda", "modo", "moco", "uncertainty", "pcgrad", "upgrad")), {"type": "modo", "samples": 3}]
+KINDS = [{"type": kind} for kind in ("static", "mgda", "modo", "moco", "uncertainty", "pcgrad", "upgrad")]
+KINDS += [{"type": "modo", "samples": 3}]
 
 
 @pytest.mark.parametrize("weighting", KINDS, ids=lambda one: "".join(map(str, one.values())))
