@@ -66,12 +66,15 @@ class Weighting(Component):
 
     `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
     every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
+    `gradients: exact` takes one backward pass over the modules per objective; `features` takes one per stream, with weights from the
+    gradients at the encoder states that its objectives read, and exact ones between streams.
     """
 
     over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
     every: int = Field(1, ge=1)
     layers: Literal["all", "conflicting"] = "all"
+    gradients: Literal["exact", "features"] = "exact"
 
 
 class Penalty(Strict):
