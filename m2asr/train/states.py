@@ -35,6 +35,7 @@ class StateGradients:
         self.level, self.names, self.exact = level, list(names), exact
         self.weights: dict[str, float] = {}
         self._read: dict[str, Mapping[View, Encoded]] = {}
+        self._broken: list[str] = []
 
     def cut(self, name: str, encoded: Mapping[View, Encoded]) -> Mapping[View, Encoded]:
         """The same states for one objective, cut off from the backbone, so that they collect its gradient."""
@@ -59,7 +60,9 @@ class StateGradients:
             where = list(dict.fromkeys(key for gradients in found.values() for key in gradients))
             states = [encoded[view].states[tap] for view, tap in where]
             stacks = [_stack([gradients.get(key) for gradients in found.values()]) for key in where]  # (K, B, T', D) each
-            weights = self.level.weigh_group(list(found), state_gramian(stacks, len(found)))
+            gramian = state_gramian(stacks, len(found))
+            self._broken += [name for name, square in zip(found, gramian.diagonal().tolist(), strict=True) if not square < float("inf")]
+            weights = self.level.weigh_group(list(found), gramian)
             self.weights |= dict(zip(found, weights.tolist(), strict=True))
             if states:
                 yield self.level.group_row(place), states, [_weighted(weights, stack) for stack in stacks]
@@ -69,8 +72,7 @@ class StateGradients:
 
     def broken(self) -> list[str]:
         """The objectives whose gradient is not finite, at the states or further down."""
-        at_states = [name for name, weight in self.weights.items() if weight != weight]
-        return at_states or self.level.broken_groups(self.names)
+        return self._broken or self.level.broken_groups(self.names)
 
 
 def state_gramian(stacks: Sequence[Tensor], count: int) -> Tensor:
