@@ -23,7 +23,7 @@ def summarize(exp: Path) -> str:
     lines = [line for line in read_log(exp) if line["kind"] == "train"]
     measured = [line for line in lines if line.get("conflict")]
     if not measured:
-        reason = "there is no training step yet" if not lines else "weights that do not look at gradients measure none"
+        reason = "there is no training step yet" if not lines else "weights that do not look at every gradient measure none"
         raise UserError(f"{exp / 'train.jsonl'}: no conflicts were measured: {reason}; run it with `train: {{conflicts: true}}`")
     periods = _thirds(measured)
     parts = [
