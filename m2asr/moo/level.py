@@ -56,6 +56,10 @@ class Level:
         if self.kept:
             self.weighting.keep_in(buffers.flat[first + self.rows - self.kept : first + self.rows])
 
+    def keeps_apart(self, due: bool, measure: bool) -> bool:
+        """Whether a step that computes weights (`due`), or that is to be measured, keeps the objectives' gradients in rows of their own."""
+        return self.apart and (due or measure)
+
     @property
     def passing(self) -> range:
         """The rows that start from 0 in every step."""
@@ -123,6 +127,10 @@ class Level:
         """Add the gradients of this step with known weights, times `factor`, to row 0."""
         for draw in range(2 if self.draws == 2 else 1):
             self.buffers.merge([0, *self._rows_of(draw)], [1.0, *(factor * weights[name] for name in self.objectives)], 0)
+
+    def warning(self) -> str | None:
+        """One line for the user if the weights behave badly."""
+        return self.weighting.warning()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint."""

@@ -202,13 +202,14 @@ def _phase(name: str) -> str:
     return "" if name == SINGLE else f"{name}: "
 
 
-def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float]]:
+def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     names, matrix = value["names"], value["matrix"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     found = [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
     found += [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
     found += [(f"gradient/{name}", norm) for name, norm in zip(names, value["norm"], strict=True)]
-    return [*found, ("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
+    found += [("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
+    return [*found, ("lambda_deviation", value.get("deviation"))]
 
 
 def _add(pair: list[float], more: tuple[float, float]) -> None:

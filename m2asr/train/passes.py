@@ -17,6 +17,7 @@ from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.train.precision import autocast
 from m2asr.train.seeds import seed_of
+from m2asr.train.states import Backward, StateGradients
 
 Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
 
@@ -63,21 +64,26 @@ class Pass:
                 lengths = system.encoder.output_lengths(batch.lengths["feats"])
                 self.total[name] += system.objectives[name].weight(batch, lengths)
 
-    def backward(self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome) -> None:
+    def backward(self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome, cuts: Sequence[StateGradients] = ()) -> None:
         """One backward per batch and row: the objectives' gradients enter the backbone multiplied by their factors, into their row.
 
-        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors.
+        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors; further objectives are those of
+        `cuts`, which end at the states that they read and go on from there together.
         """
         factors = {name: factor for group in rows.values() for name, factor in group.items()}
+        cut_by = {name: cut for cut in cuts for name in cut.names}
+        factors |= dict.fromkeys(cut_by, 1.0)
         for names, batch, key in self._batches(factors):
             with autocast(self.device, self.dtype):
                 encoded = self._encode(names, batch, key, factors, outcome)
-                losses = {name: self._loss(name, encoded, factors[name], batch, key, outcome) for name in names}
+                read = {name: cut_by[name].cut(name, encoded) if name in cut_by else encoded for name in names}
+                losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
             groups = [(row, [losses[name] for name in names if name in group]) for row, group in rows.items()]
-            groups = [(row, group) for row, group in groups if group]
-            for place, (row, group) in enumerate(groups, 1):
+            backwards: list[Backward] = [(row, [torch.stack(group).sum()], None) for row, group in groups if group]
+            backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
+            for place, (row, tensors, given) in enumerate(backwards, 1):
                 with self.buffers.accumulate_into(row):
-                    torch.stack(group).sum().backward(retain_graph=place < len(groups))
+                    torch.autograd.backward(tensors, given, retain_graph=place < len(backwards))
 
     def _batches(self, wanted: Iterable[str]) -> Iterator[tuple[list[str], Batch, tuple]]:
         for stream, batches in self.draw.items():

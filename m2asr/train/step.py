@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.layers import layers_of
 from m2asr.moo.level import Level
 from m2asr.moo.monitor import Conflicts, merged_norm
 from m2asr.objectives.system import System
 from m2asr.train.passes import Draw, Outcome, Pass
+from m2asr.train.states import StateGradients
 
 
 class JointStep:
     """Computes the gradients of one step: theta gets lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)) over levels that nest.
 
     Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. `streams` says
-    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone. Known weights
+    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone, or one per
+    group of objectives that read the same states, where gradients at these states are enough (`FeatureLevel`). Known weights
     and the levels' factors multiply gradients where they enter the backbone, so that one backward per batch serves backbone and
     heads. Heads always get their own plain gradient.
     """
@@ -54,14 +57,18 @@ class JointStep:
             for part in parts:
                 for name, (row, factor) in part.targets(place).items():
                     rows.setdefault(row, {})[name] = factor
-            one.backward(rows, outcome)
+            one.backward(rows, outcome, [part.cut for part in parts if part.cut])
 
         outcome.problem = _not_finite(outcome, draws, self.streams) or _gradient_not_finite(parts)
         if outcome.problem is None:
+            for part in parts:
+                if not part.apart:
+                    part.merge(passes, outcome)
             if measure and parts[0].apart:
                 outcome.conflicts = self._conflicts(parts)
             for part in parts:
-                part.merge(passes, outcome)
+                if part.apart:
+                    part.merge(passes, outcome)
             if outcome.conflicts is not None:
                 _measure_lengths(outcome.conflicts, parts)
         for part in parts:
@@ -104,11 +111,15 @@ class _Part:
         enough = all if level.draws > 1 else any
         self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
         self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
-        self.apart = factor != 0 and level.apart and (self.due or measure)
+        self.apart = factor != 0 and level.keeps_apart(self.due, measure)
+        by_states = self.due and isinstance(level, FeatureLevel)
+        self.cut = StateGradients(level, self.active, exact=self.apart) if by_states else None
         self.weights = {} if self.due else level.known(self.active)
 
     def targets(self, place: int) -> dict[str, tuple[int, float]]:
-        """The row and the factor of every active objective in draw `place`."""
+        """The row and the factor of every active objective in draw `place`, where its backward pass is not cut."""
+        if self.cut:
+            return {}
         if self.apart and (self.level.draws < 3 or place == 0):
             return {name: (self.level.row(name, place), 1.0) for name in self.active}
         if self.due:
@@ -117,7 +128,12 @@ class _Part:
 
     def merge(self, passes: Sequence[Pass], outcome: Outcome) -> None:
         """Bring gradients that are kept apart into row 0."""
-        if self.due and self.level.draws == 3:
+        if self.cut:
+            self.weights = self.level.merge_groups(self.cut.weights, self.factor)
+            if self.apart and outcome.conflicts is not None:
+                deviation = self.level.deviation(self.weights, self.active)
+                outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)
+        elif self.due and self.level.draws == 3:
             # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
             carried = self.level.current(self.active)
             passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, outcome)
@@ -128,6 +144,11 @@ class _Part:
             self.weights = self.level.weigh(self.active, outcome.mean_losses(), self.factor)
         elif self.apart:
             self.level.add(self.weights, self.factor)
+
+    def broken(self) -> list[str]:
+        """Objectives whose gradient is not finite, where they are told apart."""
+        at_states = self.cut.broken() if self.cut else []
+        return at_states or (self.level.broken(self.active) if self.apart else [])
 
 
 def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
@@ -140,7 +161,7 @@ def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
 
 
 def _gradient_not_finite(parts: Sequence[_Part]) -> str | None:
-    broken = [name for part in parts if part.apart for name in part.level.broken(part.active)]
+    broken = [name for part in parts for name in part.broken()]
     return f"the gradient of {', '.join(broken)} is not finite" if broken else None
 
 

@@ -147,7 +147,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
 
     with TrainLog(tmp_path, 2, 0, every=1) as log:
         gramian = torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
-        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0)))
+        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0, deviation=0.25)))
         log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5, "train")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -162,6 +162,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "audio_per_second",
         "data_wait",
         "dev/loss/asr",
+        "lambda_deviation",
     } <= names
     assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
     assert events.Scalars("conflict_rate/block1")[0].value == 1.0 and events.Scalars("gradient/asr")[0].value == 2.0

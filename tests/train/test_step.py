@@ -20,7 +20,7 @@ def joint(system, weighting, config=None, *, normalize="none", every=1, layers="
     config = config or build.config()
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     config.weighting = Weighting(**weighting, normalize=normalize, every=every, layers=layers)
-    levels = [build_level(level, apart=False) for level in config.levels_of(Phase(name="train"))]
+    levels = [build_level(level, apart=False, reads={}) for level in config.levels_of(Phase(name="train"))]
     return JointStep(system.train(), streams, levels, seed=1, dtype=torch.float32)
 
 
@@ -351,9 +351,9 @@ def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch
 def _counted(calls):
     original = Pass.backward
 
-    def backward(self, rows, outcome):
+    def backward(self, rows, outcome, cuts=()):
         calls.extend(row for row in rows if row > 0)
-        original(self, rows, outcome)
+        original(self, rows, outcome, cuts)
 
     return backward
 
