@@ -58,6 +58,10 @@ class Level:
         if self.kept:
             self.weighting.keep_in(buffers.part[first + self.rows - self.kept : first + self.rows])
 
+    def keeps_apart(self, due: bool, measure: bool) -> bool:
+        """Whether a step that computes weights (`due`), or that is to be measured, keeps the objectives' gradients in rows of their own."""
+        return self.apart and (due or measure)
+
     @property
     def passing(self) -> range:
         """The rows that start from 0 in every step."""
@@ -80,7 +84,8 @@ class Level:
     def known(self, active: list[str]) -> dict[str, float]:
         """Weights that need no gradient of this step."""
         if self.weighting.dynamic:
-            return {name: (self.reuse.weights or {}).get(name, 0.0) for name in self.objectives}
+            kept = self.reuse.weights or {}
+            return {name: kept.get(name, 0.0) if name in active else 0.0 for name in self.objectives}
         return self._named(self._agreed(lambda: self.weighting.weights(active=self._indices(active))))
 
     def current(self, active: list[str]) -> dict[str, float]:
@@ -126,6 +131,10 @@ class Level:
         for draw in range(2 if self.draws == 2 else 1):
             self.buffers.merge([0, *self._rows_of(draw)], [1.0, *(factor * weights[name] for name in self.objectives)], 0)
 
+    def warning(self) -> str | None:
+        """One line for the user if the weights behave badly."""
+        return self.weighting.warning()
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint: those of process 0, which the others help to make whole."""
         weighting = self.weighting.state_dict()
@@ -146,10 +155,10 @@ class Level:
         self.reuse.weights = {name: named[name] for name in active}
         return named
 
-    def _agreed(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Weights (M,) that one process computes for all."""
+    def _agreed(self, compute: Callable[[], Tensor], size: int | None = None) -> Tensor:
+        """Weights that one process computes for all, one per objective or `size` of them."""
         group = self.buffers.group
-        return group.broadcast(compute() if group.rank == 0 else torch.empty(len(self.objectives), dtype=torch.float64))
+        return group.broadcast(compute() if group.rank == 0 else torch.empty(size or len(self.objectives), dtype=torch.float64))
 
     def _gramians(self, left: Sequence[int], right: Sequence[int]) -> Tensor:
         """Inner products of rows for each layer, where layers are told apart (L, M, M)."""

@@ -18,6 +18,7 @@ from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.train.precision import autocast
 from m2asr.train.seeds import seed_of
+from m2asr.train.states import Backward, StateGradients
 
 Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
 
@@ -74,33 +75,43 @@ class Pass:
                 lengths = system.encoder.output_lengths(batch.lengths["feats"])
                 self.total[name] += system.objectives[name].weight(batch, lengths)
 
-    def backward(self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome, complete: Container[int]) -> None:
+    def backward(
+        self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome, complete: Container[int], cuts: Sequence[StateGradients] = ()
+    ) -> None:
         """One backward per batch and row: the objectives' gradients enter the backbone multiplied by their factors, into their row.
 
-        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors. Those that are `complete` after
-        this pass are summed over processes, each as soon as its last backward is done.
+        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors; further objectives are those of
+        `cuts`, which end at the states that they read and go on from there together. The rows of cuts, and those that are `complete` after
+        this pass, are summed over processes, each as soon as its last backward is done.
         """
         factors = {name: factor for group in rows.values() for name, factor in group.items()}
+        cut_by = {name: cut for cut in cuts for name in cut.names}
+        factors |= dict.fromkeys(cut_by, 1.0)
         order = list(dict.fromkeys(self.streams.values()))
         ends = {row: max(map(order.index, self.streams_into(group)), default=-1) for row, group in rows.items() if row in complete}
         for number, stream in enumerate(order):
             names = [name for name in factors if self.streams[name] == stream and self.total[name] > 0]
-            due = [row for row, end in ends.items() if end == number]
             batches = self.draw.get(stream, ()) if names else ()
+            # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
+            due = [row for row, end in ends.items() if end == number] + [row for cut in cuts for row in cut.rows(names)]
             for micro, batch in enumerate(batches):
                 # the micro-batches of all processes have numbers of their own, as if one process had them all
                 key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
                 with autocast(self.device, self.dtype):
                     encoded = self._encode(names, batch, key, factors, outcome)
-                    losses = {name: self._loss(name, encoded, factors[name], batch, key, outcome) for name in names}
+                    read = {name: cut_by[name].cut(name, encoded) if name in cut_by else encoded for name in names}
+                    losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
                 groups = [(row, [losses[name] for name in names if name in group]) for row, group in rows.items()]
-                groups = [(row, group) for row, group in groups if group]
-                for place, (row, group) in enumerate(groups, 1):
+                backwards: list[Backward] = [(row, [torch.stack(group).sum()], None) for row, group in groups if group]
+                backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
+                for place, (row, tensors, given) in enumerate(backwards, 1):
                     with self.buffers.accumulate_into(row):
-                        torch.stack(group).sum().backward(retain_graph=place < len(groups))
-                    if row in due and micro == len(batches) - 1:
-                        self.buffers.reduce(row)
-            for row in due if not batches else ():  # the others have some, and wait for this process's zeros
+                        torch.autograd.backward(tensors, given, retain_graph=place < len(backwards))
+                    while row in due and micro == len(batches) - 1:
+                        self.buffers.reduce(due.pop(0))
+            for cut in cuts if not batches else ():
+                cut.without_batch(names)
+            for row in due:
                 self.buffers.reduce(row)
 
     def streams_into(self, group: Mapping[str, float]) -> set[str]:

@@ -12,6 +12,7 @@ from m2asr.data.streams import Step, StepLoader
 from m2asr.errors import UserError
 from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
 from m2asr.train.materials import Materials
@@ -46,10 +47,12 @@ class Phase:
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
         several = len([name for level in self.sections for name in level.objectives]) > 1
-        self.levels = [build_level(level, apart=several and options.conflicts is True) for level in self.sections]
+        self.streams = {name: config.objectives[name].stream for level in self.sections for name in level.objectives}
+        reads = {name: (stream, *system.objectives[name].reads) for name, stream in self.streams.items()}
+        self.levels = [build_level(level, several and options.conflicts is True, reads) for level in self.sections]
+        self._check_one_batch()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
-        self.streams = {name: config.objectives[name].stream for level in self.levels for name in level.objectives}
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
         given = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
         self.loader = StepLoader(
@@ -124,7 +127,7 @@ class Phase:
     def describe(self) -> str:
         """A line on objectives, levels and steps."""
         levels = " above ".join(
-            f"{', '.join(level.objectives)} ({section.weighting.type})" for level, section in zip(self.levels, self.sections, strict=True)
+            f"{', '.join(level.objectives)} ({_kind(section.weighting)})" for level, section in zip(self.levels, self.sections, strict=True)
         )
         size = f"{self.loader.steps_per_epoch()} steps per epoch of {self.loader.epoch_of}"
         return f"phase {self.name}: {levels}; {size}, about {self.total_steps} in all; {self.rows} gradients of the backbone"
@@ -146,6 +149,22 @@ class Phase:
             level.load_state_dict(saved)
         self.loader.load_state_dict(state["loader"])
 
+    def _check_one_batch(self) -> None:
+        """Raises UserError where weights from states would need the graphs of several batches of a stream at once."""
+        accumulation, draws = self.config.train.accumulation, self._draws()
+        for level in [level for level in self.levels if isinstance(level, FeatureLevel)]:
+            if accumulation > 1:
+                raise UserError(
+                    f"train.accumulation: {accumulation} does not go with `weighting.gradients: features`, whose weights need the graphs "
+                    "of all micro-batches at once; set it to 1, or `gradients: exact`"
+                )
+            for name in level.objectives:
+                if draws[self.streams[name]] > 1:
+                    raise UserError(
+                        f"weighting.gradients: `features` takes one batch per step, but another level draws {draws[self.streams[name]]} "
+                        f"from the stream {self.streams[name]} of {name}; set `gradients: exact`, or give {name} a stream of its own"
+                    )
+
     def _draws(self) -> dict[str, int]:
         """Independent batches per step of every stream: as many as its objectives' weightings take."""
         several = sorted({level.draws for level in self.levels} - {1})
@@ -156,6 +175,10 @@ class Phase:
             for name in level.objectives:
                 found[self.streams[name]] = max(found.get(self.streams[name], 1), level.draws)
         return found
+
+
+def _kind(weighting: train_config.Weighting) -> str:
+    return weighting.type if weighting.gradients == "exact" else f"{weighting.type}, gradients at the encoder states"
 
 
 def longest(sources: Mapping[str, Any], streams: Sequence[str]) -> str:

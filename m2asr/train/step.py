@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from m2asr.moo.collectives import Collectives
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.layers import layers_of
 from m2asr.moo.level import Level
 from m2asr.moo.monitor import Conflicts, merged_norm
 from m2asr.objectives.system import System
 from m2asr.train.passes import Draw, Outcome, Pass, share_totals
+from m2asr.train.states import StateGradients
 
 
 class JointStep:
     """Computes the gradients of one step: theta gets lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)) over levels that nest.
 
     Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. `streams` says
-    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone. Known weights
+    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone, or one per
+    group of objectives that read the same states, where gradients at these states are enough (`FeatureLevel`). Known weights
     and the levels' factors multiply gradients where they enter the backbone, so that one backward per batch serves backbone and
     heads. Heads always get their own plain gradient. With several processes gradients are summed over them before they are weighted, and
     all end with the same.
@@ -66,14 +69,19 @@ class JointStep:
         last = {row: place for place, one in enumerate(passes) for row, names in rows[place].items() if one.streams_into(names)}
         seen = Outcome()
         for place, one in enumerate(passes):
-            one.backward(rows[place], seen, complete=[row for row in rows[place] if last.get(row) == place])
+            complete = [row for row in rows[place] if last.get(row) == place]
+            one.backward(rows[place], seen, complete, [part.cut for part in parts if part.cut])
         outcome.add(seen, self.group)
         outcome.problem = outcome.problem or _gradient_not_finite(parts)
         if outcome.problem is None:
+            for part in parts:
+                if not part.apart:
+                    part.merge(passes, outcome)
             if measure and parts[0].apart:
                 outcome.conflicts = self._conflicts(parts)
             for part in parts:
-                part.merge(passes, outcome)
+                if part.apart:
+                    part.merge(passes, outcome)
             if outcome.conflicts is not None:
                 _measure_lengths(outcome.conflicts, parts)
         for part in parts:
@@ -89,7 +97,9 @@ class JointStep:
         """Tell the weightings the losses of a step whose gradients were applied."""
         losses = outcome.mean_losses()
         for level in self.levels:
-            level.weighting.after_step({name: losses[name] for name in level.objectives if name not in outcome.inactive})
+            active = {name: losses[name] for name in level.objectives if name not in outcome.inactive}
+            if active:
+                level.weighting.after_step(active)
 
     def _conflicts(self, parts: Sequence[_Part]) -> Conflicts:
         """Inner products per layer of the gradients that are kept apart, in batch 1, and of the sum of the others, which lies in row 0."""
@@ -115,12 +125,16 @@ class _Part:
         self.level, self.factor = level, factor
         enough = all if level.draws > 1 else any
         self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
-        self.due = factor != 0 and level.due(number, self.active)
-        self.apart = factor != 0 and level.apart and (self.due or measure)
+        self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
+        self.apart = factor != 0 and level.keeps_apart(self.due, measure)
+        by_states = self.due and isinstance(level, FeatureLevel)
+        self.cut = StateGradients(level, self.active, exact=self.apart) if by_states else None
         self.weights = {} if self.due else level.known(self.active)
 
     def targets(self, place: int) -> dict[str, tuple[int, float]]:
-        """The row and the factor of every active objective in draw `place`."""
+        """The row and the factor of every active objective in draw `place`, where its backward pass is not cut."""
+        if self.cut:
+            return {}
         if self.apart and (self.level.draws < 3 or place == 0):
             return {name: (self.level.row(name, place), 1.0) for name in self.active}
         if self.due:
@@ -129,7 +143,12 @@ class _Part:
 
     def merge(self, passes: Sequence[Pass], outcome: Outcome) -> None:
         """Bring gradients that are kept apart into row 0."""
-        if self.due and self.level.draws == 3:
+        if self.cut:
+            self.weights = self.level.merge_groups(self.cut.weights, self.factor)
+            if self.apart and outcome.conflicts is not None:
+                deviation = self.level.deviation(self.weights, self.active)
+                outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)
+        elif self.due and self.level.draws == 3:
             # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
             carried, seen = self.level.current(self.active), Outcome()
             passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
@@ -141,6 +160,11 @@ class _Part:
             self.weights = self.level.weigh(self.active, outcome.mean_losses(), self.factor)
         elif self.apart:
             self.level.add(self.weights, self.factor)
+
+    def broken(self) -> list[str]:
+        """Objectives whose gradient is not finite, where they are told apart."""
+        at_states = self.cut.broken() if self.cut else []
+        return at_states or (self.level.broken(self.active) if self.apart else [])
 
 
 def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
@@ -162,5 +186,5 @@ def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
 
 
 def _gradient_not_finite(parts: Sequence[_Part]) -> str | None:
-    broken = [name for part in parts if part.apart for name in part.level.broken(part.active)]
+    broken = [name for part in parts for name in part.broken()]
     return f"the gradient of {', '.join(broken)} is not finite" if broken else None

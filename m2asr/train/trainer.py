@@ -258,7 +258,7 @@ class Trainer:
                     self.config.model_dump(mode="json"),
                 )
         if last:
-            for warning in [level.weighting.warning() for phase in self.span.phases for level in phase.levels]:
+            for warning in [level.warning() for phase in self.span.phases for level in phase.levels]:
                 if warning:
                     print(f"warning: {warning}", file=sys.stderr)
         if last and not self.finished:

@@ -84,8 +84,8 @@ def test_all_processes_end_with_the_same_bits(found, kind):
 
 @pytest.mark.parametrize(
     ("kind", "vectors"),
-    [("static", 1), ("mgda", 3 + 1), ("moco", 3 + 1), ("modo2", 2 * 3 + 1), ("modo3", 3 + 2 + 1)],
-    ids=["static", "mgda", "moco", "modo2", "modo3"],
+    [("static", 1), ("mgda", 3 + 1), ("moco", 3 + 1), ("features", 2 + 1), ("modo2", 2 * 3 + 1), ("modo3", 3 + 2 + 1)],
+    ids=["static", "mgda", "moco", "features", "modo2", "modo3"],
 )
 def test_gradients_move_less_than_in_all_reduces(found, kind, vectors):
     """N vectors of P elements: N reduce-scatters and one all-gather; an all-reduce is one of each, 2 N P in all."""
