@@ -154,8 +154,9 @@ def compare_reports(make: Make, rounds: int) -> None:
         steps = {"plain": training_step(plain), "between": training_step(apart), "measured": training_step(apart, measure=True)}
         times, every = take_turns(steps, batches_of(plain, rounds), rounds), plain.config.train.log_every
         mean = [((every - 1) * between + measured) / every for between, measured in zip(times["between"], times["measured"], strict=True)]
-        found, one = ratio(mean, times["plain"]), ratio(times["measured"], times["plain"])
-        print(f"  {kind:10s} every {every} steps: {found:.3f} of the time without{_at_most(found, REPORT)}   (a measured step: {one:.2f})")
+        found, shares = ratio(mean, times["plain"]), {name: ratio(times[name], times["plain"]) for name in ("measured", "between")}
+        parts = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+        print(f"  {kind:10s} every {every} steps: {found:.3f} of the time without{_at_most(found, REPORT)}   ({parts})")
 
 
 def show_buffers(make: Make) -> None:
