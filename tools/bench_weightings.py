@@ -2,7 +2,7 @@
 
 Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage 2). Run from the root of the repository:
   python tools/bench_weightings.py                          # real batches, the demo's model
-  python tools/bench_weightings.py --device cuda --peak 989 # 64.5 M parameters on noise, 200 s per step; matrix rate of the chip in TFLOP/s
+  python tools/bench_weightings.py --device cuda --peak 989 # the size of M2ASR on noise, 198 s per step; peak: matrix rate in TFLOP/s
   python tools/bench_weightings.py --case tiny --rounds 1   # the same on a CPU, in seconds, to see that it runs
 Variants take turns on the same batches. A ratio is the median of the ratios step by step.
 """
