@@ -93,15 +93,16 @@ class Level:
         return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
 
     def broken(self, active: list[str]) -> list[str]:
-        """The active objectives whose gradient is not finite."""
-        squares = self.buffers.gramian(self._rows_of(0)).diagonal().tolist()
+        """Take in the gradients of this step, before they are weighed; returns the active objectives whose gradient is not finite."""
+        self._own = self._gramians(self._rows_of(0), self._rows_of(0))  # G_1 G_1^T of each layer (L, M, M)
+        squares = self._own.sum(0).diagonal().tolist()
         return [name for name in active if not squares[self.objectives.index(name)] < float("inf")]
 
     def weigh(self, active: list[str], losses: Mapping[str, float], factor: float) -> dict[str, float]:
-        """The weights of this step from the gradients in the rows and mean losses; adds the merged gradient times `factor` to row 0."""
+        """The weights of this step from mean losses and the gradients taken in; adds the merged gradient times `factor` to row 0."""
         indices, firsts = self._indices(active), self._rows_of(0)
         rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
-        own = self._gramians(firsts, firsts)  # G_1 G_1^T of each layer (L, M, M)
+        own = self._own
         if self.kept:
             self.weighting.track(self.buffers.part[firsts[0] : firsts[-1] + 1], indices)
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
@@ -123,7 +124,7 @@ class Level:
         """With three batches: the weights from G_1 in its rows and G_2^T lambda in the spare one."""
         firsts = self._rows_of(0)
         products = self.buffers.gramian(firsts, [self.spare])[:, 0] * self._unit  # G_1 G_2^T lambda (M,)
-        norms = self.buffers.gramian(firsts).diagonal() * self._unit
+        norms = self._own.sum(0).diagonal() * self._unit
         return self._found(self._agreed(lambda: self.weighting.weights_along(products, norms, self._indices(active))), active)
 
     def add(self, weights: Mapping[str, float], factor: float) -> None:

@@ -57,13 +57,13 @@ class JointStep:
         """
         outcome = Outcome()
         self.system.zero_grad(set_to_none=True)
-        self.buffers.zero([0, *(row for level in self.levels for row in level.passing)])
         keys = [(self.seed, number, place) for place in range(len(draws))]
         passes = [Pass(self.system, self.streams, self.buffers, draw, key, self.dtype) for draw, key in zip(draws, keys, strict=True)]
         share_totals(passes, self.group)
         for one in passes:  # an objective's loss is the mean over the draws that hold it
             one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
         parts = [_Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
+        self.buffers.zero([0, *(row for part in parts if part.due or part.apart for row in part.level.passing)])
         outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
         rows = [_rows(parts, place) for place in range(len(passes))]
         last = {row: place for place, one in enumerate(passes) for row, names in rows[place].items() if one.streams_into(names)}
