@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from m2asr.corpora import mini
+from m2asr.corpora import librispeech, mini
 
-CORPORA = {"mini": mini.prepare}
+CORPORA = {
+    "librispeech": librispeech.prepare,
+    "mini": mini.prepare,
+}
