@@ -55,12 +55,12 @@ def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found
             speaker = chapter.parent.name
             table = chapter / f"{speaker}-{chapter.name}.trans.txt"
             silent = {path.stem for path in chapter.glob("*.flac")}
-            for place, utt, text in transcripts(table, summary):
+            for place, utt, text in transcripts(table, once):
                 silent.discard(utt)
                 if not utt.startswith(f"{speaker}-{chapter.name}-"):
                     summary.bad(f"{place}: {utt}: is no utterance of {speaker}/{chapter.name}; extract {part}.tar.gz again")
-                elif once.first(utt, place):
-                    one = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
-                    yield Found(place, (_set(part),), one)
+                    continue
+                one = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
+                yield Found(place, (_set(part),), one)
             for utt in sorted(silent):
                 summary.bad(f"{chapter / utt}.flac: no line of {table.name} is about it; extract {part}.tar.gz again")
