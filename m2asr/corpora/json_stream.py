@@ -10,7 +10,9 @@ from typing import NamedTuple
 from m2asr.errors import UserError
 
 CHUNK = 1 << 20  # bytes read at once
+WORD = 16  # characters of the longest literal and escape sequence: errors before those are no matter of a window that ends in them
 _SPACE = " \t\r\n"
+_AFTER = {",", ":", "]", "}", *_SPACE}
 
 
 class Item(NamedTuple):
@@ -81,13 +83,14 @@ class _Reader:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self.text, self.place)
-                if end < len(self.text) or not self._more():  # a number may go on
+                if self.text[end : end + 1] in _AFTER or not self._more():  # a number may go on
                     break
             except json.JSONDecodeError as error:
-                unread = len(self.text) - error.pos
-                if unread > CHUNK or not self._more(size):  # far from the end of the window more text does not help
+                string = error.msg.startswith("Unterminated")
+                if (not string and len(self.text) - error.pos > WORD) or not self._more(size):  # more text would not help
+                    cut = string or not self.text[error.pos :].strip()
+                    early = "the file ends too early: truncated? " if cut else ""
                     self._skip(min(error.pos, len(self.text)))
-                    early = "the file ends too early: truncated? " if unread <= CHUNK else ""
                     raise self._error(f"{early}{error.msg}; fetch the file again") from None
                 size *= 2  # an item of many chunks is not decoded again for each
         item = Item(self.line, value, self.text[self.place : end])
@@ -98,9 +101,9 @@ class _Reader:
         self.line += self.text.count("\n", self.place, end)
         self.place = end
 
-    def _more(self, size: int = CHUNK) -> bool:
-        """Lengthen the window by what a read gives; False at the end of the file."""
-        data = self._tail + self.file.read(size)
+    def _more(self, size: int = 0) -> bool:
+        """Lengthen the window by a read of CHUNK or more; False at the end of the file."""
+        data = self._tail + self.file.read(max(size, CHUNK))
         if not data:
             return False
         try:

@@ -126,9 +126,9 @@ def _segments(table: Path, item: Item, unknown: set[str], summary: Summary) -> I
     aid, once = item.value["aid"], Once(summary)
     line, place = item.line, 0
     for segment in item.value["segments"]:
-        # its line in the file: where its id stands, searched from that of the segment before on
-        found = item.source.find(f'"{segment["sid"]}"' if isinstance(segment, dict) and "sid" in segment else "{", place)
-        line, place = (line + item.source.count("\n", place, found), found + 1) if found >= 0 else (line, place)
+        if isinstance(segment, dict) and "sid" in segment:  # its line in the file is where the next id stands
+            found = item.source.find('"sid"', place)
+            line, place = line + item.source.count("\n", place, found), found + 1
         where = f"{table}:{line}"
         if what := _lacking(segment, SEGMENT_FIELDS):
             summary.bad(f"{where}: {what}; fetch {TABLE} again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from functools import cache
 from pathlib import Path
 
@@ -114,3 +115,78 @@ def mls(folder: Path, ending: str = ".flac", language: str = "italian") -> Path:
     for fold in range(6):
         write_lines(limited / f"1hr/{fold}/handles.txt", f"10_7_{fold:06d}")
     return folder
+
+
+def tedlium2(folder: Path) -> Path:
+    """TED-LIUM 2 with one talk of four prompts per set, and what its STM files hold beside words; returns its folder."""
+    root = folder / "TEDLIUM_release2"
+    talks = (("train", "AlGore_2006", "<o,f0,male>"), ("dev", "BillGates_2010", "<F0_M>"), ("test", "JaneGoodall_2003", "<o,f0,female>"))
+    for part, talk, label in talks:
+        seconds = speak(root / part / "sph" / f"{talk}.sph", 2, 8, 2, 8)
+        ends = np.cumsum([len(wave(number)) / RATE for number in (2, 8, 2, 8)])
+        texts = (
+            "all circuits(2) are busy now {NOISE} <unk>",
+            "it 's call forward <sil> unconditional (AlGore_2006-0000211-0000480)",
+            "ignore_time_segment_in_scoring",
+            "i 'm sure you don 't forward {SMACK}",
+        )
+        lines = [";; a comment"]
+        for start, end, text in zip((0.0, *ends), (*ends[:3], seconds), texts, strict=False):
+            speaker = "inter_segment_gap" if text.startswith("ignore") else talk
+            lines.append(f"{talk} 1 {speaker} {start:.2f} {end:.2f} {label} {text}")
+        write_lines(root / part / "stm" / f"{talk}.stm", *lines)
+    return root
+
+
+def covost2(folder: Path) -> Path:
+    """Italian and English of Common Voice 4 at 48 kHz with two tables of CoVoST 2 from English and one into it; returns the folder."""
+    root = folder / "covost2"
+    header = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccent"
+    for lang in ("it", "en"):
+        speakers = [f"{lang}{letter * 8}" for letter in "aabbccddeeff"]
+        clips = [(speaker, f"common_voice_{lang}_{number}.mp3", said(2 + number, lang)) for number, speaker in enumerate(speakers)]
+        for number, (_, path, _) in enumerate(clips):
+            speak(root / lang / "clips" / path, 2 + number, lang=lang, rate=48000)
+        rows = ["\t".join((*clip, "2", "0", "", "", "")) for clip in clips]
+        write_lines(root / lang / "validated.tsv", header, *rows[:10])
+        write_lines(root / lang / "other.tsv", header, *rows[10:])
+        write_lines(root / lang / "invalidated.tsv", header)
+        splits = ("train", "train_covost", "dev", "test", "test", "dev_covost")
+        for target in ("en",) if lang == "it" else ("de", "zh-CN"):
+            names = [clips[number][1] for number in (0, 1, 2, 4, 5, 6)]
+            lines = [f'{name}\tHallo, \\"Welt\\" {target}!\t{split}' for name, split in zip(names, splits, strict=True)]
+            write_lines(root / f"covost_v2.{lang}_{target}.tsv", "path\ttranslation\tsplit", *lines)
+    return root
+
+
+def wenetspeech(folder: Path, **more: object) -> Path:
+    """WenetSpeech with two training recordings and one per evaluation set; `more` are fields of every segment; returns its folder."""
+    root = folder / "WenetSpeech"
+    audios = []
+    for aid, below, subsets in (
+        ("Y0000000001_--5llN02F84", "train/youtube/B00000", (["L"], ["L", "M", "S"], ["L", "M"], [])),
+        ("P0000000002", "train/podcast/B00000", (["L"], ["L"], ["L"], ["L"])),
+        ("DEV_T0000000000", "dev", (["DEV"],) * 3),
+        ("TEST_NET_Y0000000003", "test_net", (["TEST_NET"],) * 3),
+        ("TEST_MEETING_T0000000004", "test_meeting", (["TEST_MEETING"],) * 3),
+    ):
+        path = f"audio/{below}/{aid}.opus"
+        seconds = speak(root / path, *(2, 3, 8, 10, 12, 13))
+        segments = [
+            {
+                "sid": f"{aid}_S{2 * number:05d}",
+                "confidence": 1.0 if subset else 0.7,
+                "begin_time": 0.5 + 1.5 * number,
+                "end_time": 1.9 + 1.5 * number,
+                "subsets": subset,
+                "text": CHINESE[2 + number % 2].replace(" ", ""),
+                **more,
+            }
+            for number, subset in enumerate(subsets)
+        ]
+        about = {"aid": aid, "duration": seconds, "md5": "0" * 32, "path": path, "source": "youtube", "tags": ["drama"], "url": "http://x"}
+        audios.append(about | {"segments": segments})
+    root.mkdir(exist_ok=True)
+    table = json.dumps({"version": "v1.0", "audios": audios}, ensure_ascii=False, indent=4)
+    (root / "WenetSpeech.json").write_text(table, encoding="utf-8")
+    return root
