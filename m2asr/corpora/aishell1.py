@@ -28,7 +28,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     `corpus` is data_aishell/ or the folder around it. The speakers are BAC009S0002 ..., so that ids begin with them. Raises UserError
     naming what is missing or broken.
     """
-    summary = Summary(PARTS, max_bad)
+    summary = Summary(PARTS, max_bad, ARCHIVE)
     root = find_root(corpus, ["data_aishell"], ["wav", "transcript"], f"AISHELL-1, {ARCHIVE}")
     texts = _transcripts(root / "transcript", summary)
     wav = need(root / "wav", f"extract or fetch {ARCHIVE} again")

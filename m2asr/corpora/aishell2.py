@@ -16,6 +16,7 @@ from m2asr.corpora.tables import Once, transcripts
 from m2asr.data.directory import Utterance
 from m2asr.text.normalize import normalize
 
+ORIGIN = "AISHELL-2 (aishelltech.com/aishell_2, on application)"
 EVALUATION = "AISHELL-DEV-TEST-SET"
 FOLDERS = {  # set -> its folder
     "train": "iOS/data",
@@ -34,9 +35,9 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
     Ids begin with the speakers, IC0001 of IC0001W0001. Raises UserError naming what is missing or broken.
     """
-    summary = Summary(PUBLISHED, max_bad)
+    summary = Summary(PUBLISHED, max_bad, ORIGIN)
     places = [*FOLDERS.values(), *(f"{EVALUATION}/{folder}" for folder in FOLDERS.values())]
-    root = find_root(corpus, ["AISHELL-2"], places, "AISHELL-2 (aishelltech.com/aishell_2, on application)")
+    root = find_root(corpus, ["AISHELL-2"], places, ORIGIN)
 
     def folder(name: str) -> Path:
         return next((path for path in (root / FOLDERS[name], root / EVALUATION / FOLDERS[name]) if path.is_dir()), root / FOLDERS[name])

@@ -33,6 +33,7 @@ COUNTS = {  # source language: utterances of train, dev and test, the same for e
 INTO = ("de", "tr", "fa", "sv-SE", "mn", "zh-CN", "cy", "ca", "sl", "et", "id", "ar", "ta", "lv", "ja")
 PAIRS = [*(f"en_{target}" for target in INTO), *(f"{source}_en" for source in COUNTS if source != "en")]
 SPLITS = {"train": "train", "train_covost": "train", "dev": "dev", "test": "test"}
+ORIGIN = "covost_v2.*.tsv (github.com/facebookresearch/covost) and Common Voice 4"
 RELEASE = "cv-corpus-4-2019-12-10"
 
 
@@ -52,8 +53,11 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     """
     splits = ("train", "dev", "test")
     told = {f"{split}_{_code(lang)}": Published(n) for lang, row in COUNTS.items() for split, n in zip(splits, row, strict=True)}
-    summary = Summary(told, max_bad)
+    summary = Summary(told, max_bad, ORIGIN)
     tables = _tables(corpus)
+    for source in COUNTS:
+        if (corpus / source / "clips").is_dir() and not any(pair.startswith(f"{source}_") for pair in tables):
+            summary.note(f"{corpus / source}: Common Voice without translations; to have it, fetch covost_v2.{source}_en.tsv")
     for pair in parts:
         if pair not in tables:
             raise UserError(f"--parts {pair}: {corpus} has no covost_v2.{pair}.tsv; fetch it, or {nearest(pair, tables)}")
@@ -117,6 +121,9 @@ def _found(source: str, folder: Path, pairs: Mapping[str, Path], summary: Summar
         summary.bad(f"{clip.place}: {path}: {folder / 'validated.tsv'} does not have it; CoVoST 2 needs Common Voice 4 ({RELEASE})")
     if (folder / "other.tsv").exists():
         left += [(place, row["client_id"], row["path"]) for place, row in _voice_rows(folder / "other.tsv", once, summary)]
+    for clip in (folder / "clips").iterdir():
+        if clip.name not in once.places:
+            summary.drop("clips that neither validated.tsv nor other.tsv names", clip.name)
     for place, speaker, path in left:
         if speaker not in speakers and path not in evaluation:
             yield Found(place, (f"unlabelled_{lang}",), _utterance(folder, speaker, path, lang, None, {}))
@@ -125,13 +132,13 @@ def _found(source: str, folder: Path, pairs: Mapping[str, Path], summary: Summar
 
 
 def _utterance(folder: Path, speaker: str, path: str, lang: str, text: str | None, translations: dict[str, str]) -> Utterance:
-    wav = folder / "clips" / (path if path.endswith(".mp3") else f"{path}.mp3")
+    wav = folder / "clips" / path
     return Utterance(f"{speaker}-{wav.stem}", speaker, lang, str(wav), 0.0, text, translations)
 
 
 def _voice_rows(table: Path, once: Once, summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
     """file:line and columns of the clips of a Common Voice table; those without path or speaker, or with a path met before, are bad."""
-    for place, row in tsv_rows(table, ("client_id", "path", "sentence")):
+    for place, row in tsv_rows(table, ("client_id", "path", "sentence"), summary):
         if empty := [name for name in ("client_id", "path") if not re.fullmatch(r"\S+", row[name])]:
             summary.bad(f"{place}: the column `{empty[0]}` is empty or holds a space; fetch Common Voice 4 again")
         elif once.first(row["path"], place):
@@ -144,7 +151,7 @@ def _clips(pairs: Mapping[str, Path], summary: Summary) -> tuple[dict[str, Clip]
     evaluation: set[str] = set()
     for target, table in pairs.items():
         once = Once(summary)
-        for place, row in tsv_rows(table, ("path", "translation", "split")):
+        for place, row in tsv_rows(table, ("path", "translation", "split"), summary):
             path, split = row["path"], SPLITS.get(row["split"])
             if row["split"].startswith(("dev", "test")):
                 evaluation.add(path)

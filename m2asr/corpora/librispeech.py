@@ -17,6 +17,7 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
+ORIGIN = "LibriSpeech (OpenSLR 12)"
 PARTS = {
     "train-clean-100": Published(28539, 100.6, 251),
     "train-clean-360": Published(104014, 363.6, 921),
@@ -33,8 +34,8 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
     Raises UserError naming what is missing or broken.
     """
-    summary = Summary({_set(part): told for part, told in PARTS.items()}, max_bad)
-    root = find_root(corpus, ["LibriSpeech"], list(PARTS), "LibriSpeech, OpenSLR 12")
+    summary = Summary({_set(part): told for part, told in PARTS.items()}, max_bad, ORIGIN)
+    root = find_root(corpus, ["LibriSpeech"], list(PARTS), ORIGIN)
     chosen = choose_parts(
         parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary
     )

@@ -18,6 +18,7 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
+ORIGIN = "Multilingual LibriSpeech (OpenSLR 94)"
 LANGUAGES = {
     "english": "en",
     "german": "de",
@@ -52,11 +53,11 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         for lang, (numbers, hours) in COUNTS.items()
         for name, utterances, hours in zip(SETS, numbers, (*hours, 9, 1), strict=True)
     }
-    summary = Summary(told, max_bad)
+    summary = Summary(told, max_bad, ORIGIN)
     own = [language for language in LANGUAGES if corpus.name in _names(language)]  # the folder of one language itself
     root, parts = (corpus.parent, parts or own) if own else (corpus, parts)
     names = [name for language in LANGUAGES for name in _names(language)]
-    root = find_root(root, ["mls"], names, "Multilingual LibriSpeech (OpenSLR 94), the one around mls_<language>")
+    root = find_root(root, ["mls"], names, f"{ORIGIN}, the one around mls_<language>")
     folders = {}
     for language in parts or LANGUAGES:
         if language not in LANGUAGES:

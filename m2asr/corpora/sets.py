@@ -17,7 +17,7 @@ from m2asr.data.writer import DataDirs
 from m2asr.errors import UserError
 from m2asr.progress import visible
 
-THREADS = 8  # recordings whose headers are read at once: disks and network drives answer late
+THREADS = 4  # recordings whose headers are read at once: disks and network drives answer late
 CHUNK = 1024
 OVERSHOOT = 0.5  # seconds that a segment may end after its recording; the recording's end is then taken
 

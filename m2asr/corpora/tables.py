@@ -48,11 +48,11 @@ def transcripts(path: Path, once: Once) -> Iterator[tuple[str, str, str]]:
             yield place, key, text[0].strip()
 
 
-def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
     """file:line and {column: value} of every row of a TSV with a header; `columns` must be in it.
 
-    A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Raises UserError for columns that are missing,
-    and for rows that are shorter or longer than the header.
+    A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Rows that are shorter or longer than the
+    header are bad. Raises UserError for columns that are missing.
     """
     lines = text_lines(path)
     rows = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
@@ -62,7 +62,8 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
     try:
         for row in rows:
             if len(row) != len(header):
-                raise UserError(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
-            yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
+                summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
+            else:
+                yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{rows.line_num}: {error}; fetch the file again") from None

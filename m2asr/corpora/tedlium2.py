@@ -31,7 +31,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
     Raises UserError naming what is missing or broken.
     """
-    summary = Summary(PARTS, max_bad)
+    summary = Summary(PARTS, max_bad, ARCHIVE)
     others = [path for path in (corpus, *corpus.glob("TEDLIUM_release*")) if re.search("TEDLIUM_release-?[13]$", path.name)]
     if others and not (corpus / "TEDLIUM_release2").is_dir():
         raise UserError(f"{others[0]}: another release of TED-LIUM; fetch {ARCHIVE}")

@@ -18,9 +18,10 @@ from m2asr.corpora.tables import Once
 from m2asr.data.directory import Utterance
 from m2asr.text.normalize import normalize
 
+ORIGIN = "WenetSpeech (wenet-e2e.github.io/WenetSpeech, on application)"
 TABLE = "WenetSpeech.json"
 SUBSETS = {"L": "train_l", "M": "train_m", "S": "train_s", "DEV": "dev", "TEST_NET": "test_net", "TEST_MEETING": "test_meeting"}
-FOLDERS = {name: "train" if name.startswith("train") else name for name in (*SUBSETS.values(), "train_unlabelled")}
+FOLDERS = {name: "train" if name.startswith("train") else name for name in SUBSETS.values()} | {"unlabelled": "train"}  # in audio/
 PUBLISHED = {
     "train_l": Published(hours=10005),
     "train_m": Published(hours=1000),
@@ -46,13 +47,13 @@ class Audio(NamedTuple):
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
-    """Write train_l, train_m, train_s, dev, test_net, test_meeting and train_unlabelled with segments; parts are these sets.
+    """Write train_l, train_m, train_s, dev, test_net, test_meeting and unlabelled with segments; parts are these sets.
 
     Unlabelled are the stretches of the training recordings outside of L, M and S, cut every 20 s. There are no speakers: the recording
     stands for one. Raises UserError naming what is missing or broken.
     """
-    summary = Summary(PUBLISHED, max_bad)
-    root = find_root(corpus, ["WenetSpeech"], [TABLE], "WenetSpeech (wenet-e2e.github.io/WenetSpeech, on application)")
+    summary = Summary(PUBLISHED, max_bad, ORIGIN)
+    root = find_root(corpus, ["WenetSpeech"], [TABLE], ORIGIN)
     folder = {name: root / "audio" / below for name, below in FOLDERS.items()}
 
     def fetch(name: str) -> str:
@@ -77,10 +78,14 @@ def _found(root: Path, chosen: set[str], summary: Summary) -> Iterator[Found]:
             elif sets:
                 said = normalize(segment["text"], "zh")
                 yield Found(f"{table}:{line}", sets, _utterance(audio, segment["sid"], segment["begin_time"], seconds, said))
-        if "train_unlabelled" in chosen and not audio.evaluation:
+        if "unlabelled" in chosen and not audio.evaluation:
             for number, (start, seconds) in enumerate(_unlabelled(audio, length)):
                 one = _utterance(audio, f"{audio.aid}_U{number:05d}", start, seconds, None)
-                yield Found(f"{table}:{audio.line}", ("train_unlabelled",), one)
+                yield Found(f"{table}:{audio.line}", ("unlabelled",), one)
+    for below in sorted({FOLDERS[name] for name in chosen}):
+        for path in (root / "audio" / below).rglob("*.opus"):
+            if path.stem not in once.places:
+                summary.drop(f"recordings that {TABLE} does not name", str(path))
 
 
 def _utterance(audio: Audio, utt: str, start: float, seconds: float, text: str | None) -> Utterance:
@@ -90,7 +95,7 @@ def _utterance(audio: Audio, utt: str, start: float, seconds: float, text: str |
 def _sets_of(audio: Audio) -> set[str]:
     """The sets that need this recording."""
     sets = {SUBSETS[name] for _, segment in audio.segments for name in segment["subsets"] if name in SUBSETS}
-    return sets if audio.evaluation else sets | {"train_unlabelled"}
+    return sets if audio.evaluation else sets | {"unlabelled"}
 
 
 def _unlabelled(audio: Audio, length: float) -> Iterator[tuple[float, float]]:

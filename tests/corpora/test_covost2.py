@@ -67,6 +67,17 @@ def test_unlabelled_has_no_clip_and_no_speaker_of_dev_and_test(root: Path, tmp_p
     assert "dropped 3: in no split of CoVoST 2 (`dev_covost`): common_voice_en_6.mp3, common_voice_en_6.mp3" in summary
 
 
+def test_clips_that_cannot_be_used_are_told(root: Path, tmp_path: Path) -> None:
+    """An unlabelled clip that cannot be read, and one that no table names, stop nothing."""
+    replace("it/clips/common_voice_it_8.mp3")(root)
+    (root / "it/clips/common_voice_it_77.mp3").symlink_to(root / "it/clips/common_voice_it_0.mp3")
+    (root / "fr/clips").mkdir(parents=True)
+    summary = str(prepare(root, tmp_path / "data"))
+    assert "dropped 1: unlabelled and cannot be read: " in summary and "common_voice_it_8.mp3: truncated" in summary
+    assert "dropped 1: clips that neither validated.tsv nor other.tsv names: common_voice_it_77.mp3" in summary
+    assert "fr: Common Voice without translations; to have it, fetch covost_v2.fr_en.tsv" in summary
+
+
 def test_pairs_can_be_chosen(root: Path, tmp_path: Path) -> None:
     prepare(root, tmp_path / "data", ["en_zh-CN"])
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["dev_en", "test_en", "train_en", "unlabelled_en"]

@@ -8,7 +8,7 @@ import pytest
 from m2asr.corpora.wenetspeech import prepare
 from m2asr.data.directory import read_table
 from tests.corpora import trees
-from tests.corpora.bad import check_clean, check_refused, cut, edit, remove
+from tests.corpora.bad import check_clean, check_refused, copy, cut, edit, remove
 
 YOUTUBE = "Y0000000001_--5llN02F84"
 
@@ -30,9 +30,9 @@ def line_of(root: Path, what: str) -> int:
 def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
     summary = str(prepare(root, out))
-    names = ["dev", "test_meeting", "test_net", "train_l", "train_m", "train_s", "train_unlabelled"]
+    names = ["dev", "test_meeting", "test_net", "train_l", "train_m", "train_s", "unlabelled"]
     assert sorted(path.name for path in out.iterdir()) == names
-    check_clean(out, untexted=("train_unlabelled",))
+    check_clean(out, untexted=("unlabelled",))
     assert [len(read_table(out / name / "segments")) for name in names[:-1]] == [3, 3, 3, 7, 2, 1]
     assert read_table(out / "train_s/text") == {f"{YOUTUBE}_S00002": "今天二十五度"}
     assert read_table(out / "train_s/segments") == {f"{YOUTUBE}_S00002": f"{YOUTUBE} 2.000 3.400"}
@@ -44,10 +44,10 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
 
 def test_unlabelled_is_what_is_left_of_training_recordings(root: Path, tmp_path: Path) -> None:
     prepare(root, tmp_path / "data")
-    recordings = read_table(tmp_path / "data/train_unlabelled/wav.scp")
+    recordings = read_table(tmp_path / "data/unlabelled/wav.scp")
     assert recordings.keys() == {YOUTUBE, "P0000000002"}
     labelled = [value.split() for value in read_table(tmp_path / "data/train_l/segments").values()]
-    stretches = [value.split() for value in read_table(tmp_path / "data/train_unlabelled/segments").values()]
+    stretches = [value.split() for value in read_table(tmp_path / "data/unlabelled/segments").values()]
     assert stretches
     for recording, start, end in stretches:
         assert 1.0 <= float(end) - float(start) <= 20.0
@@ -83,6 +83,13 @@ def test_unknown_fields_and_subsets_are_noted_once(root: Path, tmp_path: Path) -
     assert f"{place}: field `trust` is not known and not read" in summary and summary.count("`trust`") == 1
     assert "subset `W` is not known" in summary
     assert len(read_table(tmp_path / "data/train_l/text")) == 7
+
+
+def test_recordings_without_segments_are_told(root: Path, tmp_path: Path) -> None:
+    copy("audio/dev/DEV_T0000000000.opus", "audio/dev/DEV_T0000000009.opus")(root)
+    summary = str(prepare(root, tmp_path / "data"))
+    assert f"dropped 1: recordings that WenetSpeech.json does not name: {root}/audio/dev/DEV_T0000000009.opus" in summary
+    assert len(read_table(tmp_path / "data/dev/wav.scp")) == 1
 
 
 TABLE, DEV = "WenetSpeech.json", "audio/dev/DEV_T0000000000.opus"

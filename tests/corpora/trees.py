@@ -13,7 +13,17 @@ import soundfile
 from tests.conftest import CORPUS
 
 RATE = 16000
-SUBTYPES = {".opus": {"format": "OGG", "subtype": "OPUS"}, ".sph": {"format": "NIST", "subtype": "PCM_16"}}
+SPHERE = """NIST_1A
+   1024
+channel_count -i 1
+sample_count -i {count}
+sample_rate -i {rate}
+sample_n_bytes -i 2
+sample_byte_format -s2 01
+sample_sig_bits -i 16
+sample_coding -s3 pcm
+end_head
+"""
 
 
 @cache
@@ -40,7 +50,11 @@ def speak(path: Path, *numbers: int, lang: str = "en", rate: int = RATE) -> floa
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.concatenate([wave(number, lang) for number in numbers])
     samples = np.repeat(samples, rate // RATE)
-    soundfile.write(path, samples, rate, **SUBTYPES.get(path.suffix, {}))
+    if path.suffix == ".sph":
+        header = SPHERE.format(count=len(samples), rate=rate).encode().ljust(1024)
+        path.write_bytes(header + np.round(samples * 32767).astype("<i2").tobytes())
+    else:
+        soundfile.write(path, samples, rate, **({"format": "OGG", "subtype": "OPUS"} if path.suffix == ".opus" else {}))
     return len(samples) / rate
 
 
