@@ -49,7 +49,8 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     """Write train_de, dev_de, test_de with text.en, likewise for the other source languages, and unlabelled_de; parts are pairs (de_en).
 
     A set has a text.<target> per pair of its source language. Unlabelled are the clips of validated.tsv and other.tsv that CoVoST 2 does
-    not use, without those of speakers of dev and test. The speaker is the client_id. Raises UserError naming what is missing or broken.
+    not use, without those of any speaker whose clips are dev or test in some pair or in Common Voice itself. The speaker is the client_id.
+    Raises UserError naming what is missing or broken.
     """
     splits = ("train", "dev", "test")
     told = {f"{split}_{_code(lang)}": Published(n) for lang, row in COUNTS.items() for split, n in zip(splits, row, strict=True)}
@@ -66,7 +67,8 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         source, target = pair.split("_")
         sources[source][target] = tables[pair]
     folders = {source: _voices(corpus, source, pairs) for source, pairs in sources.items()}
-    found = (one for source, pairs in sources.items() for one in _found(source, folders[source], pairs, summary))
+    every = {source: [table for pair, table in tables.items() if pair.startswith(f"{source}_")] for source in sources}
+    found = (one for source, pairs in sources.items() for one in _found(source, folders[source], pairs, every[source], summary))
     return write_sets(out, with_seconds(found, summary), summary)
 
 
@@ -100,9 +102,10 @@ def _voices(corpus: Path, source: str, pairs: Mapping[str, Path]) -> Path:
     return folder
 
 
-def _found(source: str, folder: Path, pairs: Mapping[str, Path], summary: Summary) -> Iterator[Found]:
+def _found(source: str, folder: Path, pairs: Mapping[str, Path], every: Sequence[Path], summary: Summary) -> Iterator[Found]:
+    """The clips of a source language; `every` are its tables, `pairs` those of the targets that are wanted."""
     lang, once = _code(source), Once(summary)
-    clips, evaluation = _clips(pairs, summary)
+    clips, evaluation = _clips(pairs, summary), _evaluation(folder, every, summary)
     speakers: set[str] = set()  # of dev and test
     left: list[tuple[str, str, str]] = []  # file:line, client_id and path of clips that CoVoST 2 does not use
     for place, row in _voice_rows(folder / "validated.tsv", once, summary):
@@ -121,6 +124,7 @@ def _found(source: str, folder: Path, pairs: Mapping[str, Path], summary: Summar
         summary.bad(f"{clip.place}: {path}: {folder / 'validated.tsv'} does not have it; CoVoST 2 needs Common Voice 4 ({RELEASE})")
     if (folder / "other.tsv").exists():
         left += [(place, row["client_id"], row["path"]) for place, row in _voice_rows(folder / "other.tsv", once, summary)]
+    speakers |= {speaker for _, speaker, path in left if path in evaluation}
     for clip in (folder / "clips").iterdir():
         if clip.name not in once.places:
             summary.drop("clips that neither validated.tsv nor other.tsv names", clip.name)
@@ -145,16 +149,21 @@ def _voice_rows(table: Path, once: Once, summary: Summary) -> Iterator[tuple[str
             yield place, row
 
 
-def _clips(pairs: Mapping[str, Path], summary: Summary) -> tuple[dict[str, Clip], set[str]]:
-    """{path: clip} of what CoVoST 2 uses, and the paths of all that is dev or test in any way."""
+def _evaluation(folder: Path, tables: Sequence[Path], summary: Summary) -> set[str]:
+    """The paths of all clips that are dev or test in a table of CoVoST or in Common Voice."""
+    rows = (row for table in tables for _, row in tsv_rows(table, ("path", "split"), summary))
+    told = {row["path"] for row in rows if row["split"].startswith(("dev", "test"))}
+    own = [folder / name for name in ("dev.tsv", "test.tsv") if (folder / name).exists()]
+    return told | {row["path"] for table in own for _, row in tsv_rows(table, ("path",), summary)}
+
+
+def _clips(pairs: Mapping[str, Path], summary: Summary) -> dict[str, Clip]:
+    """{path: clip} of what CoVoST 2 uses."""
     clips: dict[str, Clip] = {}
-    evaluation: set[str] = set()
     for target, table in pairs.items():
         once = Once(summary)
         for place, row in tsv_rows(table, ("path", "translation", "split"), summary):
             path, split = row["path"], SPLITS.get(row["split"])
-            if row["split"].startswith(("dev", "test")):
-                evaluation.add(path)
             empty = [name for name in ("path", "split", "translation") if not row[name].strip()]
             if empty and (split or empty[0] != "translation"):
                 summary.bad(f"{place}: the column `{empty[0]}` is empty; fetch {table.name}.tar.gz again")
@@ -166,4 +175,4 @@ def _clips(pairs: Mapping[str, Path], summary: Summary) -> tuple[dict[str, Clip]
                     summary.bad(f"{place}: {path} is in {split} here and in {clip.split} in {clip.place}; fetch both tables again")
                 else:
                     clip.translations[_code(target)] = " ".join(row["translation"].split())
-    return clips, evaluation
+    return clips

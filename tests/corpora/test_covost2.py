@@ -67,6 +67,17 @@ def test_unlabelled_has_no_clip_and_no_speaker_of_dev_and_test(root: Path, tmp_p
     assert "dropped 3: in no split of CoVoST 2 (`dev_covost`): common_voice_en_6.mp3, common_voice_en_6.mp3" in summary
 
 
+def test_dev_and_test_of_other_pairs_and_of_common_voice_count_too(root: Path, tmp_path: Path) -> None:
+    append("covost_v2.en_de.tsv", "common_voice_en_8.mp3\tHallo!\ttest")(root)  # of speaker e, who has clip 9 too
+    trees.write_lines(root / "en/dev.tsv", "client_id\tpath\tsentence", "enffffffff\tcommon_voice_en_11.mp3\tHello.")
+    prepare(root, tmp_path / "data", ["en_zh-CN"])
+    assert not (tmp_path / "data/unlabelled_en").exists()
+    (root / "en/dev.tsv").unlink()
+    prepare(root, tmp_path / "data", ["en_zh-CN"])
+    clips = {utt.rpartition("_")[2] for utt in read_table(tmp_path / "data/unlabelled_en/utt2spk")}
+    assert clips == {"10", "11"}
+
+
 def test_clips_that_cannot_be_used_are_told(root: Path, tmp_path: Path) -> None:
     """An unlabelled clip that cannot be read, and one that no table names, stop nothing."""
     replace("it/clips/common_voice_it_8.mp3")(root)
