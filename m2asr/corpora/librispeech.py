@@ -1,7 +1,7 @@
 """LibriSpeech: read English books, seven parts.
 
 LibriSpeech/<part>/<speaker>/<chapter>/{<speaker>-<chapter>-<nnnn>.flac, <speaker>-<chapter>.trans.txt}. Hours and speakers: README.TXT of
-the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: the data set catalog of TensorFlow.
+the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: data set card of openslr/librispeech_asr.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 mls_<language>[_opus]/{train,dev,test}/{transcripts.txt, audio/<speaker>/<book>/<speaker>_<book>_<n>.flac or .opus}, tab between id and
 text; train/limited_supervision/{9hr/handles.txt, 1hr/{0..5}/handles.txt} list ids. Hours: README of the corpus (OpenSLR 94); utterances:
-data set card of facebook/multilingual_librispeech, for English the lines of transcripts.txt.
+data set card of facebook/multilingual_librispeech, for English the lines of train/transcripts.txt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LANGUAGES = {
 }
 SETS = ("train", "dev", "test", "train_9h", "train_1h")
 COUNTS = {  # utterances of SETS; hours of train, dev, test
-    "en": ((10808037, 3807, 3769, None, None), (44659.74, 15.75, 15.55)),
+    "en": ((10808037, None, None, None, None), (44659.74, 15.75, 15.55)),
     "de": ((469942, 3469, 3394, 2194, 241), (1966.51, 14.28, 14.29)),
     "nl": ((374287, 3095, 3075, 2153, 234), (1554.24, 12.76, 12.76)),
     "fr": ((258213, 2416, 2426, 2167, 241), (1076.58, 10.07, 10.07)),
