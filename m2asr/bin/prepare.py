@@ -1,7 +1,13 @@
-"""Turn a corpus into Kaldi data directories.
+"""Turn a corpus into Kaldi data directories: mini, or what you have fetched of a public corpus.
+
+The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, mini. All sets appear at once when all is well; the
+summary tells utterances, hours, speakers and words per set beside the published counts, what was dropped and what is not there.
+Parts are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
+(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en).
 
 Example:
   python -m m2asr.bin.prepare mini --corpus corpus --out data
+  python -m m2asr.bin.prepare librispeech --corpus /corpora/LibriSpeech --out data --parts train-clean-100 dev-clean test-clean
 """
 
 from __future__ import annotations
@@ -18,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--corpus", type=Path, required=True, help="its folder")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where the data directories go")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to prepare; default: all that is there")
+    parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
 
     from m2asr.corpora import CORPORA
@@ -26,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"prepare: unknown corpus `{args.name}`; {nearest(args.name, CORPORA)}", exit_code=2)
     if not args.corpus.is_dir():
         raise UserError(f"--corpus {args.corpus}: no such folder; give the folder that holds the corpus")
-    print(CORPORA[args.name](args.corpus, args.out))
+    print(CORPORA[args.name](args.corpus, args.out, args.parts, args.max_bad))
     return 0
 
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from m2asr.corpora import mini
+from m2asr.corpora import aishell1, aishell2, covost2, librispeech, mini, mls, tedlium2, wenetspeech
 
-CORPORA = {"mini": mini.prepare}
+CORPORA = {
+    "aishell1": aishell1.prepare,
+    "aishell2": aishell2.prepare,
+    "covost2": covost2.prepare,
+    "librispeech": librispeech.prepare,
+    "mini": mini.prepare,
+    "mls": mls.prepare,
+    "tedlium2": tedlium2.prepare,
+    "wenetspeech": wenetspeech.prepare,
+}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from m2asr.corpora.parts import choose_parts
+from m2asr.corpora.sets import Found, with_seconds, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
-from m2asr.data.audio import audio_seconds
-from m2asr.data.directory import Utterance, write_data_dir
+from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
@@ -16,40 +18,32 @@ SPEAKERS = {"en": "en_allison", "it": "it_carlo", "ru": "ru_ivrvoice"}
 TRAIN, DEV = 70, 80  # percent of the groups: train below 70, dev below 80, test from there
 
 
-def prepare(corpus: Path, out: Path) -> Summary:
+def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write {train,dev,test}_{en,it,ru} under `out`; prompts of equal id or equal text stay in one part, in all languages.
 
-    Raises UserError naming what is missing of the corpus.
+    `parts` are languages. Raises UserError naming what is missing of the corpus.
     """
+    summary = Summary(max_bad=max_bad)
     prompts = _read(corpus / "transcripts.tsv")
+    langs = choose_parts(parts, list(SPEAKERS), lambda lang: True, lambda lang: "the repository again", summary)
+    return write_sets(out, with_seconds(_found(corpus, prompts, langs), summary), summary)
+
+
+def _found(corpus: Path, prompts: dict[str, dict[str, str]], langs: Sequence[str]) -> Iterator[Found]:
     normalized = {key: {lang: normalize(text, lang) for lang, text in texts.items()} for key, texts in prompts.items()}
     same_text = defaultdict(list)
     for key, texts in normalized.items():
         for lang, text in texts.items():
             same_text[lang, text].append(key)
-    parts = split_groups([*([key] for key in prompts), *same_text.values()], TRAIN, DEV)
-
-    summary = Summary()
-    sets: dict[str, list[Utterance]] = {f"{part}_{lang}": [] for part in ("train", "dev", "test") for lang in SPEAKERS}
+    split = split_groups([*([key] for key in prompts), *same_text.values()], TRAIN, DEV)
     for key, texts in prompts.items():
-        for lang in texts:
-            wav = corpus / "audio" / lang / f"{key.replace('/', '_')}.opus"
-            try:
-                seconds = audio_seconds(str(wav))
-            except UserError as error:
-                raise UserError(f"{error} (the recording of prompt {key}; git checkout restores egs/mini/corpus)") from None
-            said = normalized[key]
+        for lang in (lang for lang in langs if lang in texts):
+            name, said = key.replace("/", "_"), normalized[key]
+            wav = corpus / "audio" / lang / f"{name}.opus"
             # letters, names and the like are written alike in two languages: nothing is translated
             others = {other: texts[other] for other in texts if other != lang and said[other] != said[lang]}
-            if not said[lang]:
-                summary.drop("nothing left after normalization", f"{lang}/{key}")
-                continue
-            utt = f"{SPEAKERS[lang]}-{key.replace('/', '_')}"
-            sets[f"{parts[key]}_{lang}"].append(Utterance(utt, SPEAKERS[lang], lang, str(wav), seconds, said[lang], others))
-    for name, utterances in sets.items():
-        write_data_dir(out / name, utterances)
-        summary.add(name, utterances)
-    return summary
+            one = Utterance(f"{SPEAKERS[lang]}-{name}", SPEAKERS[lang], lang, str(wav), 0.0, said[lang], others)
+            yield Found(f"{corpus / 'transcripts.tsv'}: {key}", (f"{split[key]}_{lang}",), one)
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

@@ -34,8 +34,17 @@ def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pip
 
 
 def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
-    """Length of a recording by its header. Raises UserError as read_audio does."""
+    """Length of a recording by its header; of FLAC, whose header promises no bytes, the last sample is decoded too.
+
+    Raises UserError as read_audio does.
+    """
     with _open(wav, allow_pipes) as file:
+        if file.format == "FLAC" and file.frames:
+            try:
+                file.seek(file.frames - 1)
+                file.read(1)
+            except soundfile.SoundFileError:
+                raise UserError(f"{wav}: truncated: the last of its {file.frames} samples cannot be read; fetch the file again") from None
         return file.frames / file.samplerate
 
 

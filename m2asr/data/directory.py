@@ -24,6 +24,8 @@ class Utterance:
     seconds: float
     text: str | None = None  # normalized for recognition
     translations: Mapping[str, str] = field(default_factory=dict)  # cased and punctuated
+    recording: str | None = None  # id of the recording where the utterance is a segment of a longer one
+    start: float = 0.0  # seconds into that recording
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -101,21 +103,38 @@ def write_tables(folder: Path, tables: Tables) -> None:
     write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise UserError where `path` holds something else than a data directory."""
+    if path.exists() and not (path.is_dir() and ((path / "utt2spk").exists() or not any(path.iterdir()))):
+        raise UserError(f"{path}: it exists and is no data directory; choose another place or remove it")
+
+
 def replace_data_dir(path: str | Path, tables: Tables) -> None:
     """Write a data directory that replaces `path` as a whole. Raises UserError where `path` holds something else."""
     path = Path(path)
-    if path.exists() and not (path.is_dir() and ((path / "utt2spk").exists() or not any(path.iterdir()))):
-        raise UserError(f"{path}: it exists and is no data directory; choose another place or remove it")
+    check_replaceable(path)
     with replace_dir(path) as folder:
         write_tables(folder, tables)
 
 
+def table_rows(one: Utterance) -> Iterator[tuple[str, str, str]]:
+    """File, id and value of every line that describes an utterance."""
+    yield "wav.scp", one.recording or one.id, one.wav
+    if one.recording:
+        yield "segments", one.id, f"{one.recording} {one.start:.3f} {one.start + one.seconds:.3f}"
+    yield "utt2spk", one.id, one.speaker
+    yield "utt2lang", one.id, one.lang
+    yield "utt2dur", one.id, f"{one.seconds:.3f}"
+    if one.text is not None:
+        yield "text", one.id, one.text
+    for lang, text in one.translations.items():
+        yield f"text.{lang}", one.id, text
+
+
 def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write the data directory of these utterances, replacing `path` as a whole."""
+    """Write the data directory of these utterances, replacing `path` as a whole; DataDirs is for many utterances or several sets."""
     tables: dict[str, dict[str, str]] = defaultdict(dict)
     for one in utterances:
-        row = {"wav.scp": one.wav, "utt2spk": one.speaker, "utt2lang": one.lang, "utt2dur": f"{one.seconds:.3f}", "text": one.text}
-        for name, value in (row | {f"text.{lang}": text for lang, text in one.translations.items()}).items():
-            if value is not None:
-                tables[name][one.id] = value
+        for name, key, value in table_rows(one):
+            tables[name][key] = value
     replace_data_dir(path, tables)

@@ -14,7 +14,7 @@ def truncated(file: BinaryIO, kind: str) -> str | None:
     """What tells that a recording has lost its end; None where nothing does. `kind` is soundfile's name of the format.
 
     WAV, SPHERE and MP3 with a Xing header promise a number of bytes, the last page of an Ogg stream carries a mark (RFC 3533). FLAC needs
-    no check, as its decoder fails.
+    no check here, as its decoder fails.
     """
     check = {"WAV": _wav, "WAVEX": _wav, "NIST": _sphere, "OGG": _ogg, "MP3": _mp3}.get(kind)
     if check is None:

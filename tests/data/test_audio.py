@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from m2asr.data.audio import read_audio
+from m2asr.data.audio import audio_seconds, read_audio
 from m2asr.errors import UserError
 
 WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 32000).astype(np.float32)
@@ -26,11 +27,12 @@ def test_reads_samples_and_stretches_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
-def test_truncated_files_are_told(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [read_audio, audio_seconds])
+def test_truncated_files_are_told(name: str, read: Callable[[str], object], tmp_path: Path) -> None:
     path = Path(write(tmp_path / name))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"{name}") as error:
-        read_audio(str(path))
+        read(str(path))
     assert "\n" not in str(error.value)
 
 
