@@ -7,14 +7,17 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import soundfile
+import torch
 
 from m2asr.data.truncation import truncated
 from m2asr.errors import UserError
 
 DURATION_TOLERANCE = 0.1  # seconds that a recording may fall short of utt2dur
+_FILTER_WIDTH = 32  # zero crossings of the low-pass filter before samples are left out
 
 
 def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pipes: bool = False) -> tuple[np.ndarray, int]:
@@ -31,6 +34,25 @@ def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pip
         if len(wave) < last - first:
             raise UserError(f"{wav}: truncated: {len(wave)} of {last - first} samples can be read; fetch the file again")
         return wave, file.samplerate
+
+
+def at_rate(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Samples (N,) at `wanted` Hz; what a higher rate holds above half of that is filtered out first, so that it does not fold back.
+
+    Raises UserError for a lower rate: it lacks the upper part of the spectrum that the other recordings have.
+    """
+    if rate == wanted:
+        return wave
+    if rate < wanted:
+        raise UserError(f"{rate} Hz, the features want {wanted} Hz, and a lower rate cannot be raised; set sample_rate in the fbank config")
+    return _resampler(rate, wanted)(torch.from_numpy(wave)).numpy()
+
+
+@cache
+def _resampler(rate: int, wanted: int) -> torch.nn.Module:
+    from torchaudio.transforms import Resample  # imported late, as few corpora need it
+
+    return Resample(rate, wanted, lowpass_filter_width=_FILTER_WIDTH)
 
 
 def audio_seconds(wav: str, allow_pipes: bool = False) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from m2asr.config import FbankConfig
+from m2asr.data.audio import at_rate
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 
@@ -38,10 +39,9 @@ class AudioFeats:
         self.stretch = max(1.0, 1 / min(speeds))
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
-        """Float32 (T, F) of utterance i. Raises UserError where its recording cannot be read or has another sample rate."""
+        """Float32 (T, F) of utterance i. Raises UserError where its recording cannot be read or has a lower sample rate."""
         wave, rate = index.audio(i)
-        if rate != self.fbank.sample_rate:
-            raise UserError(f"{rate} Hz, the features want {self.fbank.sample_rate} Hz; resample it, or set sample_rate of the features")
+        wave = at_rate(wave, rate, self.fbank.sample_rate)
         speed = self.speeds[rng.integers(len(self.speeds))]
         if speed is not None:
             wave = speed(torch.from_numpy(wave))[0].numpy()

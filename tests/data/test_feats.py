@@ -93,6 +93,8 @@ def test_bad_recordings_are_named(recordings: Path, change: dict[str, str], mess
         list(eval_batches(source, 5.0))
 
 
-def test_another_sample_rate_is_refused(recordings: Path) -> None:
-    with pytest.raises(UserError, match="16000 Hz, the features want 8000 Hz"):
-        AudioFeats(FbankConfig(sample_rate=8000))(UtteranceIndex(recordings), 0, rng())
+def test_a_higher_sample_rate_is_lowered_and_a_lower_one_refused(recordings: Path) -> None:
+    index = UtteranceIndex(recordings)
+    assert len(AudioFeats(FbankConfig(sample_rate=8000))(index, 0, rng())) == 98
+    with pytest.raises(UserError, match="16000 Hz, the features want 22050 Hz"):
+        AudioFeats(FbankConfig(sample_rate=22050))(index, 0, rng())
