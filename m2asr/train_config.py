@@ -296,6 +296,11 @@ class TrainConfig(Strict):
             self.train.epochs = epochs or self.train.epochs or 100
         return self
 
+    def sets(self) -> list[str]:
+        """The names of all sets that the streams read, training sets and then dev sets."""
+        train = [one for stream in self.streams.values() for one in stream.sets]
+        return list(dict.fromkeys(train + [one for stream in self.streams.values() for one in stream.dev]))
+
     def phase_list(self) -> list[Phase]:
         """The phases, or the single one where the config names none."""
         return self.phases or [Phase(name=SINGLE, share=1.0)]

@@ -19,6 +19,18 @@ yaml_value() {  # file key: the value of a line `key: value` of a config
   sed -nE "s/^$2: *([^ #]+).*/\1/p" "$1" | grep . || die "$1: give it a line \`$2: ...\`"
 }
 
+sets_there() {  # sets: those that stage data has prepared, into the array `there`; the others are named
+  local name
+  there=()
+  for name in "$@"; do
+    if [[ -d data/$name ]]; then there+=("$name"); else echo "data/$name: not prepared, left out"; fi
+  done
+  if [[ ! ${there[*]} ]]; then
+    _problem="none of the test sets $* is in data; fetch one and prepare it: $command --stage data --force"
+    exit 1
+  fi
+}
+
 # shellcheck source=utils/options.sh
 . "$utils/options.sh"
 # shellcheck source=utils/stages.sh

@@ -1,7 +1,8 @@
-"""Compute log mel filterbank features of data directories.
+"""Compute log mel filterbank features of data directories, those named and those that training configs read.
 
 Example:
   python -m m2asr.bin.fbank --config conf/fbank.yaml --nj 4 --data data --dump dump train_en dev_en
+  python -m m2asr.bin.fbank test_en --config conf/fbank.yaml --nj 4 --train_config conf/train_m2asr.yaml --keep
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from pathlib import Path
 
 from m2asr.bin.command import Parser, run
 from m2asr.config import FbankConfig, load_config
+from m2asr.errors import UserError
+from m2asr.train_config import TrainConfig
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="fbank", description=__doc__)
-    parser.add_argument("sets", nargs="+", help="sets, folders of --data")
+    parser.add_argument("sets", nargs="*", help="sets, folders of --data")
     parser.add_argument("--config", required=True, help="YAML file (FbankConfig)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config, e.g. num_mel_bins=40")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
@@ -23,19 +26,44 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nj", type=int, default=2, help="processes")
     parser.add_argument("--compress", action="store_true", help="one byte per value")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
+    parser.add_argument("--train_config", nargs="+", default=[], help="training configs whose sets are computed as well")
+    parser.add_argument("--train_set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the first of these configs")
+    parser.add_argument("--keep", action="store_true", help="leave alone what has been computed from the same recordings")
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
     config = load_config(FbankConfig, args.config, [*args.set, *(["compress=true"] if args.compress else [])])
 
-    from m2asr.data.extract import extract
+    names = list(args.sets)
+    for number, path in enumerate(args.train_config):
+        training = load_config(TrainConfig, path, args.train_set if number == 0 else [])
+        names += training.sets()
+        check_prepared(training, path, args.data)
+    if not names:
+        parser.error("give sets, or --train_config")
 
-    for name in args.sets:
+    from m2asr.data.extract import extract, kept
+
+    for name in dict.fromkeys(names):
+        if args.keep and kept(args.data / name, args.dump / name, config):
+            print(f"{args.dump / name}: computed before, kept")
+            continue
         start = time.perf_counter()
-        count, hours = extract(args.data / name, args.dump / name, config, args.nj, args.allow_pipes)
-        speed = hours * 3600 / (time.perf_counter() - start)
-        print(f"{args.dump / name}: {count} utterances, {hours:.2f} h, {speed:.0f} x real time")
+        done = extract(args.data / name, args.dump / name, config, args.nj, args.allow_pipes)
+        speed = done.hours * 3600 / (time.perf_counter() - start)
+        print(f"{args.dump / name}: {done.utterances} utterances, {done.hours:.2f} h, {speed:.0f} x real time")
+        for rate, count in sorted(done.resampled.items()):
+            print(f"{args.dump / name}: {count} of {done.utterances} utterances resampled from {rate} Hz to {config.sample_rate} Hz")
     return 0
+
+
+def check_prepared(config: TrainConfig, path: str, data: Path) -> None:
+    """Raise UserError where a set that a training config reads has not been prepared."""
+    if missing := [name for name in config.sets() if not (data / name / "wav.scp").is_file()]:
+        raise UserError(
+            f"{path}: it reads {', '.join(missing)}, and {data} does not have {'it' if len(missing) == 1 else 'them'}; fetch that part of "
+            "the corpus and run stage 0 (data) with --force, or take it out of streams.*.sets and dev, or choose another config"
+        )
 
 
 if __name__ == "__main__":

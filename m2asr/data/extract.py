@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import signal
 import zlib
+from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -18,8 +20,8 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from m2asr.config import FbankConfig
-from m2asr.data.audio import DURATION_TOLERANCE, read_audio
+from m2asr.config import FbankConfig, load_config
+from m2asr.data.audio import DURATION_TOLERANCE, at_rate, read_audio
 from m2asr.data.directory import read_lines, read_table, write_table
 from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
@@ -29,6 +31,7 @@ from m2asr.progress import visible
 
 SHOWN = 10  # bad utterances named before the rest are only counted
 COMPRESSION = 2  # Kaldi's kSpeechFeature: one byte per value
+SOURCE = "recordings.sha256"  # in dump/<set>: what its features were computed from
 CHUNK = 32  # utterances between two steps of the progress bar
 
 
@@ -49,18 +52,28 @@ class Written(NamedTuple):
     utts: list[tuple[str, int, int]]
     stats: np.ndarray  # (2, F + 1)
     bad: list[str]
+    resampled: Counter[int]  # by the sample rate of their recordings
 
 
-def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes: bool = False) -> tuple[int, float]:
-    """Write feats.scp, feats.<job>.ark, utt2num_frames, cmvn.ark and fbank.yaml of one set; returns utterances and hours.
+class Extracted(NamedTuple):
+    """What the features of a set were computed from."""
 
-    The number of jobs decides the files, the features do not depend on it. Raises UserError that counts the utterances which cannot be
-    used and names the first ones (wav.scp:line); then nothing is written.
+    utterances: int
+    hours: float
+    resampled: Counter[int]  # utterances by the sample rate of their recordings, where it is not that of the features
+
+
+def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes: bool = False) -> Extracted:
+    """Write feats.scp, feats.<job>.ark, utt2num_frames, cmvn.ark, fbank.yaml and recordings.sha256 of one set.
+
+    Recordings of a higher sample rate than that of the features are resampled. The number of jobs decides the files, the features do not
+    depend on it. Raises UserError that counts the utterances which cannot be used and names the first ones (wav.scp:line); then nothing is
+    written.
     """
     fbank = _fbank(config.model_dump_json())
     items = _items(data)
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
-    frames, places, bad = {}, {}, []
+    frames, places, bad, resampled = {}, {}, [], Counter()
     stats = np.zeros((2, fbank.num_mel_bins + 1))
     with replace_dir(dump) as out, ExitStack() as stack:
         writers = [_Writer(out / f"feats.{job}.ark", config, allow_pipes, stack) for job in range(1, min(jobs, len(chunks)) + 1)]
@@ -73,6 +86,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
                     frames[utt], places[utt] = str(count), f"{dump / ark}:{offset}"
                 stats += done.stats
                 bad += done.bad
+                resampled += done.resampled
                 bar.update(len(done.utts) + len(done.bad))
         if bad:
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
@@ -80,8 +94,35 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
         write_table(out / "feats.scp", places)
         write_table(out / "utt2num_frames", frames)
         kaldiio.save_mat(str(out / "cmvn.ark"), stats)
+        (out / SOURCE).write_text(_recordings_hash(data))
         (out / "fbank.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False), encoding="utf-8")
-    return len(items), stats[0, -1] * config.frame_shift / 3_600_000
+    return Extracted(len(items), stats[0, -1] * config.frame_shift / 3_600_000, resampled)
+
+
+def kept(data: Path, dump: Path, config: FbankConfig) -> bool:
+    """Whether the features of this set are there already, of the same recordings.
+
+    Raises UserError where they are there with another config: other runs may have been trained on them.
+    """
+    if not (dump / "fbank.yaml").is_file():
+        return False
+    there = load_config(FbankConfig, dump / "fbank.yaml")
+    differs = [f"{key} {value}" for key, value in there if key != "compress" and value != getattr(config, key)]
+    if differs:
+        raise UserError(f"{dump}: its features have {', '.join(differs)}; remove this folder to make them anew, or choose another --dump")
+    return (dump / SOURCE).is_file() and (dump / SOURCE).read_text() == _recordings_hash(data)
+
+
+def _recordings_hash(data: Path) -> str:
+    """A hash of what says which recordings, and which stretches of them, a set consists of."""
+    digest = hashlib.sha256()
+    for name in ("wav.scp", "segments", "utt2dur"):
+        if (data / name).is_file():
+            digest.update(f"{name}\n".encode())
+            with open(data / name, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
 
 
 def _items(data: Path) -> list[Item]:
@@ -155,12 +196,13 @@ def _result(future: Future[Written]) -> Written:
 def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Written:
     """Append the features of a chunk to an ark file."""
     fbank, compress = _fbank(config), FbankConfig.model_validate_json(config).compress
-    done = Written([], np.zeros((2, fbank.num_mel_bins + 1)), [])
+    done = Written([], np.zeros((2, fbank.num_mel_bins + 1)), [], Counter())
     with open(ark, "ab") as file:
         for item in chunk:
             try:
                 rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither: the same whatever process draws it
-                feats = fbank(_read(item, fbank.sample_rate, allow_pipes), rng)  # (T, F)
+                wave, rate = _read(item, allow_pipes)
+                feats = fbank(at_rate(wave, rate, fbank.sample_rate), rng)  # (T, F)
                 if not len(feats):
                     raise UserError("shorter than one frame")
             except UserError as error:
@@ -169,6 +211,8 @@ def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Writ
             done.utts.append((item.utt, file.tell() + len(item.utt.encode()) + 1, len(feats)))
             kaldiio.save_ark(file, {item.utt: feats}, compression_method=COMPRESSION if compress else None)
             done.stats[:] += accumulate(feats)
+            if rate != fbank.sample_rate:
+                done.resampled[rate] += 1
     return done
 
 
@@ -177,12 +221,10 @@ def _fbank(config: str) -> Fbank:
     return Fbank(**FbankConfig.model_validate_json(config).model_dump(exclude={"compress"}))
 
 
-def _read(item: Item, rate_wanted: int, allow_pipes: bool) -> np.ndarray:
-    """The samples of an utterance. Raises UserError for another sample rate and for audio that ends before utt2dur says."""
+def _read(item: Item, allow_pipes: bool) -> tuple[np.ndarray, int]:
+    """The samples of an utterance and their rate. Raises UserError for audio that ends before utt2dur says."""
     wave, rate = read_audio(item.wav, item.start, item.end, allow_pipes)
-    if rate != rate_wanted:
-        raise UserError(f"{rate} Hz, the features want {rate_wanted} Hz; resample it, or set sample_rate in the fbank config")
     seconds = len(wave) / rate
     if item.seconds is not None and seconds < item.seconds - DURATION_TOLERANCE:
         raise UserError(f"{seconds:.2f} s of audio where {item.seconds:.2f} s are expected: truncated? fetch the file again")
-    return wave
+    return wave, rate

@@ -18,6 +18,8 @@ from m2asr.score.translation import translation
 from m2asr.text.normalize import UNSPACED, normalize
 
 Row = dict[str, Any]
+LARGEST_TEXTS = 100_000_000  # bytes of training texts that are read for the baselines
+MOST_COMPARISONS = 20_000_000  # of a reference with a training sentence, about two minutes; large corpora hold few near ones anyway
 
 
 @dataclass
@@ -42,18 +44,27 @@ def score_folder(out: Path, data: Path, min_words: int) -> list[Row]:
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
     references, hypotheses = read_table(folder / info["text"]), read_table(out / "text")
     answers = match(references, hypotheses, read_table(folder / "utt2spk"), lang, min_words, out / "text")
-    present = [one for one in info["train_sets"] if (data / one / info["text"]).is_file()]
-    training = [text for one in present for text in read_table(data / one / info["text"]).values()]
+    training, without = _training_texts([data / one / info["text"] for one in info["train_sets"]])
+    if recognition and len(training) * len(answers.utts) > MOST_COMPARISONS:
+        training, without = [], f"{len(training)} training sentences are too many to look each reference up in"
     told = [f"{len(answers.utts)} utterances scored"]
     told += [f"{answers.short} below {min_words} words left out"] if answers.short else []
     told += [f"{answers.unmatched} without reference"] if answers.unmatched else []
-    told += [] if training else [f"no baseline, since no training set has {info['text']}"]
+    told += [] if training else [f"no baseline, since {without}"]
     print(f"{info['set']} {info['objective']}: {', '.join(told)}")
     rows = (score_recognition if recognition else score_translation)(answers, lang, training, out)
     named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")}
     named |= {"language_error": info["language_error"]} if "language_error" in info else {}
     named |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
     return [{**named, **row} for row in rows]
+
+
+def _training_texts(paths: Sequence[Path]) -> tuple[list[str], str]:
+    """The texts of the training sets, or none of them and why."""
+    present = [path for path in paths if path.is_file()]
+    if sum(path.stat().st_size for path in present) > LARGEST_TEXTS:
+        return [], "the training texts are too large"
+    return [text for path in present for text in read_table(path).values()], f"no training set has {paths[0].name}"
 
 
 def word_count(text: str, lang: str) -> int:

@@ -38,21 +38,19 @@ class Materials:
 def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
     """Open what `config` names. Raises UserError for the first thing that is missing, with the stage that makes it."""
     tokenizers = load_tokenizers(config, exp / "tokens")
-    indexes = {}
-    for stream in config.streams.values():
-        for name in (*stream.sets, *stream.dev):
-            indexes[name] = indexes.get(name) or open_set(name, data, dump)
-    geometry = fbank_config(dump, indexes)
+    stored = {name: open_set(name, data, dump) for name in config.sets()}
+    geometry = fbank_config(dump, stored)
     from_audio = config.features.source == "audio"
+    sets = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
+    indexes = {name: UtteranceIndex(data / name) for name in sets} if from_audio else stored
     train, dev = {}, {}
     for name, stream in config.streams.items():
         targets = targets_of(config, name, tokenizers)
         feats = AudioFeats(geometry, stream.speeds) if from_audio else StoredFeats()
         train[name] = Source(name, [indexes[one] for one in stream.sets], targets, geometry.frame_shift / 1000, feats)
         if stream.dev:
-            dev[name] = Source(name, [indexes[one] for one in stream.dev], targets, geometry.frame_shift / 1000)
+            dev[name] = Source(name, [stored[one] for one in stream.dev], targets, geometry.frame_shift / 1000)
     _check_targets(config, train)
-    sets = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
     stats = sum(torch.from_numpy(read_matrix(str(dump / one / "cmvn.ark")).copy()).double() for one in sets)
     mean, scale = mean_and_scale(stats.numpy())
     return Materials(tokenizers, train, dev, geometry, torch.as_tensor(mean).float(), torch.as_tensor(scale).float())

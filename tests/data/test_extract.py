@@ -12,12 +12,14 @@ import kaldiio
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
+from torchaudio.functional import resample
 
 from m2asr.config import FbankConfig
 from m2asr.data.ark import read_matrix
 from m2asr.data.directory import read_table, write_table
-from m2asr.data.extract import extract
+from m2asr.data.extract import extract, kept
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
@@ -82,6 +84,43 @@ def test_compression_saves_space_and_costs_little(small: Path, tmp_path: Path) -
     assert size["True"] < 0.3 * size["False"]
     rough, exact = (UtteranceIndex(small, tmp_path / name) for name in ("True", "False"))
     assert max(np.abs(rough.feats(i) - exact.feats(i)).mean() for i in range(40)) < 0.05
+
+
+def test_recordings_of_a_higher_rate_are_resampled_and_counted(small: Path, tmp_path: Path) -> None:
+    wav = next(iter(read_table(small / "wav.scp").values()))
+    wave, _ = soundfile.read(wav, dtype="float32")
+    soundfile.write(tmp_path / "high.wav", resample(torch.from_numpy(wave), 16000, 48000).numpy(), 48000)
+    edit(small / "wav.scp", {1: f"{tmp_path}/high.wav"})
+    done = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", tmp_path / "dump", "small")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 40 utterances resampled from 48000 Hz to 16000 Hz" in done.stdout
+    found = UtteranceIndex(small, tmp_path / "dump/small").feats(0)
+    assert np.abs(found - Fbank()(wave))[:, :70].mean() < 0.05
+
+
+def test_kept_features_are_those_of_the_same_recordings(small: Path, tmp_path: Path) -> None:
+    dump = tmp_path / "small"
+    assert not kept(small, dump, FbankConfig())
+    extract(small, dump, FbankConfig(), 1)
+    os.utime(small / "wav.scp")  # prepared again, the same
+    assert kept(small, dump, FbankConfig()) and kept(small, dump, FbankConfig(compress=True))
+    with pytest.raises(UserError, match=r"features have num_mel_bins 80; .* another --dump"):
+        kept(small, dump, FbankConfig(num_mel_bins=40))
+    edit(small / "wav.scp", {1: "/elsewhere.wav"})
+    assert not kept(small, dump, FbankConfig())
+
+
+def test_the_sets_of_training_configs_are_computed(mini_data: Path, tmp_path: Path) -> None:
+    given = "model: {encoder: conformer}\nstreams: {en: {sets: [%s], dev: [dev_it]}}\nobjectives: {cpc: {type: cpc, stream: en}}\n"
+    (tmp_path / "one.yaml").write_text(given % "dev_ru")
+    (tmp_path / "two.yaml").write_text(given % "train_xx, dev_ru")
+    options = ["--config", CONFIG, "--data", mini_data, "--dump", tmp_path / "dump", "--keep", "--train_config"]
+    done = command("fbank", *options, tmp_path / "one.yaml", tmp_path / "two.yaml")
+    assert done.returncode == 1 and "two.yaml: it reads train_xx, and" in done.stderr and not (tmp_path / "dump").exists()
+    for told in ("x real time", "kept"):
+        done = command("fbank", *options, tmp_path / "one.yaml", "--train_set", "streams.en.sets=[dev_en]")
+        assert done.returncode == 0 and done.stdout.count(told) == 2, done.stdout + done.stderr
+    assert sorted(os.listdir(tmp_path / "dump")) == ["dev_en", "dev_it"]
 
 
 def test_segments_cut_recordings(small: Path, tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""What a run is made of: features that are computed while training, beside stored ones for normalization and the dev sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from m2asr.config import check_config
+from m2asr.objectives.system import resolve
+from m2asr.train.materials import gather
+from m2asr.train_config import TrainConfig
+from tests.train.recipe import CONFIG, prepare
+
+
+def test_recordings_are_read_while_training_at_several_speeds(mini_data: Path, mini_dump: Path, tmp_path: Path) -> None:
+    prepare(tmp_path, mini_data)
+    streams = {**CONFIG["streams"], "raw": {**CONFIG["streams"]["raw"], "speeds": [0.9]}}
+    config = {**CONFIG, "features": {"source": "audio"}, "streams": streams}
+    plain, audio = (gather(resolve(check_config(TrainConfig, one, "x")), mini_data, mini_dump, tmp_path) for one in (CONFIG, config))
+    numbers, key = [0, 7], (1, "en", 0, 0)
+    for stream, stretch in (("en", 1.0), ("raw", 1 / 0.9)):
+        stored, read = plain.train[stream].load(numbers, key)[0], audio.train[stream].load(numbers, key)[0]
+        assert stored.utt_ids == read.utt_ids
+        assert np.allclose(read.lengths["feats"], stored.lengths["feats"] * stretch, atol=3)
+        if stretch == 1:
+            assert np.allclose(read.inputs["feats"], stored.inputs["feats"], atol=1e-3)
+    dev = [one.dev["raw"].load(numbers, key)[0] for one in (plain, audio)]
+    assert np.array_equal(dev[0].inputs["feats"], dev[1].inputs["feats"])
