@@ -1,8 +1,8 @@
-"""Public corpora: one file each, from the raw layout to data directories; `prepare` knows them by the keys of this table."""
+"""Corpora: one file each, from the raw layout to data directories; `prepare` knows them by the keys of this table."""
 
 from __future__ import annotations
 
-from m2asr.corpora import aishell1, aishell2, covost2, librispeech, mini, mls, tedlium2, wenetspeech
+from m2asr.corpora import aishell1, aishell2, covost2, librispeech, mini, mls, tedlium2, tsv, wenetspeech
 
 CORPORA = {
     "aishell1": aishell1.prepare,
@@ -12,5 +12,6 @@ CORPORA = {
     "mini": mini.prepare,
     "mls": mls.prepare,
     "tedlium2": tedlium2.prepare,
+    "tsv": tsv.prepare,
     "wenetspeech": wenetspeech.prepare,
 }

@@ -152,21 +152,25 @@ def tedlium2(folder: Path) -> Path:
     return root
 
 
-def covost2(folder: Path) -> Path:
-    """Italian and English of Common Voice 4 at 48 kHz with two tables of CoVoST 2 from English and one into it; returns the folder."""
+def covost2(folder: Path, languages: tuple[str, ...] = ("it", "en")) -> Path:
+    """Common Voice 4 at 48 kHz with a table of CoVoST 2 from every language into English, and two from English; returns the folder.
+
+    All but English is spoken, and written, in Italian.
+    """
     root = folder / "covost2"
     header = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccent"
-    for lang in ("it", "en"):
+    for lang in languages:
+        voice = "en" if lang == "en" else "it"
         speakers = [f"{lang}{letter * 8}" for letter in "aabbccddeeff"]
-        clips = [(speaker, f"common_voice_{lang}_{number}.mp3", said(2 + number, lang)) for number, speaker in enumerate(speakers)]
+        clips = [(speaker, f"common_voice_{lang}_{number}.mp3", said(2 + number, voice)) for number, speaker in enumerate(speakers)]
         for number, (_, path, _) in enumerate(clips):
-            speak(root / lang / "clips" / path, 2 + number, lang=lang, rate=48000)
+            speak(root / lang / "clips" / path, 2 + number, lang=voice, rate=48000)
         rows = ["\t".join((*clip, "2", "0", "", "", "")) for clip in clips]
         write_lines(root / lang / "validated.tsv", header, *rows[:10])
         write_lines(root / lang / "other.tsv", header, *rows[10:])
         write_lines(root / lang / "invalidated.tsv", header)
         splits = ("train", "train_covost", "dev", "test", "test", "dev_covost")
-        for target in ("en",) if lang == "it" else ("de", "zh-CN"):
+        for target in ("de", "zh-CN") if lang == "en" else ("en",):
             names = [clips[number][1] for number in (0, 1, 2, 4, 5, 6)]
             lines = [f'{name}\tHallo, \\"Welt\\" {target}!\t{split}' for name, split in zip(names, splits, strict=True)]
             write_lines(root / f"covost_v2.{lang}_{target}.tsv", "path\ttranslation\tsplit", *lines)
@@ -203,4 +207,19 @@ def wenetspeech(folder: Path, **more: object) -> Path:
     root.mkdir(exist_ok=True)
     table = json.dumps({"version": "v1.0", "audios": audios}, ensure_ascii=False, indent=4)
     (root / "WenetSpeech.json").write_text(table, encoding="utf-8")
+    return root
+
+
+def own(folder: Path) -> Path:
+    """Recordings of one's own: tables of three sets, with translations and stretches of a recording in the first; returns their folder."""
+    root = folder / "own"
+    for part, numbers in (("train", range(2, 10)), ("dev", range(10, 13)), ("test", range(13, 16))):
+        rows = []
+        for number in numbers:
+            seconds = speak(root / part / f"{number}.wav", number, lang="it")
+            rows.append([f"{part}/{number}.wav", f"anna{number % 2}", "it", said(number, "it")])
+            if part == "train":
+                rows[-1] += ["0.0", f"{seconds:.2f}", said(number)]
+        header = ["path", "speaker", "lang", "text", *(["start", "end", "text.en"] if part == "train" else [])]
+        write_lines(root / f"{part}.tsv", *("\t".join(row) for row in [header, *rows]))
     return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,21 @@ class Recipe:
         while not (self.folder / path).exists():
             assert time.monotonic() < end, f"{path} did not appear"
             time.sleep(0.02)
+
+
+class Copied(Recipe):
+    """A recipe of egs/ in a folder of its own."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root, name)
+        for file in ("run.sh", "cmd.sh"):
+            shutil.copy2(ROOT / "egs" / name / file, self.folder / file)
+        shutil.copytree(ROOT / "egs" / name / "conf", self.folder / "conf")
+
+    def written(self) -> dict[Path, int]:
+        """When each file of its results was written."""
+        tops = ("data", "dump", "exp")
+        return {path: path.stat().st_mtime_ns for top in tops for path in (self.folder / top).rglob("*") if path.is_file()}
 
 
 def _hear_signals() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from tests.recipes.recipe import ROOT, Recipe, cpu_seconds
+from tests.recipes.recipe import ROOT, Copied, cpu_seconds
 
 pytestmark = pytest.mark.recipes
 
@@ -23,14 +22,11 @@ SMALL = (
 )
 
 
-class Mini(Recipe):
+class Mini(Copied):
     """egs/mini in a folder of its own."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, "mini")
-        for name in ("run.sh", "cmd.sh"):
-            shutil.copy2(ROOT / "egs/mini" / name, self.folder / name)
-        shutil.copytree(ROOT / "egs/mini/conf", self.folder / "conf")
         (self.folder / "corpus").symlink_to(ROOT / "egs/mini/corpus")
         self.exp = self.folder / "exp/train_m2asr"
 
@@ -42,10 +38,6 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
     done = mini.run("--set", SMALL, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     return mini
-
-
-def written(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for top in ("data", "dump", "exp") for path in (folder / top).rglob("*") if path.is_file()}
 
 
 def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
@@ -60,12 +52,12 @@ def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
 
 
 def test_a_second_run_does_nothing(mini: Mini) -> None:
-    before = written(mini.folder)
+    before = mini.written()
     start = cpu_seconds()
     done = mini.run("--set", SMALL)
     assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout
     assert cpu_seconds() - start < 2
-    assert written(mini.folder) == before
+    assert mini.written() == before
 
 
 def test_killed_training_goes_on_and_ends_the_same(mini: Mini) -> None:
@@ -125,9 +117,9 @@ def test_attention_translates(mini: Mini) -> None:
     ],
 )
 def test_a_mistake_fails_at_once_and_loses_nothing(mini: Mini, options: list[str], code: int, words: list[str]) -> None:
-    kept = {path: stamp for path, stamp in written(mini.folder).items() if "log" not in path.parts and not path.name.endswith(".done")}
+    kept = {path: stamp for path, stamp in mini.written().items() if "log" not in path.parts and not path.name.endswith(".done")}
     start = cpu_seconds()
     done = mini.run(*options)
     assert cpu_seconds() - start < 1
     assert done.returncode == code and all(word in done.stderr for word in words), done.stderr
-    assert kept.items() <= written(mini.folder).items()
+    assert kept.items() <= mini.written().items()

@@ -1,0 +1,216 @@
+"""Every recipe of a public corpus, walked through on a small copy of the corpus with a model that learns nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from tests.corpora import trees
+from tests.recipes.recipe import ROOT, Copied, cpu_seconds
+from tests.recipes.tiny import write_tiny
+
+pytestmark = pytest.mark.recipes
+
+STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
+LIBRISPEECH = ("train-clean-100", "dev-clean", "dev-other", "test-clean")
+EUROPEAN = ("fr", "de", "es", "ca")
+
+
+class Walk(NamedTuple):
+    """How a recipe is walked through: folder -> its options, its config, what each test set is scored by, what its log says."""
+
+    corpora: Callable[[Path], dict[str, Path]]
+    config: str
+    scores: dict[str, set[str]]
+    utterances: dict[str, int]
+    said: str = ""
+    more: tuple[str, ...] = ()
+    decode: str = ""
+
+
+def _m2asr(folder: Path) -> dict[str, Path]:
+    parts = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "test-clean")
+    return {
+        "--librispeech": trees.librispeech(folder, parts),
+        "--aishell": trees.aishell1(folder),
+        "--covost": trees.covost2(folder, EUROPEAN),
+    }
+
+
+def _mls(folder: Path) -> Path:
+    for language in ("italian", "portuguese", "polish"):
+        trees.mls(folder, ".opus", language)
+    return folder
+
+
+ASR, ST = {"wer", "cer"}, {"bleu", "chrf"}
+RESAMPLED = "resampled from 48000 Hz to 16000 Hz"
+WALKS = {
+    "librispeech": Walk(
+        lambda folder: {"--corpus": trees.librispeech(folder, LIBRISPEECH)},
+        "train_bljust",
+        {"test_clean": ASR},
+        {"train_clean_100": 6, "dev_other": 6, "test_clean": 6},
+        "data/test_other: not prepared, left out",
+    ),
+    "aishell": Walk(lambda folder: {"--corpus": trees.aishell1(folder)}, "train_bljust", {"test": ASR}, {"train": 4, "dev": 2, "test": 2}),
+    "covost2": Walk(
+        lambda folder: {"--corpus": trees.covost2(folder, EUROPEAN)},
+        "train_s2tt",
+        {f"test_{lang}": ASR | ST for lang in EUROPEAN},
+        {f"{part}_{lang}": number for lang in EUROPEAN for part, number in (("train", 2), ("dev", 1), ("test", 2))},
+        RESAMPLED,
+        decode="conf/decode_attention.yaml",
+    ),
+    "m2asr": Walk(
+        _m2asr,
+        "train_m2asr",
+        {"test_clean": ASR, "test_zh": ASR} | {f"test_{lang}": ST for lang in EUROPEAN},
+        {"train_clean_100": 6, "train_other_500": 6, "train_zh": 4, "test_zh": 2, "train_ca": 2},
+        RESAMPLED,
+    ),
+    "mls": Walk(
+        lambda folder: {"--corpus": _mls(folder)},
+        "train_m2asr",
+        {f"test_{lang}": ASR for lang in ("it", "pt", "pl")},
+        {"train_it": 16, "train_9h_pl": 3, "test_pt": 2},
+    ),
+    "tedlium2": Walk(
+        lambda folder: {"--corpus": trees.tedlium2(folder)}, "train_bljust", {"dev": ASR, "test": ASR}, {"train": 3, "dev": 3, "test": 3}
+    ),
+    "aishell2": Walk(
+        lambda folder: {"--corpus": trees.aishell2(folder)},
+        "train_supervised",
+        {"test_ios": ASR, "test_android": ASR},
+        {"train": 4, "dev_ios": 4, "test_android": 4},
+        "data/test_mic: not prepared, left out",
+        more=("--set", "features.source=audio streams.zh.speeds=[0.9,1.0,1.1]"),
+    ),
+    "wenetspeech": Walk(
+        lambda folder: {"--corpus": trees.wenetspeech(folder)},
+        "train_bljust",
+        {"dev": ASR, "test_net": ASR, "test_meeting": ASR},
+        {"train_l": 7, "train_m": 2, "train_s": 1, "dev": 3},
+    ),
+    "TEMPLATE": Walk(lambda folder: {"--corpus": trees.own(folder)}, "train_supervised", {"test": ASR}, {"train": 8, "dev": 3, "test": 3}),
+}
+
+
+class Walked(Copied):
+    """A recipe with its small corpora and configs; `options` are those of every run."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root, name)
+        self.walk = walk = WALKS[name]
+        conf = self.folder / "conf"
+        self.options = [word for option, path in walk.corpora(root / "corpora").items() for word in (option, str(path))]
+        self.options += ["--train_config", write_tiny(conf, walk.config), "--nj", "1", *walk.more]
+        if (conf / "pretrain_cpc.yaml").exists() and name == "librispeech":
+            self.options += ["--pretrain_config", write_tiny(conf, "pretrain_cpc", save_every=1)]
+        if walk.decode:
+            self.options += ["--decode_config", walk.decode]
+
+    def exp(self, tag: str = "walk") -> Path:
+        """The folder of a run."""
+        return self.folder / "exp" / tag
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def hypotheses(exp: Path) -> dict[str, str]:
+    return {str(path.relative_to(exp)): path.read_text(encoding="utf-8") for path in exp.glob("decode_*/*/*/text")}
+
+
+@pytest.fixture(scope="module")
+def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    return walked(tmp_path_factory.mktemp("librispeech"), "librispeech")
+
+
+def walked(root: Path, name: str) -> Walked:
+    """A recipe after all its stages."""
+    recipe = Walked(root, name)
+    done = recipe.run(*recipe.options, "--tag", "walk", timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert recipe.walk.said in done.stdout
+    return recipe
+
+
+def check(recipe: Walked) -> None:
+    """All that the recipe promises is there, and a second run does nothing."""
+    walk, exp = recipe.walk, recipe.exp()
+    for name, number in walk.utterances.items():
+        assert len(lines(recipe.folder / "data" / name / "utt2spk")) == number, name
+    for number, name in enumerate(STAGES):
+        assert (exp / "log" / f"{number}.{name}.log").stat().st_size > 0
+    for name in ("config.yaml", "model.pt", "plots", "train.jsonl", "tensorboard", "RESULTS.md"):
+        assert (exp / name).exists(), name
+    rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row["set"] != "mean":
+            found.setdefault(row["set"], set()).add(row["metric"])
+    assert found == walk.scores
+    for path, text in hypotheses(exp).items():
+        data = recipe.folder / "data" / path.split("/")[1]
+        assert [line.split()[0] for line in text.splitlines()] == [line.split()[0] for line in lines(data / "utt2spk")]
+    before, start = recipe.written(), cpu_seconds()
+    done = recipe.run(*recipe.options, "--tag", "walk")
+    assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout + done.stderr
+    assert cpu_seconds() - start < 2 and recipe.written() == before
+
+
+@pytest.mark.parametrize("name", [name for name in WALKS if name != "librispeech"])
+def test_all_stages_leave_what_the_recipe_promises(name: str, tmp_path: Path) -> None:
+    check(walked(tmp_path, name))
+
+
+def test_a_part_of_librispeech_is_enough(librispeech: Walked) -> None:
+    check(librispeech)
+
+
+def test_every_recipe_is_walked_through() -> None:
+    assert {path.parent.name for path in ROOT.glob("egs/*/run.sh")} == {*WALKS, "mini"}
+
+
+def test_a_run_killed_inside_each_stage_goes_on_and_ends_the_same(librispeech: Walked) -> None:
+    """From raw corpus to scores in a folder of its own, killed once in every stage."""
+    options = [*librispeech.options, "--tag", "killed"]
+    for name in ("data", "dump"):
+        (librispeech.folder / name).rename(librispeech.folder / f"first_{name}")
+    exp = librispeech.exp("killed")
+    for number, name in enumerate(STAGES):
+        process, log = librispeech.start(*options), exp / "log" / f"{number}.{name}.log"
+        end = time.monotonic() + 600
+        while not log.exists() and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(1.0)  # into the command
+        done = librispeech.stop(process, signal.SIGKILL)
+        assert done.returncode == -signal.SIGKILL, f"{name}: {done.stdout + done.stderr}"
+    done = librispeech.run(*options, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("data", "dump"):
+        assert not [path for path in (librispeech.folder / name).rglob("*.tmp") if path.is_file() and "index" not in path.parts]
+    assert hypotheses(exp) == hypotheses(librispeech.exp())
+    one, other = (torch.load(librispeech.exp(tag) / "model.pt", weights_only=True)["model"] for tag in ("walk", "killed"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_config_needs_what_it_names_and_keeps_what_is_there(librispeech: Walked) -> None:
+    """A config that reads more than was fetched stops before features are computed, and says what to do."""
+    config = write_tiny(librispeech.folder / "conf", "train_bljust_960")
+    corpus = librispeech.options[:2]
+    done = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
+    assert done.returncode == 1 and "it reads train_clean_360, train_other_500" in done.stderr, done.stderr
+    config = write_tiny(librispeech.folder / "conf", "train_supervised")
+    done = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
+    assert done.returncode == 0 and "kept" in done.stdout and "x real time" not in done.stdout, done.stdout + done.stderr

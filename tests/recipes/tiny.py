@@ -1,0 +1,38 @@
+"""Configs of the recipes, with a model and a run so small that a walk through a recipe takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from m2asr.yaml_file import read_yaml
+
+ENCODER = {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3, "ff_mult": 1, "subsampling": "dwconv"}
+DECODER = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2, "ff_mult": 1}
+TRAIN = {"epochs": 1, "precision": "float32", "average_best": 1, "log_every": 1, "workers": 0}
+
+
+def write_tiny(conf: Path, name: str, **train: Any) -> str:
+    """Write conf/tiny_<name>.yaml beside conf/<name>.yaml: the same streams, objectives, levels and phases; returns the option's value."""
+    config = read_yaml(conf / f"{name}.yaml")
+    config["model"]["encoder"] = ENCODER
+    for decoder in config["model"].get("decoders", {}):
+        config["model"]["decoders"][decoder] = DECODER
+    for tokens in config.get("tokens", {}).values():  # the texts of a small tree are too few for many units
+        tokens["type"] = "char"
+        tokens.pop("size", None)
+    for objective in config["objectives"].values():
+        if objective["type"] == "cpc":
+            objective |= {"context": 0.3, "future": 0.2}
+    config["train"] |= TRAIN | train
+    for phase in config.get("phases", []):
+        phase["epochs"] = 1
+        config["train"].pop("epochs", None)
+        if "optim" in phase:
+            phase["optim"]["warmup_steps"] = 1
+    config["optim"]["warmup_steps"] = 1
+    config["batching"] |= {"seconds": 60, "buckets": 1}
+    (conf / f"tiny_{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return f"conf/tiny_{name}.yaml"
