@@ -26,9 +26,11 @@ def write_tiny(conf: Path, name: str, **train: Any) -> str:
     for objective in config["objectives"].values():
         if objective["type"] == "cpc":
             objective |= {"context": 0.3, "future": 0.2}
+    config["train"].pop("hours", None)
     config["train"] |= TRAIN | train
     for phase in config.get("phases", []):
         phase["epochs"] = 1
+        phase.pop("share", None)
         config["train"].pop("epochs", None)
         if "optim" in phase:
             phase["optim"]["warmup_steps"] = 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from m2asr.errors import UserError
-from m2asr.score.evaluate import match, score_recognition, score_translation
+from m2asr.score import evaluate
+from m2asr.score.evaluate import match, score_folder, score_recognition, score_translation
 
 WHERE = Path("exp/run/decode_greedy/test/asr/text")
 
@@ -63,3 +65,21 @@ def test_the_baseline_translation_is_as_long_as_the_scored_ones(tmp_path):
     bleu = score_translation(answers, "en", ["Stop.", "Stop.", "Please hold the door."], tmp_path)[0]
     assert bleu["baseline"]["name"].endswith("`Please hold the door.`")
     assert all("baseline" not in row for row in score_translation(answers, "en", ["Stop."], tmp_path))
+
+
+def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
+    """A look-up of every reference in every training sentence would take hours there."""
+    for name, text in (("train", "a-1 one two\na-2 two\n"), ("test", "b-1 one\nb-2 two three\n")):
+        for file, content in (("text", text), ("utt2spk", "".join(f"{line.split()[0]} x\n" for line in text.splitlines()))):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / file).write_text(content)
+    out = tmp_path / "decode/test/asr"
+    out.mkdir(parents=True)
+    (out / "text").write_text("b-1 one\nb-2 two\n")
+    info = {"set": "test", "lang": "en", "task": "asr", "text": "text", "train_sets": ["train"], "source": "en"}
+    (out / "info.json").write_text(json.dumps({**info, "objective": "asr", "language": "oracle"}))
+    assert all("baseline" in row for row in score_folder(out, tmp_path, 1))
+    for limit, value, told in (("MOST_COMPARISONS", 3, "2 training sentences are too many"), ("LARGEST_TEXTS", 9, "texts are too large")):
+        monkeypatch.setattr(evaluate, limit, value)
+        assert not any("baseline" in row for row in score_folder(out, tmp_path, 1))
+        assert told in capsys.readouterr().out

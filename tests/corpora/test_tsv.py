@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.corpora.tsv import prepare
+from m2asr.data.directory import read_table
+from tests.corpora import trees
+from tests.corpora.bad import append, check_clean, check_refused, cut, edit, remove
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return trees.own(tmp_path)
+
+
+def test_sets_hold_what_the_tables_hold(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    prepare(root, out)
+    assert sorted(path.name for path in out.iterdir()) == ["dev", "test", "train"]
+    check_clean(out)
+    seconds = len(trees.wave(2, "it")) / 16000
+    (utt,) = [utt for utt in read_table(out / "train/utt2dur") if utt.startswith("anna0-train-2-0000000-")]
+    assert float(read_table(out / "train/utt2dur")[utt]) == pytest.approx(seconds, abs=0.01) == int(utt[-7:]) / 1000
+    assert read_table(out / "train/segments") and set(read_table(out / "train/text.en").values()) == {trees.said(n) for n in range(2, 10)}
+    assert read_table(out / "dev/utt2spk") == {"anna0-dev-10": "anna0", "anna0-dev-12": "anna0", "anna1-dev-11": "anna1"}
+    assert read_table(out / "dev/wav.scp")["anna1-dev-11"] == str(root / "dev/11.wav") and not (out / "dev/segments").exists()
+    assert read_table(out / "test/utt2lang")["anna1-test-13"] == "it"
+
+
+def test_recordings_need_no_text(root: Path, tmp_path: Path) -> None:
+    trees.write_lines(root / "raw.tsv", "lang\tpath\tspeaker", "it\tdev/10.wav\tanna")
+    prepare(root, tmp_path / "data", ["raw"])
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
+    check_clean(tmp_path / "data", untexted=("raw",))
+
+
+SPOILED = {
+    "recording is missing": (remove("dev/10.wav"), "dev.tsv:2: its recording "),
+    "recording is cut": (cut("dev/10.wav"), "dev.tsv:2: "),
+    "no speaker": (append("dev.tsv", "dev/10.wav\t\tit\tciao"), "dev.tsv:5: the column `speaker` is empty or holds a space"),
+    "no text": (append("dev.tsv", "dev/10.wav\tanna\tit\t"), "dev.tsv:5: the column `text` is empty"),
+    "twice": (append("dev.tsv", "dev/10.wav\tanna0\tit\tciao"), "dev.tsv:5: anna0-dev-10: this id stands twice, before in "),
+    "strange column": (edit("dev.tsv", "text", "texts"), "dev.tsv:1: unknown column texts; valid: path, speaker, lang, text, start, end"),
+    "column missing": (edit("dev.tsv", "speaker", "talker"), "dev.tsv:1: no column speaker in its header"),
+    "end before start": (edit("train.tsv", "\t0.0\t", "\t9.0\t"), "train.tsv:2: `start` and `end` are no stretch of its "),
+    "no number": (edit("train.tsv", "\t0.0\t", "\tsoon\t"), "train.tsv:2: `start` and `end` are no stretch of its "),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_bad_input_is_named(name: str, root: Path) -> None:
+    spoil, message = SPOILED[name]
+    spoil(root)
+    check_refused("tsv", root, message)
+
+
+def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    check_refused("tsv", tmp_path / "empty", "no *.tsv in it; write train.tsv, dev.tsv, test.tsv with columns path, speaker, lang, text")

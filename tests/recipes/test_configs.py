@@ -1,0 +1,107 @@
+"""Every training config of the recipes: its full-size system can be built, and every phase makes a step that moves what it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from m2asr.config import FbankConfig, load_config
+from m2asr.data.batch import Batch, Key, target_key
+from m2asr.data.sources import Source
+from m2asr.objectives.system import build_system, resolve
+from m2asr.train.materials import Materials, targets_of
+from m2asr.train.trainer import Trainer
+from m2asr.train_config import TrainConfig
+from tests.recipes.recipe import ROOT
+from tests.recipes.tiny import write_tiny
+
+CONFIGS = sorted([*ROOT.glob("egs/*/conf/train_*.yaml"), *ROOT.glob("egs/*/conf/pretrain_*.yaml")])
+CHARACTERS = 5000  # of Mandarin
+PAPER = {"blocks": 8, "dim": 512, "heads": 8, "kernel": 31, "ff_mult": 4, "dropout": 0.1, "subsampling": "conv2d"}
+SECONDS, VOCAB = 3.5, 40  # enough for a window of CPC: 2 s of context, 1 s of future
+FULL = ("librispeech-train_bljust", "m2asr-train_m2asr", "covost2-train_s2tt", "mls-train_m2asr_10h")  # below 8 GB each
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parts[-3]}-{path.stem}"
+
+
+class Noise(Source):
+    """A stream of two utterances of noise per batch."""
+
+    def __init__(self, name: str, targets: Sequence[str]) -> None:
+        self.name, self.frame_shift, self.keys = name, 0.01, list(targets)
+        self.frames = np.full(8, round(SECONDS / self.frame_shift), dtype=np.int32)
+        self.index = SimpleNamespace(languages=["en"], lang_ids=np.zeros(8, dtype=np.int16))
+
+    def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
+        frames, generator = int(self.frames[0]), torch.Generator().manual_seed(key[3])
+        return Batch(
+            inputs={"feats": torch.randn(2, frames, 80, generator=generator)},
+            lengths={"feats": torch.full((2,), frames)},
+            targets={name: torch.randint(2, VOCAB - 1, (2, 6), generator=generator) for name in self.keys},
+            target_lengths={name: torch.tensor([6, 4]) for name in self.keys},
+            lang=["en", "en"],
+            speakers=["a", "b"],
+            utt_ids=["a-1", "b-1"],
+            key=key,
+        ), []
+
+
+def trainer_of(path: Path, exp: Path) -> Trainer:
+    """The trainer of a config on noise."""
+    config = resolve(load_config(TrainConfig, path, ["train.workers=0"]))
+    tokens: dict[str, Any] = {name: SimpleNamespace(size=VOCAB) for name in config.tokens}
+    keys = {name: [target_key(*found[:2]) for found in targets_of(config, name, tokens)] for name in config.streams}
+    sources = {name: Noise(name, found) for name, found in keys.items()}
+    return Trainer(config, Materials(tokens, sources, {}, FbankConfig(), torch.zeros(80), torch.ones(80)), exp)
+
+
+def check_steps(trainer: Trainer) -> None:
+    """Every phase makes a step in which the encoder and the heads of its objectives move, and nothing else does."""
+    for phase in trainer.phases:
+        phase.start()
+        before = {name: value.clone() for name, value in trainer.system.named_parameters()}
+        outcome = phase.gradients(phase.next_step().draws(), 0, 0.0, 0)
+        assert not outcome.problem
+        phase.optimizer.step(0.5 * phase.total_steps)
+        phase.joint.applied(outcome)
+        moved = {name.split(".")[0 if name.startswith("encoder") else 1] for name, value in trainer.system.named_parameters()
+                 if not torch.equal(value, before[name])}  # fmt: skip
+        heads = {name for name in phase.streams if list(trainer.system.objectives[name].parameters())}  # a shared decoder may be all
+        shared = {options["decoder"] for name in phase.streams if "decoder" in (options := trainer.config.objectives[name].options())}
+        assert moved == {"encoder", *heads, *shared}
+        phase.stop()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_the_full_size_system_can_be_built(path: Path) -> None:
+    config = resolve(load_config(TrainConfig, path))
+    with torch.device("meta"):
+        system = build_system(config, {name: tokens.size or CHARACTERS for name, tokens in config.tokens.items()}, 80)
+    assert all(parameter.is_meta for parameter in system.parameters())
+    if path.parts[-3] not in ("mini", "TEMPLATE"):
+        assert {key: config.model.encoder.own()[key] for key in PAPER} == PAPER
+        assert 50e6 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 65e6
+
+
+@pytest.mark.recipes
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_every_phase_makes_a_step(path: Path, tmp_path: Path) -> None:
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    write_tiny(tmp_path, path.stem)
+    check_steps(trainer_of(tmp_path / f"tiny_{path.name}", tmp_path))
+
+
+@pytest.mark.recipes
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
+def test_a_step_at_full_size(name: str, tmp_path: Path) -> None:
+    (path,) = [path for path in CONFIGS if name_of(path) == name]
+    check_steps(trainer_of(path, tmp_path))
