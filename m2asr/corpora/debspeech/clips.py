@@ -51,10 +51,15 @@ def spoken(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
-def sentence_case(text: str, lang: str) -> str:
-    """A text that is written in capitals, with capitals only where sentences begin (and for the English I); other texts as they are."""
+def sentence_case(text: str, lang: str) -> str | None:
+    """A text in capitals with capitals only where sentences begin (and for the English I); other texts as they are.
+
+    None for German in capitals, as its nouns cannot be told.
+    """
     letters = [letter for letter in text if letter.isalpha()]
     if sum(letter.isupper() for letter in letters) <= len(letters) / 2:
         return text
+    if lang == "de":
+        return None
     text = re.sub(r"(^|[.!?]\s+)([^\w]*)(\w)", lambda start: start[1] + start[2] + start[3].upper(), text.lower())
     return re.sub(r"\bi\b", "I", text) if lang == "en" else text

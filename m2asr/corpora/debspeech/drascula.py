@@ -62,8 +62,8 @@ def read_texts(data: bytes) -> dict[tuple[str, int], dict[str, str]]:
                 length = struct.unpack_from(">H", data, entry)[0]
                 raw = data[entry + 2 : entry + length].split(b"\0")[0]
                 text = tidy(raw.decode("cp1251" if lang == "ru" else "cp850"))
-                if spoken(text) and lang not in LEFT_OUT:
-                    texts.setdefault((prefix, number), {})[lang] = sentence_case(text, lang)
+                if spoken(text) and lang not in LEFT_OUT and (cased := sentence_case(text, lang)):
+                    texts.setdefault((prefix, number), {})[lang] = cased
                 entry += length
             place += size
     return texts

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, tuxpaint
+from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import PARTS, Clip
 from m2asr.corpora.debspeech.packages import paths, remotes, write_attribution
 from m2asr.corpora.debspeech.sound import LONGEST, RATE, SHORTEST, SILENT, resample, write_flac
@@ -32,6 +32,7 @@ SOURCES: dict[str, Reader] = {
     "fillets": fillets.read,
     "tuxpaint": tuxpaint.read,
     "drascula": drascula.read,
+    "steelsky": steelsky.read,
     "mandarin": mandarin.read,
 }
 TRAIN, DEV = 80, 90  # percent of the groups: train below 80, dev below 90, test from there
