@@ -57,7 +57,7 @@ def sentence_case(text: str, lang: str) -> str | None:
     None for German in capitals, as its nouns cannot be told.
     """
     letters = [letter for letter in text if letter.isalpha()]
-    if sum(letter.isupper() for letter in letters) <= len(letters) / 2:
+    if sum(letter.isupper() for letter in letters) <= 0.8 * len(letters):  # some are written as CLICHé
         return text
     if lang == "de":
         return None

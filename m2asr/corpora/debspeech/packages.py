@@ -106,11 +106,12 @@ def paths(source: str, folder: Path) -> dict[str, Path]:
 def write_attribution(folder: Path) -> None:
     """Write ATTRIBUTION.md beside the packages, and the copyright file of each that is there into licences/."""
     for package in PACKAGES:
-        if (folder / package.file).is_file():
+        target = folder / "licences" / f"{package.name}.txt"
+        if (folder / package.file).is_file() and not target.exists():
             name = f"usr/share/doc/{package.name}/copyright"
-            for _, text in package_files(folder / package.file, name.__eq__):
-                with open_atomic(folder / "licences" / f"{package.name}.txt", "wb") as file:
-                    file.write(text)
+            _, text = next(package_files(folder / package.file, name.__eq__))
+            with open_atomic(target, "wb") as file:
+                file.write(text)
     if (folder / HSK.name).is_file():
         try:
             with zipfile.ZipFile(folder / HSK.name) as wheel, open_atomic(folder / "licences/hsk-sentences-audio.txt", "wb") as file:

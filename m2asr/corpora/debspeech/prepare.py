@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     """
     summary = Summary(MADE, max_bad)
     chosen = choose_parts(parts, list(SOURCES), lambda part: all(map(Path.is_file, paths(part, corpus).values())), _how_to_fetch, summary)
-    with replace_dir(out / AUDIO) as folder:
+    with _nothing_left(out), replace_dir(out / AUDIO) as folder:
         kept = list(_write_sounds(_clips(corpus, chosen), folder, summary))
         said = _normalized(kept)
         part = _split(said)
@@ -78,6 +79,18 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         write_sets(out, found, summary)
     _note_sources(found, summary)
     return summary
+
+
+@contextmanager
+def _nothing_left(out: Path) -> Iterator[None]:
+    """Where `out` was not there before, and the block fails, it is not there afterwards."""
+    new = not out.exists()
+    try:
+        yield
+    except BaseException:
+        if new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 def _how_to_fetch(part: str) -> str:

@@ -21,7 +21,7 @@ from m2asr.corpora.debspeech.rnc import unpack
 from m2asr.corpora.debspeech.sound import decode_u8
 from m2asr.errors import UserError
 
-SIZES = (600, 500, 1330, 950, 1150, 550, 150)  # texts per section
+SIZES = (600, 500, 1330, 950, 1150, 550, 150)  # numbers for the texts of each section; fewer are used
 FIRST = tuple(accumulate(SIZES, initial=0))  # section -> number of its first speech
 SPEECH, TEXTS = 50000, 60600  # numbers of files
 LANGUAGES = {"en": 0, "de": 1, "fr": 2, "it": 5, "es": 7}
@@ -88,16 +88,19 @@ def read_texts(disk: Disk, tree: bytes) -> dict[tuple[int, int], dict[str, str]]
     texts: dict[tuple[int, int], dict[str, str]] = {}
     for lang, code in LANGUAGES.items():
         letters = str.maketrans({**OTHERS, **QUOTE, **LETTERS[lang]})
-        for section, size in enumerate(SIZES):
+        for section in range(len(SIZES)):
             data = disk.file(TEXTS + 8 * code + section)
-            for number in range(size if data else 0):
-                try:
-                    text = tidy(_text(data, number, tree).translate(letters))
-                except IndexError:
-                    continue  # a section holds fewer texts than it has numbers
+            for number in range(_count(data) if data else 0):
+                text = tidy(_text(data, number, tree).translate(letters))
                 if spoken(text) and (cased := sentence_case(text, lang)):
                     texts.setdefault((section, number), {})[lang] = cased
     return texts
+
+
+def _count(data: bytes) -> int:
+    """Texts of a section: it begins with where their sizes are, a byte for each, and where they begin themselves."""
+    first, start = struct.unpack_from("<HH", data)
+    return start - first
 
 
 def _text(data: bytes, number: int, tree: bytes) -> str:
