@@ -109,8 +109,7 @@ def _fetch(file: Remote, out: Path, stop: threading.Event, bar: tqdm) -> None:
     size, found = part.stat().st_size, _sha256(part)
     if size != file.size or found != file.sha256:
         part.unlink()
-        told = f"{size} bytes with SHA-256 {found}, not {file.size} with {file.sha256}"
-        raise UserError(f"{file.name}: {file.origin} gave another file than the pinned one: {told}; try again, or another mirror")
+        raise _another(file, f"{size} bytes with SHA-256 {found}, not {file.size} with {file.sha256}")
     if kind in ("apt", "pip"):
         bar.update(size)
     with open(part, "rb") as opened:
@@ -124,28 +123,39 @@ def _from_address(file: Remote, part: Path, stop: threading.Event, bar: tqdm) ->
     while (begun := _size(part)) < file.size and not stop.wait(2.0 ** (tries - 1) if tries else 0.0):
         try:
             why = "it breaks off"
-            _append(file.origin, begun, file.size, part, stop, bar)
+            _append(file, begun, part, stop, bar)
         except urllib.error.HTTPError as error:
             if error.code < 500:
                 raise UserError(f"{file.origin}: it answers {error.code} {error.reason}; correct the address or the mirror") from None
             why = f"{error.code} {error.reason}"
         except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
-            why = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, FileNotFoundError):
+                raise UserError(f"{file.origin}: there is no such file; correct the address or the mirror") from None
+            why = str(reason) or type(error).__name__
         tries = 0 if _size(part) > begun else tries + 1
         if tries == TRIES:
             raise UserError(f"{file.origin}: {why}, {TRIES} times; run the same command again to go on")
 
 
-def _append(address: str, begun: int, size: int, part: Path, stop: threading.Event, bar: tqdm) -> None:
+def _append(file: Remote, begun: int, part: Path, stop: threading.Event, bar: tqdm) -> None:
     """Ask a server for what comes after the first `begun` bytes; one that cannot resume sends all of it again."""
-    request = urllib.request.Request(address, headers={"Range": f"bytes={begun}-"} if begun else {})
+    request = urllib.request.Request(file.origin, headers={"Range": f"bytes={begun}-"} if begun else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
+        length = (begun if resumed else 0) + int(answer.headers.get("Content-Length", file.size - begun * resumed))
+        if length != file.size:
+            part.unlink(missing_ok=True)
+            raise _another(file, f"{length} bytes, not {file.size}")
         bar.update(0 if resumed else -begun)
         with open(part, "ab" if resumed else "wb") as opened:
-            while not stop.is_set() and opened.tell() <= size and (block := answer.read(BLOCK)):
+            while not stop.is_set() and opened.tell() <= file.size and (block := answer.read(BLOCK)):
                 opened.write(block)
                 bar.update(len(block))
+
+
+def _another(file: Remote, what: str) -> UserError:
+    return UserError(f"{file.name}: {file.origin} gives another file than the pinned one: {what}; try again, or another mirror")
 
 
 def _from_client(kind: str, package: str, part: Path, stop: threading.Event) -> None:
