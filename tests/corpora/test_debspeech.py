@@ -12,6 +12,7 @@ from m2asr.corpora.debspeech.clips import Clip, sentence_case
 from m2asr.corpora.debspeech.packages import paths, write_attribution
 from m2asr.corpora.debspeech.rnc import unpack
 from m2asr.corpora.debspeech.sound import resample
+from m2asr.corpora.debspeech.spanish import accented
 from m2asr.data.directory import read_table
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
@@ -54,7 +55,7 @@ ASTERISK = {
     "en": "; Core sounds\n\nagent-pass: Please enter your [four digit] password <then> #.\nvm-INBOX: new\nbeep: (beep)\ndigits/1: one\n",
     "it": "agent-pass: Inserire il [quello] numero, cos? pu? entrare.\nspy-sip: sip (in inglese)\nsilence/1: (silenzio)\n",
     "ru": "agent-pass: Hомер аgента\nletters/at: at\nis: есть\n",
-    "es": "agent-pass: Ingrese su contrasena\nagent-pass: otra\n",
+    "es": "agent-pass: Ingrese su contrasena y numero\nagent-pass: otra\n",
     "fr": "agent-pass: Composez.vm-review: Pour autre chose\n",
 }
 
@@ -75,7 +76,7 @@ def test_asterisk(asterisk_folder: Path) -> None:
         "en": "Please enter your password pound.",
         "it": "Inserire il quello numero, così può entrare.",
         "ru": "Номер аgента",
-        "es": "Ingrese su contraseña",
+        "es": "Ingrese su contraseña y número",
         "fr": "Composez.",
     }
     assert likeness(one, wave(0), 16000) > 0.95
@@ -143,7 +144,7 @@ def test_drascula(tmp_path: Path) -> None:
         *("drascula_es_hacker-hacker_003", "drascula_es_vb-vb_062"),  # D1 is a link to what is said in English
     }
     assert clips["drascula_en_hacker-hacker_003"].texts == {"en": "Not really. Am I?", "fr": "La deuxième", **said}
-    assert clips["drascula_es_vb-vb_062"].texts == {"en": "Last", "es": "Ultimo año"}
+    assert clips["drascula_es_vb-vb_062"].texts == {"en": "Last", "es": "Último año"}
     assert likeness(clips["drascula_en_vb-vb_062"], wave(1)[:22050], 11025) > 0.99
     packages.write_deb(tmp_path, "drascula", {"usr/share/scummvm/drascula/en/drascula.dat": packages.game_texts(texts)[:5000]})
     with pytest.raises(UserError, match=r"drascula_.*deb: cannot read the texts in its drascula.dat"):
@@ -207,6 +208,11 @@ def test_capitals_become_sentences() -> None:
     assert sentence_case("I THINK I'M OK", "en") == "I think I'm ok"
     assert sentence_case("Just ASKING you", "en") == "Just ASKING you"
     assert sentence_case("EINE TÜR", "de") is None
+
+
+def test_spanish_gets_the_accents_that_it_must_have() -> None:
+    assert accented("Que MAS extensiones? Ultima conexion.") == "Que MÁS extensiones? Última conexión."
+    assert accented("esta solo, opcion 3, número, atravez de") == "esta solo, opción 3, número, a través de"
 
 
 @pytest.fixture(scope="module")

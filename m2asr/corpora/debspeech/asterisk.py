@@ -16,6 +16,7 @@ from pathlib import Path
 from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech.clips import Clip
 from m2asr.corpora.debspeech.sound import decode_g722
+from m2asr.corpora.debspeech.spanish import accented
 
 VOICES = {
     "en": "en_US_f_Allison",
@@ -126,6 +127,8 @@ def repair(lang: str, text: str) -> str:
     text = NOTES.sub(" ", text)
     for wrong, right in SPELLING[lang].items():
         text = text.replace(wrong, right)
+    if lang == "es":
+        text = accented(text)
     if lang == "ru":
         text = re.sub(r"\w*[а-яА-Я]\w*", lambda word: word[0].translate(LATIN), text)
     return re.sub(r"\s+", " ", text).strip()

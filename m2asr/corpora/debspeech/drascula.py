@@ -15,6 +15,7 @@ from pathlib import Path
 from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech.clips import Clip, sentence_case, spoken, tidy
 from m2asr.corpora.debspeech.sound import decode_u8
+from m2asr.corpora.debspeech.spanish import accented
 from m2asr.errors import UserError
 
 LANGUAGES = ("en", "es", "de", "fr", "it", "ru")
@@ -63,7 +64,7 @@ def read_texts(data: bytes) -> dict[tuple[str, int], dict[str, str]]:
                 raw = data[entry + 2 : entry + length].split(b"\0")[0]
                 text = tidy(raw.decode("cp1251" if lang == "ru" else "cp850"))
                 if spoken(text) and lang not in LEFT_OUT and (cased := sentence_case(text, lang)):
-                    texts.setdefault((prefix, number), {})[lang] = cased
+                    texts.setdefault((prefix, number), {})[lang] = accented(cased) if lang == "es" else cased
                 entry += length
             place += size
     return texts
