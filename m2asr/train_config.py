@@ -66,12 +66,15 @@ class Weighting(Component):
 
     `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
     every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
+    `gradients: exact` takes one backward pass over the modules per objective; `features` takes one per stream, with weights from the
+    gradients at the encoder states that its objectives read, and exact ones between streams.
     """
 
     over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
     every: int = Field(1, ge=1)
     layers: Literal["all", "conflicting"] = "all"
+    gradients: Literal["exact", "features"] = "exact"
 
 
 class Penalty(Strict):
@@ -151,7 +154,7 @@ class Train(Strict):
     eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
     save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
     log_every: int = Field(20, ge=1)
-    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights look at them
+    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights look at all
     max_skipped: int = Field(10, ge=0)
     max_bad: int = Field(0, ge=0)
     workers: int = Field(1, ge=0)

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config, e.g. beam=20")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="0 decodes on the CPU, 1 on the first GPU")
+    parser.add_argument("--ngpu", type=int, default=0, help="0 decodes on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
     search = load_config(DecodeConfig, args.config, args.set)
 

@@ -2,6 +2,9 @@
 
 The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini. All sets appear at once when all is
 well; the summary tells utterances, hours, speakers and words per set beside the published counts, what was dropped and what is not there.
+Parts are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
+(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources
+of debspeech (fillets).
 
 Example:
   python -m m2asr.bin.prepare mini --corpus corpus --out data
@@ -22,8 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--corpus", type=Path, required=True, help="its folder")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where the data directories go")
-    what = "LibriSpeech parts, MLS languages, CoVoST pairs (de_en), AISHELL-2 and WenetSpeech sets, debspeech sources; default: all there"
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help=what)
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to prepare; default: all that is there")
     parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
 

@@ -1,17 +1,29 @@
 """Train a system: streams, objectives, weighting and penalty come from a config; a run that was stopped goes on by itself.
 
-Example:
+Examples:
   python -m m2asr.bin.train --config conf/train_m2asr.yaml --data data --dump dump --exp exp/m2asr --set train.epochs=20
+  python -m m2asr.bin.train --config conf/train_m2asr.yaml --exp exp/m2asr --ngpu 4    # four GPUs of this machine
+  torchrun --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint HOST:29500 --max_restarts 3 \
+    -m m2asr.bin.train --config conf/train_m2asr.yaml --exp exp/m2asr --ngpu 8         # on each of two machines that share exp/
+
+batching.seconds are those of a process: N of them see N times as much in a step.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2asr.bin.command import Parser, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
+from m2asr.train.launch import launch, launched
 from m2asr.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from m2asr.moo.collectives import Collectives
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,11 +34,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
     parser.add_argument("--exp", type=Path, required=True, help="folder of this run; it holds tokens/ where objectives need them")
     parser.add_argument("--init_from", type=Path, help="model.pt of another run to start from (a stopped run resumes without it)")
-    parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="0 trains on the CPU, 1 on the first GPU")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the main process, 0: all cores")
+    parser.add_argument("--ngpu", type=int, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
+    parser.add_argument("--nproc", type=int, default=1, help="processes to train in without GPUs")
+    parser.add_argument("--max_restarts", type=int, default=3, help="how often processes that were killed are started again")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of a training process, 0: its share of all cores")
     args = parser.parse_args(argv)
-    config = load_config(TrainConfig, args.config, args.set)
+    if args.ngpu < 0 or args.nproc < 1 or args.max_restarts < 0:
+        raise UserError("--ngpu and --max_restarts are numbers from 0, --nproc from 1", exit_code=2)
+    if not launched():
+        load_config(TrainConfig, args.config, args.set)  # mistakes are told before anything is started
+        processes = args.ngpu or args.nproc
+        if processes > 1:
+            from m2asr.train.distributed import check_gpus
 
+            check_gpus(args.ngpu)
+            return launch(processes, "m2asr.bin.train", sys.argv[1:] if argv is None else argv, args.max_restarts)
+
+    from m2asr.train.distributed import joined
+
+    with joined(gpu=args.ngpu > 0) as group:
+        train(args, group)
+    return 0
+
+
+def train(args: argparse.Namespace, group: Collectives) -> None:
+    """Train as one process of a group."""
     import torch
 
     from m2asr.objectives.system import resolve
@@ -34,13 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.train.materials import gather
     from m2asr.train.trainer import Trainer
 
-    if args.ngpu and not torch.cuda.is_available():
-        raise UserError("--ngpu 1: no GPU is visible here; use --ngpu 0 to train on the CPU", exit_code=2)
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = resolve(config)
-    materials = gather(config, args.data, args.dump, args.exp)
-    trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu")
+    config = resolve(load_config(TrainConfig, args.config, args.set))
+    with group.first_alone():  # it builds the indexes
+        materials = gather(config, args.data, args.dump, args.exp)
+    trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu", group)
     print(trainer.describe())
     if trainer.resume():
         what = "already trained" if trainer.finished else "going on"
@@ -50,7 +81,6 @@ def main(argv: list[str] | None = None) -> int:
     trainer.run()
     hours = trainer.audio_seconds / 3600
     print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """LibriSpeech: read English books, seven parts.
 
 LibriSpeech/<part>/<speaker>/<chapter>/{<speaker>-<chapter>-<nnnn>.flac, <speaker>-<chapter>.trans.txt}. Hours and speakers: README.TXT of
-the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: the data set catalog of TensorFlow.
+the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: data set card of openslr/librispeech_asr.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
+ORIGIN = "LibriSpeech (OpenSLR 12)"
 PARTS = {
     "train-clean-100": Published(28539, 100.6, 251),
     "train-clean-360": Published(104014, 363.6, 921),
@@ -33,8 +34,8 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
     Raises UserError naming what is missing or broken.
     """
-    summary = Summary({_set(part): told for part, told in PARTS.items()}, max_bad)
-    root = find_root(corpus, ["LibriSpeech"], list(PARTS), "LibriSpeech, OpenSLR 12")
+    summary = Summary({_set(part): told for part, told in PARTS.items()}, max_bad, ORIGIN)
+    root = find_root(corpus, ["LibriSpeech"], list(PARTS), ORIGIN)
     chosen = choose_parts(
         parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary
     )
@@ -55,12 +56,12 @@ def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found
             speaker = chapter.parent.name
             table = chapter / f"{speaker}-{chapter.name}.trans.txt"
             silent = {path.stem for path in chapter.glob("*.flac")}
-            for place, utt, text in transcripts(table, summary):
+            for place, utt, text in transcripts(table, once):
                 silent.discard(utt)
                 if not utt.startswith(f"{speaker}-{chapter.name}-"):
                     summary.bad(f"{place}: {utt}: is no utterance of {speaker}/{chapter.name}; extract {part}.tar.gz again")
-                elif once.first(utt, place):
-                    one = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
-                    yield Found(place, (_set(part),), one)
+                    continue
+                one = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
+                yield Found(place, (_set(part),), one)
             for utt in sorted(silent):
                 summary.bad(f"{chapter / utt}.flac: no line of {table.name} is about it; extract {part}.tar.gz again")

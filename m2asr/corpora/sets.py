@@ -17,8 +17,9 @@ from m2asr.data.writer import DataDirs
 from m2asr.errors import UserError
 from m2asr.progress import visible
 
-THREADS = 8  # recordings whose headers are read at once: disks and network drives answer late
+THREADS = 4  # recordings whose headers are read at once: disks and network drives answer late
 CHUNK = 1024
+OVERSHOOT = 0.5  # seconds that a segment may end after its recording; the recording's end is then taken
 
 T = TypeVar("T")
 
@@ -47,22 +48,28 @@ def write_sets(out: Path, found: Iterable[Found], summary: Summary) -> Summary:
 
 
 def with_seconds(found: Iterable[Found], summary: Summary) -> Iterator[Found]:
-    """Fill in how long the recordings are; those that cannot be read are bad."""
-    for item, seconds in measured(found, lambda item: (item.place, item.utterance.wav), summary):
-        item.utterance.seconds = seconds
-        yield item
+    """Fill in how long the recordings are; those that cannot be read are bad, or are dropped where they have no text anyway."""
+    for item, length in measured(found, lambda item: item.utterance.wav):
+        if not isinstance(length, str):
+            item.utterance.seconds = length
+            yield item
+        elif item.utterance.text is None:
+            summary.drop("unlabelled and cannot be read", length)
+        else:
+            summary.bad(f"{item.place}: {length}")
 
 
-def measured(items: Iterable[T], where: Callable[[T], tuple[str, str]], summary: Summary) -> Iterator[tuple[T, float]]:
-    """Items with the lengths of their recordings in seconds, by the headers; `where` gives file:line and recording of an item."""
+def measured(items: Iterable[T], wav: Callable[[T], str]) -> Iterator[tuple[T, float | str]]:
+    """Items with the lengths of their recordings in seconds by the headers, or with what is wrong with a recording."""
     rest = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         while chunk := list(islice(rest, CHUNK)):
-            for item, length in zip(chunk, pool.map(lambda item: _length(where(item)[1]), chunk), strict=True):
-                if isinstance(length, str):
-                    summary.bad(f"{where(item)[0]}: {length}")
-                else:
-                    yield item, length
+            yield from zip(chunk, pool.map(_length, map(wav, chunk)), strict=True)
+
+
+def seconds_of(start: float, end: float, length: float) -> float | None:
+    """How long a segment of a recording of `length` seconds is; None where it lies outside."""
+    return min(end, length) - start if 0 <= start < min(end, length) and end <= length + OVERSHOOT else None
 
 
 def _length(wav: str) -> float | str:

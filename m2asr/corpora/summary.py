@@ -29,11 +29,12 @@ class Published(NamedTuple):
 class Summary:
     """Counts per set, what was dropped and why, parts that are not there; `str` gives a table, compared with the published counts.
 
-    published: set -> its published counts; max_bad: utterances that may be dropped because something is wrong with them.
+    published: set -> its published counts; max_bad: utterances that may be dropped because something is wrong with them; origin: what to
+    fetch where something is missing.
     """
 
-    def __init__(self, published: Mapping[str, Published] | None = None, max_bad: int = 0) -> None:
-        self.published, self.max_bad = published or {}, max_bad
+    def __init__(self, published: Mapping[str, Published] | None = None, max_bad: int = 0, origin: str = "") -> None:
+        self.published, self.max_bad, self.origin = published or {}, max_bad, origin
         self.utterances: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.words: Counter[str] = Counter()
@@ -98,5 +99,7 @@ class Summary:
             if told.speakers is not None and speakers != told.speakers:
                 found.append(f"{speakers} speakers, {told.speakers} are published")
             if found:
-                lines.append(f"{name} differs: {'; '.join(found)} (a partly downloaded corpus, another version, or utterances dropped)")
+                lines.append(f"{name} differs: {'; '.join(found)}")
+        if lines:
+            lines.append(f"it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch {self.origin}")
         return lines

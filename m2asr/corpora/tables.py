@@ -22,26 +22,37 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); fetch the file again") from None
 
 
-def transcripts(path: Path, summary: Summary) -> Iterator[tuple[str, str, str]]:
-    """file:line, id and text of every line `id text`, a space or tab between; ids that stand twice and lines without text are bad."""
-    seen: set[str] = set()
+class Once:
+    """Ids met so far, in one or several files, with the file:line of each."""
+
+    def __init__(self, summary: Summary) -> None:
+        self.summary, self.places = summary, {}
+
+    def first(self, key: str, place: str) -> bool:
+        """Whether an id is met for the first time; otherwise it is bad."""
+        if key in self.places:
+            self.summary.bad(f"{place}: {key}: this id stands twice, before in {self.places[key]}; fetch the files again")
+            return False
+        self.places[key] = place
+        return True
+
+
+def transcripts(path: Path, once: Once) -> Iterator[tuple[str, str, str]]:
+    """file:line, id and text of every line `id text`, a space or tab between; ids met before and lines without text are bad."""
     for number, line in text_lines(path):
         key, *text = line.split(None, 1) if line.strip() else ("",)
         place = f"{path}:{number}"
         if not text:
-            summary.bad(f"{place}: {key or 'an empty line'}: no text; fetch the file again")
-        elif key in seen:
-            summary.bad(f"{place}: {key}: this id stands in the file twice; fetch the file again")
-        else:
-            seen.add(key)
+            once.summary.bad(f"{place}: {key or 'an empty line'}: no text; fetch the file again")
+        elif once.first(key, place):
             yield place, key, text[0].strip()
 
 
-def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
     """file:line and {column: value} of every row of a TSV with a header; `columns` must be in it.
 
-    A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Raises UserError for columns that are missing,
-    and for rows that are shorter or longer than the header.
+    A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Rows that are shorter or longer than the
+    header are bad. Raises UserError for columns that are missing.
     """
     lines = text_lines(path)
     rows = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
@@ -51,22 +62,8 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
     try:
         for row in rows:
             if len(row) != len(header):
-                raise UserError(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
-            yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
+                summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
+            else:
+                yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{rows.line_num}: {error}; fetch the file again") from None
-
-
-class Once:
-    """Ids met so far, with the file:line of each."""
-
-    def __init__(self, summary: Summary) -> None:
-        self.summary, self.places = summary, {}
-
-    def first(self, key: str, place: str) -> bool:
-        """Whether an id is met for the first time; otherwise it is bad."""
-        if key in self.places:
-            self.summary.bad(f"{place}: {key}: this id stands in {self.places[key]} too; one of the two parts is not the original")
-            return False
-        self.places[key] = place
-        return True

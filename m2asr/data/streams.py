@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 import time
@@ -19,12 +18,12 @@ from m2asr.data.batch import Batch, Key
 from m2asr.data.batching import Batches, sorted_batches
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
+from m2asr.processes import end_with_parent
 from m2asr.train_config import Batching
 
 Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
 Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
-_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 @dataclass
@@ -86,13 +85,20 @@ class StepLoader:
         """Where the next step stands."""
         epoch, index = self.positions[self.epoch_of]
         streams = {name: list(position) for name, position in self.positions.items()}
-        return {"epoch": epoch, "index": index, "streams": streams, "bad": sorted(self.bad.messages)}
+        steps = {name: self._steps(name, position[0]) for name, position in self.positions.items()}
+        return {"epoch": epoch, "index": index, "streams": streams, "steps": steps, "world": self.world, "bad": sorted(self.bad.messages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken; a new iteration starts there."""
+        """Go on where `state_dict` was taken; a new iteration starts there.
+
+        Another number of processes has longer or shorter epochs: it goes on after the same share of the present one.
+        """
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}
+        if state.get("world", self.world) != self.world:
+            for name, (epoch, index) in self.positions.items():
+                self.positions[name] = (epoch, index * self._steps(name, epoch) // state["steps"][name])
         self.bad.messages = set(state["bad"])
 
     def __iter__(self) -> Iterator[Step]:
@@ -229,5 +235,4 @@ def _same(item: Any) -> Any:
 def _follow_main(_: int) -> None:
     """Ctrl-C is the main process's affair; and a main process that is killed takes its workers along, which block on a full pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 from m2asr import train_config
 from m2asr.config import construct
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.level import Level
 from m2asr.moo.weighting import Weighting
 
 
-def build_level(section: train_config.Level, apart: bool) -> Level:
-    """A level of a config, with the gradients of its objectives kept `apart` or not. Raises UserError like `build_weighting`."""
+def build_level(section: train_config.Level, apart: bool, reads: Mapping[str, Hashable]) -> Level:
+    """A level of a config, with the gradients of its objectives kept `apart` or not. Raises UserError like `build_weighting`.
+
+    `reads` says what states every objective reads, which `gradients: features` groups them by.
+    """
     weighting = build_weighting(section.weighting, section.objectives)
+    if section.weighting.gradients == "features":
+        groups: dict[Hashable, list[str]] = {}
+        for name in section.objectives:
+            groups.setdefault(reads[name], []).append(name)
+        across = build_weighting(section.weighting, ["+".join(group) for group in groups.values()])
+        return FeatureLevel(section.objectives, weighting, across, list(groups.values()), section.weighting.every, apart)
     return Level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart)
 
 
@@ -20,6 +32,7 @@ def build_weighting(section: train_config.Weighting, objectives: list[str]) -> W
     """The weighting that a config names. Raises UserError for options that do not exist or do not go together."""
     weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
     given = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}
+    given["gradients"] = section.gradients == "features"
     for key in [key for key, is_given in given.items() if is_given]:
         if not weighting.dynamic:
             raise UserError(f"weighting.{key}: `{section.type}` does not look at gradients; leave this key out, or choose another type")
@@ -27,6 +40,17 @@ def build_weighting(section: train_config.Weighting, objectives: list[str]) -> W
             raise UserError(f"weighting.normalize: needs one batch per step, `{section.type}` takes {weighting.draws}; try mgda or moco")
         if key == "layers" and weighting.draws > 2:
             raise UserError("weighting.layers: with `samples: 3` all layers share one backward pass; set `samples: 2`, or `layers: all`")
+        if key == "gradients" and weighting.recalls:
+            raise UserError(
+                f"weighting.gradients: `features` weighs the states of one batch, but `{section.type}` goes on from the gradients of "
+                "earlier steps; set `gradients: exact`, or try mgda"
+            )
+        if key == "gradients" and (given["normalize"] or given["layers"]):
+            other, value = ("normalize", "none") if given["normalize"] else ("layers", "all")
+            raise UserError(
+                f"weighting.{other}: needs every objective's gradient on the backbone, which `gradients: features` never computes; "
+                f"set `{other}: {value}`, or `gradients: exact`"
+            )
     if given["layers"] and given["every"]:
         raise UserError("weighting.layers: conflicts are looked for in every step; set `every: 1`, or `layers: all`")
     weighting.normalize = section.normalize

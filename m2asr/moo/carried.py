@@ -30,6 +30,8 @@ class CarriedWeights(Weighting):
             it lambda jumps between vertices.
     """
 
+    recalls = True
+
     def __init__(self, objectives: list[str], step: float, rho: float, scale: Literal["auto", "none"]) -> None:
         super().__init__(objectives)
         from_zero(step=step, rho=rho)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,6 +24,8 @@ class Level:
     static weights, on all draws. With `layers: conflicting` the weighting sees and weights the layers in which some pair of
     objectives has a negative cosine (after tracking; in batch 1 of two); elsewhere objectives are averaged (the finer step
     of the Objective Soups follow-up).
+
+    Of several processes the first asks the weighting, and all use its answer.
 
     Args:
         objectives: names, in the order of the weighting's.
@@ -54,7 +56,11 @@ class Level:
         self.buffers, self.first = buffers, first
         self.parts = list(layers.values()) if self.split else [EVERYTHING]
         if self.kept:
-            self.weighting.keep_in(buffers.flat[first + self.rows - self.kept : first + self.rows])
+            self.weighting.keep_in(buffers.part[first + self.rows - self.kept : first + self.rows])
+
+    def keeps_apart(self, due: bool, measure: bool) -> bool:
+        """Whether a step that computes weights (`due`), or that is to be measured, keeps the objectives' gradients in rows of their own."""
+        return self.apart and (due or measure)
 
     @property
     def passing(self) -> range:
@@ -78,25 +84,27 @@ class Level:
     def known(self, active: list[str]) -> dict[str, float]:
         """Weights that need no gradient of this step."""
         if self.weighting.dynamic:
-            return {name: (self.reuse.weights or {}).get(name, 0.0) for name in self.objectives}
-        return self._named(self.weighting.weights(active=self._indices(active)))
+            kept = self.reuse.weights or {}
+            return {name: kept.get(name, 0.0) if name in active else 0.0 for name in self.objectives}
+        return self._named(self._agreed(lambda: self.weighting.weights(active=self._indices(active))))
 
     def current(self, active: list[str]) -> dict[str, float]:
         """With three batches: the weights before this step."""
-        return self._named(self.weighting.current(self._indices(active)))
+        return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
 
     def broken(self, active: list[str]) -> list[str]:
-        """The active objectives whose gradient is not finite."""
-        squares = self.buffers.gramian(self._rows_of(0)).diagonal().tolist()
+        """Take in the gradients of this step, before they are weighed; returns the active objectives whose gradient is not finite."""
+        self._own = self._gramians(self._rows_of(0), self._rows_of(0))  # G_1 G_1^T of each layer (L, M, M)
+        squares = self._own.sum(0).diagonal().tolist()
         return [name for name in active if not squares[self.objectives.index(name)] < float("inf")]
 
     def weigh(self, active: list[str], losses: Mapping[str, float], factor: float) -> dict[str, float]:
-        """The weights of this step from the gradients in the rows and mean losses; adds the merged gradient times `factor` to row 0."""
+        """The weights of this step from mean losses and the gradients taken in; adds the merged gradient times `factor` to row 0."""
         indices, firsts = self._indices(active), self._rows_of(0)
         rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
-        own = self._gramians(firsts, firsts)  # G_1 G_1^T of each layer (L, M, M)
+        own = self._own
         if self.kept:
-            self.weighting.track(self.buffers.flat[firsts[0] : firsts[-1] + 1], indices)
+            self.weighting.track(self.buffers.part[firsts[0] : firsts[-1] + 1], indices)
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
             own = self._gramians(rows, rows)
         weighted = conflicting(own) if self.split else torch.tensor([True])
@@ -105,7 +113,8 @@ class Level:
             own = own[weighted].sum(0)
             cross = own if self.draws == 1 else self._gramians(firsts, self._rows_of(1))[weighted].sum(0)  # G_1 G_2^T
             values = torch.tensor([losses.get(name, 0.0) for name in self.objectives], dtype=torch.float64)
-            weights = self.weighting.weights(cross * self._unit, indices, own.diagonal() * self._unit, values)
+            norms = own.diagonal() * self._unit
+            weights = self._agreed(lambda: self.weighting.weights(cross * self._unit, indices, norms, values))
         for columns, is_weighted in zip(self.parts, weighted.tolist(), strict=True):
             values = (factor * (weights if is_weighted else uniform)).tolist()
             self.buffers.merge([0, *rows], [1.0, *values * (len(rows) // len(values))], 0, columns)
@@ -115,21 +124,31 @@ class Level:
         """With three batches: the weights from G_1 in its rows and G_2^T lambda in the spare one."""
         firsts = self._rows_of(0)
         products = self.buffers.gramian(firsts, [self.spare])[:, 0] * self._unit  # G_1 G_2^T lambda (M,)
-        norms = self.buffers.gramian(firsts).diagonal() * self._unit
-        return self._found(self.weighting.weights_along(products, norms, self._indices(active)), active)
+        norms = self._own.sum(0).diagonal() * self._unit
+        return self._found(self._agreed(lambda: self.weighting.weights_along(products, norms, self._indices(active))), active)
 
     def add(self, weights: Mapping[str, float], factor: float) -> None:
         """Add the gradients of this step with known weights, times `factor`, to row 0."""
         for draw in range(2 if self.draws == 2 else 1):
             self.buffers.merge([0, *self._rows_of(draw)], [1.0, *(factor * weights[name] for name in self.objectives)], 0)
 
+    def warning(self) -> str | None:
+        """One line for the user if the weights behave badly."""
+        return self.weighting.warning()
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors for a checkpoint."""
-        return {"weighting": self.weighting.state_dict(), "reuse": self.reuse.state_dict()}
+        """Plain values and tensors for a checkpoint: those of process 0, which the others help to make whole."""
+        weighting = self.weighting.state_dict()
+        if self.kept:
+            weighting["tracked"] = {name: self.buffers.whole(part) for name, part in weighting["tracked"].items()}
+        return {"weighting": weighting, "reuse": self.reuse.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
-        self.weighting.load_state_dict(state["weighting"])
+        weighting = dict(state["weighting"])
+        if self.kept and "tracked" in weighting:
+            weighting["tracked"] = {name: self.buffers.own(row) for name, row in weighting["tracked"].items()}
+        self.weighting.load_state_dict(weighting)
         self.reuse.load_state_dict(state["reuse"])
 
     def _found(self, weights: Tensor, active: list[str]) -> dict[str, float]:
@@ -137,9 +156,14 @@ class Level:
         self.reuse.weights = {name: named[name] for name in active}
         return named
 
+    def _agreed(self, compute: Callable[[], Tensor], size: int | None = None) -> Tensor:
+        """Weights that one process computes for all, one per objective or `size` of them."""
+        group = self.buffers.group
+        return group.broadcast(compute() if group.rank == 0 else torch.empty(size or len(self.objectives), dtype=torch.float64))
+
     def _gramians(self, left: Sequence[int], right: Sequence[int]) -> Tensor:
         """Inner products of rows for each layer, where layers are told apart (L, M, M)."""
-        return torch.stack([self.buffers.gramian(left, right, columns) for columns in self.parts])
+        return self.buffers.gramians(left, right, self.parts)
 
     def _rows_of(self, draw: int) -> list[int]:
         return [self.row(name, draw) for name in self.objectives]

@@ -14,13 +14,15 @@ class Conflicts:
 
     names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
     gradients per group of layers, of one batch; merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto
-    stationarity; pull: the length of what the levels below add to it, ||gamma g_lower||.
+    stationarity; pull: the length of what the levels below add to it, ||gamma g_lower||; deviation: the largest |lambda - exact lambda|,
+    where weights came from gradients at encoder states.
     """
 
     names: list[str]
     gramians: dict[str, Tensor]
     merged: float = 0.0
     pull: float = 0.0
+    deviation: float | None = None
 
     @property
     def gramian(self) -> Tensor:
@@ -38,6 +40,7 @@ class Conflicts:
             "rate": {layer: conflict_rate(gramian) for layer, gramian in {**self.gramians, "all": whole}.items()},
             "merged": self.merged,
             "pull": self.pull,
+            **({} if self.deviation is None else {"deviation": self.deviation}),
         }
 
 

@@ -40,6 +40,7 @@ class GradVac(Borrowed):
     """
 
     random = True
+    recalls = True
 
     def __init__(self, objectives: list[str], beta: float = 0.01) -> None:
         self.beta = beta

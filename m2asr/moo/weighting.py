@@ -27,6 +27,7 @@ class Weighting(ABC):
 
     draws: int = 1  # 2: `gramian` is the cross-Gramian of two independent batches; 3: the update comes from a third one
     dynamic: bool = True  # False: the weights are known before any gradient, so one backward pass serves all objectives
+    recalls: bool = False  # True: gradients of earlier steps have a say in the weights
     tracks: bool = False  # True: `track` turns the gradients of a step into those that are weighted and merged
     normalize: Normalize = "none"  # what gradients are divided by before they are weighted, set by `build_weighting`
 

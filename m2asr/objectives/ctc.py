@@ -74,7 +74,7 @@ class CTC(Objective):
 def representable(batch: Batch, target: str, lengths: Tensor) -> Tensor:
     """Which utterances (B,) have this target and enough states for it: one per token and one between equal neighbours."""
     tokens, token_lengths = batch.targets[target], batch.target_lengths[target]
-    inside = torch.arange(1, tokens.shape[1], device=tokens.device) < token_lengths[:, None]  # (B, U - 1)
+    inside = torch.arange(1, max(1, tokens.shape[1]), device=tokens.device) < token_lengths[:, None]  # (B, U - 1), or (B, 0)
     repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
     return (token_lengths >= 0) & (lengths > 0) & (token_lengths + repeats <= lengths)
 

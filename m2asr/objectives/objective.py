@@ -30,12 +30,18 @@ class Objective(nn.Module):
     """A named loss with its own head; subclasses state the views they read and implement `weight` and `forward`."""
 
     self_supervised = False  # its head trains with the `ssl` rate and sees unscaled gradients
+    tap = "output"  # of the encoder, the states that it reads
     coupled = False  # True where the loss is not additive over the batch (negatives from the batch)
 
     def __init__(self) -> None:
         super().__init__()
         self.views: tuple[View, ...] = (View(),)
         self.target: str | None = None  # key of Batch.targets, where the objective has one
+
+    @property
+    def reads(self) -> tuple[tuple[View, ...], str]:
+        """Which states of a batch it reads: the views and the tap."""
+        return self.views, self.tap
 
     def weight(self, batch: Batch, lengths: Tensor) -> float:
         """What the loss of this batch will be divided by, known before it is encoded; `lengths` (B,) in encoder states."""

@@ -23,7 +23,7 @@ def summarize(exp: Path) -> str:
     lines = [line for line in read_log(exp) if line["kind"] == "train"]
     measured = [line for line in lines if line.get("conflict")]
     if not measured:
-        reason = "there is no training step yet" if not lines else "weights that do not look at gradients measure none"
+        reason = "there is no training step yet" if not lines else "weights that do not look at every gradient measure none"
         raise UserError(f"{exp / 'train.jsonl'}: no conflicts were measured: {reason}; run it with `train: {{conflicts: true}}`")
     periods = _thirds(measured)
     parts = [
@@ -99,6 +99,8 @@ def _merged(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
         "pull of the lower levels, the length of gamma g": lambda line: line["conflict"]["pull"],
         "pull over distance": lambda line: line["conflict"]["pull"] / (line["conflict"]["merged"] or math.nan),
     }
+    if any("deviation" in line["conflict"] for period in periods for line in period):
+        rows["largest deviation of a lambda from the exact one"] = lambda line: line["conflict"].get("deviation", math.nan)
     for title, value in rows.items():
         yield _row(title, [f"{_mean([value(line) for line in period]):.3g}" for period in periods])
     for name in dict.fromkeys(name for line in periods[-1] for name, metrics in line["metrics"].items() if "chance" in metrics):

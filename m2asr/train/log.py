@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,7 @@ class TrainLog:
                     _add(self._metrics[name][metric], pair)
             for name, weight in outcome.weights.items():
                 _add(self._weights[name], (weight, 1.0))
+        self._inactive.update(outcome.inactive)
         self._audio += audio_seconds
         self._waiting = wait_seconds
         now = time.perf_counter()
@@ -125,6 +126,7 @@ class TrainLog:
             "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
             "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
             "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
+            "inactive": dict(self._inactive),  # steps in which an objective had no target
             "audio_per_second": self._audio / self._elapsed,
             **self._pending,
         }
@@ -146,6 +148,7 @@ class TrainLog:
         self._losses: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._metrics: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
         self._weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._inactive: Counter[str] = Counter()
         self._audio, self._elapsed, self._waited = 0.0, 0.0, self._waiting
         self._pending: dict[str, Any] = {}
 
@@ -155,6 +158,25 @@ class TrainLog:
         self._file.flush()
         for name, value in _scalars(line):
             self._board.add_scalar(name, value, line["step"])
+
+
+class NoLog(TrainLog):
+    """What the other processes of a run show and write: nothing."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def step(self, *_: object, **__: object) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def dev(self, *_: object, **__: object) -> None:
+        pass
 
 
 def read_log(exp: Path) -> list[dict[str, Any]]:
@@ -199,13 +221,14 @@ def _phase(name: str) -> str:
     return "" if name == SINGLE else f"{name}: "
 
 
-def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float]]:
+def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     names, matrix = value["names"], value["matrix"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     found = [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
     found += [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
     found += [(f"gradient/{name}", norm) for name, norm in zip(names, value["norm"], strict=True)]
-    return [*found, ("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
+    found += [("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
+    return [*found, ("lambda_deviation", value.get("deviation"))]
 
 
 def _add(pair: list[float], more: tuple[float, float]) -> None:

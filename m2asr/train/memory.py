@@ -36,7 +36,7 @@ def check_fit(phase: str, system: System, rows: int) -> None:
         raise UserError(
             f"phase {phase}: {rows} gradients of the backbone take {gradients / 2**30:.1f} GB and the optimizer {moments / 2**30:.1f} GB, "
             f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
-            "one per objective and a few, modo and moco two), or a smaller model"
+            "one per objective and a few, modo and moco two, `gradients: features` one per stream), or a smaller model"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
+from m2asr.moo.collectives import Collectives
 from m2asr.moo.gradients import GradientBuffers, scale_gradient
 from m2asr.moo.monitor import Conflicts
 from m2asr.objectives.objective import Loss
@@ -17,6 +18,7 @@ from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.train.precision import autocast
 from m2asr.train.seeds import seed_of
+from m2asr.train.states import Backward, StateGradients
 
 Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
 
@@ -38,18 +40,28 @@ class Outcome:
         """Mean losses of the objectives that were computed."""
         return {name: total / weight for name, (total, weight) in self.losses.items() if weight}
 
+    def add(self, seen: Outcome, group: Collectives) -> None:
+        """Take in what a backward pass saw, on all processes; a problem is that of the first process that has one."""
+        for losses, metrics, frames, problem in group.exchange((seen.losses, seen.metrics, float(seen.frames), seen.problem)):
+            _add_pairs(self.losses, losses)
+            for name, found in metrics.items():
+                _add_pairs(self.metrics.setdefault(name, {}), found)
+            self.frames += frames
+            self.problem = self.problem or problem
+
     def record(self, name: str, loss: Loss) -> None:
         """Take in the loss and metrics of one batch."""
-        metrics = self.metrics.setdefault(name, {})
-        before = self.losses.get(name, (0.0, 0.0))
-        self.losses[name] = (before[0] + loss.sum.item(), before[1] + loss.weight)
-        for metric, (total, weight) in loss.metrics.items():
-            before = metrics.get(metric, (0.0, 0.0))
-            metrics[metric] = (before[0] + float(total), before[1] + float(weight))
+        _add_pairs(self.losses, {name: (loss.sum.item(), loss.weight)})
+        found = {metric: (float(total), float(weight)) for metric, (total, weight) in loss.metrics.items()}
+        _add_pairs(self.metrics.setdefault(name, {}), found)
 
 
 class Pass:
-    """One draw of a step. `total` is the weight of every objective in it, `draws` the number of draws that hold an objective."""
+    """One draw of a step, of which every process has its batches.
+
+    `total` is the weight of every objective in this process's batches until `share_totals` has summed it, `draws` the number of draws that
+    hold an objective.
+    """
 
     def __init__(
         self, system: System, streams: Mapping[str, str], buffers: GradientBuffers, draw: Draw, key: tuple, dtype: torch.dtype
@@ -63,27 +75,48 @@ class Pass:
                 lengths = system.encoder.output_lengths(batch.lengths["feats"])
                 self.total[name] += system.objectives[name].weight(batch, lengths)
 
-    def backward(self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome) -> None:
+    def backward(
+        self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome, complete: Container[int], cuts: Sequence[StateGradients] = ()
+    ) -> None:
         """One backward per batch and row: the objectives' gradients enter the backbone multiplied by their factors, into their row.
 
-        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors.
+        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors; further objectives are those of
+        `cuts`, which end at the states that they read and go on from there together. The rows of cuts, and those that are `complete` after
+        this pass, are summed over processes, each as soon as its last backward is done.
         """
         factors = {name: factor for group in rows.values() for name, factor in group.items()}
-        for names, batch, key in self._batches(factors):
-            with autocast(self.device, self.dtype):
-                encoded = self._encode(names, batch, key, factors, outcome)
-                losses = {name: self._loss(name, encoded, factors[name], batch, key, outcome) for name in names}
-            groups = [(row, [losses[name] for name in names if name in group]) for row, group in rows.items()]
-            groups = [(row, group) for row, group in groups if group]
-            for place, (row, group) in enumerate(groups, 1):
-                with self.buffers.accumulate_into(row):
-                    torch.stack(group).sum().backward(retain_graph=place < len(groups))
+        cut_by = {name: cut for cut in cuts for name in cut.names}
+        factors |= dict.fromkeys(cut_by, 1.0)
+        order = list(dict.fromkeys(self.streams.values()))
+        ends = {row: max(map(order.index, self.streams_into(group)), default=-1) for row, group in rows.items() if row in complete}
+        for number, stream in enumerate(order):
+            names = [name for name in factors if self.streams[name] == stream and self.total[name] > 0]
+            batches = self.draw.get(stream, ()) if names else ()
+            # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
+            due = [row for row, end in ends.items() if end == number] + [row for cut in cuts for row in cut.rows(names)]
+            for micro, batch in enumerate(batches):
+                # the micro-batches of all processes have numbers of their own, as if one process had them all
+                key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
+                with autocast(self.device, self.dtype):
+                    encoded = self._encode(names, batch, key, factors, outcome)
+                    read = {name: cut_by[name].cut(name, encoded) if name in cut_by else encoded for name in names}
+                    losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
+                groups = [(row, [losses[name] for name in names if name in group]) for row, group in rows.items()]
+                backwards: list[Backward] = [(row, [torch.stack(group).sum()], None) for row, group in groups if group]
+                backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
+                for place, (row, tensors, given) in enumerate(backwards, 1):
+                    with self.buffers.accumulate_into(row):
+                        torch.autograd.backward(tensors, given, retain_graph=place < len(backwards))
+                    while row in due and micro == len(batches) - 1:
+                        self.buffers.reduce(due.pop(0))
+            for cut in cuts if not batches else ():
+                cut.without_batch(names)
+            for row in due:
+                self.buffers.reduce(row)
 
-    def _batches(self, wanted: Iterable[str]) -> Iterator[tuple[list[str], Batch, tuple]]:
-        for stream, batches in self.draw.items():
-            names = [name for name in wanted if self.streams[name] == stream and self.total[name] > 0]
-            for micro, batch in enumerate(batches if names else ()):
-                yield names, batch, (*self.key, stream, micro)
+    def streams_into(self, group: Mapping[str, float]) -> set[str]:
+        """The streams, on any process, from which a gradient enters the row of these objectives and factors."""
+        return {self.streams[name] for name, factor in group.items() if factor != 0 and self.total[name] > 0}
 
     def _encode(
         self, names: Sequence[str], batch: Batch, key: tuple, factors: Mapping[str, float], outcome: Outcome
@@ -99,7 +132,22 @@ class Pass:
         torch.manual_seed(seed_of(*key, name))
         loss = self.system.objectives[name](_scaled(encoded, factor), batch)
         outcome.record(name, loss)
+        if outcome.problem is None and not loss.sum.isfinite():
+            outcome.problem = f"the loss of {name} is {loss.sum.item()}; utterances: {' '.join(batch.utt_ids)}"
         return loss.sum / (self.total[name] * self.draws[name])
+
+
+def share_totals(passes: Sequence[Pass], group: Collectives) -> None:
+    """Sum the weights of objectives over processes, so that all of them divide by the same and go through the same backward passes."""
+    found = group.exchange([one.total for one in passes])
+    for place, one in enumerate(passes):
+        one.total = {name: sum(totals[place][name] for totals in found) for name in one.total}
+
+
+def _add_pairs(sums: dict[str, tuple[float, float]], more: Mapping[str, tuple[float, float]]) -> None:
+    for name, (total, weight) in more.items():
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = (before[0] + total, before[1] + weight)
 
 
 def _scaled(encoded: Mapping[View, Encoded], factor: float) -> Mapping[View, Encoded]:

@@ -11,6 +11,8 @@ from m2asr import train_config
 from m2asr.data.streams import Step, StepLoader
 from m2asr.errors import UserError
 from m2asr.moo.build import build_level
+from m2asr.moo.collectives import Collectives
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
 from m2asr.train.materials import Materials
@@ -30,17 +32,27 @@ class Phase:
     """
 
     def __init__(
-        self, config: TrainConfig, section: train_config.Phase, place: int, system: System, materials: Materials, dtype: torch.dtype
+        self,
+        config: TrainConfig,
+        section: train_config.Phase,
+        place: int,
+        system: System,
+        materials: Materials,
+        dtype: torch.dtype,
+        group: Collectives,
     ) -> None:
         options = config.train
+        self.group = group
         self.config, self.section, self.system, self.dtype = config, section, system, dtype
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
         several = len([name for level in self.sections for name in level.objectives]) > 1
-        self.levels = [build_level(level, apart=several and options.conflicts is True) for level in self.sections]
+        self.streams = {name: config.objectives[name].stream for level in self.sections for name in level.objectives}
+        reads = {name: (stream, *system.objectives[name].reads) for name, stream in self.streams.items()}
+        self.levels = [build_level(level, several and options.conflicts is True, reads) for level in self.sections]
+        self._check_one_batch()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
-        self.streams = {name: config.objectives[name].stream for level in self.levels for name in level.objectives}
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
         given = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
         self.loader = StepLoader(
@@ -49,6 +61,8 @@ class Phase:
             epoch_of=given[0] if given else longest(read, [self.streams[name] for name in self.upper]),
             draws=self._draws(),
             accumulation=options.accumulation,
+            rank=group.rank,
+            world=group.world,
             seed=options.seed if place == 0 else seed_of(options.seed, place),  # another order in every phase
             workers=options.workers,
             max_bad=options.max_bad,
@@ -61,7 +75,7 @@ class Phase:
         """Take memory and begin to read. Raises UserError if there is not enough memory."""
         if self._steps is None:
             check_fit(self.name, self.system, self.rows)
-            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype)
+            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype, self.group)
             self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps)
             self._steps = iter(self.loader)
 
@@ -101,7 +115,7 @@ class Phase:
         return outcome
 
     def seconds_per_step(self) -> float:
-        """Audio through the encoder, the mean over a first epoch of every stream."""
+        """Audio through the encoders of all processes, the mean over a first epoch of every stream."""
         total = 0.0
         for name, source in self.loader.sources.items():
             objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
@@ -113,17 +127,19 @@ class Phase:
     def describe(self) -> str:
         """A line on objectives, levels and steps."""
         levels = " above ".join(
-            f"{', '.join(level.objectives)} ({section.weighting.type})" for level, section in zip(self.levels, self.sections, strict=True)
+            f"{', '.join(level.objectives)} ({_kind(section.weighting)})" for level, section in zip(self.levels, self.sections, strict=True)
         )
         size = f"{self.loader.steps_per_epoch()} steps per epoch of {self.loader.epoch_of}"
         return f"phase {self.name}: {levels}; {size}, about {self.total_steps} in all; {self.rows} gradients of the backbone"
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values for a checkpoint."""
+        """Tensors and plain values for a checkpoint, of process 0; all take part."""
+        loader = self.loader.state_dict()
+        loader["bad"] = sorted(set().union(*self.group.exchange(loader["bad"])))
         return {
             "optimizer": self.optimizer.inner.state_dict(),
             "levels": [level.state_dict() for level in self.levels],
-            "loader": self.loader.state_dict(),
+            "loader": loader,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -132,6 +148,22 @@ class Phase:
         for level, saved in zip(self.levels, state["levels"], strict=True):
             level.load_state_dict(saved)
         self.loader.load_state_dict(state["loader"])
+
+    def _check_one_batch(self) -> None:
+        """Raises UserError where weights from states would need the graphs of several batches of a stream at once."""
+        accumulation, draws = self.config.train.accumulation, self._draws()
+        for level in [level for level in self.levels if isinstance(level, FeatureLevel)]:
+            if accumulation > 1:
+                raise UserError(
+                    f"train.accumulation: {accumulation} does not go with `weighting.gradients: features`, whose weights need the graphs "
+                    "of all micro-batches at once; set it to 1, or `gradients: exact`"
+                )
+            for name in level.objectives:
+                if draws[self.streams[name]] > 1:
+                    raise UserError(
+                        f"weighting.gradients: `features` takes one batch per step, but another level draws {draws[self.streams[name]]} "
+                        f"from the stream {self.streams[name]} of {name}; set `gradients: exact`, or give {name} a stream of its own"
+                    )
 
     def _draws(self) -> dict[str, int]:
         """Independent batches per step of every stream: as many as its objectives' weightings take."""
@@ -143,6 +175,10 @@ class Phase:
             for name in level.objectives:
                 found[self.streams[name]] = max(found.get(self.streams[name], 1), level.draws)
         return found
+
+
+def _kind(weighting: train_config.Weighting) -> str:
+    return weighting.type if weighting.gradients == "exact" else f"{weighting.type}, gradients at the encoder states"
 
 
 def longest(sources: Mapping[str, Any], streams: Sequence[str]) -> str:

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 
+from m2asr.moo.collectives import Collectives
+from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.layers import layers_of
 from m2asr.moo.level import Level
 from m2asr.moo.monitor import Conflicts, merged_norm
 from m2asr.objectives.system import System
-from m2asr.train.passes import Draw, Outcome, Pass
+from m2asr.train.passes import Draw, Outcome, Pass, share_totals
+from m2asr.train.states import StateGradients
 
 
 class JointStep:
     """Computes the gradients of one step: theta gets lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)) over levels that nest.
 
     Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. `streams` says
-    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone. Known weights
+    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone, or one per
+    group of objectives that read the same states, where gradients at these states are enough (`FeatureLevel`). Known weights
     and the levels' factors multiply gradients where they enter the backbone, so that one backward per batch serves backbone and
-    heads. Heads always get their own plain gradient.
+    heads. Heads always get their own plain gradient. With several processes gradients are summed over them before they are weighted, and
+    all end with the same.
     """
 
-    def __init__(self, system: System, streams: Mapping[str, str], levels: Sequence[Level], seed: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        system: System,
+        streams: Mapping[str, str],
+        levels: Sequence[Level],
+        seed: int,
+        dtype: torch.dtype,
+        group: Collectives | None = None,
+    ) -> None:
         self.system, self.levels, self.seed, self.dtype = system, list(levels), seed, dtype
+        self.group = group or Collectives()
         self.streams = {name: streams[name] for level in levels for name in level.objectives}
-        self.buffers = GradientBuffers(list(system.encoder.parameters()), 1 + sum(level.rows for level in levels))
+        modules = [system.decoders, *(system.objectives[name] for name in self.streams)]
+        self.heads = list(dict.fromkeys(param for module in modules for param in module.parameters()))
+        self.buffers = GradientBuffers(list(system.encoder.parameters()), 1 + sum(level.rows for level in levels), self.group)
         self.layers = {name: self.buffers.columns(group) for name, group in layers_of(system.encoder).items()}
         first = 1
         for level in self.levels:
@@ -42,40 +57,49 @@ class JointStep:
         """
         outcome = Outcome()
         self.system.zero_grad(set_to_none=True)
-        self.buffers.zero([0, *(row for level in self.levels for row in level.passing)])
         keys = [(self.seed, number, place) for place in range(len(draws))]
         passes = [Pass(self.system, self.streams, self.buffers, draw, key, self.dtype) for draw, key in zip(draws, keys, strict=True)]
+        share_totals(passes, self.group)
         for one in passes:  # an objective's loss is the mean over the draws that hold it
             one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
         parts = [_Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
+        self.buffers.zero([0, *(row for part in parts if part.due or part.apart for row in part.level.passing)])
         outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
+        rows = [_rows(parts, place) for place in range(len(passes))]
+        last = {row: place for place, one in enumerate(passes) for row, names in rows[place].items() if one.streams_into(names)}
+        seen = Outcome()
         for place, one in enumerate(passes):
-            rows: dict[int, dict[str, float]] = {}
-            for part in parts:
-                for name, (row, factor) in part.targets(place).items():
-                    rows.setdefault(row, {})[name] = factor
-            one.backward(rows, outcome)
-
-        outcome.problem = _not_finite(outcome, draws, self.streams) or _gradient_not_finite(parts)
+            complete = [row for row in rows[place] if last.get(row) == place]
+            one.backward(rows[place], seen, complete, [part.cut for part in parts if part.cut])
+        outcome.add(seen, self.group)
+        outcome.problem = outcome.problem or _gradient_not_finite(parts)
         if outcome.problem is None:
+            for part in parts:
+                if not part.apart:
+                    part.merge(passes, outcome)
             if measure and parts[0].apart:
                 outcome.conflicts = self._conflicts(parts)
             for part in parts:
-                part.merge(passes, outcome)
+                if part.apart:
+                    part.merge(passes, outcome)
             if outcome.conflicts is not None:
                 _measure_lengths(outcome.conflicts, parts)
         for part in parts:
             if part is parts[0] or len(part.level.objectives) > 1:
                 outcome.weights |= dict.fromkeys(part.level.objectives, 0.0) | part.weights
+        self.buffers.gather(0)
+        self.group.sum_gradients(self.heads)
+        self.group.wait()
         self.buffers.assign(0)
-        outcome.problem = outcome.problem or _not_finite(outcome, draws, self.streams)
         return outcome
 
     def applied(self, outcome: Outcome) -> None:
         """Tell the weightings the losses of a step whose gradients were applied."""
         losses = outcome.mean_losses()
         for level in self.levels:
-            level.weighting.after_step({name: losses[name] for name in level.objectives if name not in outcome.inactive})
+            active = {name: losses[name] for name in level.objectives if name not in outcome.inactive}
+            if active:
+                level.weighting.after_step(active)
 
     def _conflicts(self, parts: Sequence[_Part]) -> Conflicts:
         """Inner products per layer of the gradients that are kept apart, in batch 1, and of the sum of the others, which lies in row 0."""
@@ -87,8 +111,8 @@ class JointStep:
         if others:
             names, rows, unit = [*names, "+".join(others)], [*rows, 0], [*unit, 1]
         units = torch.tensor(unit, dtype=torch.float64)
-        gramians = {layer: self.buffers.gramian(rows, columns=columns).cpu() * units.outer(units) for layer, columns in self.layers.items()}
-        return Conflicts(names, gramians)
+        gramians = self.buffers.gramians(rows, None, list(self.layers.values())).cpu() * units.outer(units)
+        return Conflicts(names, dict(zip(self.layers, gramians, strict=True)))
 
 
 class _Part:
@@ -101,12 +125,16 @@ class _Part:
         self.level, self.factor = level, factor
         enough = all if level.draws > 1 else any
         self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
-        self.due = factor != 0 and level.due(number, self.active)
-        self.apart = factor != 0 and level.apart and (self.due or measure)
+        self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
+        self.apart = factor != 0 and level.keeps_apart(self.due, measure)
+        by_states = self.due and isinstance(level, FeatureLevel)
+        self.cut = StateGradients(level, self.active, exact=self.apart) if by_states else None
         self.weights = {} if self.due else level.known(self.active)
 
     def targets(self, place: int) -> dict[str, tuple[int, float]]:
-        """The row and the factor of every active objective in draw `place`."""
+        """The row and the factor of every active objective in draw `place`, where its backward pass is not cut."""
+        if self.cut:
+            return {}
         if self.apart and (self.level.draws < 3 or place == 0):
             return {name: (self.level.row(name, place), 1.0) for name in self.active}
         if self.due:
@@ -115,17 +143,37 @@ class _Part:
 
     def merge(self, passes: Sequence[Pass], outcome: Outcome) -> None:
         """Bring gradients that are kept apart into row 0."""
-        if self.due and self.level.draws == 3:
+        if self.cut:
+            self.weights = self.level.merge_groups(self.cut.weights, self.factor)
+            if self.apart and outcome.conflicts is not None:
+                deviation = self.level.deviation(self.weights, self.active)
+                outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)
+        elif self.due and self.level.draws == 3:
             # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
-            carried = self.level.current(self.active)
-            passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, outcome)
+            carried, seen = self.level.current(self.active), Outcome()
+            passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
             self.weights = self.level.weigh_third(self.active)
             # each pass divides by the number of draws, and the update comes from batch 3 alone
-            passes[2].backward({0: {name: 3 * self.factor * self.weights[name] for name in self.active}}, outcome)
+            passes[2].backward({0: {name: 3 * self.factor * self.weights[name] for name in self.active}}, seen, complete=[0])
+            outcome.add(seen, self.level.buffers.group)
         elif self.due:
             self.weights = self.level.weigh(self.active, outcome.mean_losses(), self.factor)
         elif self.apart:
             self.level.add(self.weights, self.factor)
+
+    def broken(self) -> list[str]:
+        """Objectives whose gradient is not finite, where they are told apart."""
+        at_states = self.cut.broken() if self.cut else []
+        return at_states or (self.level.broken(self.active) if self.apart else [])
+
+
+def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
+    """The rows of draw `place`, each with the objectives whose gradients it takes and their factors."""
+    rows: dict[int, dict[str, float]] = {}
+    for part in parts:
+        for name, (row, factor) in part.targets(place).items():
+            rows.setdefault(row, {})[name] = factor
+    return rows
 
 
 def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
@@ -138,14 +186,5 @@ def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
 
 
 def _gradient_not_finite(parts: Sequence[_Part]) -> str | None:
-    broken = [name for part in parts if part.apart for name in part.level.broken(part.active)]
+    broken = [name for part in parts for name in part.broken()]
     return f"the gradient of {', '.join(broken)} is not finite" if broken else None
-
-
-def _not_finite(outcome: Outcome, draws: Sequence[Draw], streams: Mapping[str, str]) -> str | None:
-    """Names the first objective whose loss is not a number, with the utterances it saw."""
-    for name, (total, _) in outcome.losses.items():
-        if not math.isfinite(total):
-            seen = [utt for draw in draws for batch in draw.get(streams[name], ()) for utt in batch.utt_ids]
-            return f"the loss of {name} is {total}; utterances: {' '.join(seen)}"
-    return None

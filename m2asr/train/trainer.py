@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from m2asr.config import dump_config
 from m2asr.data.streams import eval_batches
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.moo.collectives import Collectives
 from m2asr.objectives.system import System, build_system
 from m2asr.train import checkpoint, plots
 from m2asr.train.average import average
 from m2asr.train.conflicts import largest_pull
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
-from m2asr.train.log import TrainLog
+from m2asr.train.log import NoLog, TrainLog
 from m2asr.train.materials import Materials, with_languages
 from m2asr.train.memory import gradient_bytes, peak_memory_gb
 from m2asr.train.optim import clip_groups
@@ -34,11 +37,16 @@ COUNTERS = ("number", "skipped", "train_seconds", "audio_seconds", "place")  # p
 
 
 class Trainer:
-    """One run in the folder `exp`: built from a resolved config, it goes on from the last checkpoint it finds there."""
+    """One run in the folder `exp`: built from a resolved config, it goes on from the last checkpoint it finds there.
 
-    def __init__(self, config: TrainConfig, materials: Materials, exp: Path, device: str = "cpu") -> None:
+    Of several processes, a `group`, all train, and the first writes.
+    """
+
+    def __init__(self, config: TrainConfig, materials: Materials, exp: Path, device: str = "cpu", group: Collectives | None = None) -> None:
         config = with_languages(config, materials.train)
         self.config, self.exp, self.device = config, exp, torch.device(device)
+        self.group = group or Collectives()
+        self.writes = self.group.rank == 0
         self.options = config.train
         self.dtype = choose(self.options.precision, self.device)
 
@@ -53,7 +61,7 @@ class Trainer:
         self.frame_seconds = materials.geometry.frame_shift / 1000
 
         given = enumerate(config.phase_list())
-        self.phases = [Phase(config, section, place, self.system, materials, self.dtype) for place, section in given]
+        self.phases = [Phase(config, section, place, self.system, materials, self.dtype, self.group) for place, section in given]
         self.spans = spans_of(self.phases, self.options)
         self.total_steps = sum(phase.total_steps for phase in self.phases)
         self.place = 0  # of the present span
@@ -92,7 +100,11 @@ class Trainer:
 
     def resume(self) -> bool:
         """Load the newest checkpoint, if there is one. Raises UserError where it belongs to another config."""
-        state = checkpoint.load_latest(self.exp / "checkpoints")
+        with redirect_stderr(sys.stderr if self.writes else io.StringIO()):  # a warning is told once
+            state = checkpoint.load_latest(self.exp / "checkpoints")
+        found = self.group.exchange(None if state is None else state["number"])
+        if len(set(found)) > 1:
+            raise UserError(f"{self.exp}: the processes of this run find different checkpoints; its folder must be shared by all machines")
         if state is None:
             return False
         changed = checkpoint.compare_config(state["config"], self.config.model_dump(mode="json"))
@@ -111,9 +123,11 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the last epoch, then average the best checkpoints into model.pt and draw the plots."""
-        with open_atomic(self.exp / "config.yaml") as file:
-            file.write(dump_config(self.config))
-        with TrainLog(self.exp, self.total_steps, self.number, self.options.log_every) as log:
+        if self.writes:
+            with open_atomic(self.exp / "config.yaml") as file:
+                file.write(dump_config(self.config))
+        self._same_weights()
+        with (TrainLog if self.writes else NoLog)(self.exp, self.total_steps, self.number, self.options.log_every) as log:
             self._started = time.perf_counter() - self.train_seconds
             if self.number == 0:
                 self._begin()
@@ -122,6 +136,10 @@ class Trainer:
                     self._train(log)
             finally:
                 self.span.stop()
+        if self.writes:
+            self._finish()
+
+    def _finish(self) -> None:
         average([self.best.path(epoch) for epoch in sorted(self.best.scores)], self.exp / "model.pt")
         plots.draw(self.exp)
         with open_atomic(self.exp / "train_info.json") as file:
@@ -152,7 +170,8 @@ class Trainer:
             "best": self.best.state_dict(),
         }
         state |= {name: getattr(self, name) for name in COUNTERS}
-        checkpoint.save(self.exp / "checkpoints", state)
+        if self.writes:
+            checkpoint.save(self.exp / "checkpoints", state)
 
     def _begin(self) -> None:
         """Start the present span, from other weights where its phases say so."""
@@ -173,6 +192,7 @@ class Trainer:
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:
             outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
+        outcome.problem = next(filter(None, self.group.exchange(outcome.problem)), None)  # all skip, or none
         if outcome.problem:
             self._skip(outcome.problem, draws, norms)
         else:
@@ -206,12 +226,14 @@ class Trainer:
     def _skip(self, problem: str, draws: list, norms: dict[str, float]) -> None:
         """Leave the model as it is, keep the batch for inspection, and stop after too many."""
         self.skipped += 1
-        path = self.exp / "log" / f"skipped_step{self.number}.pt"
+        process = "" if self.writes else f"_process{self.group.rank}"
+        path = self.exp / "log" / f"skipped_step{self.number}{process}.pt"
         with open_atomic(path, "wb") as file:
             torch.save([{stream: [vars(batch) for batch in batches] for stream, batches in draw.items()} for draw in draws], file)
         found = " ".join(f"{name}={norm:.3g}" for name, norm in norms.items())
         count = f"{self.skipped} of at most {self.options.max_skipped}"
-        print(f"step {self.number} skipped ({count}): {problem}; gradient norms {found}; batch in {path}", file=sys.stderr)
+        if self.writes:
+            print(f"step {self.number} skipped ({count}): {problem}; gradient norms {found}; batch in {path}", file=sys.stderr)
         if self.skipped > self.options.max_skipped:
             raise UserError(
                 f"stopped after {self.skipped} skipped steps (train.max_skipped {self.options.max_skipped}); the last: {problem}"
@@ -222,19 +244,21 @@ class Trainer:
         main, last = self.span.main, self.span.over
         if epoch % self.options.eval_every == 0 or last:
             read = {name: source for name, source in self.dev.items() if name in main.loader.sources}
-            batches = {name: eval_batches(source, self.config.batching.seconds) for name, source in read.items()}
-            losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.options.seed)
+            seconds, ranks = self.config.batching.seconds, {"rank": self.group.rank, "world": self.group.world}
+            batches = {name: eval_batches(source, seconds, **ranks) for name, source in read.items()}
+            losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.options.seed, self.group)
             score = selection_score(losses, metrics, main.upper, self.options.select)
             log.dev(self.number, epoch, losses, metrics, score, phase=main.name)
-            # without dev sets, or on request, the newest are the best
-            self.best.add(
-                epoch,
-                -float(epoch) if self.options.select == "last" or not read else score,
-                self.system.state_dict(),
-                self.config.model_dump(mode="json"),
-            )
+            if self.writes:
+                # without dev sets, or on request, the newest are the best
+                self.best.add(
+                    epoch,
+                    -float(epoch) if self.options.select == "last" or not read else score,
+                    self.system.state_dict(),
+                    self.config.model_dump(mode="json"),
+                )
         if last:
-            for warning in [level.weighting.warning() for phase in self.span.phases for level in phase.levels]:
+            for warning in [level.warning() for phase in self.span.phases for level in phase.levels]:
                 if warning:
                     print(f"warning: {warning}", file=sys.stderr)
         if last and not self.finished:
@@ -244,7 +268,13 @@ class Trainer:
             self._begin()
         log.flush()
         self.save()
-        self.best.clean()
+        if self.writes:
+            self.best.clean()
+
+    def _same_weights(self) -> None:
+        """All processes start from the weights of the first, whatever machines they are on."""
+        for value in self.system.state_dict().values():
+            value.copy_(self.group.broadcast(value.contiguous()))
 
 
 def git_revision() -> str | None:

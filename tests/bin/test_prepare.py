@@ -26,6 +26,9 @@ def test_prints_what_it_made_and_the_second_time_makes_the_same(mini_data: Path,
         (["mini", "--corpus", "/nowhere"], 1, "--corpus /nowhere: no such folder"),
         (["mini", "--corpos", "x", "--corpus", "x"], 2, "did you mean --corpus"),
         (["mini", "--corpus", "tests"], 1, "transcripts.tsv: not found"),
+        (["mini", "--corpus", CORPUS, "--parts", "de"], 2, "--parts de: no such part; valid: en, it, ru"),
+        (["librispeech", "--corpus", "tests"], 1, "--corpus tests: none of train-clean-100, "),
+        (["librispeech", "--corpus", "tests", "--max-bad", "some"], 2, "--max_bad: invalid int value: 'some'"),
     ],
 )
 def test_wrong_options_end_in_one_line(options: list[str], code: int, message: str, tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_sets_are_clean_and_say_where_they_come_from(data: tuple[Path, str]) -> 
     assert "not there: festvox; to have it, fetch its packages: python -m m2asr.bin.download debspeech --parts festvox" in summary
     for reason in ("not 0.3 to 20.0 s long: asterisk_en_allison-endless, asterisk_en_allison-short", "silent: asterisk_en_allison-hush"):
         assert reason in summary
-    assert "more than 24 letters a second: another text than what is said: asterisk_en_allison-long" in summary
+    assert "more than 25 letters a second: another text than what is said: asterisk_en_allison-long" in summary
     assert "no text in its language: asterisk_en" not in summary and "no text in its language: asterisk_es_allison" in summary
 
 

@@ -25,7 +25,7 @@ def test_words_of_chinese_are_characters() -> None:
 
 def test_compares_with_what_is_published() -> None:
     told = {"train": Published(2, 1.5, 2), "dev": Published(2, 1.5, 2), "test": Published(hours=1.52)}
-    summary = Summary(told)
+    summary = Summary(told, origin="all.tar.gz")
     for name in ("train", "dev"):
         summary.add(name, [Utterance("a-1", "a", "en", "1.wav", 1800), Utterance("b-1", name[0], "en", "2.wav", 3600)])
     summary.add("dev", [Utterance("d-2", "d", "en", "1.wav", 1800)])
@@ -33,8 +33,8 @@ def test_compares_with_what_is_published() -> None:
     lines = str(summary).splitlines()
     assert lines[1].endswith("2 utterances, 1.5 h, 2 speakers") and lines[3].endswith("1.52 h")
     assert lines[4:] == [
-        "dev differs: 3 utterances, 2 are published; 2.00 hours, 1.5 are published "
-        "(a partly downloaded corpus, another version, or utterances dropped)"
+        "dev differs: 3 utterances, 2 are published; 2.00 hours, 1.5 are published",
+        "it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch all.tar.gz",
     ]
 
 

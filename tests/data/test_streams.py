@@ -160,6 +160,23 @@ def test_resuming_changes_nothing(sources: dict[str, Source], workers: int) -> N
         assert_equal(whole[stop:], take(second, 15 - stop))
 
 
+def test_another_number_of_processes_goes_on_after_the_same_share_of_the_epoch(sources: dict[str, Source]) -> None:
+    alone = loader(sources)
+    lengths = {name: alone.steps_per_epoch(stream=name) for name in sources}
+    done = {name: length // 2 for name, length in lengths.items()}
+    alone.positions = {name: (0, index) for name, index in done.items()}
+    pair = [loader(sources, rank=rank, world=2) for rank in range(2)]
+    for one in pair:
+        one.load_state_dict(alone.state_dict())
+        for name, (epoch, index) in one.positions.items():
+            there = one.steps_per_epoch(stream=name)
+            assert epoch == 0 and there < lengths[name] and abs(index / there - done[name] / lengths[name]) < 1 / there
+    assert pair[0].positions == pair[1].positions
+    same = loader(sources, world=2)
+    same.load_state_dict(pair[0].state_dict())
+    assert same.positions == pair[0].positions
+
+
 def test_position_names_the_next_step(sources: dict[str, Source]) -> None:
     loaded = loader(sources)
     steps = loaded.steps_per_epoch()

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2asr.config import Weighting as Section
 from m2asr.moo.build import build_weighting
 from m2asr.moo.normalize import gradient_lengths
+from m2asr.train_config import Weighting as Section
 from tests.moo.quadratics import NAMES
 
 ROWS = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.3

@@ -50,6 +50,17 @@ def test_no_target_at_all_is_a_zero_on_the_graph():
     assert all(torch.isfinite(p.grad).all() for p in system.objectives["asr_x"].parameters())
 
 
+@pytest.mark.parametrize("target", [None, []], ids=["missing", "empty"])
+def test_targets_without_width(target):
+    """As they are read where no utterance of a batch has a token."""
+    one = build.batch([120, 90], {"a:text": [target, target]})
+    one.targets["a:text"] = one.targets["a:text"][:, :0]
+    loss, _, system = run(one, grad=True)
+    loss.sum.backward()
+    assert loss.weight == (0 if target is None else 2)
+    assert all(torch.isfinite(p.grad).all() for p in system.objectives["asr_x"].parameters())
+
+
 def test_targets_without_an_alignment_are_left_out_and_counted():
     one = build.batch([40, 120], {"a:text": [list(range(1, 12)), [2]]})  # 40 frames give fewer than 11 states
     loss, _, _ = run(one)

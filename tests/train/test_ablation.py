@@ -44,7 +44,7 @@ def test_every_row_of_the_mini_recipe_can_be_trained(monkeypatch):
         config = resolve(check_config(TrainConfig, job.config, job.tag))
         for phase in config.phase_list():
             for level in config.levels_of(phase):
-                build_level(level, apart=False)
+                build_level(level, apart=False, reads={})
 
 
 def test_a_row_is_finished_when_all_its_parts_are(ablation, tmp_path):

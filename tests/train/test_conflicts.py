@@ -39,6 +39,16 @@ def test_it_tells_who_fights_where_and_when(tmp_path):
     assert "| accuracy of cpc | 0.200, chance 0.100 |" in text
 
 
+def test_it_tells_how_far_feature_level_weights_are_from_exact_ones(tmp_path):
+    write(tmp_path, [0.4, -0.2])
+    assert "exact one" not in summarize(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    for line, deviation in zip(lines, (0.3, 0.05), strict=True):
+        line["conflict"]["deviation"] = deviation
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "| largest deviation of a lambda from the exact one | 0.3 | 0.05 |" in summarize(tmp_path)
+
+
 def test_short_runs_and_runs_without_conflicts(tmp_path):
     write(tmp_path, [0.4])
     assert "| asr - st | +0.400, 0% |" in summarize(tmp_path)

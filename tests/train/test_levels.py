@@ -22,7 +22,7 @@ def chain(system, *weightings, levels=CHAIN, apart=False):
         for place, (names, kind) in enumerate(zip(levels, weightings, strict=True))
     ]
     streams = {name: objective.stream for name, objective in build.config().objectives.items()}
-    return JointStep(system.train(), streams, [build_level(one, apart) for one in sections], seed=1, dtype=torch.float32)
+    return JointStep(system.train(), streams, [build_level(one, apart, {}) for one in sections], seed=1, dtype=torch.float32)
 
 
 def flat(system, draw, name, index=0):

@@ -56,6 +56,7 @@ def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
         "loss",
         "metrics",
         "lambda",
+        "inactive",
         "gamma",
         "grad_norm",
         "lr",
@@ -146,7 +147,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
 
     with TrainLog(tmp_path, 2, 0, every=1) as log:
         gramian = torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
-        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0)))
+        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0, deviation=0.25)))
         log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5, "train")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -161,6 +162,7 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "audio_per_second",
         "data_wait",
         "dev/loss/asr",
+        "lambda_deviation",
     } <= names
     assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
     assert events.Scalars("conflict_rate/block1")[0].value == 1.0 and events.Scalars("gradient/asr")[0].value == 2.0
@@ -172,3 +174,12 @@ def test_interleaved_phases_do_not_share_a_line(tmp_path):
             take(log, step, outcome((float(step), 1.0)), phase=phase)
     lines = read_log(tmp_path)
     assert [(line["phase"], line["step"], line["loss"]["asr"]) for line in lines] == [("explore", 1, 1.0), ("joint", 4, 3.0)]
+
+
+def test_steps_without_a_target_are_counted(tmp_path):
+    with TrainLog(tmp_path, 3, 0, every=3) as log:
+        for step in range(1, 4):
+            found = outcome()
+            found.inactive = ["st"] if step > 1 else []
+            take(log, step, found)
+    assert read_log(tmp_path)[0]["inactive"] == {"st": 2}

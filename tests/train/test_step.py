@@ -20,7 +20,7 @@ def joint(system, weighting, config=None, *, normalize="none", every=1, layers="
     config = config or build.config()
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     config.weighting = Weighting(**weighting, normalize=normalize, every=every, layers=layers)
-    levels = [build_level(level, apart=False) for level in config.levels_of(Phase(name="train"))]
+    levels = [build_level(level, apart=False, reads={}) for level in config.levels_of(Phase(name="train"))]
     return JointStep(system.train(), streams, levels, seed=1, dtype=torch.float32)
 
 
@@ -201,6 +201,24 @@ def test_objectives_without_a_target_are_left_out():
     assert all(p.grad is None for p in system.objectives["st_y"].parameters())
 
 
+KINDS = [{"type": kind} for kind in ("static", "mgda", "modo", "moco", "uncertainty", "pcgrad", "upgrad")]
+KINDS += [{"type": "modo", "samples": 3}]
+
+
+@pytest.mark.parametrize("weighting", KINDS, ids=lambda one: "".join(map(str, one.values())))
+def test_a_step_without_any_target_moves_nothing_but_the_lower_level(weighting):
+    system = build.system()
+    step = joint(system, weighting)
+    state = step.levels[0].state_dict()
+    draws = [{key: value for key, value in build.draw().items() if key == "raw"} for _ in range(step.levels[0].draws)]
+    outcome = step(draws, 0, factors=(1, 0.1), measure=True)
+    step.applied(outcome)
+    assert outcome.problem is None and outcome.inactive == list(UPPER) and set(outcome.weights.values()) == {0.0}
+    expected = sum(flat(system, draw, "cpc", 0, index) for index, draw in enumerate(draws)) / len(draws)
+    assert torch.allclose(found_flat(system), 0.1 * expected, rtol=1e-8, atol=1e-12)
+    assert step.levels[0].weighting.state_dict() == state["weighting"]
+
+
 def test_not_a_number_is_named():
     system, draw = build.system(), build.draw()
     draw["y"][0].inputs["feats"][0, 5] = float("nan")
@@ -333,9 +351,9 @@ def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch
 def _counted(calls):
     original = Pass.backward
 
-    def backward(self, rows, outcome):
+    def backward(self, rows, outcome, complete, cuts=()):
         calls.extend(row for row in rows if row > 0)
-        original(self, rows, outcome)
+        original(self, rows, outcome, complete, cuts)
 
     return backward
 

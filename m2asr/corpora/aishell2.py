@@ -1,0 +1,66 @@
+"""AISHELL-2: read Mandarin, 1000 hours recorded by iOS; dev and test by iOS, Android and microphone.
+
+<channel>/{data,dev,test}/{wav.scp,trans.txt,wav/<speaker>/<id>.wav}, tab between id and path or text; only iOS has data/, and the
+evaluation sets may lie in AISHELL-DEV-TEST-SET/. Counts: README of Kaldi's egs/aishell2; Du et al. 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from m2asr.corpora.parts import choose_parts, find_root
+from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.summary import Published, Summary
+from m2asr.corpora.tables import Once, transcripts
+from m2asr.data.directory import Utterance
+from m2asr.text.normalize import normalize
+
+ORIGIN = "AISHELL-2 (aishelltech.com/aishell_2, on application)"
+EVALUATION = "AISHELL-DEV-TEST-SET"
+FOLDERS = {  # set -> its folder
+    "train": "iOS/data",
+    **{f"{part}_{channel.lower()}": f"{channel}/{part}" for channel in ("iOS", "Android", "Mic") for part in ("dev", "test")},
+}
+PUBLISHED = {
+    name: {"train": Published(hours=1000, speakers=1991), "dev": Published(2500, speakers=5), "test": Published(5000, speakers=10)}[
+        name.partition("_")[0]
+    ]
+    for name in FOLDERS
+}
+
+
+def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
+    """Write train, dev_ios, test_ios, dev_android, test_android, dev_mic and test_mic; parts are these sets.
+
+    Ids begin with the speakers, IC0001 of IC0001W0001. Raises UserError naming what is missing or broken.
+    """
+    summary = Summary(PUBLISHED, max_bad, ORIGIN)
+    places = [*FOLDERS.values(), *(f"{EVALUATION}/{folder}" for folder in FOLDERS.values())]
+    root = find_root(corpus, ["AISHELL-2"], places, ORIGIN)
+
+    def folder(name: str) -> Path:
+        return next((path for path in (root / FOLDERS[name], root / EVALUATION / FOLDERS[name]) if path.is_dir()), root / FOLDERS[name])
+
+    def fetch(name: str) -> str:
+        return f"{FOLDERS[name]} of AISHELL-2" if name == "train" else f"{EVALUATION} ({FOLDERS[name]}) from aishelltech.com/aishell_eval"
+
+    chosen = choose_parts(parts, list(FOLDERS), lambda name: folder(name).is_dir(), fetch, summary)
+    found = (one for name in chosen for one in _found(name, folder(name), summary))
+    return write_sets(out, with_seconds(found, summary), summary)
+
+
+def _found(name: str, folder: Path, summary: Summary) -> Iterator[Found]:
+    wavs = {utt: (place, path) for place, utt, path in transcripts(folder / "wav.scp", Once(summary))}
+    listed = {path for _, path in wavs.values()}
+    for place, utt, text in transcripts(folder / "trans.txt", Once(summary)):
+        if utt not in wavs:
+            summary.bad(f"{place}: {utt}: has no line in wav.scp; fetch {folder} again")
+            continue
+        wav = folder / wavs.pop(utt)[1]
+        yield Found(place, (name,), Utterance(utt, utt.rpartition("W")[0], "zh", str(wav), 0.0, normalize(text, "zh")))
+    for utt, (place, _) in wavs.items():
+        summary.bad(f"{place}: {utt}: has no line in trans.txt; fetch {folder} again")
+    for path in sorted((folder / "wav").glob("*/*.wav")):
+        if str(path.relative_to(folder)) not in listed:
+            summary.bad(f"{path}: no line of {folder / 'wav.scp'} names it; fetch {folder} again")

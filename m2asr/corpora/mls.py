@@ -1,0 +1,109 @@
+"""Multilingual LibriSpeech: read books in eight languages.
+
+mls_<language>[_opus]/{train,dev,test}/{transcripts.txt, audio/<speaker>/<book>/<speaker>_<book>_<n>.flac or .opus}, tab between id and
+text; train/limited_supervision/{9hr/handles.txt, 1hr/{0..5}/handles.txt} list ids. Hours: README of the corpus (OpenSLR 94); utterances:
+data set card of facebook/multilingual_librispeech, for English the lines of train/transcripts.txt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from m2asr.corpora.parts import find_root, need
+from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.summary import Published, Summary
+from m2asr.corpora.tables import Once, text_lines, transcripts
+from m2asr.data.directory import Utterance
+from m2asr.errors import UserError
+from m2asr.text.normalize import normalize
+
+ORIGIN = "Multilingual LibriSpeech (OpenSLR 94)"
+LANGUAGES = {
+    "english": "en",
+    "german": "de",
+    "dutch": "nl",
+    "french": "fr",
+    "spanish": "es",
+    "italian": "it",
+    "portuguese": "pt",
+    "polish": "pl",
+}
+SETS = ("train", "dev", "test", "train_9h", "train_1h")
+COUNTS = {  # utterances of SETS; hours of train, dev, test
+    "en": ((10808037, None, None, None, None), (44659.74, 15.75, 15.55)),
+    "de": ((469942, 3469, 3394, 2194, 241), (1966.51, 14.28, 14.29)),
+    "nl": ((374287, 3095, 3075, 2153, 234), (1554.24, 12.76, 12.76)),
+    "fr": ((258213, 2416, 2426, 2167, 241), (1076.58, 10.07, 10.07)),
+    "es": ((220701, 2408, 2385, 2110, 233), (917.68, 9.99, 10.00)),
+    "it": ((59623, 1248, 1262, 2173, 240), (247.38, 5.18, 5.27)),
+    "pt": ((37533, 826, 871, 2116, 236), (160.96, 3.64, 3.74)),
+    "pl": ((25043, 512, 520, 2173, 238), (103.65, 2.08, 2.14)),
+}
+
+
+def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
+    """Write train_de, dev_de, test_de, train_9h_de and train_1h_de, likewise for the other languages; parts are languages (german).
+
+    train_1h is the whole of the six 10-minute folds; it and train_9h are parts of train that do not overlap. Ids are written
+    speaker-book-number, with `-` for `_`, so that they sort as their speakers do. Raises UserError naming what is missing or broken.
+    """
+    told = {
+        f"{name}_{lang}": Published(utterances, hours)
+        for lang, (numbers, hours) in COUNTS.items()
+        for name, utterances, hours in zip(SETS, numbers, (*hours, 9, 1), strict=True)
+    }
+    summary = Summary(told, max_bad, ORIGIN)
+    own = [language for language in LANGUAGES if corpus.name in _names(language)]  # the folder of one language itself
+    root, parts = (corpus.parent, parts or own) if own else (corpus, parts)
+    names = [name for language in LANGUAGES for name in _names(language)]
+    root = find_root(root, ["mls"], names, f"{ORIGIN}, the one around mls_<language>")
+    folders = {}
+    for language in parts or LANGUAGES:
+        if language not in LANGUAGES:
+            raise UserError(f"--parts {language}: no language of MLS; valid: {', '.join(LANGUAGES)}", exit_code=2)
+        there = [root / name for name in _names(language) if (root / name).is_dir()]
+        if there:
+            folders[LANGUAGES[language]] = there[0]
+        elif parts:
+            raise UserError(f"--parts {language}: {root} has no mls_{language}; fetch mls_{language}.tar.gz or mls_{language}_opus.tar.gz")
+    found = (one for lang, folder in folders.items() for one in _found(lang, folder, summary))
+    return write_sets(out, with_seconds(found, summary), summary)
+
+
+def _names(language: str) -> tuple[str, str]:
+    return f"mls_{language}", f"mls_{language}_opus"
+
+
+def _found(lang: str, folder: Path, summary: Summary) -> Iterator[Found]:
+    archive = f"{folder.name}.tar.gz (OpenSLR 94)"
+    for part in ("train", "dev", "test"):
+        need(folder / part / "transcripts.txt", f"extract or fetch {archive} again")
+    once, limited = Once(summary), _limited(folder / "train/limited_supervision", archive)
+    for part in ("train", "dev", "test"):
+        for place, name, text in transcripts(folder / part / "transcripts.txt", once):
+            speaker, _, rest = name.partition("_")
+            book, _, number = rest.partition("_")
+            if not number:
+                summary.bad(f"{place}: {name}: is not written <speaker>_<book>_<number>; fetch {archive} again")
+                continue
+            flac = folder / part / "audio" / speaker / book / f"{name}.flac"
+            wav = flac if flac.exists() else flac.with_suffix(".opus")
+            sets = [part, *(limited.pop(name, ("", ""))[1:] if part == "train" else ())]
+            one = Utterance(name.replace("_", "-"), speaker, lang, str(wav), 0.0, normalize(text, lang))
+            yield Found(place, tuple(f"{each}_{lang}" for each in sets if each), one)
+        for path in (folder / part / "audio").glob("*/*/*.*"):  # millions, so they are not sorted
+            if path.stem not in once.places:
+                summary.bad(f"{path}: no line of {folder / part / 'transcripts.txt'} is about it; fetch {archive} again")
+    for name, (place, _) in limited.items():
+        summary.bad(f"{place}: {name}: no line of {folder / 'train/transcripts.txt'} is about it; fetch {archive} again")
+
+
+def _limited(folder: Path, archive: str) -> dict[str, tuple[str, str]]:
+    """{id: (file:line, train_9h or train_1h)}."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, lists in (("train_9h", ["9hr"]), ("train_1h", [f"1hr/{fold}" for fold in range(6)])):
+        for each in lists:
+            path = need(folder / each / "handles.txt", f"extract or fetch {archive} again")
+            found |= {line.strip(): (f"{path}:{number}", name) for number, line in text_lines(path) if line.strip()}
+    return found

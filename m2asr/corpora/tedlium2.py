@@ -1,0 +1,100 @@
+"""TED-LIUM 2: English talks, 207 hours.
+
+TEDLIUM_release2/{train,dev,test}/{sph/<talk>.sph, stm/<talk>.stm}; an STM line is `talk channel speaker start end <label> text`, a comment
+begins with `;;`. Hours: Rousseau et al. 2014 (OpenSLR 19).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from m2asr.corpora.parts import choose_parts, find_root, need
+from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
+from m2asr.corpora.summary import Published, Summary
+from m2asr.corpora.tables import Once, text_lines
+from m2asr.data.directory import Utterance
+from m2asr.errors import UserError
+from m2asr.text.normalize import normalize
+
+PARTS = {"train": Published(hours=207), "dev": Published(), "test": Published()}
+ARCHIVE = "TEDLIUM_release2.tar.gz (OpenSLR 19)"
+IGNORED = "ignore_time_segment_in_scoring"
+_LABEL = re.compile(r"<(?:o,[^>]*|F0_[MF])>\s*")
+_MARKS = re.compile(r"\{[^}]*\}|\[[^]]*\]|<[^>]*>|\([0-9]+\)|\(\S*\)\s*$")
+_SUFFIX = re.compile(r"(?<=\w)\s+(?='(?:s|t|m|re|ve|ll|d|all|am|clock)(?!\S))", re.IGNORECASE)
+
+
+def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
+    """Write train, dev and test with segments; `corpus` is TEDLIUM_release2/ or the folder around it.
+
+    Raises UserError naming what is missing or broken.
+    """
+    summary = Summary(PARTS, max_bad, ARCHIVE)
+    others = [path for path in (corpus, *corpus.glob("TEDLIUM_release*")) if re.search("TEDLIUM_release-?[13]$", path.name)]
+    if others and not (corpus / "TEDLIUM_release2").is_dir():
+        raise UserError(f"{others[0]}: another release of TED-LIUM; fetch {ARCHIVE}")
+    root = find_root(corpus, ["TEDLIUM_release2"], list(PARTS), f"TED-LIUM 2, {ARCHIVE}")
+    chosen = choose_parts(parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: ARCHIVE, summary)
+    if not parts and len(chosen) < len(PARTS):
+        lacking = ", ".join(part for part in PARTS if part not in chosen)
+        raise UserError(f"{root}: no {lacking} in it; extract {ARCHIVE} again, or name the --parts to prepare")
+    return write_sets(out, _found(root, chosen, summary), summary)
+
+
+def spoken(text: str) -> str:
+    """What is said of an STM text: without {NOISE}, <unk>, <sil>, (2) and a last (talk-id); `it 's` is joined to `it's`."""
+    return _SUFFIX.sub("", " ".join(_MARKS.sub(" ", text).split()))
+
+
+def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found]:
+    once = Once(summary)
+    talks: list[tuple[str, Path]] = []
+    for part in parts:
+        again = f"extract {ARCHIVE} again"
+        stms = sorted(need(root / part / "stm", again).glob("*.stm"))
+        if not stms:
+            raise UserError(f"{root / part / 'stm'}: no *.stm in it; {again}")
+        for path in sorted(need(root / part / "sph", again).glob("*.sph")):
+            if not (root / part / "stm" / f"{path.stem}.stm").exists():
+                summary.bad(f"{path}: no {part}/stm/{path.stem}.stm is about it; {again}")
+        talks += [(part, stm) for stm in stms]
+    for (part, stm), length in measured(talks, lambda talk: str(_sph(talk[1]))):
+        if isinstance(length, str):
+            summary.bad(f"{stm}:1: {length}")
+        else:
+            yield from _segments(part, stm, length, once)
+
+
+def _sph(stm: Path) -> Path:
+    return stm.parent.parent / "sph" / f"{stm.stem}.sph"
+
+
+def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found]:
+    """The utterances of one talk of `length` seconds."""
+    talk, summary = stm.stem, once.summary
+    for number, line in text_lines(stm):
+        place = f"{stm}:{number}"
+        if not line.strip() or line.startswith(";;"):
+            continue
+        fields = line.split(None, 5)
+        try:
+            name, _, speaker = fields[:3]
+            start, end = map(float, fields[3:5])
+        except ValueError:
+            summary.bad(f"{place}: write `talk channel speaker start end <label> text`; extract {ARCHIVE} again")
+            continue
+        text = _LABEL.sub("", fields[5], count=1) if len(fields) > 5 else ""
+        if text.strip() == IGNORED or speaker == "inter_segment_gap":
+            summary.drop(IGNORED, place)
+        elif name != talk:
+            summary.bad(f"{place}: is about {name}, not {talk}; extract {ARCHIVE} again")
+        elif (seconds := seconds_of(start, end, length)) is None:
+            summary.bad(f"{place}: {start} to {end} s is outside of the recording, which has {length:.2f} s; extract {ARCHIVE} again")
+        else:
+            who = speaker if speaker == talk else f"{speaker}-{talk}"
+            utt = f"{who}-{round(100 * start):07d}-{round(100 * end):07d}"
+            if once.first(utt, place):
+                said = normalize(spoken(text), "en")
+                yield Found(place, (part,), Utterance(utt, speaker, "en", str(_sph(stm)), seconds, said, recording=talk, start=start))

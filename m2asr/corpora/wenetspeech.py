@@ -1,0 +1,159 @@
+"""WenetSpeech: Mandarin from YouTube and podcasts, 10,005 labelled hours in 22,435.
+
+WenetSpeech.json: {audios: [{aid, path, duration, segments: [{sid, begin_time, end_time, text, confidence, subsets}]}]}, several GB, beside
+audio/{train,dev,test_net,test_meeting}/**/*.opus. Hours: README of github.com/wenet-e2e/WenetSpeech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from m2asr.corpora.json_stream import Item, array_items
+from m2asr.corpora.parts import choose_parts, find_root
+from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
+from m2asr.corpora.summary import Published, Summary
+from m2asr.corpora.tables import Once
+from m2asr.data.directory import Utterance
+from m2asr.text.normalize import normalize
+
+ORIGIN = "WenetSpeech (wenet-e2e.github.io/WenetSpeech, on application)"
+TABLE = "WenetSpeech.json"
+SUBSETS = {"L": "train_l", "M": "train_m", "S": "train_s", "DEV": "dev", "TEST_NET": "test_net", "TEST_MEETING": "test_meeting"}
+FOLDERS = {name: "train" if name.startswith("train") else name for name in SUBSETS.values()} | {"unlabelled": "train"}  # in audio/
+PUBLISHED = {
+    "train_l": Published(hours=10005),
+    "train_m": Published(hours=1000),
+    "train_s": Published(hours=100),
+    "dev": Published(hours=20),
+    "test_net": Published(hours=23),
+    "test_meeting": Published(hours=15),
+}
+AUDIO_FIELDS = {"aid": str, "path": str, "segments": list}
+SEGMENT_FIELDS = {"sid": str, "begin_time": (int, float), "end_time": (int, float), "text": str, "subsets": list}
+UNREAD_FIELDS = {"duration", "md5", "source", "tags", "url", "confidence"}
+PIECE, SHORTEST = 20.0, 1.0  # seconds of an unlabelled stretch at most and at least
+
+
+class Audio(NamedTuple):
+    """A long recording: its line, id, path, and its segments with their lines."""
+
+    line: int
+    aid: str
+    wav: Path
+    segments: list[tuple[int, Mapping]]
+    evaluation: bool  # whether any of it is dev or test
+
+
+def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
+    """Write train_l, train_m, train_s, dev, test_net, test_meeting and unlabelled with segments; parts are these sets.
+
+    Unlabelled are the stretches of the training recordings outside of L, M and S, cut every 20 s. There are no speakers: the recording
+    stands for one. Raises UserError naming what is missing or broken.
+    """
+    summary = Summary(PUBLISHED, max_bad, ORIGIN)
+    root = find_root(corpus, ["WenetSpeech"], [TABLE], ORIGIN)
+    folder = {name: root / "audio" / below for name, below in FOLDERS.items()}
+
+    def fetch(name: str) -> str:
+        return f"audio/{FOLDERS[name]} with utils/download_wenetspeech.sh of WenetSpeech"
+
+    chosen = choose_parts(parts, list(FOLDERS), lambda name: folder[name].is_dir(), fetch, summary)
+    return write_sets(out, _found(root, set(chosen), summary), summary)
+
+
+def _found(root: Path, chosen: set[str], summary: Summary) -> Iterator[Found]:
+    table, once = root / TABLE, Once(summary)
+    wanted = (audio for audio in _audios(root, once) if _sets_of(audio) & chosen)
+    for audio, length in measured(wanted, lambda audio: str(audio.wav)):
+        if isinstance(length, str):
+            summary.bad(f"{table}:{audio.line}: {audio.aid}: {length}")
+            continue
+        for line, segment in audio.segments:
+            sets = tuple(SUBSETS[name] for name in segment["subsets"] if SUBSETS.get(name) in chosen)
+            if sets and (seconds := seconds_of(segment["begin_time"], segment["end_time"], length)) is None:
+                times = f"{segment['begin_time']} to {segment['end_time']} s"
+                summary.bad(f"{table}:{line}: {segment['sid']}: {times} is outside of the recording, which has {length:.2f} s")
+            elif sets:
+                said = normalize(segment["text"], "zh")
+                yield Found(f"{table}:{line}", sets, _utterance(audio, segment["sid"], segment["begin_time"], seconds, said))
+        if "unlabelled" in chosen and not audio.evaluation:
+            for number, (start, seconds) in enumerate(_unlabelled(audio, length)):
+                one = _utterance(audio, f"{audio.aid}_U{number:05d}", start, seconds, None)
+                yield Found(f"{table}:{audio.line}", ("unlabelled",), one)
+    for below in sorted({FOLDERS[name] for name in chosen}):
+        for path in (root / "audio" / below).rglob("*.opus"):
+            if path.stem not in once.places:
+                summary.drop(f"recordings that {TABLE} does not name", str(path))
+
+
+def _utterance(audio: Audio, utt: str, start: float, seconds: float, text: str | None) -> Utterance:
+    return Utterance(utt, audio.aid, "zh", str(audio.wav), seconds, text, recording=audio.aid, start=start)
+
+
+def _sets_of(audio: Audio) -> set[str]:
+    """The sets that need this recording."""
+    sets = {SUBSETS[name] for _, segment in audio.segments for name in segment["subsets"] if name in SUBSETS}
+    return sets if audio.evaluation else sets | {"unlabelled"}
+
+
+def _unlabelled(audio: Audio, length: float) -> Iterator[tuple[float, float]]:
+    """Start and seconds of the stretches that no labelled segment covers, in pieces of at most PIECE seconds."""
+    labelled = [segment for _, segment in audio.segments if SUBSETS.keys() & set(segment["subsets"])]
+    place = 0.0
+    for start, end in [*sorted((segment["begin_time"], segment["end_time"]) for segment in labelled), (length, length)]:
+        while start - place >= SHORTEST:
+            seconds = min(PIECE, start - place)
+            yield place, seconds
+            place += seconds
+        place = max(place, end)
+
+
+def _audios(root: Path, once: Once) -> Iterator[Audio]:
+    """The recordings, one at a time; what lacks a field, or has an id met before, is bad; fields and subsets nobody knows are noted."""
+    table, summary = root / TABLE, once.summary
+    unknown: set[str] = set()
+    for item in array_items(table, "audios"):
+        audio, place = item.value, f"{table}:{item.line}"
+        if what := _lacking(audio, AUDIO_FIELDS):
+            summary.bad(f"{place}: {what}; fetch {TABLE} again")
+        elif once.first(audio["aid"], place):
+            segments = list(_segments(table, item, unknown, summary))
+            _note_unknown("field", audio.keys() - AUDIO_FIELDS.keys() - UNREAD_FIELDS, place, unknown, summary)
+            subsets = {name for _, segment in segments for name in segment["subsets"]}
+            evaluation = bool(subsets & {"DEV", "TEST_NET", "TEST_MEETING"}) or not audio["path"].startswith("audio/train/")
+            yield Audio(item.line, audio["aid"], root / audio["path"], segments, evaluation)
+
+
+def _segments(table: Path, item: Item, unknown: set[str], summary: Summary) -> Iterator[tuple[int, Mapping]]:
+    """Line and fields of the segments of a recording."""
+    aid, once = item.value["aid"], Once(summary)
+    line, place = item.line, 0
+    for segment in item.value["segments"]:
+        if isinstance(segment, dict) and "sid" in segment:  # its line in the file is where the next id stands
+            found = item.source.find('"sid"', place)
+            line, place = line + item.source.count("\n", place, found), found + 1
+        where = f"{table}:{line}"
+        if what := _lacking(segment, SEGMENT_FIELDS):
+            summary.bad(f"{where}: {what}; fetch {TABLE} again")
+        elif not segment["sid"].startswith(aid):
+            summary.bad(f"{where}: {segment['sid']}: is no segment of {aid}; fetch {TABLE} again")
+        elif once.first(segment["sid"], where):
+            _note_unknown("field", segment.keys() - SEGMENT_FIELDS.keys() - UNREAD_FIELDS, where, unknown, summary)
+            _note_unknown("subset", set(segment["subsets"]) - SUBSETS.keys(), where, unknown, summary)
+            yield line, segment
+
+
+def _lacking(value: object, fields: Mapping[str, type | tuple[type, ...]]) -> str | None:
+    """What is wrong with an object of the JSON file."""
+    if not isinstance(value, dict):
+        return f"{str(value)[:40]} where an object with {', '.join(fields)} is expected"
+    wrong = [name for name, kind in fields.items() if not isinstance(value.get(name), kind)]
+    return f"the field `{wrong[0]}` is missing or of another type" if wrong else None
+
+
+def _note_unknown(what: str, names: set[str], place: str, unknown: set[str], summary: Summary) -> None:
+    for name in sorted(names - unknown):
+        unknown.add(name)
+        summary.note(f"{place}: {what} `{name}` is not known and not read; it is perhaps another version of {TABLE}")

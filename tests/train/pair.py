@@ -1,0 +1,132 @@
+"""Steps that test_distributed.py computes in one process and in two: the same halves of the data, in float64.
+
+Run as a module under torchrun, every process saves what it found to <folder>/<rank>.pt.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from m2asr.data.batch import Batch, pad
+from m2asr.moo.build import build_level
+from m2asr.moo.collectives import Collectives
+from m2asr.moo.feature_level import FeatureLevel
+from m2asr.train.distributed import joined
+from m2asr.train.step import JointStep
+from m2asr.train_config import Phase, Weighting
+from tests.objectives import build
+
+WEIGHTINGS = {
+    "static": {"type": "static"},
+    "dwa": {"type": "dwa", "window": 1},
+    "mgda": {"type": "mgda"},
+    "normalized": {"type": "mgda", "normalize": "loss+"},
+    "modo2": {"type": "modo"},
+    "modo3": {"type": "modo", "samples": 3},
+    "moco": {"type": "moco", "beta": 0.25},
+    "pcgrad": {"type": "pcgrad"},
+    "upgrad": {"type": "upgrad"},
+    "dropout": {"type": "mgda"},
+    "features": {"type": "mgda", "gradients": "features"},
+    "layers": {"type": "mgda", "layers": "conflicting"},
+}
+STEPS = 2
+
+
+def make(kind: str, group: Collectives) -> JointStep:
+    config = build.config()
+    if kind == "dropout":  # the random numbers of a process are those of its micro-batch
+        config.model.encoder.dropout = 0.1
+    config.weighting = Weighting(**WEIGHTINGS[kind])
+    streams = {name: objective.stream for name, objective in config.objectives.items()}
+    system = build.system(model=config.model.model_dump())
+    reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
+    levels = [build_level(level, apart=False, reads=reads) for level in config.levels_of(Phase(name="train"))]
+    return JointStep(system.train(), streams, levels, seed=1, dtype=torch.float32, group=group)
+
+
+def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:
+    """This process's batches: both halves, as micro-batches, in a single process; one of them in each of two.
+
+    Weights from states need the whole batch of a stream at once: there a single process has the halves as one.
+    """
+    found, group, level = [], joint.group, joint.levels[0]
+    for place in range(level.weighting.draws):
+        halves = [build.draw(1000 * number + 100 * place + 10 * half) for half in range(2)]
+        if case == "absent":  # only the second half has the stream y
+            del halves[0]["y"]
+        if case == "untranslated":  # only the first half has a target for st_y
+            halves[1]["y"][0].target_lengths["a:text.x"].fill_(-1)
+        if case == "broken":
+            halves[1]["y"][0].inputs["feats"][0, 5] = float("nan")
+        mine = halves if group.world == 1 else [halves[group.rank]]
+        batches = {stream: [batch for half in mine for batch in half.get(stream, ())] for stream in ("x", "y", "raw")}
+        if isinstance(level, FeatureLevel):
+            batches |= {stream: [join(batches[stream])] for stream in ("x", "y") if batches[stream]}
+        found.append(batches)
+    return found
+
+
+def join(batches: list[Batch]) -> Batch:
+    """One batch of several."""
+    one = batches[0]
+    return replace(
+        one,
+        inputs={key: pad([row.numpy() for batch in batches for row in batch.inputs[key]]) for key in one.inputs},
+        targets={key: pad([row.numpy() for batch in batches for row in batch.targets[key]]) for key in one.targets},
+        lengths={key: torch.cat([batch.lengths[key] for batch in batches]) for key in one.lengths},
+        target_lengths={key: torch.cat([batch.target_lengths[key] for batch in batches]) for key in one.target_lengths},
+        **{key: [value for batch in batches for value in getattr(batch, key)] for key in ("lang", "speakers", "utt_ids")},
+    )
+
+
+def step(joint: JointStep, number: int, case: str = "") -> dict:
+    """One step and what came of it."""
+    before = dict(getattr(joint.group, "moved", {}))
+    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=True)
+    joint.applied(outcome)
+    rows = [*range(1, len(joint.buffers.flat))]
+    return {
+        "gradients": {name: param.grad.clone() for name, param in joint.system.named_parameters() if param.grad is not None},
+        "moved": {key: value - before.get(key, 0) for key, value in getattr(joint.group, "moved", {}).items()},
+        "gramian": joint.buffers.gramian(rows) if rows else torch.zeros(0),
+        "weights": outcome.weights,
+        "losses": outcome.losses,
+        "metrics": outcome.metrics,
+        "conflicts": outcome.conflicts and outcome.conflicts.gramian,
+        "inactive": outcome.inactive,
+        "frames": outcome.frames,
+        "problem": outcome.problem,
+        "columns": joint.buffers.flat.shape[1],
+    }
+
+
+def everything(group: Collectives, folder: Path) -> dict:
+    """What every process finds, by kind of weighting or case."""
+    found: dict = {}
+    for kind in WEIGHTINGS:
+        joint = make(kind, group)
+        found[kind] = [step(joint, number) for number in range(STEPS)]
+        if kind == "moco":
+            state = joint.levels[0].state_dict()
+            found["state"] = state
+            found["after"] = step(joint, STEPS)
+    for case in ("absent", "untranslated"):
+        found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features")]
+    joint = make("moco", group)
+    found["broken"] = [step(joint, 0), step(joint, 1, "broken"), step(joint, 2)]
+    if group.world > 1:  # goes on from one process
+        joint = make("moco", group)
+        joint.levels[0].load_state_dict(torch.load(folder / "single.pt")["state"])
+        found["resumed"] = step(joint, STEPS)
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with joined(gpu=False) as group:
+        torch.save(everything(group, Path(sys.argv[1])), Path(sys.argv[1]) / f"{group.rank}.pt")

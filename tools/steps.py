@@ -1,0 +1,179 @@
+"""Training steps that benchmarks time: the trainer's own, on the real batches of egs/mini or on noise."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from m2asr.config import FbankConfig, load_config
+from m2asr.data.batch import Batch, Key, target_key
+from m2asr.data.sources import Source
+from m2asr.objectives.system import resolve
+from m2asr.train.materials import Materials, gather, targets_of
+from m2asr.train.optim import clip_groups
+from m2asr.train.passes import Draw
+from m2asr.train.phase import Phase
+from m2asr.train.trainer import Trainer
+from m2asr.train_config import TrainConfig
+
+CONFIG = Path("conf/train_m2asr.yaml")  # inside the recipe
+BATCHES = 6  # at most: different steps that the timed rounds go through
+FEAT_DIM, VOCAB, TOKENS_PER_SECOND = 80, 500, 5  # of noise
+
+Step = Callable[[Sequence[Draw], int], object]  # (draws, number of the step)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and its batches: overrides of the demo's config, and on noise the seconds of every utterance."""
+
+    overrides: tuple[str, ...] = ()
+    utterance: float | None = None
+
+    def phase(self, overrides: Sequence[str], exp: Path, device: str) -> Phase:
+        """The single phase of a training in the present folder, a recipe's; nothing is written."""
+        config = resolve(load_config(TrainConfig, CONFIG, [*self.overrides, *overrides]))
+        with contextlib.redirect_stderr(io.StringIO()):  # which says that some utterances are longer than a batch
+            materials = self._noise(config) if self.utterance else gather(config, Path("data"), Path("dump"), exp)
+            (phase,) = Trainer(config, materials, exp, device).phases
+        phase.start()
+        return phase
+
+    def _noise(self, config: TrainConfig) -> Materials:
+        tokens: dict[str, Any] = {name: SimpleNamespace(size=VOCAB) for name in config.tokens}
+        targets = {name: [target_key(*found[:2]) for found in targets_of(config, name, tokens)] for name in config.streams}
+        sources = {name: Noise(name, keys, self.utterance) for name, keys in targets.items()}
+        return Materials(tokens, sources, {}, FbankConfig(), torch.zeros(FEAT_DIM), torch.ones(FEAT_DIM))
+
+
+CASES = {
+    "mini": Case(),
+    "m2asr": Case(
+        (
+            "model.encoder={type: conformer, blocks: 8, dim: 512, heads: 8, kernel: 31, ff_mult: 4, subsampling: conv2d, dropout: 0.1}",
+            "batching={seconds: 200}",
+        ),
+        utterance=11.0,  # with 200 s per step: whole batches for one stream or three, one draw, two or three
+    ),
+    "tiny": Case(
+        (
+            "model.encoder={type: conformer, blocks: 1, dim: 16, heads: 2, kernel: 5, ff_mult: 1, subsampling: dwconv}",
+            "batching={seconds: 9}",
+        ),
+        utterance=1.0,
+    ),
+}
+
+
+class Noise(Source):
+    """A stream of equally long utterances of noise, with random targets of the given keys."""
+
+    def __init__(self, name: str, targets: Sequence[str], seconds: float, size: int = 1000) -> None:
+        self.name, self.frame_shift, self.keys = name, 0.01, list(targets)
+        self.frames = np.full(size, round(seconds / self.frame_shift), dtype=np.int32)
+        self.index = SimpleNamespace(languages=["en"], lang_ids=np.zeros(size, dtype=np.int16))
+
+    def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
+        count, frames = len(numbers), int(self.frames[0])
+        size = max(1, round(frames * self.frame_shift * TOKENS_PER_SECOND))
+        generator = torch.Generator().manual_seed(key[3])
+        return Batch(
+            inputs={"feats": torch.randn(count, frames, FEAT_DIM, generator=generator)},
+            lengths={"feats": torch.full((count,), frames)},
+            targets={name: torch.randint(2, VOCAB - 1, (count, size), generator=generator) for name in self.keys},
+            target_lengths={name: torch.full((count,), size) for name in self.keys},
+            lang=["en"] * count,
+            speakers=["noise"] * count,
+            utt_ids=[f"noise{number}" for number in numbers],
+            key=key,
+        ), []
+
+
+def training_step(phase: Phase, measure: bool = False) -> Step:
+    """Gradients, clipping and update as the trainer does them; with `measure` also what its log says of conflicts."""
+    parts = phase.system.parts()
+
+    def step(draws: Sequence[Draw], number: int) -> None:
+        outcome = phase.gradients(draws, number, 0.0, 0, measure)
+        if outcome.problem:
+            raise RuntimeError(outcome.problem)
+        clip_groups(parts, phase.optimizer.config.clip)
+        phase.optimizer.step(0.0)
+        phase.joint.applied(outcome)
+        if measure:
+            outcome.conflicts.line()
+
+    return step
+
+
+def batches_of(phase: Phase, rounds: int) -> list[list[Draw]]:
+    """The draws of the first steps, not more than there are rounds, on the device of the phase's model."""
+    device = next(phase.system.parameters()).device
+    with contextlib.closing(iter(phase.loader)) as steps:
+        read = [step.draws() for step in islice(steps, min(rounds, BATCHES))]
+    return [[{name: [batch.to(device) for batch in found] for name, found in draw.items()} for draw in draws] for draws in read]
+
+
+def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every step in `rounds` rounds; in each all take the same batch, in rotating order.
+
+    Every step runs every batch once before it is timed, since whoever meets its shapes first pays for preparing kernels.
+    """
+    for draws in batches:
+        for step in steps.values():
+            step(draws, 0)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            _wait()
+            start = time.perf_counter()
+            steps[name](batches[number % len(batches)], number)
+            _wait()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the ratios on the same batches."""
+    return statistics.median(time / other for time, other in zip(times, others, strict=True))
+
+
+def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, int]:
+    """The most bytes of tensors at a time in a step, and after its last backward, when gradients are all that is left.
+
+    Exact: the running sum of what torch's allocator reports to the profiler. Parameters, moments and batches, which were there before, are
+    left out, and so are gradient buffers.
+    """
+    phase.system.zero_grad(set_to_none=True)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
+        step(draws, 0)
+    device = torch.autograd.DeviceType.CUDA if phase.joint.buffers.flat.is_cuda else torch.autograd.DeviceType.CPU
+    events = seen.profiler.kineto_results.events()
+    done = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
+    reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)
+    held = np.cumsum([size for _, size in reports])
+    return int(held.max()), int(held[[moment > done for moment, _ in reports]].max(initial=0))
+
+
+def milliseconds(times: Sequence[float]) -> str:
+    """The median."""
+    return f"{1000 * statistics.median(times):7.1f} ms"
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
