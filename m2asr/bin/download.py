@@ -1,7 +1,8 @@
 """Download a public corpus, with its licences and authors beside it: debspeech.
 
 Files are pinned by SHA-256, and appear whole or not at all; the same command again fetches only what is missing. Debian packages come
-through apt-get (of Debian 12; run apt-get update first), or with --mirror from the Debian mirror of your choice.
+through apt-get (of Debian 12; run apt-get update first), or with --mirror from the Debian mirror of your choice; packages of Python come
+through pip.
 
 Example:
   python -m m2asr.bin.download debspeech --out downloads
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"download: cannot download `{args.name}`; {nearest(args.name, DOWNLOADS)}", exit_code=2)
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: it is no folder; choose another place")
+    if args.mirror and not args.mirror.startswith(("http://", "https://", "file://")):
+        raise UserError(f"--mirror {args.mirror}: it must begin with http://, https:// or file://", exit_code=2)
     print(DOWNLOADS[args.name](args.out, args.parts, args.mirror))
     return 0
 

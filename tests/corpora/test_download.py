@@ -213,6 +213,7 @@ def test_every_file_is_pinned() -> None:
         (["mini"], "cannot download `mini`; valid: debspeech"),
         (["debspeech", "--parts", "festvoks"], "--parts festvoks: no such part; did you mean `festvox`?"),
         (["debspeech", "--out", str(ROOT / "setup.py")], "setup.py: it is no folder"),
+        (["debspeech", "--mirror", "example.org/debian"], "--mirror example.org/debian: it must begin with http://"),
     ],
 )
 def test_wrong_command_lines_are_named(line: list[str], message: str) -> None:

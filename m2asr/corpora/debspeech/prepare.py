@@ -63,10 +63,13 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None) -> st
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write {train,dev,test}_<language> and the recordings under `out`; `corpus` holds the packages, `parts` are sources.
 
-    Raises UserError naming the package and the recording that are broken.
+    The ids of utterances begin with their source, so results can be told per source. Which part a text is in depends on the texts
+    that it is linked with, so with other sources some change parts. Raises UserError naming the package or recording that is broken.
     """
-    summary = Summary(MADE, max_bad)
+    summary = Summary(max_bad=max_bad)
     chosen = choose_parts(parts, list(SOURCES), lambda part: all(map(Path.is_file, paths(part, corpus).values())), _how_to_fetch, summary)
+    if set(chosen) == set(SOURCES):
+        summary.published = MADE
     with _nothing_left(out), replace_dir(out / AUDIO) as folder:
         kept = list(_write_sounds(_clips(corpus, chosen), folder, summary))
         said = _normalized(kept)
