@@ -9,6 +9,7 @@ import soundfile
 from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, prepare, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import Clip, sentence_case
+from m2asr.corpora.debspeech.counts import MADE
 from m2asr.corpora.debspeech.packages import paths, write_attribution
 from m2asr.corpora.debspeech.rnc import unpack
 from m2asr.corpora.debspeech.sound import resample
@@ -313,6 +314,11 @@ def test_a_broken_recording_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         prepare.prepare(tmp_path, tmp_path / "data")
     assert not (tmp_path / "data").exists()
     assert "dropped 1: unusable: tuxpaint_fr-s_0: " in str(prepare.prepare(tmp_path, tmp_path / "data", max_bad=1))
+
+
+def test_counts_are_pinned_for_every_set() -> None:
+    langs = ("bg", "cs", "en", "es", "fr", "it", "nl", "ro", "ru", "zh")
+    assert set(MADE) == {f"{part}_{lang}" for part in ("train", "dev", "test") for lang in langs}
 
 
 def test_attribution_is_written_beside_the_packages(corpus: Path) -> None:

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import PARTS, Clip
+from m2asr.corpora.debspeech.counts import MADE
 from m2asr.corpora.debspeech.packages import paths, remotes, write_attribution
 from m2asr.corpora.debspeech.sound import LONGEST, RATE, SHORTEST, SILENT, resample, write_flac
 from m2asr.corpora.download import download
 from m2asr.corpora.parts import choose_parts
 from m2asr.corpora.sets import Found, write_sets
 from m2asr.corpora.splits import split_groups
-from m2asr.corpora.summary import Published, Summary
+from m2asr.corpora.summary import Summary
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
@@ -39,7 +40,6 @@ SOURCES: dict[str, Reader] = {
 }
 TRAIN, DEV = 80, 90  # percent of the groups: train below 80, dev below 90, test from there
 FASTEST = 25  # letters a second; nobody says more, and CTC writes no more at a state every 40 ms
-MADE: dict[str, Published] = {}
 AUDIO = "debspeech_audio"  # folder of the recordings, beside the sets
 SCORED = 3  # words, of Chinese characters; shorter test utterances are not scored
 
