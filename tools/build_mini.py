@@ -2,16 +2,14 @@
 
 Example:
   python tools/build_mini.py --out egs/mini/corpus                     # downloads the packages with apt-get download
-  python tools/build_mini.py --out egs/mini/corpus --debs FOLDER       # takes packages that are already there
+  python tools/build_mini.py --out egs/mini/corpus --debs FOLDER       # takes packages that are there already
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import re
 import shutil
-import subprocess
 import tempfile
 import zlib
 from collections import defaultdict
@@ -19,38 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from G722 import G722
 
-VOICES = {"en": "en_US_f_Allison", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
-LEFT_OUT = re.compile(r"silence/.*|.*2tone|beep|beeperr|confbridge-(join|leave)|tt-monkeys")  # no speech
-SHORTEST, LONGEST = 0.3, 20.0  # seconds
+from m2asr.corpora.debs import package_files
+from m2asr.corpora.debspeech.asterisk import read_sounds, read_texts
+from m2asr.corpora.debspeech.packages import paths, remotes
+from m2asr.corpora.debspeech.sound import LONGEST, SHORTEST, decode_g722
+from m2asr.corpora.download import download
+
+LANGS = ("en", "it", "ru")
 OPUS_LEVEL = 0.957  # soundfile's compression level, about 24 kbit/s: the whole set stays near 9 MB
-
-MOJIBAKE = {"sar?": "sarà", "pu?": "può", "cos?": "così", "pi?": "più", " ? ": " è "}
-SPELLING = {
-    "en": {
-        "#": "pound",
-        "*": "star",
-        "exclaimation-point": "exclamation point",
-        "fourtieth": "fortieth",
-        "represenatives": "representatives",
-        "umute": "unmute",
-        "Un-indentified or witheld": "Unidentified or withheld",
-    },
-    "it": {"cassella": "casella", "come::": "come:", "erpiacere": "er piacere"},
-    "ru": {
-        "взёздочка": "звёздочка",
-        "демонтрационным": "демонстрационным",
-        "завршить": "завершить",
-        "октрября": "октября",
-        "увеличиения": "увеличения",
-        "чтобы бы": "чтобы",
-    },
-}
-NEXT_PROMPT = re.compile(r"\s[a-z]+(-[a-z]+)+: .*")  # two lines of the list have run into the next ones
-SPOKEN = re.compile(r"\[(quello|suo|tentativo di)\]")  # brackets whose words are said, in Italian
-NOTES = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")  # notes to the reader that nobody says
-LATIN = str.maketrans("aeopcyxABEKMHOPCTX", "аеорсухАВЕКМНОРСТХ")  # look-alikes inside Cyrillic words
 
 ATTRIBUTION = """# The speech in this folder
 
@@ -69,53 +44,13 @@ own copyright files.
 """
 
 
-def repair(lang: str, text: str) -> str:
-    """The words that are said, with case and punctuation."""
-    text = NEXT_PROMPT.sub("", text)
-    if lang == "it":
-        for wrong, right in MOJIBAKE.items():
-            text = text.replace(wrong, right)
-        text = SPOKEN.sub(r"\1", text)
-    text = NOTES.sub(" ", text)
-    for wrong, right in SPELLING[lang].items():
-        text = text.replace(wrong, right)
-    if lang == "ru":
-        text = re.sub(r"\w*[а-яА-Я]\w*", lambda word: word[0].translate(LATIN), text)
-    return re.sub(r"\s+", " ", text).strip()
-
-
-def read_texts(path: Path, lang: str) -> dict[str, str]:
-    """Prompt id to repaired text from a package's list; ids are lower case, since the packages disagree on it."""
-    texts = {}
-    for line in gzip.decompress(path.read_bytes()).decode("utf-8-sig").splitlines():
-        name, colon, text = line.partition(":")
-        if line.startswith(";") or not colon:
-            continue
-        text = repair(lang, text)
-        if re.search(r"\w", text):
-            texts[name.strip().lower()] = text
-    if lang == "ru":
-        texts.pop("letters/at", None)  # not translated
-    return texts
-
-
-def unpack(debs: Path, out: Path) -> None:
-    """Extract the packages, downloading those that are missing."""
-    for lang in VOICES:
-        for package in (f"asterisk-core-sounds-{lang}", f"asterisk-core-sounds-{lang}-g722"):
-            if not list(debs.glob(f"{package}_*.deb")):
-                subprocess.run(["apt-get", "download", package], cwd=debs, check=True)
-            (deb,) = debs.glob(f"{package}_*.deb")
-            subprocess.run(["dpkg-deb", "-x", deb, out], check=True)
-
-
 def encode(data: bytes, path: Path) -> float:
     """Write G.722 bytes as Ogg Opus; returns the seconds."""
-    wave = np.asarray(G722(16000, 64000).decode(data), dtype=np.int16)  # a fresh decoder: no state from the recording before
-    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL) as file:
-        file.write(wave)
+    wave, rate = decode_g722(data)
+    with soundfile.SoundFile(path, "w", rate, 1, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL) as file:
+        file.write((wave * 32768).astype(np.int16))  # libsndfile encodes whole numbers otherwise than fractions
     path.write_bytes(with_serial(path.read_bytes(), zlib.crc32(path.stem.encode())))
-    return len(wave) / 16000
+    return len(wave) / rate
 
 
 def with_serial(ogg: bytes, serial: int) -> bytes:
@@ -150,24 +85,20 @@ def _crc_of_byte(byte: int) -> int:
 CRC_TABLE = [_crc_of_byte(byte) for byte in range(256)]
 
 
-def build(packages: Path, out: Path) -> None:
+def build(debs: dict[str, Path], out: Path) -> None:
     """Write audio, transcripts.tsv, attribution and licences; the same packages give the same bytes."""
     texts: dict[str, dict[str, str]] = {}
-    for lang, voice in VOICES.items():
-        docs = packages / "usr/share/doc" / f"asterisk-core-sounds-{lang}"
-        shutil.copy(docs / "copyright", out / f"LICENSE.{lang}")
-        known = read_texts(docs / f"core-sounds-{lang}.txt.gz", lang)
-        sounds = packages / "usr/share/asterisk/sounds" / voice
+    for lang in LANGS:
+        deb = debs[f"asterisk-core-sounds-{lang}"]
+        for _, licence in package_files(deb, lambda name: name.endswith("/copyright")):
+            (out / f"LICENSE.{lang}").write_bytes(licence)
+        known = read_texts(deb, lang)
         folder = out / "audio" / lang
         folder.mkdir(parents=True)
         seconds = 0.0
         dropped = defaultdict(list)
-        for path in sorted(sounds.rglob("*.g722")):
-            name = str(path.relative_to(sounds).with_suffix("")).lower()
-            data = path.read_bytes()
-            if LEFT_OUT.fullmatch(name):
-                dropped["no speech"].append(name)
-            elif name not in known:
+        for name, data in read_sounds(debs[f"asterisk-core-sounds-{lang}-g722"], lang).items():
+            if name not in known:
                 dropped["no text"].append(name)
             elif not SHORTEST <= len(data) / 8000 <= LONGEST:
                 dropped[f"not {SHORTEST} to {LONGEST} s long"].append(name)
@@ -178,9 +109,9 @@ def build(packages: Path, out: Path) -> None:
         for reason, names in dropped.items():
             print(f"  dropped {len(names)}: {reason}: {' '.join(names)}")
     with open(out / "transcripts.tsv", "w", encoding="utf-8", newline="\n") as file:
-        file.write("id\t" + "\t".join(VOICES) + "\n")
+        file.write("id\t" + "\t".join(LANGS) + "\n")
         for name in sorted(texts):
-            file.write(name + "".join("\t" + texts[name].get(lang, "") for lang in VOICES) + "\n")
+            file.write(name + "".join("\t" + texts[name].get(lang, "") for lang in LANGS) + "\n")
     (out / "ATTRIBUTION.md").write_text(ATTRIBUTION, encoding="utf-8")
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 1e6:.2f} MB")
@@ -194,11 +125,11 @@ def main() -> None:
     if args.out.exists():
         parser.error(f"{args.out} exists; move it away first")
     with tempfile.TemporaryDirectory() as scratch:
-        packages, made = Path(scratch, "packages"), Path(scratch, "corpus")
-        for folder in (packages, made):
-            folder.mkdir()
-        unpack(args.debs or Path(scratch), packages)
-        build(packages, made)
+        debs, made = args.debs or Path(scratch), Path(scratch, "corpus")
+        made.mkdir()
+        wanted = [file for file in remotes("asterisk") if re.match(f"asterisk-core-sounds-({'|'.join(LANGS)})[_-]", file.name)]
+        download(wanted, debs)
+        build(paths("asterisk", debs), made)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, args.out)
 

@@ -1,10 +1,10 @@
 """Turn a corpus into Kaldi data directories: mini, what you have fetched of a public corpus, or your own recordings in tables (tsv).
 
-The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, mini, tsv. All sets appear at once when all is well; the
-summary tells utterances, hours, speakers and words per set beside the published counts, what was dropped and what is not there.
-Parts are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
-(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), tables of tsv (train of
-train.tsv).
+The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini, tsv. All sets appear at once when all
+is well; the summary tells utterances, hours, speakers and words per set beside the published counts, what was dropped and what is not
+there. Parts are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
+(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources of debspeech (fillets), tables of tsv
+(train of train.tsv).
 
 Example:
   python -m m2asr.bin.prepare mini --corpus corpus --out data

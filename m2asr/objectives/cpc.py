@@ -85,7 +85,8 @@ class CPC(Objective):
         logits = self.logits(predictions, targets, negatives)  # (W, K, 1 + W)
         loss = -F.log_softmax(logits, dim=-1)[..., 0].mean(1).sum()  # one unit per window
         count = float(logits.shape[0] * logits.shape[1])
-        metrics["accuracy"] = ((logits.argmax(-1) == 0).sum().detach(), count)
+        ahead, level = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (W, K)
+        metrics["accuracy"] = ((~ahead / level).sum().detach(), count)  # a tie is a guess: states that are all alike hit by chance
         metrics["chance"] = (logits.shape[1] * (1 / (1.0 + negatives.sum(1))).sum(), count)
         return Loss(loss, float(len(rows)), metrics)
 

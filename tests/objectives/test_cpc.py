@@ -83,6 +83,18 @@ def test_chance_on_noise():
     assert abs(hits / count - 1 / 8) < 4 * (1 / 8 / count) ** 0.5
 
 
+def test_states_that_are_all_alike_hit_by_chance():
+    """An encoder that has collapsed must not look as if it knew the answer."""
+    cpc = build.system().objectives["cpc"]
+    alike = torch.eye(16, dtype=torch.float64)[0].expand(6, 3, 16)  # products with it are exact, so they are equal
+    cpc.windows.gather = lambda encoded, tap: (alike[:, 0], alike, torch.tensor([0, 0, 0, 1, 1, 1]))
+    loss = cpc({}, build.batch([100, 100], {}))
+    hits, count = loss.metrics["accuracy"]
+    chance, same = loss.metrics["chance"]
+    assert float(hits) / count == pytest.approx(float(chance) / same)
+    assert 0 < float(chance) / same < 0.5
+
+
 def test_the_place_in_a_piece_gives_nothing_away():
     """States that tell their place in the piece and nothing else, as the edges of a piece do, are no better than a guess."""
     objective = CPC(dim=8, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3)

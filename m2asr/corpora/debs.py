@@ -1,0 +1,45 @@
+"""Files out of Debian packages, without dpkg: an ar archive with a compressed tar archive in it (deb(5))."""
+
+from __future__ import annotations
+
+import lzma
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from m2asr.errors import UserError
+
+MAGIC = b"!<arch>\n"
+HEADER = 60  # bytes before every member of an ar archive: name 16, date 12, owner 6, group 6, mode 8, size 10, end 2
+
+
+def package_files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Name (without a leading /) and contents of the files of a package that are `wanted`, in the order of the archive; no links.
+
+    Raises UserError where it is no package, or is cut.
+    """
+    try:
+        with open(deb, "rb") as file:
+            _find(file, b"data.tar.xz")
+            with lzma.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+                for member in tar:
+                    name = member.name.removeprefix("./")
+                    if member.isfile() and wanted(name):
+                        yield name, tar.extractfile(member).read()
+    except FileNotFoundError:
+        raise UserError(f"{deb}: not found; fetch it with m2asr.bin.download") from None
+    except (EOFError, ValueError, lzma.LZMAError, tarfile.TarError) as error:
+        raise UserError(f"{deb}: not a whole Debian package ({error}); remove it and fetch it again") from None
+
+
+def _find(file: BinaryIO, wanted: bytes) -> None:
+    """Go to where a member of an ar archive begins. Raises ValueError where there is none."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise ValueError("it does not begin as an ar archive")
+    while len(head := file.read(HEADER)) == HEADER:
+        if head[:16].rstrip(b" /") == wanted:
+            return
+        size = int(head[48:58])
+        file.seek(size + size % 2, 1)  # members begin at even places
+    raise ValueError(f"there is no {wanted.decode()} in it")
