@@ -187,7 +187,8 @@ def test_own_data_directories_need_no_tables(tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_walked_through() -> None:
-    assert {path.parent.name for path in ROOT.glob("egs/*/run.sh")} - {"mini", "debspeech"} == set(WALKS)  # those two have tests of their own
+    tested_elsewhere = {"mini", "debspeech"}
+    assert {path.parent.name for path in ROOT.glob("egs/*/run.sh")} - tested_elsewhere == set(WALKS)
 
 
 def test_a_run_killed_inside_each_stage_goes_on_and_ends_the_same(librispeech: Walked) -> None:
