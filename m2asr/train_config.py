@@ -154,7 +154,7 @@ class Train(Strict):
     eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
     save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
     log_every: int = Field(20, ge=1)
-    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights look at all
+    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights need them all
     max_skipped: int = Field(10, ge=0)
     max_bad: int = Field(0, ge=0)
     workers: int = Field(1, ge=0)

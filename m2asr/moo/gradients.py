@@ -162,10 +162,6 @@ class GradientBuffers:
                 total[place] += block @ (block if left == right else part[right].double()).T
         return self.group.all_reduce(total)
 
-    def squared_norms(self, rows: Sequence[int]) -> Tensor:
-        """Squared lengths (len(rows),) of rows, float64 on the buffers' device."""
-        return torch.cat([self.gramian([row])[0] for row in rows])
-
     def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int, columns: slice = EVERYTHING) -> None:
         """Write sum_i weights[i] * row[rows[i]] to `out_row`, which may be one of the rows; weight 0 leaves its row out.
 
