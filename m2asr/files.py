@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,3 +52,20 @@ def replace_dir(path: str | Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             os.replace(old, path)
         raise
+
+
+@contextmanager
+def lock(path: str | Path, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock file `path` during the block, also against other machines that share the disk; yields whether it could be had.
+
+    With `wait` the block starts when it can be had. The lock ends with the process that holds it, however that ends.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

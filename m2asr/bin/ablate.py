@@ -1,6 +1,7 @@
 """Train, decode and score every row of an ablation for several seeds under one budget, and compare them with the first row.
 
-Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run.
+Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run. Started several
+times, on one machine or on many that share the folder, the processes share the runs among them.
 
 Example:
   cd egs/mini && python -m m2asr.bin.ablate --config conf/ablation.yaml
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     args = parser.parse_args(argv)
 
+    from m2asr.files import lock
     from m2asr.score.comparison import write_comparison
     from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
 
@@ -30,10 +32,13 @@ def main(argv: list[str] | None = None) -> int:
     folder = args.expdir / args.config.stem
 
     if not args.table:
-        call_recipe("--stop_stage", "fbank")
+        with lock(folder / "conf" / "data.lock", wait=True):
+            call_recipe("--stop_stage", "fbank")
         for job in jobs(ablation):
-            run_job(job, folder)
-            write_comparison(folder, finished(ablation, folder), args.decode)
+            if run_job(job, folder):
+                write_comparison(folder, finished(ablation, folder), args.decode)
+            else:
+                print(f"== {job.tag}: another process is at it", flush=True)
     print(write_comparison(folder, finished(ablation, folder), args.decode))
     return 0
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from m2asr.config import Strict, merge_patch
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import lock, open_atomic
 from m2asr.yaml_file import read_yaml
 
 
@@ -63,14 +63,20 @@ def jobs(ablation: Ablation) -> Iterator[Job]:
                 yield Job(name, part, seed, merge_patch(config, budget))
 
 
-def run_job(job: Job, folder: Path) -> None:
-    """Train, decode and score one run in folder/tag; a finished one is skipped, an interrupted one goes on."""
+def run_job(job: Job, folder: Path) -> bool:
+    """Train, decode and score one run in folder/tag; a finished one is skipped, an interrupted one goes on.
+
+    Returns False, and does nothing, where another process is at it.
+    """
     config = folder / "conf" / f"{job.tag}.yaml"
-    text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
-    if not config.is_file() or config.read_text(encoding="utf-8") != text:
-        with open_atomic(config) as file:
-            file.write(text)
-    call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(config))
+    with lock(config.with_suffix(".lock")) as mine:
+        if mine:
+            text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
+            if not config.is_file() or config.read_text(encoding="utf-8") != text:
+                with open_atomic(config) as file:
+                    file.write(text)
+            call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(config))
+        return mine
 
 
 def call_recipe(*options: str) -> None:

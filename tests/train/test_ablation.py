@@ -9,6 +9,7 @@ import yaml
 
 from m2asr.config import check_config, load_config
 from m2asr.errors import UserError
+from m2asr.files import lock
 from m2asr.moo.build import build_level
 from m2asr.objectives.system import resolve
 from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
@@ -66,7 +67,7 @@ def test_the_recipe_is_called_and_its_end_is_told(ablation, tmp_path, monkeypatc
     script.chmod(0o755)
     (tmp_path / "code").write_text("0")
     job = next(jobs(ablation))
-    run_job(job, tmp_path / "exp")
+    assert run_job(job, tmp_path / "exp")
     config = tmp_path / "exp/conf/joint_seed1.yaml"
     assert (tmp_path / "called").read_text().split() == [
         *("--stage", "tokens", "--expdir", str(tmp_path / "exp"), "--tag", "joint_seed1", "--train_config", str(config))
@@ -77,4 +78,13 @@ def test_the_recipe_is_called_and_its_end_is_told(ablation, tmp_path, monkeypatc
         run_job(job, tmp_path / "exp")
     (tmp_path / "code").write_text("130")
     with pytest.raises(KeyboardInterrupt):
+        run_job(job, tmp_path / "exp")
+
+
+def test_a_run_is_left_to_the_process_that_is_at_it(ablation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = next(jobs(ablation))
+    with lock(tmp_path / "exp/conf/joint_seed1.lock"):
+        assert not run_job(job, tmp_path / "exp")
+    with pytest.raises(UserError, match="no run.sh here"):  # now it is free
         run_job(job, tmp_path / "exp")
