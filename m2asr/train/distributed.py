@@ -144,7 +144,8 @@ def joined(gpu: bool) -> Iterator[Collectives]:
                 sys.exit(error.exit_code)
             raise
         except KeyboardInterrupt:  # passed on by the process that started this one, which tells of it
-            sys.exit(130)
+            sys.stdout.flush()
+            os._exit(130)  # gloo's threads may wait for the others, and abort where Python ends first
         except BaseException:
             _first_to_fail()
             raise
