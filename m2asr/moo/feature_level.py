@@ -71,11 +71,10 @@ class FeatureLevel(Level):
         return self._agreed(lambda: self.weighting.weights(whole, indices))[indices]
 
     def merge_groups(self, within: Mapping[str, float], factor: float) -> dict[str, float]:
-        """The weights of this step from those `within` the groups; adds the merged gradient times `factor` to row 0."""
+        """The weights of this step from those `within` the groups, taken in before; adds the merged gradient times `factor` to row 0."""
         rows = [self.group_row(place) for place in range(len(self.groups))]
         present = [place for place, group in enumerate(self.groups) if any(name in within for name in group)]
-        gramian = self.buffers.gramian(rows)
-        across = self._agreed(lambda: self.across.weights(gramian, present), len(rows)).tolist()
+        across = self._agreed(lambda: self.across.weights(self._merged, present), len(rows)).tolist()
         self.buffers.merge([0, *rows], [1.0, *(factor * weight for weight in across)], 0)
         named = dict.fromkeys(self.objectives, 0.0)
         for group, weight in zip(self.groups, across, strict=True):
@@ -84,9 +83,9 @@ class FeatureLevel(Level):
         return named
 
     def broken_groups(self, active: Sequence[str]) -> list[str]:
-        """The active objectives of groups whose merged gradient is not finite."""
-        rows = [self.group_row(place) for place in range(len(self.groups))]
-        squares = self.buffers.gramian(rows).diagonal().tolist()
+        """Take in the groups' merged gradients; returns the active objectives of those that are not finite."""
+        self._merged = self.buffers.gramian([self.group_row(place) for place in range(len(self.groups))])
+        squares = self._merged.diagonal().tolist()
         broken = [name for group, square in zip(self.groups, squares, strict=True) for name in group if not square < float("inf")]
         return [name for name in active if name in broken]
 

@@ -150,17 +150,26 @@ class GradientBuffers:
     def gramians(self, rows_a: Sequence[int], rows_b: Sequence[int] | None, groups: Sequence[slice]) -> Tensor:
         """Inner products of rows within each group of columns (len(groups), len(rows_a), len(rows_b)).
 
-        Products and sums are float64, whatever autocast or TF32 say, one matrix product per chunk of columns.
+        Products and sums are float64, whatever autocast or TF32 say; every row is read once, every pair multiplied once.
         """
         rows_b = rows_a if rows_b is None else rows_b
-        left, right = _slice(rows_a), _slice(rows_b)
+        rows = list(dict.fromkeys([*rows_a, *rows_b]))
+        place_of = {row: place for place, row in enumerate(rows)}
+        wanted = [tuple(sorted((place_of[a], place_of[b]))) for a in rows_a for b in rows_b]
+        pairs = list(dict.fromkeys(wanted))
         self.group.wait()
-        total = torch.zeros(len(groups), len(rows_a), len(rows_b), dtype=torch.float64, device=self.flat.device)
+        total = torch.zeros(len(groups), len(pairs), dtype=torch.float64, device=self.flat.device)
         for place, columns in enumerate(groups):
-            for part in self.part[:, self._within(columns)].split(CHUNK, dim=1):
-                block = part[left].double()  # (A, C)
-                total[place] += block @ (block if left == right else part[right].double()).T
-        return self.group.all_reduce(total)
+            for chunk in self.part[:, self._within(columns)].split(CHUNK, dim=1):
+                total[place] += _products(chunk[_slice(rows)].double(), pairs)
+        self.group.all_reduce(total)
+        return total[:, [pairs.index(pair) for pair in wanted]].view(len(groups), len(rows_a), len(rows_b))
+
+    def finite(self, rows: Sequence[int]) -> list[bool]:
+        """Whether rows hold finite numbers only."""
+        self.group.wait()
+        sums = self.part[_slice(rows)].sum(dim=1, dtype=torch.float64)  # of a number that is not finite, neither is the sum
+        return self.group.all_reduce(sums).isfinite().tolist()
 
     def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int, columns: slice = EVERYTHING) -> None:
         """Write sum_i weights[i] * row[rows[i]] to `out_row`, which may be one of the rows; weight 0 leaves its row out.
@@ -201,3 +210,11 @@ def _slice(rows: Sequence[int]) -> slice | list[int]:
     """Neighbouring rows as a slice, which copies nothing."""
     first, last = rows[0], rows[-1] + 1
     return slice(first, last) if list(rows) == list(range(first, last)) else list(rows)
+
+
+def _products(rows: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """Inner products (len(pairs),) of pairs of rows (R, C)."""
+    if rows.is_cuda:
+        left, right = zip(*pairs, strict=True)
+        return (rows @ rows.T)[list(left), list(right)]
+    return torch.stack([torch.dot(rows[left], rows[right]) for left, right in pairs])  # a flat matrix product is slow on a CPU

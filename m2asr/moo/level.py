@@ -94,24 +94,29 @@ class Level:
 
     def broken(self, active: list[str]) -> list[str]:
         """Take in the gradients of this step, before they are weighed; returns the active objectives whose gradient is not finite."""
-        self._own = self._gramians(self._rows_of(0), self._rows_of(0))  # G_1 G_1^T of each layer (L, M, M)
-        squares = self._own.sum(0).diagonal().tolist()
-        return [name for name in active if not squares[self.objectives.index(name)] < float("inf")]
+        firsts = self._rows_of(0)
+        if self.kept:  # the Gramian will be that of tracked gradients
+            finite = self.buffers.finite(firsts)
+        else:
+            found = self._gramians(firsts, firsts + (self._rows_of(1) if self.draws == 2 else []))
+            self._own, self._cross = found[..., : len(firsts)], found[..., len(firsts) :]  # G_1 G_1^T and G_1 G_2^T of each layer (L, M, M)
+            finite = self._own.sum(0).diagonal().isfinite().tolist()
+        return [name for name in active if not finite[self.objectives.index(name)]]
 
     def weigh(self, active: list[str], losses: Mapping[str, float], factor: float) -> dict[str, float]:
         """The weights of this step from mean losses and the gradients taken in; adds the merged gradient times `factor` to row 0."""
         indices, firsts = self._indices(active), self._rows_of(0)
         rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
-        own = self._own
         if self.kept:
             self.weighting.track(self.buffers.part[firsts[0] : firsts[-1] + 1], indices)
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
-            own = self._gramians(rows, rows)
+            self._own = self._gramians(rows, rows)
+        own = self._own
         weighted = conflicting(own) if self.split else torch.tensor([True])
         weights = uniform = torch.tensor([float(name in active) for name in self.objectives], dtype=torch.float64) / max(1, len(active))
         if weighted.any():
             own = own[weighted].sum(0)
-            cross = own if self.draws == 1 else self._gramians(firsts, self._rows_of(1))[weighted].sum(0)  # G_1 G_2^T
+            cross = own if self.draws == 1 else self._cross[weighted].sum(0)
             values = torch.tensor([losses.get(name, 0.0) for name in self.objectives], dtype=torch.float64)
             norms = own.diagonal() * self._unit
             weights = self._agreed(lambda: self.weighting.weights(cross * self._unit, indices, norms, values))
