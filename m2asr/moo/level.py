@@ -100,7 +100,8 @@ class Level:
         else:
             found = self._gramians(firsts, firsts + (self._rows_of(1) if self.draws == 2 else []))
             self._own, self._cross = found[..., : len(firsts)], found[..., len(firsts) :]  # G_1 G_1^T and G_1 G_2^T of each layer (L, M, M)
-            finite = self._own.sum(0).diagonal().isfinite().tolist()
+            diagonals = [part.sum(0).diagonal() for part in (self._own, self._cross) if part.numel()]
+            finite = torch.stack(diagonals).isfinite().all(0).tolist()
         return [name for name in active if not finite[self.objectives.index(name)]]
 
     def weigh(self, active: list[str], losses: Mapping[str, float], factor: float) -> dict[str, float]:
@@ -125,11 +126,14 @@ class Level:
             self.buffers.merge([0, *rows], [1.0, *values * (len(rows) // len(values))], 0, columns)
         return self._found(weights, active)
 
+    def second_is_finite(self) -> bool:
+        """With three batches: take in G_2^T lambda, which lies in the spare row; returns whether its products with G_1 are finite."""
+        self._along = self.buffers.gramian(self._rows_of(0), [self.spare])[:, 0]  # G_1 G_2^T lambda (M,)
+        return bool(self._along.isfinite().all())
+
     def weigh_third(self, active: list[str]) -> dict[str, float]:
-        """With three batches: the weights from G_1 in its rows and G_2^T lambda in the spare one."""
-        firsts = self._rows_of(0)
-        products = self.buffers.gramian(firsts, [self.spare])[:, 0] * self._unit  # G_1 G_2^T lambda (M,)
-        norms = self._own.sum(0).diagonal() * self._unit
+        """With three batches: the weights from what was taken in of the first two."""
+        products, norms = self._along * self._unit, self._own.sum(0).diagonal() * self._unit
         return self._found(self._agreed(lambda: self.weighting.weights_along(products, norms, self._indices(active))), active)
 
     def add(self, weights: Mapping[str, float], factor: float) -> None:

@@ -152,6 +152,9 @@ class _Part:
             # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
             carried, seen = self.level.current(self.active), Outcome()
             passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
+            if not self.level.second_is_finite():
+                outcome.problem = f"the gradient of {', '.join(self.active)} in batch 2 is not finite"
+                return
             self.weights = self.level.weigh_third(self.active)
             # each pass divides by the number of draws, and the update comes from batch 3 alone
             passes[2].backward({0: {name: 3 * self.factor * self.weights[name] for name in self.active}}, seen, complete=[0])

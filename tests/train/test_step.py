@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -223,6 +225,27 @@ def test_not_a_number_is_named():
     for weighting in ("static", "mgda"):
         outcome = joint(system, {"type": weighting})([draw], 0, factors=(1, 0.0))
         assert outcome.problem is not None and "asr_y" in outcome.problem
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_gradient_that_is_not_finite_in_any_draw_is_told(samples, broken, monkeypatch):
+    """A finite loss, such as sqrt(x) at 0, may have an infinite slope."""
+    system, draws = build.system(), [build.draw(10 * seed) for seed in range(samples)]
+    objective = system.objectives["asr_y"]
+    whole = objective.forward
+
+    def forward(encoded, batch):
+        loss = whole(encoded, batch)
+        if batch is not draws[broken % samples]["y"][0]:
+            return loss
+        states = next(iter(encoded.values())).states["output"]
+        return replace(loss, sum=loss.sum + (0 * states.sum()).sqrt())
+
+    monkeypatch.setattr(objective, "forward", forward)
+    outcome = joint(system, {"type": "modo", "samples": samples})(draws, 0, factors=(1, 0.1))
+    found = torch.linalg.vector_norm(found_flat(system))
+    assert (outcome.problem is not None and "asr_y" in outcome.problem) or not found.isfinite()  # which clipping tells
 
 
 @pytest.mark.parametrize("weighting", ["mgda", "modo"])
