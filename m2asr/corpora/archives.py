@@ -132,9 +132,11 @@ def _move(found: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if found.is_dir():
         (found / COMPLETE).touch()
-    os.sync()  # a name must not be older than what it names
+        os.sync()  # thousands of files, which must be on the disk before the folder has its name
     for path in found.parent.iterdir():
         if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
             os.replace(path, target.parent / path.name)
     if found.is_dir():
         os.replace(found, target)

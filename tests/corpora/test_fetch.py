@@ -13,7 +13,7 @@ from m2asr.bin.download import main
 from m2asr.corpora import CORPORA, DOWNLOADS, ON_APPLICATION, aishell1, covost2, librispeech, mls, tedlium2
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
-from tests.conftest import command
+from tests.conftest import ROOT, command
 from tests.corpora import packing, trees
 from tests.corpora.bad import check_clean
 from tests.corpora.packing import packed, pin
@@ -172,6 +172,19 @@ def test_wrong_parts_are_named(line: list[str], message: str, out: Path) -> None
     with pytest.raises(UserError) as error:
         main([*line, "--out", str(out)])
     assert message in str(error.value) and error.value.exit_code == 2 and not out.exists()
+
+
+TEXTS = [path.read_text(encoding="utf-8") for name in ("run.sh", "README.md") for path in (ROOT / "egs").glob(f"*/{name}")]
+COMMANDS = sorted({line for text in TEXTS for line in re.findall(r"-m m2asr\.bin\.download (.*)", text)})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_of_the_recipes_are_right(line: str, out: Path, tmp_path: Path) -> None:
+    words = line.split()
+    words[words.index("--out") + 1] = str(out)
+    with pytest.raises(UserError, match="there is no such file|MB are free") as error:
+        download(*words, "--mirror", tmp_path.as_uri())
+    assert error.value.exit_code == 1 and words[0] in CORPORA
 
 
 def test_archives_are_pinned_as_torchaudio_pins_them() -> None:
