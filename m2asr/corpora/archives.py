@@ -97,6 +97,9 @@ def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> N
         _move(folder / archive.holds, target)
     except (EOFError, ValueError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise UserError(f"{path}: not a whole archive ({error}); remove it and run the same command again") from None
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # a full disk does not name the file
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -104,8 +107,8 @@ def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> N
 def _unpack(packed: BinaryIO, folder: Path) -> None:
     """Write the files of a .tar.gz, and of those in it (AISHELL-1 has one per speaker), as they come.
 
-    Files only, with the user's own rights: no link leads outside of `folder`, and no tarfile filter is needed, which Debian 12's Python
-    lacks. Raises ValueError for a name that leads outside.
+    Links are left out and no rights are taken over, so nothing gets outside of `folder` without the filters of tarfile, which Debian 12's
+    Python lacks. Raises ValueError for a name that leads outside.
     """
     with gzip.open(packed) as unpacked:
         with tarfile.open(fileobj=unpacked, mode="r|", bufsize=BLOCK) as tar:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -134,9 +135,11 @@ def test_two_downloads_into_a_folder_do_not_meet(server: Server, tmp_path: Path)
         fetch(server, tmp_path, SMALL)
 
 
-def test_a_server_without_sizes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no such file; correct the address or the mirror"):
-        fetch_archives([archive("part.tar.gz", None, "", tmp_path.as_uri(), "corpus/part", 1.0)], tmp_path / "out")
+def test_a_size_that_is_not_told_is_named(server: Server, tmp_path: Path) -> None:
+    silent = f"{server.address}/nosize"
+    for folder, message in ((silent, "the server does not tell its size"), (tmp_path.as_uri(), "there is no such file")):
+        with pytest.raises(UserError, match=f"part.tar.gz: {message}"):
+            fetch_archives([archive("part.tar.gz", None, "", folder, "corpus/part", 1.0)], tmp_path / "out")
 
 
 SCRIPT = """
@@ -149,17 +152,34 @@ run(lambda _: print(fetch_archives([archive("part.tar.gz", int(size), checksum, 
 """
 
 
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests started by nohup would ignore it
+def start(server: Server, content: bytes, out: Path, limit: int | None = None) -> subprocess.Popen[str]:
+    """Fetch an archive in another process, which can write files of `limit` bytes."""
+
+    def prepared() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests started by nohup would ignore it
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    server.files["/part.tar.gz"] = content
+    line = [sys.executable, "-c", SCRIPT, *map(str, pin(content)), server.address, str(out)]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepared)
+
+
+def test_a_disk_that_gets_full_while_extracting_is_named(server: Server, tmp_path: Path) -> None:
+    content = packed({"corpus/part/1.wav": bytes(1_000_000)})
+    process = start(server, content, tmp_path, limit=300_000)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and said.startswith(f"error: cannot write {tmp_path}/.part.tar.gz.extracting: "), said
+    assert listed(tmp_path) == [".download.lock", "part.tar.gz"]
+    fetch(server, tmp_path, content)
+    assert (tmp_path / "corpus/part/1.wav").stat().st_size == 1_000_000
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_while_extracting_leaves_no_part_and_goes_on(how: signal.Signals, server: Server, tmp_path: Path) -> None:
     files = {f"corpus/part/{n // 100}/{n}.wav": b"%d" % n * 50 for n in range(4000)}
     content = packed(files)
-    server.files["/part.tar.gz"] = content
-    line = [sys.executable, "-c", SCRIPT, *map(str, pin(content)), server.address, str(tmp_path)]
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c)
+    process = start(server, content, tmp_path)
     growing, deadline = tmp_path / ".part.tar.gz.extracting/corpus/part/3", time.monotonic() + 60
     while not growing.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
