@@ -39,11 +39,15 @@ stage() {  # number name "what it does" folder-of-its-results; true: run the bod
 need() {  # path maker: what a stage reads, and the stage or option that gives it
   [[ ! -e $1 ]] || return 0
   if [[ $2 == --* ]]; then
-    _problem="$2 ${1:-(empty)}: no such file or folder; say where it is with $2"
+    _problem="$2 ${1:-(empty)}: no such file or folder; say where it is with $2$(_how_to_fetch "${2#--}")"
   else
     _problem="$1: missing; stage $2 makes it: $command --stage $2 --stop_stage $2 --force"
   fi
   exit 1
+}
+
+_how_to_fetch() {  # option: the command for it in the header of run.sh, which may hold several
+  sed -nE "/^# +.*m2asr\.bin\.download ${1/#corpus/}/{s/^# +/, or fetch it: /p;q}" "$recipe"
 }
 
 _open_log() {  # lock 9: two runs of one stage would write the same files; 3 and 4: the terminal

@@ -4,7 +4,8 @@
 #   ./run.sh --corpus /corpora/data_aishell --ngpu 1
 #   ./run.sh --corpus /corpora/data_aishell --train_config conf/train_supervised.yaml
 #
-# To fetch: data_aishell.tgz (OpenSLR 33), and in it every wav/*.tar.gz extracted.
+# To fetch (OpenSLR 33), 16 GB; by hand, data_aishell.tgz with every wav/*.tar.gz in it extracted:
+#   ../../.venv/bin/python -m m2asr.bin.download aishell1 --out /corpora
 #
 # Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
 

@@ -5,7 +5,8 @@
 #   ./run.sh --corpus /corpora/LibriSpeech --train_config conf/train_supervised.yaml    a baseline, in a folder of its own
 #   ./run.sh --corpus /corpora/LibriSpeech --train_config conf/train_bljust_960.yaml    CPC on all 960 hours
 #
-# To fetch (OpenSLR 12): train-clean-100, dev-clean, dev-other, test-clean, test-other; for 960 hours also train-clean-360, train-other-500.
+# To fetch (OpenSLR 12), 7.7 GB; for 960 hours without --parts, 61 GB:
+#  ../../.venv/bin/python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other
 #
 # Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
 

@@ -4,8 +4,11 @@
 #   ./run.sh --librispeech /corpora/LibriSpeech --aishell /corpora/data_aishell --covost /corpora/covost2 --ngpu 1
 #   ./run.sh --librispeech ... --aishell ... --covost ... --train_config conf/train_supervised.yaml    without CPC, losses added
 #
-# To fetch: LibriSpeech, all seven parts (OpenSLR 12); AISHELL-1, data_aishell.tgz (OpenSLR 33) with its wav/*.tar.gz extracted;
-# fr, de, es, ca of Common Voice 4 (cv-corpus-4-2019-12-10), and covost_v2.{fr,de,es,ca}_en.tsv of github.com/facebookresearch/covost.
+# To fetch: LibriSpeech (61 GB), AISHELL-1 (16 GB), the tables of CoVoST 2, and beside them fr, de, es, ca of Common Voice 4
+# (cv-corpus-4-2019-12-10; the last command tells from where):
+#   ../../.venv/bin/python -m m2asr.bin.download librispeech --out /corpora
+#   ../../.venv/bin/python -m m2asr.bin.download aishell1 --out /corpora
+#   ../../.venv/bin/python -m m2asr.bin.download covost2 --out /corpora/covost2 --parts fr_en de_en es_en ca_en
 #
 # Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
 

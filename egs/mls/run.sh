@@ -5,7 +5,8 @@
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_supervised.yaml
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_m2asr_10h.yaml --langs "de nl fr es it pt pl"
 #
-# To fetch (OpenSLR 94): mls_italian, mls_portuguese and mls_polish, as .tar.gz or _opus.tar.gz, side by side.
+# To fetch (OpenSLR 94) as FLAC, 32 GB; italian_opus and so on are a quarter of that:
+#   ../../.venv/bin/python -m m2asr.bin.download mls --out /corpora/mls --parts italian portuguese polish
 #
 # Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
 

@@ -4,7 +4,8 @@
 #   ./run.sh --corpus /corpora/TEDLIUM_release2 --ngpu 1
 #   ./run.sh --corpus /corpora/TEDLIUM_release2 --train_config conf/train_supervised.yaml
 #
-# To fetch: TEDLIUM_release2.tar.gz (OpenSLR 19).
+# To fetch TEDLIUM_release2.tar.gz (OpenSLR 19), 37 GB:
+#   ../../.venv/bin/python -m m2asr.bin.download tedlium2 --out /corpora
 #
 # Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
 

@@ -1,11 +1,15 @@
-"""Download a public corpus, with its licences and authors beside it: debspeech.
+"""Download a public corpus, check it and extract it: librispeech, aishell1, tedlium2, mls, the tables of covost2, debspeech.
 
-Files are pinned by SHA-256, and appear whole or not at all; the same command again fetches only what is missing. Debian packages come
-through apt-get (of Debian 12; run apt-get update first), or with --mirror from the Debian mirror of your choice; packages of Python come
-through pip.
+What was begun goes on with the same command, and what is there is left alone. Files are checked against published checksums; where none is
+published, that of the first download is kept beside the file. aishell2, wenetspeech and commonvoice are given out on application: the
+command tells where.
+
+Parts are those of LibriSpeech (dev-clean), languages of MLS as FLAC or Opus (italian, italian_opus), pairs of CoVoST 2 (fr_en), sources of
+debspeech (fillets). The packages of debspeech come through apt-get (of Debian 12; run apt-get update first) and pip.
 
 Example:
-  python -m m2asr.bin.download debspeech --out downloads
+  python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other
+  python -m m2asr.bin.download librispeech --out /corpora --mirror https://openslr.elda.org/resources/12
   python -m m2asr.bin.download debspeech --out downloads --parts fillets drascula --mirror file:///media/debian
 """
 
@@ -22,19 +26,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="download", description=__doc__)
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--out", type=Path, default=Path("downloads"), help="where the files go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="sources of debspeech; default: all")
-    parser.add_argument("--mirror", help="address under which pool/ of a Debian mirror is; default: apt-get download")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to fetch; default, except for mls: all")
+    parser.add_argument("--mirror", help="address under which the archives lie, or for debspeech pool/ of a Debian mirror")
+    parser.add_argument("--remove_archives", action="store_true", help="remove the archives when they are extracted")
     args = parser.parse_args(argv)
 
-    from m2asr.corpora import DOWNLOADS
+    from m2asr.corpora import DOWNLOADS, ON_APPLICATION
 
+    if args.name in ON_APPLICATION:
+        raise UserError(f"download {args.name}: {ON_APPLICATION[args.name]}")
     if args.name not in DOWNLOADS:
-        raise UserError(f"download: cannot download `{args.name}`; {nearest(args.name, DOWNLOADS)}", exit_code=2)
+        raise UserError(f"download: cannot download `{args.name}`; {nearest(args.name, [*DOWNLOADS, *ON_APPLICATION])}", exit_code=2)
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: it is no folder; choose another place")
     if args.mirror and not args.mirror.startswith(("http://", "https://", "file://")):
         raise UserError(f"--mirror {args.mirror}: it must begin with http://, https:// or file://", exit_code=2)
-    print(DOWNLOADS[args.name](args.out, args.parts, args.mirror))
+    print(DOWNLOADS[args.name](args.out, args.parts, args.mirror, args.remove_archives))
     return 0
 
 

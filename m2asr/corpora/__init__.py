@@ -1,4 +1,4 @@
-"""Corpora: one file each, from the raw layout to data directories; `prepare` knows them by the keys of this table."""
+"""Corpora: one file each, from the raw layout to data directories; `prepare` and `download` know them by the keys of these tables."""
 
 from __future__ import annotations
 
@@ -18,5 +18,11 @@ CORPORA = {
     "wenetspeech": wenetspeech.prepare,
 }
 DOWNLOADS = {
+    "aishell1": aishell1.fetch,
+    "covost2": covost2.fetch,
     "debspeech": debspeech.fetch,
+    "librispeech": librispeech.fetch,
+    "mls": mls.fetch,
+    "tedlium2": tedlium2.fetch,
 }
+ON_APPLICATION = {"aishell2": aishell2.APPLY, "commonvoice": covost2.VOICES, "wenetspeech": wenetspeech.APPLY}  # how to get them

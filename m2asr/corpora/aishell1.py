@@ -1,7 +1,8 @@
 """AISHELL-1: read Mandarin, 178 hours.
 
 data_aishell/wav/{train,dev,test}/S*/BAC009S*W*.wav and data_aishell/transcript/aishell_transcript_v0.8.txt, `id words`. Speakers:
-Bu et al. 2017, section 3; utterances: lines of the transcript per set. Some recordings have no transcript.
+Bu et al. 2017, section 3; utterances: lines of the transcript per set. Some recordings have no transcript. Archive: bytes of Kaldi
+(egs/aishell/s5/local/download_and_untar.sh), MD5 of PaddleSpeech (dataset/aishell/aishell.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from m2asr.corpora.parts import choose_parts, find_root, need
+from m2asr.corpora.archives import archive, fetch_archives
+from m2asr.corpora.parts import choose_parts, find_root, need, pick_parts
 from m2asr.corpora.sets import Found, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
 from m2asr.corpora.tables import Once, transcripts
@@ -20,6 +22,15 @@ from m2asr.text.normalize import normalize
 PARTS = {"train": Published(120098, speakers=340), "dev": Published(14326, speakers=40), "test": Published(7176, speakers=20)}
 ARCHIVE = "data_aishell.tgz (OpenSLR 33)"
 TRANSCRIPT = "aishell_transcript_v0.8.txt"
+ADDRESS = "https://www.openslr.org/resources/33"
+PINNED = ("data_aishell.tgz", 15582913665, "2f494334227864a8a8fec932999db9d8")
+
+
+def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
+    """Download and extract it into out/data_aishell, all in one; `mirror` is where the archive lies. Returns what is there."""
+    pick_parts(parts, ["all"])
+    whole = archive(*PINNED, mirror or ADDRESS, "data_aishell", growth=1.5)
+    return f"{fetch_archives([whole], out, remove)}\nto prepare it: --corpus {out / 'data_aishell'}"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:

@@ -17,6 +17,10 @@ from m2asr.data.directory import Utterance
 from m2asr.text.normalize import normalize
 
 ORIGIN = "AISHELL-2 (aishelltech.com/aishell_2, on application)"
+APPLY = (
+    "AISHELL-2 is given out on application: at aishelltech.com/aishell_2 for training (iOS/data/), at aishelltech.com/aishell_eval for "
+    "AISHELL-DEV-TEST-SET; put both into one folder, and prepare it with: python -m m2asr.bin.prepare aishell2 --corpus FOLDER"
+)
 EVALUATION = "AISHELL-DEV-TEST-SET"
 FOLDERS = {  # set -> its folder
     "train": "iOS/data",

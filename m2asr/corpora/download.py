@@ -1,4 +1,4 @@
-"""Files from the network: pinned by size and SHA-256, resumed, several at once; every file appears whole or not at all."""
+"""Files from the network: pinned by size and checksum, resumed, several at once; every file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from email.message import Message
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
 from m2asr.errors import UserError
+from m2asr.files import open_atomic
 from m2asr.progress import visible
 
 AT_ONCE = 4  # files
@@ -29,31 +32,65 @@ TIMEOUT = 20.0  # seconds without a byte
 BLOCK = 1 << 18  # bytes read at once
 SPARE = 100 << 20  # bytes of disk that stay free
 
+BROKEN = (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError)  # of a connection
+
+Item = TypeVar("Item")
+
 
 class Remote(NamedTuple):
     """A file to fetch. `origin` is an address, `apt:PACKAGE=VERSION` (of Debian) or `pip:PACKAGE==VERSION` (of Python)."""
 
     name: str
-    size: int  # bytes
-    sha256: str
+    size: int | None  # bytes; None: the server tells
+    checksum: str  # SHA-256 or MD5 in hexadecimal digits; "": none is published, and `remember` keeps that of the first download
     origin: str
 
 
-def download(files: Sequence[Remote], out: Path) -> None:
+def download(files: Sequence[Remote], out: Path, room: int = 0) -> None:
     """Fetch into `out` what is not there yet, or is there with another content; what was begun from an address goes on where it stopped.
 
-    Raises UserError for what cannot be fetched, is not what was pinned, or has no room on the disk.
+    What is done with the files afterwards needs `room` bytes. Raises UserError for what cannot be fetched, is not what was pinned, or has
+    no room on the disk.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in files if not _whole(out / file.name, file)]
+    missing = [file for file in (known(file, out) for file in files) if not _whole(out / file.name, file)]
     need = sum(file.size - _begun(out, file) for file in missing)
     free = shutil.disk_usage(out).free
-    if need and need + SPARE > free:
-        raise UserError(f"--out {out}: {need / 1e6:.0f} MB are to come, {free / 1e6:.0f} MB are free; give a folder on another disk")
+    if need + room and need + room + SPARE > free:
+        told = f"{need / 1e6:.0f} MB are to come" + (f" and up to {room / 1e6:.0f} MB to be extracted" if room else "")
+        raise UserError(f"--out {out}: {told}, {free / 1e6:.0f} MB are free; give a folder on another disk")
+    with tqdm(total=need, unit="B", unit_scale=True, desc="fetched", disable=not visible()) as bar:
+        at_once(partial(_fetch, out=out, bar=bar), missing)
+
+
+def known(file: Remote, out: Path) -> Remote:
+    """A file with what is not pinned: the size that its server tells, the checksum that `remember` wrote. Raises UserError."""
+    record = out / f"{file.name}.sha256"
+    checksum = file.checksum or (record.read_text(encoding="utf-8").split()[0] if record.is_file() else "")
+    return file._replace(checksum=checksum, size=_told_size(file.origin) if file.size is None else file.size)
+
+
+def remember(file: Remote, out: Path) -> None:
+    """Write NAME.sha256, as sha256sum does, beside a file of which no checksum is published: later downloads have to equal it."""
+    with open_atomic(out / f"{file.name}.sha256") as record:
+        record.write(f"{_checksum(out / file.name)}  {file.name}\n")
+
+
+def published_md5(origin: str) -> dict[str, str]:
+    """{file: MD5} of a list that md5sum has written; empty where the server has none."""
+    try:
+        _, content = _ask(origin)
+    except UserError:
+        return {}
+    rows = [line.split() for line in content.decode(errors="replace").splitlines()]
+    return {Path(row[1].lstrip("*")).name: row[0] for row in rows if len(row) == 2 and len(row[0]) == 32}
+
+
+def at_once(work: Callable[[Item, threading.Event], None], items: Sequence[Item]) -> None:
+    """Do `work` with several items at once; it has to stop soon after the event is set, by an error of another or Ctrl-C."""
     stop = threading.Event()
-    bar = tqdm(total=need, unit="B", unit_scale=True, disable=not visible())
-    with bar, ThreadPoolExecutor(AT_ONCE) as pool:
-        tasks = [pool.submit(_fetch, file, out, stop, bar) for file in missing]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tasks = [pool.submit(work, item, stop) for item in items]
         try:
             done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             for task in done:
@@ -67,11 +104,12 @@ def download(files: Sequence[Remote], out: Path) -> None:
 
 def _whole(path: Path, file: Remote) -> bool:
     """Whether a file is there with the content that was pinned."""
-    return path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256
+    return path.is_file() and path.stat().st_size == file.size and file.checksum in ("", _checksum(path, file.checksum))
 
 
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
+def _checksum(path: Path, like: str = "") -> str:
+    """The SHA-256 of a file, or its MD5 where `like` is one."""
+    total = hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()
     with open(path, "rb") as opened:
         while block := opened.read(BLOCK):
             total.update(block)
@@ -80,7 +118,7 @@ def _sha256(path: Path) -> str:
 
 def _part(out: Path, file: Remote) -> Path:
     """Where a file grows; the checksum in its name keeps it apart from another version."""
-    return out / f".{file.name}.{file.sha256[:8]}.part"
+    return out / f".{file.name}.{file.checksum[:8]}.part"
 
 
 def _begun(out: Path, file: Remote) -> int:
@@ -92,7 +130,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _fetch(file: Remote, out: Path, stop: threading.Event, bar: tqdm) -> None:
+def _fetch(file: Remote, stop: threading.Event, out: Path, bar: tqdm) -> None:
     """Fetch one file, check it and give it its name."""
     part = _part(out, file)
     kind, _, package = file.origin.partition(":")
@@ -106,10 +144,11 @@ def _fetch(file: Remote, out: Path, stop: threading.Event, bar: tqdm) -> None:
         raise
     if stop.is_set():
         return
-    size, found = part.stat().st_size, _sha256(part)
-    if size != file.size or found != file.sha256:
+    size = part.stat().st_size
+    if not _whole(part, file):
+        kind_of_sum, found = "MD5" if len(file.checksum) == 32 else "SHA-256", _checksum(part, file.checksum)
         part.unlink()
-        raise _another(file, f"{size} bytes with SHA-256 {found}, not {file.size} with {file.sha256}")
+        raise _another(file, f"{size} bytes with {kind_of_sum} {found}, not {file.size} with {file.checksum}")
     if kind in ("apt", "pip"):
         bar.update(size)
     with open(part, "rb") as opened:
@@ -124,18 +163,43 @@ def _from_address(file: Remote, part: Path, stop: threading.Event, bar: tqdm) ->
         try:
             why = "it breaks off"
             _append(file, begun, part, stop, bar)
-        except urllib.error.HTTPError as error:
-            if error.code < 500:
-                raise UserError(f"{file.origin}: it answers {error.code} {error.reason}; correct the address or the mirror") from None
-            why = f"{error.code} {error.reason}"
-        except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, FileNotFoundError):
-                raise UserError(f"{file.origin}: there is no such file; correct the address or the mirror") from None
-            why = str(reason) or type(error).__name__
+        except BROKEN as error:
+            why = _why(error, file.origin)
         tries = 0 if _size(part) > begun else tries + 1
         if tries == TRIES:
             raise UserError(f"{file.origin}: {why}, {TRIES} times; run the same command again to go on")
+
+
+def _why(error: Exception, origin: str) -> str:
+    """What went wrong. Raises UserError where it would go wrong again."""
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code < 500:
+            raise UserError(f"{origin}: it answers {error.code} {error.reason}; correct the address or the mirror") from None
+        return f"{error.code} {error.reason}"
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, FileNotFoundError):
+        raise UserError(f"{origin}: there is no such file; correct the address or the mirror") from None
+    return str(reason) or type(error).__name__
+
+
+def _ask(origin: str, method: str = "GET") -> tuple[Message, bytes]:
+    """Headers and content of a small file; HEAD has no content. Raises UserError."""
+    for tries in range(TRIES):
+        time.sleep(2.0 ** (tries - 1) if tries else 0.0)
+        try:
+            with urllib.request.urlopen(urllib.request.Request(origin, method=method), timeout=TIMEOUT) as answer:
+                return answer.headers, b"" if method == "HEAD" else answer.read()
+        except BROKEN as error:
+            why = _why(error, origin)
+    raise UserError(f"{origin}: {why}, {TRIES} times; run the same command again to go on")
+
+
+def _told_size(origin: str) -> int:
+    """The bytes of a file, as its server tells them."""
+    length = _ask(origin, "HEAD")[0].get("Content-Length", "")
+    if not length.isdigit():
+        raise UserError(f"{origin}: the server does not tell its size; give another --mirror")
+    return int(length)
 
 
 def _append(file: Remote, begun: int, part: Path, stop: threading.Event, bar: tqdm) -> None:

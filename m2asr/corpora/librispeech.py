@@ -1,7 +1,8 @@
 """LibriSpeech: read English books, seven parts.
 
 LibriSpeech/<part>/<speaker>/<chapter>/{<speaker>-<chapter>-<nnnn>.flac, <speaker>-<chapter>.trans.txt}. Hours and speakers: README.TXT of
-the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: data set card of openslr/librispeech_asr.
+the corpus (OpenSLR 12) and Panayotov et al. 2015, table 1; utterances: data set card of openslr/librispeech_asr; archives: torchaudio 2.11
+(datasets/librispeech.py) and tensorflow-datasets 4.9.10 (librispeech/checksums.tsv).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from m2asr.corpora.parts import choose_parts, find_root
+from m2asr.corpora.archives import archive, fetch_archives
+from m2asr.corpora.parts import choose_parts, find_root, pick_parts
 from m2asr.corpora.sets import Found, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
 from m2asr.corpora.tables import Once, transcripts
@@ -27,6 +29,23 @@ PARTS = {
     "test-clean": Published(2620, 5.4, 40),
     "test-other": Published(2939, 5.1, 33),
 }
+ADDRESS = "https://www.openslr.org/resources/12"
+ARCHIVES = {  # bytes, SHA-256
+    "train-clean-100": (6387309499, "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+    "train-clean-360": (23049477885, "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
+    "train-other-500": (30593501606, "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
+    "dev-clean": (337926286, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+    "dev-other": (314305928, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+    "test-clean": (346663984, "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+    "test-other": (328757843, "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+}
+
+
+def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
+    """Download and extract the parts, or all, into out/LibriSpeech; `mirror` is where the archives lie. Returns what is there."""
+    chosen = pick_parts(parts, list(PARTS))
+    archives = [archive(f"{part}.tar.gz", *ARCHIVES[part], mirror or ADDRESS, f"LibriSpeech/{part}", growth=1.1) for part in chosen]
+    return f"{fetch_archives(archives, out, remove)}\nto prepare it: --corpus {out / 'LibriSpeech'}"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:

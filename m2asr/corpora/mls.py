@@ -2,7 +2,8 @@
 
 mls_<language>[_opus]/{train,dev,test}/{transcripts.txt, audio/<speaker>/<book>/<speaker>_<book>_<n>.flac or .opus}, tab between id and
 text; train/limited_supervision/{9hr/handles.txt, 1hr/{0..5}/handles.txt} list ids. Hours: README of the corpus (OpenSLR 94); utterances:
-data set card of facebook/multilingual_librispeech, for English the lines of train/transcripts.txt.
+data set card of facebook/multilingual_librispeech, for English the lines of train/transcripts.txt; archives: datasets 1.18.4
+(multilingual_librispeech/dataset_infos.json).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from m2asr.corpora.parts import find_root, need
+from m2asr.corpora.archives import COMPLETE, archive, fetch_archives
+from m2asr.corpora.download import published_md5
+from m2asr.corpora.parts import find_root, need, pick_parts
 from m2asr.corpora.sets import Found, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
 from m2asr.corpora.tables import Once, text_lines, transcripts
@@ -40,6 +43,30 @@ COUNTS = {  # utterances of SETS; hours of train, dev, test
     "pt": ((37533, 826, 871, 2116, 236), (160.96, 3.64, 3.74)),
     "pl": ((25043, 512, 520, 2173, 238), (103.65, 2.08, 2.14)),
 }
+ADDRESS = "https://dl.fbaipublicfiles.com/mls"
+ARCHIVES = {  # bytes, SHA-256; the server lists MD5s of the others, English and all of Opus, in md5sum.txt
+    "german": (122944886305, "cea7912396a33cc599f86221f612a2eb1004b98ece3f60124710555eb5134b5c"),
+    "dutch": (92158429530, "f2c4b3deb5b918786c1819bc907adac8dd01413478bf3e51f3021aa66cc5a692"),
+    "french": (64474642518, "6e02cd822be42067a9b2b79dff65b4421295686471f16efde226baae4e7c7033"),
+    "spanish": (53296894035, "3cd4b1e8f40499d5a8b2834a1cc679a4673df5acb25bfd0ded1742ec451bc2f0"),
+    "italian": (15395281399, "cfb0a5cc22e6e25982c7ee235fd068c1756901ab9e1cbb97bf18f0583e771902"),
+    "portuguese": (9982803818, "89bed1e0ba5acb6f69da14e7063d4a3c3999d13c11af50ae652a3ced80f39164"),
+    "polish": (6609569551, "f911a08c4019891cc85b08995dc0f171e16d201037c02f69023beecef5b51d61"),
+}
+
+
+def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
+    """Download and extract parts, which are languages as FLAC (italian) or Opus (italian_opus); `mirror` is where the archives lie."""
+    known = [*LANGUAGES, *(f"{language}_opus" for language in LANGUAGES)]
+    if not parts:
+        raise UserError(f"--parts: name what you want of MLS, English alone has 2.4 TB, as Opus 651 GB: {' '.join(known)}", exit_code=2)
+    chosen, folder = pick_parts(parts, known), mirror or ADDRESS
+    unpinned = any(part not in ARCHIVES and not (out / f"mls_{part}" / COMPLETE).exists() for part in chosen)
+    listed = published_md5(f"{folder}/md5sum.txt") if unpinned else {}
+    names = {part: f"mls_{part}.tar.gz" for part in chosen}
+    pinned = {part: ARCHIVES.get(part, (None, listed.get(names[part], ""))) for part in chosen}
+    archives = [archive(names[part], *pinned[part], folder, f"mls_{part}", growth=1.1) for part in chosen]
+    return f"{fetch_archives(archives, out, remove)}\nto prepare it: --corpus {out}"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:

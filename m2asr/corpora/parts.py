@@ -24,6 +24,14 @@ def find_root(corpus: Path, below: Sequence[str], holds: Sequence[str], what: st
     raise UserError(f"--corpus {corpus}: none of {names} is in it{inside}; it holds {there}; give the folder of {what}")
 
 
+def pick_parts(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The parts that were asked for, or else all. Raises UserError for an unknown one."""
+    for part in wanted:
+        if part not in known:
+            raise UserError(f"--parts {part}: no such part; {nearest(part, known)}", exit_code=2)
+    return list(dict.fromkeys(wanted or known))
+
+
 def choose_parts(
     wanted: Sequence[str], known: Sequence[str], there: Callable[[str], bool], fetch: Callable[[str], str], summary: Summary
 ) -> list[str]:
@@ -31,16 +39,13 @@ def choose_parts(
 
     Raises UserError for an unknown part, and for one that was asked for and is not there.
     """
-    for part in wanted:
-        if part not in known:
-            raise UserError(f"--parts {part}: no such part; {nearest(part, known)}", exit_code=2)
-        if not there(part):
+    chosen = []
+    for part in pick_parts(wanted, known):
+        if there(part):
+            chosen.append(part)
+        elif wanted:
             raise UserError(f"--parts {part}: it is not there; fetch {fetch(part)}")
-    if wanted:
-        return list(dict.fromkeys(wanted))
-    chosen = [part for part in known if there(part)]
-    for part in known:
-        if part not in chosen:
+        else:
             summary.note(f"not there: {part}; to have it, fetch {fetch(part)}")
     return chosen
 

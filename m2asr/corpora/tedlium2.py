@@ -1,7 +1,8 @@
 """TED-LIUM 2: English talks, 207 hours.
 
 TEDLIUM_release2/{train,dev,test}/{sph/<talk>.sph, stm/<talk>.stm}; an STM line is `talk channel speaker start end <label> text`, a comment
-begins with `;;`. Hours: Rousseau et al. 2014 (OpenSLR 19).
+begins with `;;`. Hours: Rousseau et al. 2014 (OpenSLR 19). Archive: torchaudio 2.11 (datasets/tedlium.py) and tensorflow-datasets 4.9.10
+(tedlium/checksums.tsv).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from m2asr.corpora.parts import choose_parts, find_root, need
+from m2asr.corpora.archives import archive, fetch_archives
+from m2asr.corpora.parts import choose_parts, find_root, need, pick_parts
 from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
 from m2asr.corpora.summary import Published, Summary
 from m2asr.corpora.tables import Once, text_lines
@@ -20,10 +22,19 @@ from m2asr.text.normalize import normalize
 
 PARTS = {"train": Published(hours=207), "dev": Published(), "test": Published()}
 ARCHIVE = "TEDLIUM_release2.tar.gz (OpenSLR 19)"
+ADDRESS = "https://www.openslr.org/resources/19"
+PINNED = ("TEDLIUM_release2.tar.gz", 36791529840, "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58")
 IGNORED = "ignore_time_segment_in_scoring"
 _LABEL = re.compile(r"<(?:o,[^>]*|F0_[MF])>\s*")
 _MARKS = re.compile(r"\{[^}]*\}|\[[^]]*\]|<[^>]*>|\([0-9]+\)|\(\S*\)\s*$")
 _SUFFIX = re.compile(r"(?<=\w)\s+(?='(?:s|t|m|re|ve|ll|d|all|am|clock)(?!\S))", re.IGNORECASE)
+
+
+def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
+    """Download and extract it into out/TEDLIUM_release2, all in one; `mirror` is where the archive lies. Returns what is there."""
+    pick_parts(parts, ["all"])
+    whole = archive(*PINNED, mirror or ADDRESS, "TEDLIUM_release2", growth=1.5)
+    return f"{fetch_archives([whole], out, remove)}\nto prepare it: --corpus {out / 'TEDLIUM_release2'}"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:

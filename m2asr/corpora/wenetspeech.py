@@ -19,6 +19,11 @@ from m2asr.data.directory import Utterance
 from m2asr.text.normalize import normalize
 
 ORIGIN = "WenetSpeech (wenet-e2e.github.io/WenetSpeech, on application)"
+APPLY = (
+    "WenetSpeech is given out on application: wenet-e2e.github.io/WenetSpeech sends a password, with which utils/download_wenetspeech.sh "
+    "of github.com/wenet-e2e/WenetSpeech fetches it; prepare the folder that holds WenetSpeech.json with: "
+    "python -m m2asr.bin.prepare wenetspeech --corpus FOLDER"
+)
 TABLE = "WenetSpeech.json"
 SUBSETS = {"L": "train_l", "M": "train_m", "S": "train_s", "DEV": "dev", "TEST_NET": "test_net", "TEST_MEETING": "test_meeting"}
 FOLDERS = {name: "train" if name.startswith("train") else name for name in SUBSETS.values()} | {"unlabelled": "train"}  # in audio/

@@ -6,10 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,8 +17,7 @@ from m2asr.corpora.debspeech.packages import HSK, PACKAGES, remotes
 from m2asr.corpora.download import Remote, download
 from m2asr.errors import UserError
 from tests.conftest import ROOT, command
-
-CONTENT = bytes(range(256)) * 4000  # 1 MB
+from tests.corpora.server import CONTENT, Server
 
 
 def remote(origin: str, name: str = "one.bin", content: bytes = CONTENT) -> Remote:
@@ -30,52 +26,6 @@ def remote(origin: str, name: str = "one.bin", content: bytes = CONTENT) -> Remo
 
 def listed(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT under every path; the path says how."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []  # path and range of every request
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *_: object) -> None:
-        """A client that went away is what some tests want."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        self.server.asked.append(f"{self.path} {wanted}".strip())
-        if "missing" in self.path or ("busy" in self.path and len(self.server.asked) < 2):
-            self.send_error(404 if "missing" in self.path else 503)
-            return
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if "norange" not in self.path else 0
-        body = CONTENT[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if "breaks" in self.path and start < len(CONTENT) // 2:
-            body = body[: len(CONTENT) // 3]
-        for place in range(0, len(body), 50_000):
-            self.wfile.write(body[place : place + 50_000])
-            if "slow" in self.path:
-                time.sleep(0.1)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
-        thread.start()
-        yield found
-        found.shutdown()
 
 
 def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -210,7 +160,7 @@ def test_every_file_is_pinned() -> None:
 @pytest.mark.parametrize(
     "line, message",
     [
-        (["mini"], "cannot download `mini`; valid: debspeech"),
+        (["mini"], "cannot download `mini`; valid: aishell1, covost2, debspeech, librispeech, mls, tedlium2, "),
         (["debspeech", "--parts", "festvoks"], "--parts festvoks: no such part; did you mean `festvox`?"),
         (["debspeech", "--out", str(ROOT / "setup.py")], "setup.py: it is no folder"),
         (["debspeech", "--mirror", "example.org/debian"], "--mirror example.org/debian: it must begin with http://"),

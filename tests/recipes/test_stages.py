@@ -130,6 +130,17 @@ def test_a_failed_rerun_is_not_taken_for_the_old_success(toy: Toy) -> None:
     assert toy.ran() == ["train", "decode"]
 
 
+def test_missing_corpus_names_the_command_that_fetches_it(toy: Toy) -> None:
+    run = toy.folder / "run.sh"
+    commands = ["python -m m2asr.bin.download librispeech --out /corpora", "python -m m2asr.bin.download aishell1 --out /corpora"]
+    header = "".join(f"#   {command}\n" for command in commands)
+    run.write_text(run.read_text().replace("\ncd ", f"{header}\ncd ", 1).replace("beam=4", "aishell=corpus\nbeam=4", 1))
+    run.write_text(run.read_text().replace('need "$corpus" --corpus\n', 'need "$corpus" --corpus\n  need "$aishell" --aishell\n', 1))
+    for option, command in zip(("--corpus", "--aishell"), commands, strict=True):
+        told = toy.run(option, "/nowhere").stderr
+        assert told == f"error: {option} /nowhere: no such file or folder; say where it is with {option}, or fetch it: {command}\n"
+
+
 def test_missing_corpus_and_missing_inputs_name_the_remedy(toy: Toy) -> None:
     start = cpu_seconds()
     done = toy.run("--corpus", "/nowhere")

@@ -17,7 +17,7 @@ from m2asr.corpora.debspeech.counts import MADE
 from m2asr.corpora.debspeech.packages import paths, remotes, write_attribution
 from m2asr.corpora.debspeech.sound import LONGEST, RATE, SHORTEST, SILENT, resample, write_flac
 from m2asr.corpora.download import download
-from m2asr.corpora.parts import choose_parts
+from m2asr.corpora.parts import choose_parts, pick_parts
 from m2asr.corpora.sets import Found, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
@@ -51,10 +51,11 @@ class Kept(NamedTuple):
     seconds: float
 
 
-def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None) -> str:
+def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
     """Download the packages of the sources `parts`, or of all, and write whose work they are; returns what is there."""
-    chosen = choose_parts(parts, list(SOURCES), lambda part: True, str, Summary())
-    files = [file for part in chosen for file in remotes(part, mirror)]
+    if remove:
+        raise UserError("--remove_archives: debspeech is prepared from the packages themselves; leave it out", exit_code=2)
+    files = [file for part in pick_parts(parts, list(SOURCES)) for file in remotes(part, mirror)]
     download(files, out)
     write_attribution(out)
     return f"{out}: {len(files)} files, {sum(file.size for file in files) / 1e6:.0f} MB; ATTRIBUTION.md says whose work they are"
