@@ -28,6 +28,7 @@ _READ_WHOLE = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_
 class CachedIndex:
     """What is known of a set's utterances; the arrays are memory-mapped."""
 
+    folder: Path
     lines: dict[str, Lines]  # by file name
     frames: np.ndarray  # (N,) int32
     lang_ids: np.ndarray  # (N,) int16, positions in `languages`
@@ -45,8 +46,7 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     cache = home / _fingerprint(files)
     if not cache.is_dir():
         home.mkdir(parents=True, exist_ok=True)
-        if files["utt2spk"].stat().st_size > 50_000_000:
-            print(f"indexing {data_dir}: about a minute per ten million utterances, once", file=sys.stderr)
+        print_if_long(f"indexing {data_dir}", files["utt2spk"].stat().st_size // 50)
         old = [path for path in home.iterdir() if not path.name.startswith(".")]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
@@ -63,7 +63,13 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     lines = {name: Lines(path, cache / name) for name, path in files.items() if (cache / name).exists()}
     frames, lang_ids = (np.memmap(cache / name, dtype, mode="r") for name, dtype in (("frames", "<i4"), ("lang_ids", "<i2")))
     languages = json.loads((cache / "languages.json").read_text(encoding="utf-8"))
-    return CachedIndex(lines, frames, lang_ids, languages)
+    return CachedIndex(cache, lines, frames, lang_ids, languages)
+
+
+def print_if_long(what: str, utterances: int) -> None:
+    """Tell that this is done now, and only once, for a large set."""
+    if utterances > 1_000_000:
+        print(f"{what}: about two minutes per ten million utterances, once", file=sys.stderr)
 
 
 def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
@@ -117,10 +123,11 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 class _Column:
-    """A file read beside utt2spk; `offsets` grows by one for every utterance."""
+    """A file read beside utt2spk; `offsets`, where they are kept, grow by one for every utterance."""
 
     def __init__(self, path: Path, reference: Path) -> None:
         self.path, self.reference = path, reference
+        self.kept, self.empty = path.name not in _READ_WHOLE, True
         self.rows = _rows(path)
         self.row = next(self.rows, None)
         self.offsets = array("q")
@@ -131,10 +138,12 @@ class _Column:
         if row is not None and row.id < utt:
             raise self.unknown()
         if row is None or row.id != utt:
-            self.offsets.append(-1)
+            if self.kept:
+                self.offsets.append(-1)
             return None
-        self.offsets.append(row.offset)
-        self.row = next(self.rows, None)
+        if self.kept:
+            self.offsets.append(row.offset)
+        self.row, self.empty = next(self.rows, None), False
         return row
 
     def unknown(self) -> UserError:
@@ -165,7 +174,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
             raise column.unknown()
     if not own:
         raise UserError(f"{reference}: this set has no utterance")
-    arrays = {name: column.offsets for name, column in columns.items() if name not in _READ_WHOLE and max(column.offsets) >= 0}
+    arrays = {name: column.offsets for name, column in columns.items() if column.kept and not column.empty}
     arrays |= {"utt2spk": own, "frames": frames, "lang_ids": lang_ids}
     if recordings is not None:
         arrays["wav.scp"] = wav
