@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from m2asr.config import FbankConfig, load_config
 from m2asr.data.batch import Batch, Key, target_key
+from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
 from m2asr.objectives.system import resolve
 from m2asr.train.materials import Materials, gather, targets_of
@@ -81,9 +82,9 @@ class Noise(Source):
     """A stream of equally long utterances of noise, with random targets of the given keys."""
 
     def __init__(self, name: str, targets: Sequence[str], seconds: float, size: int = 1000) -> None:
-        self.name, self.frame_shift, self.keys = name, 0.01, list(targets)
-        self.frames = np.full(size, round(seconds / self.frame_shift), dtype=np.int32)
-        self.index = SimpleNamespace(languages=["en"], lang_ids=np.zeros(size, dtype=np.int16))
+        self.name, self.frame_shift, self.keys, self.feats = name, 0.01, list(targets), StoredFeats()
+        frames = np.full(size, round(seconds / self.frame_shift), dtype=np.int32)
+        self.index = SimpleNamespace(frames=frames, languages=["en"], lang_ids=np.zeros(size, dtype=np.int16))
 
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
         count, frames = len(numbers), int(self.frames[0])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m2asr.data.ark import read_matrix
 from m2asr.data.audio import DURATION_TOLERANCE, read_audio
-from m2asr.data.index_build import open_cache
+from m2asr.data.index_build import open_cache, print_if_long
 from m2asr.errors import UserError
+from m2asr.files import open_atomic
+
+if TYPE_CHECKING:
+    from m2asr.text.tokenizer import Tokenizer
 
 
 class UtteranceIndex:
@@ -27,7 +33,7 @@ class UtteranceIndex:
         self.frames: np.ndarray = cache.frames  # (N,) int32, memory-mapped; of 10 ms where features come from audio
         self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
-        self._lines = cache.lines
+        self._cache, self._lines = cache.folder, cache.lines
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -52,6 +58,17 @@ class UtteranceIndex:
         """Its line in the file `name` (`text`, `text.de` ...): None where it has no line, "" where the line is empty."""
         line = self._lines[name].get(i) if self.has_text(name) else None
         return None if line is None else line[1]
+
+    def token_counts(self, name: str, tokenizer: Tokenizer) -> np.ndarray:
+        """Tokens of every utterance's line in the file `name`, (N,) int32, 0 without one; counted once and kept in the cache."""
+        if not self.has_text(name):
+            return np.zeros(len(self), dtype=np.int32)
+        path = self._cache / f"tokens.{name}.{tokenizer.digest}"
+        if not path.exists():
+            print_if_long(f"counting the tokens of {self.data_dir / name}", len(self))
+            with open_atomic(path, "wb") as file:
+                file.write(array("i", (len(tokenizer.encode(self.text(i, name) or "")) for i in range(len(self)))))
+        return np.memmap(path, "<i4", mode="r")
 
     def feats(self, i: int) -> np.ndarray:
         """Its stored features, float32 (T, F). Raises UserError naming the file and what is wrong with it."""

@@ -9,14 +9,12 @@ import shutil
 import sys
 import tempfile
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from m2asr.data.lines import Lines
+from m2asr.data.lines import Lines, Row, rows_of, shown
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
@@ -28,6 +26,7 @@ _READ_WHOLE = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_
 class CachedIndex:
     """What is known of a set's utterances; the arrays are memory-mapped."""
 
+    folder: Path
     lines: dict[str, Lines]  # by file name
     frames: np.ndarray  # (N,) int32
     lang_ids: np.ndarray  # (N,) int16, positions in `languages`
@@ -45,8 +44,7 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     cache = home / _fingerprint(files)
     if not cache.is_dir():
         home.mkdir(parents=True, exist_ok=True)
-        if files["utt2spk"].stat().st_size > 50_000_000:
-            print(f"indexing {data_dir}: about a minute per ten million utterances, once", file=sys.stderr)
+        print_if_long(f"indexing {data_dir}", files["utt2spk"].stat().st_size // 50)
         old = [path for path in home.iterdir() if not path.name.startswith(".")]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
@@ -63,7 +61,13 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     lines = {name: Lines(path, cache / name) for name, path in files.items() if (cache / name).exists()}
     frames, lang_ids = (np.memmap(cache / name, dtype, mode="r") for name, dtype in (("frames", "<i4"), ("lang_ids", "<i2")))
     languages = json.loads((cache / "languages.json").read_text(encoding="utf-8"))
-    return CachedIndex(lines, frames, lang_ids, languages)
+    return CachedIndex(cache, lines, frames, lang_ids, languages)
+
+
+def print_if_long(what: str, utterances: int) -> None:
+    """Tell that this is done now, and only once, for a large set."""
+    if utterances > 1_000_000:
+        print(f"{what}: about two minutes per ten million utterances, once", file=sys.stderr)
 
 
 def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
@@ -87,74 +91,48 @@ def _fingerprint(files: dict[str, Path]) -> str:
     return hashlib.blake2b(repr((_VERSION, states)).encode(), digest_size=12).hexdigest()
 
 
-class _Row(NamedTuple):
-    """A line of a Kaldi file: number from 1, offset in bytes, id, and what follows it."""
-
-    number: int
-    offset: int
-    id: bytes
-    value: bytes
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    """The lines of a file. Raises UserError where they are not UTF-8, or their ids not sorted and unique."""
-    offset, last = 0, b""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            utt, value = (*line.split(None, 1), b"", b"")[:2]
-            if not utt:
-                raise UserError(f"{path}:{number}: an empty line; repair with: python -m m2asr.bin.fix {path.parent}")
-            if utt <= last:
-                what = "is there twice" if utt == last else "is out of order (C locale)"
-                raise UserError(f"{path}:{number}: `{_shown(utt)}` {what}; repair with: python -m m2asr.bin.fix {path.parent}")
-            if not line.isascii():
-                try:
-                    line.decode()
-                except UnicodeDecodeError:
-                    raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
-            yield _Row(number, offset, utt, value.strip())
-            offset, last = offset + len(line), utt
-
-
 class _Column:
-    """A file read beside utt2spk; `offsets` grows by one for every utterance."""
+    """A file read beside utt2spk; `offsets`, where they are kept, grow by one for every utterance."""
 
     def __init__(self, path: Path, reference: Path) -> None:
         self.path, self.reference = path, reference
-        self.rows = _rows(path)
+        self.kept, self.empty = path.name not in _READ_WHOLE, True
+        self.rows = rows_of(path)
         self.row = next(self.rows, None)
         self.offsets = array("q")
 
-    def take(self, utt: bytes) -> _Row | None:
+    def take(self, utt: bytes) -> Row | None:
         """The row of an utterance, or None where this file has none."""
         row = self.row
         if row is not None and row.id < utt:
             raise self.unknown()
         if row is None or row.id != utt:
-            self.offsets.append(-1)
+            if self.kept:
+                self.offsets.append(-1)
             return None
-        self.offsets.append(row.offset)
-        self.row = next(self.rows, None)
+        if self.kept:
+            self.offsets.append(row.offset)
+        self.row, self.empty = next(self.rows, None), False
         return row
 
     def unknown(self) -> UserError:
         """The error that the row at hand is of an utterance that the set does not have."""
-        return UserError(f"{self.path}:{self.row.number}: `{_shown(self.row.id)}` is not in {self.reference}; {_hint(self.path)}")
+        return UserError(f"{self.path}:{self.row.number}: `{shown(self.row.id)}` is not in {self.reference}; {_hint(self.path)}")
 
 
 def _build(files: dict[str, Path], out: Path) -> None:
     """Walk through all files at once, in constant memory but for the arrays, and write one array per file."""
     reference = files["utt2spk"]
-    recordings = {row.id: row.offset for row in _rows(files["wav.scp"])} if "segments" in files else None
+    recordings = {row.id: row.offset for row in rows_of(files["wav.scp"])} if "segments" in files else None
     apart = {"utt2spk", "wav.scp"} if recordings is not None else {"utt2spk"}  # not a line per utterance, or read already
     columns = {name: _Column(path, reference) for name, path in files.items() if name not in apart}
     wanted = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
     own, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
-    for row in _rows(reference):
+    for row in rows_of(reference):
         found = {name: column.take(row.id) for name, column in columns.items()}
         for name in wanted:
             if found[name] is None:
-                raise UserError(f"{reference}:{row.number}: `{_shown(row.id)}` has no line in {files[name]}; {_hint(files[name])}")
+                raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {_hint(files[name])}")
         own.append(row.offset)
         lang_ids.append(languages.setdefault(found["utt2lang"].value.decode(), len(languages)))
         frames.append(_frames(files, found))
@@ -165,7 +143,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
             raise column.unknown()
     if not own:
         raise UserError(f"{reference}: this set has no utterance")
-    arrays = {name: column.offsets for name, column in columns.items() if name not in _READ_WHOLE and max(column.offsets) >= 0}
+    arrays = {name: column.offsets for name, column in columns.items() if column.kept and not column.empty}
     arrays |= {"utt2spk": own, "frames": frames, "lang_ids": lang_ids}
     if recordings is not None:
         arrays["wav.scp"] = wav
@@ -176,7 +154,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
         json.dump(list(languages), file)
 
 
-def _frames(files: dict[str, Path], found: dict[str, _Row | None]) -> int:
+def _frames(files: dict[str, Path], found: dict[str, Row | None]) -> int:
     """The frames of an utterance as utt2num_frames says, or those of 10 ms in its duration."""
     name = "utt2num_frames" if "utt2num_frames" in found else "utt2dur"
     row = found[name]
@@ -185,17 +163,17 @@ def _frames(files: dict[str, Path], found: dict[str, _Row | None]) -> int:
         if not 0 < frames < 2**31:
             raise ValueError
     except (ValueError, OverflowError):
-        where = f"{files[name]}:{row.number}: `{_shown(row.id)}`"
-        raise UserError(f"{where}: `{_shown(row.value)}` is not a length; {_hint(files[name])}") from None
+        where = f"{files[name]}:{row.number}: `{shown(row.id)}`"
+        raise UserError(f"{where}: `{shown(row.value)}` is not a length; {_hint(files[name])}") from None
     return frames
 
 
-def _recording(files: dict[str, Path], row: _Row, recordings: dict[bytes, int]) -> int:
+def _recording(files: dict[str, Path], row: Row, recordings: dict[bytes, int]) -> int:
     """The offset of the recording of a segment in wav.scp."""
     recording = row.value.split(b" ")[0]
     if recording not in recordings:
         where = f"{files['segments']}:{row.number}"
-        raise UserError(f"{where}: recording `{_shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
+        raise UserError(f"{where}: recording `{shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
     return recordings[recording]
 
 
@@ -203,7 +181,3 @@ def _hint(path: Path) -> str:
     if path.name in ("feats.scp", "utt2num_frames"):
         return "make the features again (stage fbank)"
     return f"repair with: python -m m2asr.bin.fix {path.parent}"
-
-
-def _shown(text: bytes) -> str:
-    return text.decode(errors="replace")

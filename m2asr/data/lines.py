@@ -1,9 +1,13 @@
-"""Lines of a Kaldi file by utterance number, read one at a time; nothing is kept in memory."""
+"""Lines of a Kaldi file, one after the other or by utterance number; nothing is kept in memory."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+from m2asr.errors import UserError
 
 
 class Lines:
@@ -26,3 +30,41 @@ class Lines:
             line, size = line + more, 4 * size
         utt, *value = line.partition(b"\n")[0].decode().split(None, 1)
         return utt, value[0].rstrip() if value else ""
+
+
+class Row(NamedTuple):
+    """A line of a Kaldi file: number from 1, offset in bytes, id, and what follows it."""
+
+    number: int
+    offset: int
+    id: bytes
+    value: bytes
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """The lines of a file. Raises UserError where it cannot be read or is not UTF-8, or its ids are not sorted and unique."""
+    offset, last = 0, b""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below; only this line may raise what is meant here
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from None
+    with file:
+        for number, line in enumerate(file, 1):
+            utt, value = (*line.split(None, 1), b"", b"")[:2]
+            if not utt:
+                raise UserError(f"{path}:{number}: an empty line; repair with: python -m m2asr.bin.fix {path.parent}")
+            if utt <= last:
+                what = "is there twice" if utt == last else "is out of order (C locale)"
+                raise UserError(f"{path}:{number}: `{shown(utt)}` {what}; repair with: python -m m2asr.bin.fix {path.parent}")
+            if not line.isascii():
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
+            yield Row(number, offset, utt, value.strip())
+            offset, last = offset + len(line), utt
+
+
+def shown(text: bytes) -> str:
+    """Bytes of a file as a message shows them."""
+    return text.decode(errors="replace")

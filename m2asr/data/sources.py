@@ -19,21 +19,26 @@ if TYPE_CHECKING:
 
 
 class ConcatIndex:
-    """Several sets as one: utterances are numbered from 0 across them, languages by their names.
-
-    frames: (N,) int32; lang_ids: (N,) int16, positions in `languages`.
-    """
+    """Several sets as one: utterances are numbered from 0 across them, languages by their names."""
 
     def __init__(self, indexes: Sequence[UtteranceIndex]) -> None:
         self.indexes = list(indexes)
         self.languages = sorted({lang for index in self.indexes for lang in index.languages})
-        self.frames = _joined([index.frames for index in self.indexes])
-        maps = [np.array([self.languages.index(lang) for lang in index.languages], dtype=np.int16) for index in self.indexes]
-        self.lang_ids = _joined([names[index.lang_ids] for names, index in zip(maps, self.indexes, strict=True)])
         self._starts = np.cumsum([0] + [len(index) for index in self.indexes])
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return int(self._starts[-1])
+
+    @property
+    def frames(self) -> np.ndarray:
+        """(N,) int32. Joined anew at every call, like `lang_ids`: only planning reads all of it, and memory is better free afterwards."""
+        return _joined([index.frames for index in self.indexes])
+
+    @property
+    def lang_ids(self) -> np.ndarray:
+        """(N,) int16, positions in `languages`."""
+        maps = [np.array([self.languages.index(lang) for lang in index.languages], dtype=np.int16) for index in self.indexes]
+        return _joined([names[index.lang_ids] for names, index in zip(maps, self.indexes, strict=True)])
 
     def find(self, number: int) -> tuple[UtteranceIndex, int]:
         """The set of an utterance and its number there."""
@@ -45,7 +50,7 @@ class Source:
     """The utterances and targets of one stream.
 
     targets: (tokenizer's name, text file, tokenizer) per target; feats: where an utterance's features come from;
-    frame_shift: seconds between two frames. `frames` (N,) are what utterances may cost.
+    frame_shift: seconds between two frames.
     """
 
     def __init__(
@@ -59,17 +64,21 @@ class Source:
         self.name, self.index, self.frame_shift = name, ConcatIndex(indexes), frame_shift
         self.targets = {target_key(tokens, text): (text, tokenizer) for tokens, text, tokenizer in targets}
         self.feats = feats or StoredFeats()
-        stretch = self.feats.stretch
-        self.frames = self.index.frames if stretch == 1 else np.ceil(self.index.frames * stretch).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def frames(self) -> np.ndarray:
+        """What utterances may cost, (N,) int32."""
+        frames, stretch = self.index.frames, self.feats.stretch
+        return frames if stretch == 1 else np.ceil(frames * stretch).astype(np.int32)
+
     def token_counts(self) -> np.ndarray:
-        """Tokens of all targets together per utterance, (N,) int32; reads every text once."""
+        """Tokens of all targets together per utterance, (N,) int32."""
         counts = np.zeros(len(self), dtype=np.int32)
-        for number in range(len(self)):
-            counts[number] = sum(len(tokens or ()) for tokens in self._encode(number).values())
+        for text, tokenizer in self.targets.values():
+            counts += _joined([index.token_counts(text, tokenizer) for index in self.index.indexes])
         return counts
 
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch | None, list[str]]:

@@ -6,22 +6,29 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from m2asr.data.directory import read_table
+from m2asr.data.lines import rows_of, shown
 from m2asr.errors import UserError
 
 
 def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
-    """{language: texts} of the file `text` of a data directory; empty where it has no such file. Raises UserError without the folder."""
+    """{language: texts} of the file `text` of a data directory; empty where it has no such file.
+
+    Both files are walked through at once, so that the texts are all that memory holds. Raises UserError without the folder, and (file:line)
+    where ids are unsorted or have no language.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first")
     if not (folder / text).is_file():
         return {}
-    langs = read_table(folder / "utt2lang")
-    found = defaultdict(list)
-    for utt, line in read_table(folder / text).items():
-        if utt not in langs:
-            raise UserError(f"{folder / 'utt2lang'}: {utt} of {text} has no language; run `python -m m2asr.bin.validate {folder}`")
-        found[langs[utt]].append(line)
+    langs, found = rows_of(folder / "utt2lang"), defaultdict(list)
+    lang = next(langs, None)
+    for row in rows_of(folder / text):
+        while lang is not None and lang.id < row.id:
+            lang = next(langs, None)
+        if lang is None or lang.id != row.id:
+            where = f"{folder / text}:{row.number}: {shown(row.id)}"
+            raise UserError(f"{where} has no language in {folder / 'utt2lang'}; run `python -m m2asr.bin.validate {folder}`")
+        found[lang.value.decode()].append(row.value.decode())
     return dict(found)
 
 

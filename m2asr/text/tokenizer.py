@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ class Tokenizer:
     def __init__(self, kind: str, tokens: list[str], model: bytes | None = None) -> None:
         self.kind, self.tokens = kind, tokens
         self.ids = {token: number for number, token in enumerate(tokens)}
+        self.digest = hashlib.blake2b(repr((kind, tokens, model)).encode(), digest_size=12).hexdigest()  # of all that makes its ids
         self._pieces = None
         if model is not None:
             import sentencepiece

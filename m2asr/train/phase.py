@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from m2asr import train_config
@@ -120,8 +121,10 @@ class Phase:
         for name, source in self.loader.sources.items():
             objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
             views = {view for objective in objectives for view in objective.views}
-            frames = torch.from_numpy(source.frames.astype("int64"))
-            total += float(sum(view.frames(frames) for view in views)) * self.frame_seconds / self.loader.steps_per_epoch(0, name)
+            lengths = source.frames
+            parts = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
+            frames = sum(view.frames(torch.from_numpy(part.astype(np.int64))) for part in parts for view in views)
+            total += float(frames) * self.frame_seconds / self.loader.steps_per_epoch(0, name)
         return total
 
     def describe(self) -> str:

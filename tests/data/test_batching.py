@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -63,6 +64,42 @@ def test_an_item_does_not_depend_on_what_was_read_before() -> None:
     forward = [list(batch) for batch in Batches(lengths(500), 3000).epoch(2)]
     plan = Batches(lengths(500), 3000).epoch(2)
     assert [list(plan[i]) for i in reversed(range(len(plan)))] == forward[::-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 50, 700])
+def test_any_batch_of_any_epoch_is_the_one_that_walking_reaches(count: int) -> None:
+    frames, langs = lengths(count), np.sort(np.random.default_rng(2).integers(0, 4, count)).astype(np.int16)
+
+    def planned() -> Batches:
+        return Batches(frames, 3000, langs=langs, temperature=3.0, group=4)
+
+    walked = planned()
+    epochs = [[batch.tolist() for batch in walked.epoch(epoch)] for epoch in range(8)]
+    for epoch, index in zip([7, 0, 4, 3], np.random.default_rng(count).random(4), strict=True):
+        place = int(index * len(epochs[epoch]))
+        assert planned().epoch(epoch)[place].tolist() == epochs[epoch][place]
+
+
+def test_seeking_takes_no_memory_of_the_size_of_the_set() -> None:
+    batches = Batches(lengths(300_000), 3000)
+    batches.epoch(0)[0]
+    tracemalloc.start()
+    for epoch in range(1000, 1050):
+        plan = batches.epoch(epoch)
+        plan[len(plan) // 3]
+    assert tracemalloc.get_traced_memory()[1] < 100_000  # 4 bytes per utterance would be 1.2 million
+    tracemalloc.stop()
+
+
+def test_equal_lengths_are_split_where_a_bucket_is_full() -> None:
+    frames = np.random.default_rng(3).permutation(np.repeat([2000, 400, 300, 200], [2, 7, 50, 300])).astype(np.int32)
+    plan = [frames[batch] for batch in Batches(frames, 1200, buckets=5).epoch(0)]
+    assert sorted(np.concatenate(plan)) == sorted(frames)
+    by_cost = {cost: sorted(len(batch) for batch in plan if batch.max() == cost) for cost in (2000, 400, 300, 200)}
+    assert by_cost[2000] == [1, 1]
+    assert by_cost[400] == [3, 3, 3]  # the last one takes two of 300, so that the others of 300 go by four
+    assert by_cost[300] == [4] * 12
+    assert set(by_cost[200]) == {6}
 
 
 def test_batch_order_mixes_the_buckets() -> None:

@@ -135,6 +135,44 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+def test_opening_reads_nothing_but_the_cache(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    before = UtteranceIndex(data, dump)
+    for path in (data / "utt2spk", data / "utt2lang", data / "text", dump / "feats.scp", dump / "utt2num_frames"):
+        state = path.stat()
+        path.write_bytes(b"?" * state.st_size)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    after = UtteranceIndex(data, dump)
+    assert after.frames.tolist() == before.frames.tolist()
+    assert [after.lang(i) for i in range(5)] == ["en"] * 5
+    assert not after.has_text("text.fr") and after.has_text()
+
+
+class Letters:
+    """Counts how many texts it was given."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest, self.given = digest, 0
+
+    def encode(self, text: str) -> list[int]:
+        self.given += 1
+        return [ord(letter) for letter in text]
+
+
+def test_tokens_are_counted_once_for_every_tokenizer_and_text(one_set: tuple[Path, Path]) -> None:
+    data, dump = one_set
+    first, second = Letters("a"), Letters("b")
+    for _ in range(2):
+        index = UtteranceIndex(data, dump)
+        for tokenizer in (first, second):
+            assert index.token_counts("text", tokenizer).tolist() == [10, 0, 5000, 1, 0]
+        assert index.token_counts("text.de", first).tolist() == [0, 12, 0, 0, 1]
+        assert index.token_counts("text.fr", first).tolist() == [0] * 5
+    assert (first.given, second.given) == (10, 5)
+    edit(data / "text", 1, f"{index.utt_ids(0)} abc")
+    assert UtteranceIndex(data, dump).token_counts("text", first).tolist() == [3, 0, 5000, 1, 0]
+
+
 def test_tabs_and_trailing_spaces_are_separators(one_set: tuple[Path, Path]) -> None:
     data, dump = one_set
     utts = (data / "utt2spk").read_text().split()[::2]

@@ -26,6 +26,8 @@ from tests.data.sets import write_set
 class Letters:
     """A tokenizer of single letters, so that no training is needed here."""
 
+    digest = "letters"
+
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
 

@@ -34,5 +34,27 @@ def test_a_set_without_the_text_has_none_and_a_missing_set_is_named(two_language
 
 def test_an_utterance_without_language_is_named(two_languages: Path) -> None:
     write_lines(two_languages / "text", ["xx-1 hello"])
-    with pytest.raises(UserError, match="utt2lang: xx-1 of text has no language"):
+    with pytest.raises(UserError, match=r"text:1: xx-1 has no language in .*utt2lang"):
         read_texts(two_languages, "text")
+
+
+@pytest.mark.parametrize("utt", ["aa-1", "en-0005", "ru-9"])
+def test_an_utterance_without_language_is_named_wherever_it_stands(two_languages: Path, utt: str) -> None:
+    lines = (two_languages / "text").read_text().splitlines()
+    write_lines(two_languages / "text", sorted([*lines, f"{utt} hello"]))
+    with pytest.raises(UserError, match=f"text:[0-9]+: {utt} has no language"):
+        read_texts(two_languages, "text")
+
+
+def test_files_that_cannot_be_walked_through_are_named(two_languages: Path) -> None:
+    write_lines(two_languages / "text.de", ["en-007 sieben", "en-003 drei"])
+    with pytest.raises(UserError, match="text.de:2: `en-003` is out of order"):
+        read_texts(two_languages, "text.de")
+    (two_languages / "utt2lang").unlink()
+    with pytest.raises(UserError, match="utt2lang: cannot read"):
+        read_texts(two_languages, "text")
+
+
+def test_texts_come_in_the_order_of_their_file_some_without_one(two_languages: Path) -> None:
+    write_lines(two_languages / "text.de", ["en-003 drei", "en-007", "ru-065 eins"])
+    assert read_texts(two_languages, "text.de") == {"en": ["drei", ""], "ru": ["eins"]}

@@ -13,6 +13,7 @@ import torch
 
 from m2asr.config import FbankConfig, load_config
 from m2asr.data.batch import Batch, Key, target_key
+from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
 from m2asr.objectives.system import build_system, resolve
 from m2asr.train.materials import Materials, targets_of
@@ -36,9 +37,9 @@ class Noise(Source):
     """A stream of two utterances of noise per batch."""
 
     def __init__(self, name: str, targets: Sequence[str]) -> None:
-        self.name, self.frame_shift, self.keys = name, 0.01, list(targets)
-        self.frames = np.full(8, round(SECONDS / self.frame_shift), dtype=np.int32)
-        self.index = SimpleNamespace(languages=["en"], lang_ids=np.zeros(8, dtype=np.int16))
+        self.name, self.frame_shift, self.keys, self.feats = name, 0.01, list(targets), StoredFeats()
+        frames = np.full(8, round(SECONDS / self.frame_shift), dtype=np.int32)
+        self.index = SimpleNamespace(frames=frames, languages=["en"], lang_ids=np.zeros(8, dtype=np.int16))
 
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
         frames, generator = int(self.frames[0]), torch.Generator().manual_seed(key[3])
