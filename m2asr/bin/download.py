@@ -22,9 +22,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="download", description=__doc__)
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--out", type=Path, default=Path("downloads"), help="where the files go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="sources of debspeech; default: all")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="sources of debspeech; default or empty: all")
     parser.add_argument("--mirror", help="address under which pool/ of a Debian mirror is; default: apt-get download")
     args = parser.parse_args(argv)
+    parts = " ".join(args.parts).split()  # a recipe gives them as one word
 
     from m2asr.corpora import DOWNLOADS
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--out {args.out}: it is no folder; choose another place")
     if args.mirror and not args.mirror.startswith(("http://", "https://", "file://")):
         raise UserError(f"--mirror {args.mirror}: it must begin with http://, https:// or file://", exit_code=2)
-    print(DOWNLOADS[args.name](args.out, args.parts, args.mirror))
+    print(DOWNLOADS[args.name](args.out, parts, args.mirror))
     return 0
 
 
