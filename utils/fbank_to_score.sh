@@ -36,5 +36,5 @@ fi
 
 if stage 6 score "score them" "$exp/decode_$search"; then
   need "$exp/decode_$search" decode
-  python -m m2asr.bin.score --exp "$exp" --decode "$search" --data data --min_words "$min_words" --command "$command"
+  python -m m2asr.bin.score --exp "$exp" --decode "$search" --data data --min_words "$min_words" --by "$by" --command "$command"
 fi

@@ -10,6 +10,7 @@ pretrain_config=                # config of the pretraining; empty: none
 train_config=                   # config of the training: streams, objectives, how they are merged
 decode_config=conf/decode.yaml  # config of the search
 min_words=1                     # test utterances of fewer words are not scored
+by=                             # scores are told per group too: spk, lang, source or another table utt2... of the sets
 set=                            # changes to the training config: --set "a.b=c d.e=[f, g]"; may be given several times
 tag=                            # name of the run; default: that of the training config
 dump=dump                       # folder of the features
