@@ -21,8 +21,8 @@ force=false                     # run finished stages again
 declare -A _help=()
 _options=() _given=() _numbers=() _names=() _whats=() _text=''
 
-# Sets the options, and what follows from them: exp (folder of this run), overrides (an array, the changes of --set), configs (an array,
-# the configs of the trainings), init (an array, the option that names the pretrained model), search (its name), command (to repeat this run).
+# Sets the options, and what follows from them: exp, the folder of this run; overrides, the changes of --set; configs, those of the
+# trainings; init, the option that names the pretrained model; search, the name of the search; command, to repeat this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
