@@ -1,28 +1,33 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Options of a recipe. Every variable that run.sh assigns before `parse_options "$@"` is one, and so are these:
+# Options of a recipe. Every variable that run.sh assigns before `parse_options "$@"` is one, and so are these, which it may assign too:
 # the assigned value is the default and gives the type (true/false: a flag; a whole number), the comment is the help.
-stage=                    # first stage to run, number or name
-stop_stage=               # last stage to run, number or name
-ngpu=0                    # GPUs to use
-nj=$(nproc)               # processes for data and features
-corpus=                   # folder of the corpus
-pretrain_config=          # config of the pretraining; empty: none
-train_config=             # config of the training
-decode_config=            # config of the search
-set=                      # changes to the training config: --set "a.b=c d.e=f"
-tag=                      # name of the run; default: that of the training config
-expdir=exp                # folder of the runs
-dry_run=false             # print what would be run, run nothing
-force=false               # run finished stages again
+stage=                          # first stage to run, number or name
+stop_stage=                     # last stage to run, number or name
+ngpu=0                          # GPUs to use
+nj=$(nproc)                     # processes for data and features
+fbank_config=conf/fbank.yaml    # config of the features
+pretrain_config=                # config of the pretraining; empty: none
+train_config=                   # config of the training: streams, objectives, how they are merged
+decode_config=conf/decode.yaml  # config of the search
+min_words=1                     # test utterances of fewer words are not scored
+by=                             # scores are told per group too: spk, lang, source or another table utt2... of the sets
+set=                            # changes to the training config: --set "a.b=c d.e=[f, g]"; may be given several times
+tag=                            # name of the run; default: that of the training config
+dump=dump                       # folder of the features
+expdir=exp                      # folder of the runs
+dry_run=false                   # print what would be run, run nothing
+force=false                     # run finished stages again
 
 declare -A _help=()
-_options=() _given=() _numbers=() _names=() _whats=()
+_options=() _given=() _numbers=() _names=() _whats=() _text=''
 
-parse_options() {  # sets the options, $exp (folder of this run), the array $overrides (the words of --set), $command (to repeat this run)
+# Sets the options, and what follows from them: exp, the folder of this run; overrides, the changes of --set; configs, those of the
+# trainings; init, the option that names the pretrained model; search, the name of the search; command, to repeat this run.
+parse_options() {
   local name value
-  _read_options "$utils/options.sh"
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
-  _read_stages
+  _read_options "$utils/options.sh"
+  _read_recipe
   while (($#)); do
     case $1 in
       -h | --help) _print_help; exit 0 ;;
@@ -52,22 +57,26 @@ parse_options() {  # sets the options, $exp (folder of this run), the array $ove
   _check_options
 }
 
-_read_options() {
+_read_options() {  # file: its assignments are options; a comment that came before counts
   local line name
   while read -r line; do
     [[ $line =~ ^([a-z][a-z0-9_]*)= ]] || continue
     name=${BASH_REMATCH[1]}
     [[ -v _help[$name] ]] || _options+=("$name")
-    [[ $line =~ [[:space:]]#[[:space:]]*(.*)$ ]] && _help[$name]=${BASH_REMATCH[1]}
+    [[ ! $line =~ [[:space:]]#[[:space:]]*(.*)$ || ${_help[$name]:-} ]] || _help[$name]=${BASH_REMATCH[1]}
     : "${_help[$name]:=}"
   done < <(sed '/^declare/q' "$1")
 }
 
-_read_stages() {
-  local number name what
+_read_recipe() {  # into _text run.sh, in it the files that it sources; the stages of both
+  local line number name what
+  while IFS= read -r line; do
+    if [[ $line =~ ^\.\ ([^\ ]+)$ && -r ${BASH_REMATCH[1]} ]]; then line=$(<"${BASH_REMATCH[1]}"); fi
+    _text+=$line$'\n'
+  done <"$recipe"
   while IFS=$'\t' read -r number name what; do
     _numbers+=("$number") _names+=("$name") _whats+=("$what")
-  done < <(sed -nE 's/^if stage ([0-9]+) ([a-z0-9_]+) "([^"]*)".*; then$/\1\t\2\t\3/p' "$recipe")
+  done < <(sed -nE 's/^if stage ([0-9]+) ([a-z0-9_]+) "([^"]*)".*; then$/\1\t\2\t\3/p' <<<"$_text")
 }
 
 _check_options() {
@@ -84,7 +93,19 @@ _check_options() {
   [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
   [[ $dry_run == true || -e $root/.venv/.ready ]] || die "$root is not set up; run \`make setup\` there"
   exp=$expdir/$tag
-  read -ra overrides <<<"$set" || true
+  [[ ! $decode_config ]] || search=$(yaml_value "$decode_config" name)
+  configs=("$train_config") init=()
+  [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
+  _split_set
+}
+
+_split_set() {  # one change of --set per word; a word without `key=` belongs to the value before it, as in a=[b, c]
+  local word words
+  overrides=()
+  read -ra words <<<"$set"
+  for word in "${words[@]}"; do
+    if [[ $word =~ ^[A-Za-z0-9_.]+= || ! ${overrides[*]} ]]; then overrides+=("$word"); else overrides[-1]+=" $word"; fi
+  done
 }
 
 _find_stage() {  # option variable: the number of the stage that the option names

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2016
-# Stages of a recipe, each written from the start of the line:
+# Stages of a recipe, each written from the start of the line in run.sh or in a file that it sources:
 #   if stage 1 fbank "log mel features" dump; then
 #     python -m ...
 #   fi
@@ -17,7 +17,7 @@ stage() {  # number name "what it does" folder-of-its-results; true: run the bod
   _number=$1 _name=$2 _stamp=$4/.$2.done _log=$exp/log/$1.$2.log
   _stamps+=("$_stamp")
   ((_first <= _number && _number <= _last)) || return 1
-  commands=$(sed -n "/^if stage $1 $2 /,/^fi/{/^if stage/d;/^fi/d;p}" "$recipe") || die "$recipe: cannot be read"
+  commands=$(sed -n "/^if stage $1 $2 /,/^fi/{/^if stage/d;/^fi/d;p}" <<<"$_text")
   _fingerprint=$(_fingerprint_of "$commands") || die "stage $1 $2: a config file that it names cannot be read"
   if [[ $force == false && $_ran == false ]] && _is_finished "${before[@]}"; then
     echo "stage $1 $2: finished before with the same options, skipped (--force runs it again)"
@@ -92,7 +92,7 @@ _variables_in() {  # commands: the variables of run.sh that they use
 _fingerprint_of() {  # commands: a hash of them, of the values of their variables and of the configs that they name
   local name text=$1 file
   for name in $(_variables_in "$1"); do
-    [[ $name =~ ^(nj|ngpu|command)$ ]] || text+=$'\n'$(declare -p "$name")  # more hands, same result
+    [[ $name =~ ^(nj|ngpu|mirror|command)$ ]] || text+=$'\n'$(declare -p "$name")  # other hands, same result
   done
   while read -r file; do
     [[ ! -f $file ]] || text+=$'\n'$(<"$file") || return 1
@@ -101,7 +101,7 @@ _fingerprint_of() {  # commands: a hash of them, of the values of their variable
 }
 
 _expand() {  # commands with the values of their variables, to be read
-  local _rest=$1 _out='' _found _word
+  local _rest=$1 _out='' _found _word _one _words
   local _pattern='"\$\{([a-z][a-z0-9_]*)\[@\]\}"|\$\{([a-z][a-z0-9_]*)\}|\$([a-z][a-z0-9_]*)'
   while [[ $_rest =~ $_pattern ]]; do
     _found=${BASH_REMATCH[0]} _word=${BASH_REMATCH[1]}${BASH_REMATCH[2]}${BASH_REMATCH[3]}
@@ -109,7 +109,11 @@ _expand() {  # commands with the values of their variables, to be read
     _rest=${_rest#*"$_found"}
     if grep -qxF "$_word" <<<"$_variables"; then
       local -n _value=$_word
-      _out+=${_value[*]}
+      _words=()
+      for _one in "${_value[@]}"; do
+        if [[ $_found == '"'* && $_one == *' '* ]]; then _words+=("\"$_one\""); else _words+=("$_one"); fi
+      done
+      _out+=${_words[*]}
     else
       _out+=$_found
     fi

@@ -26,10 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="download", description=__doc__)
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--out", type=Path, default=Path("downloads"), help="where the files go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to fetch; default, except for mls: all")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to fetch; default or empty, except for mls: all")
     parser.add_argument("--mirror", help="address under which the archives lie, or for debspeech pool/ of a Debian mirror")
     parser.add_argument("--remove_archives", action="store_true", help="remove the archives when they are extracted")
     args = parser.parse_args(argv)
+    parts = " ".join(args.parts).split()  # a recipe gives them as one word
 
     from m2asr.corpora import DOWNLOADS, ON_APPLICATION
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--out {args.out}: it is no folder; choose another place")
     if args.mirror and not args.mirror.startswith(("http://", "https://", "file://")):
         raise UserError(f"--mirror {args.mirror}: it must begin with http://, https:// or file://", exit_code=2)
-    print(DOWNLOADS[args.name](args.out, args.parts, args.mirror, args.remove_archives))
+    print(DOWNLOADS[args.name](args.out, parts, args.mirror, args.remove_archives))
     return 0
 
 

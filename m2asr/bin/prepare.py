@@ -25,9 +25,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", help="the corpus")
     parser.add_argument("--corpus", type=Path, required=True, help="its folder")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where the data directories go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to prepare; default: all that is there")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to prepare; default or empty: all that is there")
     parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
+    parts = " ".join(args.parts).split()  # a recipe gives them as one word
 
     from m2asr.corpora import CORPORA
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"prepare: unknown corpus `{args.name}`; {nearest(args.name, CORPORA)}", exit_code=2)
     if not args.corpus.is_dir():
         raise UserError(f"--corpus {args.corpus}: no such folder; give the folder that holds the corpus")
-    print(CORPORA[args.name](args.corpus, args.out, args.parts, args.max_bad))
+    print(CORPORA[args.name](args.corpus, args.out, parts, args.max_bad))
     return 0
 
 

@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--decode", default="greedy", help="which search: the folder decode_<name>")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--min_words", type=int, default=1, help="references with fewer words are not scored")
+    parser.add_argument("--by", default="", help="tell scores per group too: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
     parser.add_argument("--check", default="", help='bars for the means over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 if missed')
@@ -32,9 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     decoded = sorted(path.parent for path in (args.exp / f"decode_{args.decode}").glob("*/*/info.json"))
     if not decoded:
         raise UserError(f"{args.exp}/decode_{args.decode}: nothing decoded there; run stage 5 (decode) first")
-    rows = [row for out in decoded for row in score_folder(out, args.data, args.min_words)]
+    rows = [row for out in decoded for row in score_folder(out, args.data, args.min_words, args.by)]
     facts = args.exp / "train_info.json"
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}
+    results |= {"by": args.by} if args.by else {}
     results |= json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
     print(write_results(args.exp, {**results, "rows": rows + mean_rows(rows)}, args.command or ["./run.sh"]))
     return 0 if reached(bars, rows) else 1

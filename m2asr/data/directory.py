@@ -26,6 +26,7 @@ class Utterance:
     translations: Mapping[str, str] = field(default_factory=dict)  # cased and punctuated
     recording: str | None = None  # id of the recording where the utterance is a segment of a longer one
     start: float = 0.0  # seconds into that recording
+    source: str | None = None  # what it comes from where a set mixes corpora; results can be told per source
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -77,7 +78,7 @@ def table_files(folder: Path) -> list[Path]:
     for name in ("wav.scp", "utt2spk"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
-    names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "text"}
+    names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "utt2source", "text"}
     return [path for path in sorted(folder.iterdir()) if path.name in names or path.name.startswith("text.")]
 
 
@@ -125,6 +126,8 @@ def table_rows(one: Utterance) -> Iterator[tuple[str, str, str]]:
     yield "utt2spk", one.id, one.speaker
     yield "utt2lang", one.id, one.lang
     yield "utt2dur", one.id, f"{one.seconds:.3f}"
+    if one.source is not None:
+        yield "utt2source", one.id, one.source
     if one.text is not None:
         yield "text", one.id, one.text
     for lang, text in one.translations.items():

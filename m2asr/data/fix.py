@@ -58,7 +58,7 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
 def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:
     """The lines of the utterances that no file lacks."""
     utts = set(tables["utt2spk"])
-    needed = [name for name in ("utt2spk", "utt2lang", "utt2dur", "text", "segments") if name in tables]
+    needed = [name for name in ("utt2spk", "utt2lang", "utt2dur", "utt2source", "text", "segments") if name in tables]
     for name in needed if "segments" in tables else [*needed, "wav.scp"]:
         lacking = {utt for utt in utts if not tables[name].get(utt)}
         dropped += [f"{utt}: has no {name}" for utt in sorted(lacking)]

@@ -43,7 +43,7 @@ def validate(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
     report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))
-    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments") or path.name.startswith("text.")]
+    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or path.name.startswith("text.")]
     tables: dict[str, Table] = {}
     for name in sorted({*NEEDED, *optional, *(["text"] if text else [])}):
         if (folder / name).exists():

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
-from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.error_rate import Errors, character_errors, word_errors
 from m2asr.score.result_txt import write_result, write_trn
-from m2asr.score.translation import translation
+from m2asr.score.translation import Translation, translation
 from m2asr.text.normalize import UNSPACED, normalize
 
 Row = dict[str, Any]
@@ -33,17 +36,28 @@ class Answers:
     min_words: int
     short: int  # utterances left out, since their reference has fewer words
     unmatched: int  # hypotheses of utterances that have no reference
+    groups: list[str] = field(default_factory=list)  # of every utterance, where the figures are told per group as well
+
+    def figures(self, of: Callable[[np.ndarray], Row]) -> Row:
+        """What `of` tells of all utterances, by their numbers, and under `groups` what it tells of each group."""
+        row = of(np.arange(len(self.utts)))
+        if self.groups:
+            groups = np.array(self.groups)
+            row["groups"] = {name: of(np.flatnonzero(groups == name)) for name in sorted(set(self.groups))}
+        return row
 
 
-def score_folder(out: Path, data: Path, min_words: int) -> list[Row]:
+def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Row]:
     """The rows of one decoded folder (`text` and `info.json`), against references and training texts under `data`.
 
-    Prints what was scored and what was left out. Raises UserError where nothing can be scored.
+    With `by`, such as spk, every row has the figures of the groups in the set's table utt2<by> too. Prints what was scored and what was
+    left out. Raises UserError where nothing can be scored, or an utterance has no group.
     """
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
     references, hypotheses = read_table(folder / info["text"]), read_table(out / "text")
     answers = match(references, hypotheses, read_table(folder / "utt2spk"), lang, min_words, out / "text")
+    answers.groups = _groups(folder / f"utt2{by}", answers.utts) if by else []
     training, without = _training_texts([data / one / info["text"] for one in info["train_sets"]])
     if recognition and len(training) * len(answers.utts) > MOST_COMPARISONS:
         training, without = [], f"{len(training)} training sentences are too many to look each reference up in"
@@ -57,6 +71,15 @@ def score_folder(out: Path, data: Path, min_words: int) -> list[Row]:
     named |= {"language_error": info["language_error"]} if "language_error" in info else {}
     named |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
     return [{**named, **row} for row in rows]
+
+
+def _groups(path: Path, utts: Sequence[str]) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such table; --by names one that every scored set has, such as spk for utt2spk")
+    groups = read_table(path)
+    if missing := [utt for utt in utts if not groups.get(utt)]:
+        raise UserError(f"{path}: {missing[0]}: no group ({len(missing)} of {len(utts)} utterances); repair it, or score without --by")
+    return [groups[utt] for utt in utts]
 
 
 def _training_texts(paths: Sequence[Path]) -> tuple[list[str], str]:
@@ -107,14 +130,20 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
         errors = count(references, hypotheses)
         if metric == ("cer" if lang in UNSPACED else "wer"):
             write_result(out / "result.txt", answers.utts, answers.speakers, errors)
-        substitutions, deletions, insertions, total = errors.counts.sum(0).tolist()
-        row = {"metric": metric, "value": errors.rate, "ci95": interval(errors.counts, error_rate)}
-        row |= {"sub": substitutions, "del": deletions, "ins": insertions, "ref_tokens": total, "utterances": len(answers.utts)}
-        if known:
-            oracle = count(references, nearest_sentences(references, known, characters=metric == "cer"))
-            row["baseline"] = {"name": "nearest training sentence (oracle)", "value": oracle.rate}
-        rows.append(row)
+        oracle = count(references, nearest_sentences(references, known, characters=metric == "cer")) if known else None
+        rows.append({"metric": metric, **answers.figures(partial(_error_figures, errors, oracle))})
     return rows
+
+
+def _error_figures(errors: Errors, oracle: Errors | None, chosen: np.ndarray) -> Row:
+    """The error rate of chosen utterances (numbers), and that of the oracle."""
+    counts = errors.counts[chosen]
+    substitutions, deletions, insertions, total = counts.sum(0).tolist()
+    row = {"value": error_rate(counts.sum(0)), "ci95": interval(counts, error_rate)}
+    row |= {"sub": substitutions, "del": deletions, "ins": insertions, "ref_tokens": total, "utterances": len(chosen)}
+    if oracle is not None:
+        row["baseline"] = {"name": "nearest training sentence (oracle)", "value": error_rate(oracle.counts[chosen].sum(0))}
+    return row
 
 
 def score_translation(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
@@ -126,17 +155,22 @@ def score_translation(answers: Answers, lang: str, training: Sequence[str], out:
     write_trn(out / "hyp.trn", answers.utts, answers.hypotheses)
     write_result(out / "result.txt", answers.utts, answers.speakers, word_errors(answers.references, answers.hypotheses))
     frequent = most_frequent([text for text in training if word_count(text, lang) >= answers.min_words])
+    words = np.array([len(text.split()) for text in answers.references])
     rows = []
     for metric in ("bleu", "chrf"):
         found = translation(metric, answers.references, answers.hypotheses, lang)
-        row = {"metric": metric, "value": found.score, "ci95": interval(found.statistics, found.score_of)}
-        row |= {
-            "ref_tokens": sum(len(text.split()) for text in answers.references),
-            "utterances": len(answers.utts),
-            "signature": found.signature,
-        }
-        if frequent:
-            value = translation(metric, answers.references, [frequent] * len(answers.utts), lang).score
-            row["baseline"] = {"name": f"most frequent translation, `{frequent}`", "value": value}
-        rows.append(row)
+        same = translation(metric, answers.references, [frequent] * len(answers.utts), lang) if frequent else None
+        baseline = {"name": f"most frequent translation, `{frequent}`"}
+        figures = answers.figures(partial(_translation_figures, found, words, same, baseline))
+        rows.append({"metric": metric, **figures, "signature": found.signature})
     return rows
+
+
+def _translation_figures(found: Translation, words: np.ndarray, same: Translation | None, baseline: Row, chosen: np.ndarray) -> Row:
+    """The score of chosen utterances (numbers), and that of the `same` sentence for all of them."""
+    statistics = found.statistics[chosen]
+    row = {"value": found.score_of(statistics.sum(0)), "ci95": interval(statistics, found.score_of)}
+    row |= {"ref_tokens": int(words[chosen].sum()), "utterances": len(chosen)}
+    if same is not None:
+        row["baseline"] = {**baseline, "value": same.score_of(same.statistics[chosen].sum(0))}
+    return row

@@ -64,10 +64,10 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One line per figure."""
+    """One line per figure, and below it one per group."""
     yield "| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    for row in rows:
+    for row in _with_groups(rows):
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
         cells = [row["set"], task, row["metric"], _value(row, row["value"])]
         cells.append(" - ".join(_value(row, one) for one in row["ci95"]) if "ci95" in row else "")
@@ -76,6 +76,13 @@ def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         baseline = row.get("baseline")
         cells.append(f"{_value(row, baseline['value'])} {baseline['name']}" if baseline else "")
         yield "| " + " | ".join(cells) + " |"
+
+
+def _with_groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for row in rows:
+        yield row
+        for name, figures in row.get("groups", {}).items():
+            yield {**row, **figures, "set": f"{row['set']}, {name}"}
 
 
 def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -35,3 +35,9 @@ def test_wrong_options_end_in_one_line(options: list[str], code: int, message: s
     done = command("prepare", *options, "--out", tmp_path / "data")
     assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
+
+
+def test_parts_are_words_and_none_are_all(mini_data: Path, tmp_path: Path) -> None:
+    for parts, langs in (["en", "it"], {"en", "it"}), (["en it"], {"en", "it"}), ([""], {"en", "it", "ru"}):
+        done = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "-".join(["data", *parts]), "--parts", *parts)
+        assert done.returncode == 0 and {line.split()[0].rpartition("_")[2] for line in done.stdout.splitlines()[1:]} == langs

@@ -50,6 +50,18 @@ def test_tables_and_files(exp, mini_data):
     assert "REF:" in result and "Eval:" in result and "it_carlo" in result and "NIENTE" in result
 
 
+def test_groups_are_those_of_a_table_of_the_set(exp, mini_data):
+    done = run(exp, mini_data, "--by", "spk")
+    assert done.returncode == 0 and "| test_it, it_carlo | asr | wer |" in done.stdout, done.stderr
+    results = json.loads((exp / "results.json").read_text())
+    assert results["by"] == "spk"
+    for row in results["rows"]:
+        assert list(row["groups"]) == ["it_carlo"]
+        assert all(row[key] == value for key, value in row["groups"]["it_carlo"].items())
+    done = run(exp, mini_data, "--by", "accent")
+    assert done.returncode == 1 and "test_it/utt2accent: no such table; --by" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_bars(exp, mini_data):
     assert run(exp, mini_data, "--check", "wer<=0.99 cer<=0.99").returncode == 0
     done = run(exp, mini_data, "--check", "wer<=0.01")

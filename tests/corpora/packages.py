@@ -243,3 +243,42 @@ def mandarin(folder: Path, syllables: Mapping[str, Sequence[str]], sentences: Se
     with zipfile.ZipFile(folder / HSK.name, "w") as wheel:
         wheel.writestr("hsk_sentences_audio/data/sentences.json", json.dumps(rows))
         wheel.writestr("hsk_sentences_audio-1.0.0.dist-info/METADATA", "License: MIT (code); CC-BY-SA-4.0 (packaged dataset)\n")
+
+
+EACH = 30  # items of a source in `debspeech`
+SAID = ("asterisk", "drascula", "festvox", "fillets", "steelsky", "tuxpaint")
+LATIN = [consonant + vowel for consonant in "bdfghk" for vowel in "aeiou"]
+CYRILLIC = [consonant + vowel for consonant in "бвгджз" for vowel in "аеиоу"]
+
+
+def item(source: str, number: int, lang: str) -> str:
+    """Three short words that no other item, source or language has."""
+    letters, end = {"bg": (CYRILLIC, "бг"), "ru": (CYRILLIC, "ру")}.get(lang, (LATIN, lang))
+    return f"{letters[SAID.index(source)].title()} {letters[number]} {letters[number]}{end}"
+
+
+def debspeech(folder: Path) -> Path:
+    """A small copy of all packages but those of Mandarin, as a mirror: what is said, and translated, is `item`."""
+    numbers = range(EACH)
+    lists = {lang: "".join(f"p{n}: {item('asterisk', n, lang)}\n" for n in numbers) for lang in VOICES}
+    asterisk(folder, lists, {f"p{n}": g722(n % 5) for n in numbers})
+    lines = {(lang, n): item("fillets", n, lang) for lang in ("en", "cs", "nl") for n in numbers}
+    heads = [f'dialogId("d{n}", "font_small", "{lines["en", n]}")\n' for n in numbers]
+    scripts = {f"cave/dialogs_{lang}.lua": "".join(f'{head}dialogStr("{lines[lang, n]}")\n' for n, head in enumerate(heads))
+               for lang in ("cs", "nl")}  # fmt: skip
+    fillets(folder, scripts, {lang: [f"cave/{lang}/d{n}" for n in numbers] for lang in ("cs", "nl")})
+    festvox(folder, [f'( ru_{n + 1:04d} "{item("festvox", n, "ru")}" )' for n in numbers])
+    langs = ("fr", "ru", "es", "ro", "bg")
+    stamps = {f"s/{n}": "\n".join([item("tuxpaint", n, "en"), *(f"{lang}.utf8={item('tuxpaint', n, lang)}" for lang in langs)])
+              for n in numbers}  # fmt: skip
+    tuxpaint(folder, stamps, langs)
+    texts = {("", n): {lang: item("drascula", n, lang) for lang in ("en", "es")} for n in numbers}
+    drascula_packages(folder, texts, [str(n) for n in numbers], [str(n) for n in numbers])
+    texts = {lang: [[item("steelsky", n, lang) for n in numbers]] for lang in ("en", "de")}
+    steelsky_packages(folder, texts, {(0, n): u8(n % 5) for n in numbers})
+    for package in PACKAGES:
+        if (folder / package.file).is_file():
+            place = folder / "pool/main" / package.pool
+            place.mkdir(parents=True, exist_ok=True)
+            (folder / package.file).rename(place / package.file)
+    return folder

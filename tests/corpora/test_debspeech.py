@@ -269,6 +269,7 @@ def test_sets_are_clean_and_say_where_they_come_from(data: tuple[Path, str]) -> 
         report = validate(folder, sample_rate=16000)
         assert report.clean and report.utterances, report
         wavs += read_table(folder / "wav.scp").values()
+        assert all(utt.startswith(f"{source}_") for utt, source in read_table(folder / "utt2source").items())
     assert sorted(wavs) == sorted(map(str, (out / prepare.AUDIO).rglob("*.flac"))) and len(set(wavs)) == len(wavs)
     assert soundfile.info(wavs[0]).subtype == "PCM_16"
     assert "en: asterisk 31; test" in summary and "fr: asterisk 31, tuxpaint 46; test" in summary

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from m2asr.data.combine import combine
 from m2asr.data.directory import read_table, read_tables, write_table
 from m2asr.data.fix import fix
+from m2asr.data.subset import subset
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
 from tests.data.test_validate import SPOILED, change
@@ -80,3 +82,15 @@ def test_what_is_no_data_directory_is_told(small_data: Path) -> None:
     for place, message in ((small_data, "utt2spk is missing"), (small_data / "nowhere", "no such data directory")):
         with pytest.raises(UserError, match=message):
             fix(place)
+
+
+def test_sources_are_checked_mended_and_kept(small_data: Path, tmp_path: Path) -> None:
+    """utt2source tells of every utterance what it comes from, in parts and joined sets as well."""
+    utts = list(read_table(small_data / "utt2spk"))
+    write_table(small_data / "utt2source", {utt: f"s{number % 2}" for number, utt in enumerate(utts[1:])})
+    assert "has no line in utt2source" in str(validate(small_data, audio=False))
+    assert "11 utterances kept" in fix(small_data)[0] and validate(small_data, audio=False).clean
+    for name, keep in (("one", utts[1:6]), ("two", utts[6:])):
+        subset(small_data, tmp_path / name, keep)
+    combine([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    assert read_table(tmp_path / "both/utt2source") == read_table(small_data / "utt2source")

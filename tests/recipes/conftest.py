@@ -61,6 +61,8 @@ class Toy(Recipe):
         (self.folder / "conf").mkdir()
         (self.folder / "conf/train.yaml").write_text("epochs: 3\n")
         (self.folder / "conf/other.yaml").write_text("epochs: 4\n")
+        (self.folder / "conf/fbank.yaml").touch()
+        (self.folder / "conf/decode.yaml").write_text("name: greedy  # of the search\n")
 
     def hook(self, text: str) -> None:
         (self.folder / "hook.sh").write_text(text)

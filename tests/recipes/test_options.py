@@ -37,6 +37,15 @@ def test_values_reach_the_recipe_as_they_are(toy: Toy) -> None:
     assert (toy.folder / "runs/a.b-c/model").read_text().split("\n") == ["a.b=[1,2]", "c=x", "d=$HOME", ""]
 
 
+def test_changes_of_the_config_may_hold_spaces(toy: Toy) -> None:
+    options = ("--set", "streams.raw.sets=[a, b] c=x", "--set", "phases=[{name: explore, share: 0.2}]  d=5")
+    assert toy.run(*options).returncode == 0
+    expected = ["streams.raw.sets=[a, b]", "c=x", "phases=[{name: explore, share: 0.2}]", "d=5", ""]
+    assert (toy.folder / "exp/train/model").read_text().split("\n") == expected
+    done = toy.run("--dry_run", "--force", *options)
+    assert '"streams.raw.sets=[a, b]" c=x "phases=[{name: explore, share: 0.2}]" d=5 >' in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -54,6 +63,7 @@ def test_values_reach_the_recipe_as_they_are(toy: Toy) -> None:
         (["--dry_run=maybe"], ["--dry_run", "maybe"]),
         (["--train_config", "conf/nope.yaml"], ["--train_config", "conf/nope.yaml", "conf/train.yaml"]),
         (["--tag", "../elsewhere"], ["--tag", "../elsewhere"]),
+        (["--decode_config", "conf/other.yaml"], ["conf/other.yaml", "name: "]),
         (["--_given=x"], ["--_given"]),
         (["--PATH=/tmp"], ["--PATH"]),
         (["--root=/tmp"], ["--root"]),

@@ -78,6 +78,22 @@ def test_a_stage_run_on_its_own_makes_the_later_ones_stale(toy: Toy) -> None:
     assert toy.ran() == ["train", "decode"]
 
 
+def test_stages_that_run_sh_sources_are_as_good_as_its_own(toy: Toy) -> None:
+    run = toy.folder / "run.sh"
+    own, shared = run.read_text().split("if stage 2 train")
+    (toy.folder / "shared.sh").write_text("if stage 2 train" + shared)
+    run.write_text(own + ". ./shared.sh\n")
+    assert "  3 decode       search\n" in toy.run("--help").stdout
+    assert 'echo "beam 9"' in toy.run("--dry_run", "--beam", "9").stdout
+    assert toy.run().returncode == 0
+    assert toy.ran() == EVERYTHING
+    for options, again in (([], []), (["--beam", "9"], ["decode"]), (["--stage", "train", "--set", "a=b"], ["train", "decode"])):
+        assert toy.run(*options).returncode == 0
+        assert toy.ran() == again
+    toy.hook("false\n")
+    assert "error: stage 2 train failed, exit code 1 (hook.sh:1: false)" in toy.run("--force").stderr
+
+
 @pytest.mark.parametrize(
     "failure",
     [

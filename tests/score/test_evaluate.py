@@ -67,6 +67,27 @@ def test_the_baseline_translation_is_as_long_as_the_scored_ones(tmp_path):
     assert all("baseline" not in row for row in score_translation(answers, "en", ["Stop."], tmp_path))
 
 
+def test_groups_add_up_to_the_whole_set(tmp_path):
+    """Every group is scored as if it were a set of its own; counts of the groups sum to those of the set."""
+    references = {f"{name}-{n}": f"{name} says number {n} now" for name in ("anna", "bob") for n in range(6)}
+    hypotheses = {utt: text if utt.startswith("bob") else text.replace("says", "said") for utt, text in references.items()}
+    training = ["anna says number one", "bob says nothing now"]
+    for score in (score_recognition, score_translation):
+        answers = match(references, hypotheses, {}, "en", 1, WHERE)
+        answers.groups = [utt.split("-")[0] for utt in answers.utts]
+        rows = score(answers, "en", training, tmp_path)
+        for name in ("anna", "bob"):
+            kept = {utt: text for utt, text in references.items() if utt.startswith(name)}
+            alone = score(match(kept, hypotheses, {}, "en", 1, WHERE), "en", training, tmp_path)
+            assert [{**row["groups"][name], "metric": row["metric"]} for row in rows] == [
+                {key: value for key, value in row.items() if key != "signature"} for row in alone
+            ]
+        for row in rows:
+            assert row["groups"]["anna"]["value"] != row["groups"]["bob"]["value"]
+            assert sum(group["ref_tokens"] for group in row["groups"].values()) == row["ref_tokens"]
+            assert sum(group["utterances"] for group in row["groups"].values()) == row["utterances"] == 12
+
+
 def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
     """A look-up of every reference in every training sentence would take hours there."""
     for name, text in (("train", "a-1 one two\na-2 two\n"), ("test", "b-1 one\nb-2 two three\n")):

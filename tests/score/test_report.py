@@ -30,6 +30,16 @@ def test_a_language_counts_once_however_many_sets_it_has():
     assert mean_rows([ST]) == mean_rows(ROWS[:2]) == []
 
 
+def test_groups_stand_below_their_set(tmp_path):
+    group = {key: ROWS[0][key] for key in ("sub", "del", "ins", "ref_tokens", "utterances", "baseline")}
+    rows = [{**ROWS[0], "groups": {"anna": {**group, "value": 0.07, "ci95": [0.05, 0.09]}}}, ROWS[1]]
+    lines = write_results(tmp_path, {**RESULTS, "by": "spk", "rows": rows}, []).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("| test_clean | asr | wer | 10.0 "))
+    assert lines[place + 1].startswith("| test_clean, anna | asr | wer | 7.0 | 5.0 - 9.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest")
+    assert lines[place + 2].startswith("| test_other | asr | wer ")
+    assert mean(rows, "wer") == mean(ROWS[:2], "wer")
+
+
 def test_tables(tmp_path):
     rows = [*ROWS, ST, *mean_rows(ROWS)]
     text = write_results(tmp_path, {**RESULTS, "rows": rows}, ["./run.sh --tag run", "./run.sh --stage score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from m2asr.objectives.system import resolve
 from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
 from m2asr.train_config import TrainConfig
 
-MINI = Path(__file__).resolve().parents[2] / "egs/mini"
+EGS = Path(__file__).resolve().parents[2] / "egs"
 BASE = {"objectives": {"asr": {"type": "ctc"}, "cpc": {"type": "cpc"}}, "weighting": {"type": "modo", "rho": 0.3}, "train": {"epochs": 5}}
 
 
@@ -36,11 +37,13 @@ def test_every_row_has_the_same_budget(ablation):
     assert found[2].config["objectives"]["asr"] == {"type": "ctc", "stream": "it"}
 
 
-def test_every_row_of_the_mini_recipe_can_be_trained(monkeypatch):
+@pytest.mark.parametrize(("recipe", "runs"), [("mini", 39), ("debspeech", 12)])
+def test_every_row_of_a_recipe_can_be_trained(recipe, runs, monkeypatch):
     """Each config is valid, down to the arguments of its objectives and its weighting."""
-    monkeypatch.chdir(MINI)
+    monkeypatch.chdir(EGS / recipe)
+    assert os.access("ablation.sh", os.X_OK)
     found = list(jobs(load_config(Ablation, "conf/ablation.yaml")))
-    assert len({job.tag for job in found}) == len(found) >= 39
+    assert len({job.tag for job in found}) == len(found) >= runs
     for job in found:
         config = resolve(check_config(TrainConfig, job.config, job.tag))
         for phase in config.phase_list():

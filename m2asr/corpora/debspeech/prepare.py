@@ -64,7 +64,7 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write {train,dev,test}_<language> and the recordings under `out`; `corpus` holds the packages, `parts` are sources.
 
-    The ids of utterances begin with their source, so results can be told per source. Which part a text is in depends on the texts
+    utt2source has the source of every utterance, so that results can be told per source. Which part a text is in depends on the texts
     that it is linked with, so with other sources some change parts. Raises UserError naming the package or recording that is broken.
     """
     summary = Summary(max_bad=max_bad)
@@ -161,18 +161,18 @@ def _found(clip: Clip, seconds: float, name: str, said: dict[str, str], folder: 
     """An utterance of the set `name`; a text that is written alike in another language, as names are, is no translation."""
     text = said.get(clip.lang, "")
     others = {lang: clip.texts[lang] for lang in said if lang != clip.lang and said[lang] != text}
-    one = Utterance(clip.id, clip.speaker, clip.lang, str(folder / _path(clip)), seconds, text, others)
+    one = Utterance(clip.id, clip.speaker, clip.lang, str(folder / _path(clip)), seconds, text, others, source=clip.source)
     return Found(clip.id, (name,), one)
 
 
 def _note_sources(found: Sequence[Found], summary: Summary) -> None:
-    """Say what the sets come from: utterances are reported per corpus by the first word of their ids."""
+    """Say what the sets come from."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     scored: Counter[str] = Counter()
     pairs = 0
     for one in found:
         if one.utterance.text:
-            counts[one.utterance.lang][one.utterance.id.split("_")[0]] += 1
+            counts[one.utterance.lang][one.utterance.source] += 1
             words = one.utterance.text if one.utterance.lang in UNSPACED else one.utterance.text.split()
             scored[one.sets[0]] += len(words) >= SCORED
             pairs += len(one.utterance.translations)

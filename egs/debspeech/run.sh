@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Debspeech: real speech out of Debian packages, 12 hours of telephone prompts, dialogues of games and read texts in nine languages.
+# Recognition in English, Czech and Dutch; translation from English into German, from Czech and Dutch into English; CPC on all of them.
+#
+#   ./run.sh                                        M2ASR: six objectives merged by MoDo, under CPC; fetches 673 MB (apt-get, pip) first
+#   ./run.sh --mirror https://MIRROR/debian         from a Debian mirror of your choice, where apt-get is not that of Debian 12
+#   ./run.sh --train_config conf/train_supervised.yaml
+#   ./run.sh --train_config conf/train_m2asr_zh.yaml --langs "en zh"     English and semi-synthetic Mandarin
+#   ./ablation.sh                                   four systems, several seeds, equal hours of audio, one table
+#
+# Results: exp/<tag>/RESULTS.md, per language and per source. README.md tells hours, disk, licences and limits.
+
+cd "$(dirname "$0")" || exit 2
+. ../../utils/recipe.sh
+downloads=downloads                 # folder of the packages; those that are not there are fetched
+mirror=                             # address under which pool/ of a Debian mirror is; default: through apt-get
+parts=                              # sources to fetch and prepare, such as "fillets steelsky"; default: all
+max_bad=0                           # utterances that may be dropped for a broken recording
+langs="en cs nl"                    # languages whose test sets are recognized and translated
+train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+min_words=3                         # test utterances of fewer words are not scored
+by=source                           # scores are told per group too: source, spk or lang
+parse_options "$@"
+. ./cmd.sh
+
+read -ra wanted <<<"$langs"
+test_sets=("${wanted[@]/#/test_}")
+
+if stage 0 data "fetch the packages and prepare data directories" data; then
+  python -m m2asr.bin.download debspeech --out "$downloads" --mirror "$mirror" --parts "$parts"
+  python -m m2asr.bin.prepare debspeech --corpus "$downloads" --out data --max_bad "$max_bad" --parts "$parts"
+fi
+
+# stages 1 fbank, 2 tokens, 3 pretrain, 4 train, 5 decode, 6 score
+. ../../utils/fbank_to_score.sh

@@ -1,0 +1,119 @@
+"""The recipe of Debian packages, walked through on small packages of a mirror with a model that learns nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from m2asr.data.directory import read_table
+from tests.corpora import packages
+from tests.recipes.recipe import Copied, cpu_seconds
+from tests.recipes.tiny import write_tiny
+
+pytestmark = pytest.mark.recipes
+pytest.importorskip("G722", reason="the sounds of Asterisk need the package G722")
+
+PINS = """
+import hashlib
+from pathlib import Path
+from m2asr.corpora.debspeech.packages import PACKAGES
+for place, package in enumerate(PACKAGES):  # the pins of the small packages, in every python that the recipe starts
+    path = Path({mirror!r}, "pool/main", package.pool, package.file)
+    if path.is_file():
+        data = path.read_bytes()
+        PACKAGES[place] = package._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+"""
+PARTS = "asterisk festvox fillets tuxpaint drascula steelsky"  # Mandarin has a package of PyPI, which no mirror gives
+SOURCES = {
+    "en": {"asterisk", "drascula", "steelsky"},
+    "cs": {"fillets"},
+    "nl": {"fillets"},
+    "es": {"asterisk", "drascula", "tuxpaint"},
+    "ru": {"asterisk", "festvox", "tuxpaint"},
+    "fr": {"asterisk", "tuxpaint"},
+    "ro": {"tuxpaint"},
+    "bg": {"tuxpaint"},
+    "it": {"asterisk"},
+}
+ST = {"en": "de", "cs": "en", "nl": "en"}
+
+
+class Debspeech(Copied):
+    """The recipe beside a mirror of small packages; `options` are those of every run."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, "debspeech")
+        mirror = packages.debspeech(root / "mirror")
+        (root / "site").mkdir()
+        (root / "site/sitecustomize.py").write_text(PINS.format(mirror=str(mirror)))
+        self.environment["PYTHONPATH"] = f"{root / 'site'}:{self.environment['PYTHONPATH']}"
+        self.options = ["--mirror", mirror.as_uri(), "--parts", PARTS, "--nj", "1"]
+        self.options += ["--train_config", write_tiny(self.folder / "conf", "train_m2asr"), "--tag", "walk"]
+        self.exp = self.folder / "exp/walk"
+
+    def table(self, name: str) -> dict[str, str]:
+        return read_table(self.folder / "data" / name)
+
+
+@pytest.fixture(scope="module")
+def debspeech(tmp_path_factory: pytest.TempPathFactory) -> Debspeech:
+    """The recipe after all its stages."""
+    recipe = Debspeech(tmp_path_factory.mktemp("debspeech"))
+    done = recipe.run(*recipe.options, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return recipe
+
+
+def test_packages_are_fetched_with_their_licences(debspeech: Debspeech) -> None:
+    there = {path.name for path in (debspeech.folder / "downloads").iterdir()}
+    assert there == {package.file for package in packages.PACKAGES if package.source in PARTS} | {"ATTRIBUTION.md", "licences"}
+
+
+@pytest.mark.parametrize("lang", SOURCES)
+def test_every_recording_and_text_of_the_packages_is_in_a_set(debspeech: Debspeech, lang: str) -> None:
+    parts = [f"{part}_{lang}" for part in ("train", "dev", "test")]
+    sources = {utt: source for part in parts for utt, source in debspeech.table(f"{part}/utt2source").items()}
+    assert {source: list(sources.values()).count(source) for source in SOURCES[lang]} == dict.fromkeys(SOURCES[lang], packages.EACH)
+    texts = {text for part in parts for text in debspeech.table(f"{part}/text").values()}
+    said = {packages.item(source, number, lang) for source in SOURCES[lang] for number in range(packages.EACH)}
+    assert texts == {text.lower() for text in said}
+    if lang in ST:
+        found = {text for part in parts for text in debspeech.table(f"{part}/text.{ST[lang]}").values()}
+        source = "steelsky" if lang == "en" else "fillets"
+        assert found == {packages.item(source, number, ST[lang]) for number in range(packages.EACH)}  # cased
+
+
+def test_scores_are_told_per_language_and_source(debspeech: Debspeech) -> None:
+    results = json.loads((debspeech.exp / "results.json").read_text(encoding="utf-8"))
+    assert (results["by"], results["min_words"]) == ("source", 3)
+    rows = {(row["set"], row["task"], row["lang"], row["metric"]): row for row in results["rows"] if row["set"] != "mean"}
+    expected = {(f"test_{lang}", "asr", lang, metric) for lang in ST for metric in ("wer", "cer")}
+    assert set(rows) == expected | {(f"test_{lang}", "st", other, metric) for lang, other in ST.items() for metric in ("bleu", "chrf")}
+    text = (debspeech.exp / "RESULTS.md").read_text(encoding="utf-8")
+    for (name, task, lang, metric), row in rows.items():
+        sources = debspeech.table(f"{name}/utt2source")
+        scored = Counter(sources[utt] for utt in debspeech.table(f"{name}/text" if task == "asr" else f"{name}/text.{lang}"))
+        assert {source: figures["utterances"] for source, figures in row["groups"].items()} == scored
+        told = task if task == "asr" else f"st {row['source']}-{lang}"
+        for source, figures in row["groups"].items():
+            assert figures["ci95"][0] <= figures["ci95"][1] and "baseline" in figures
+            assert f"| {name}, {source} | {told} | {metric} |" in text
+    assert set(rows["test_en", "asr", "en", "wer"]["groups"]) == SOURCES["en"]
+    assert "nearest training sentence" in text
+
+
+def test_a_second_run_does_nothing_whatever_the_mirror(debspeech: Debspeech) -> None:
+    before, start = debspeech.written(), cpu_seconds()
+    done = debspeech.run(*debspeech.options, "--mirror", "https://mirror.invalid/debian")
+    assert done.returncode == 0 and done.stdout.count("skipped") == 7, done.stdout + done.stderr
+    assert cpu_seconds() - start < 2 and debspeech.written() == before
+
+
+def test_what_is_not_there_is_named(debspeech: Debspeech) -> None:
+    options = ("--stage", "fbank", "--langs", "en zh", "--train_config", "conf/train_m2asr_zh.yaml")
+    done = debspeech.run(*debspeech.options, *options, "--tag", "zh", timeout=120)
+    assert done.returncode == 1 and "it reads train_zh, dev_zh, and data does not have them" in done.stderr
+    assert "data/test_zh: not prepared, left out" in done.stdout
