@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -66,8 +66,8 @@ class Weighting(Component):
 
     `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
     every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
-    `gradients: exact` takes one backward pass over the modules per objective; `features` takes one per stream, with weights from the
-    gradients at the encoder states that its objectives read, and exact ones between streams.
+    `gradients: exact` takes one backward pass over the modules per objective; `features` takes one per group of objectives that read the
+    same states, with weights from the gradients at these states, and exact ones between groups.
     """
 
     over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
@@ -92,6 +92,14 @@ class Penalty(Strict):
     max: float = Field(1.0, ge=0)
     rescale: bool = False
 
+    @model_validator(mode="after")
+    def _one_form(self) -> Penalty:
+        given, unread = ("growth", ("end", "over")) if self.growth is not None else ("end", ("every", "max"))
+        for name in unread:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise UserError(f"penalty.{name}: not read beside `{given}`; take one of them away")
+        return self
+
 
 class Level(Strict):
     """Objectives that are merged with each other; a level below another has a penalty, the factor of its gradient."""
@@ -109,7 +117,7 @@ class Batching(Strict):
     buckets: int = Field(20, ge=1)
     cost: Literal["frames", "frames_tokens"] = "frames"
     token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
-    shares: dict[str, float] = {}  # share of the seconds per stream, relative to 1
+    shares: dict[str, Annotated[float, Field(gt=0)]] = {}  # share of the seconds per stream, relative to 1
 
 
 class Rates(Strict):
@@ -147,7 +155,7 @@ class Train(Strict):
     hours: float | None = Field(None, gt=0)  # of audio through the encoder, instead of epochs: for equal budgets
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     accumulation: int = Field(1, ge=1)
     average_best: int = Field(5, ge=1)
     select: Literal["dev", "loss", "last"] = "dev"
@@ -254,6 +262,8 @@ class TrainConfig(Strict):
                 raise UserError("objectives: every objective has `level: lower`; at least one must be `upper`")
             if "lower" in levels and self.penalty is None:
                 raise UserError("penalty: missing; an objective has `level: lower`, so give `penalty: {start: 0.0, end: 0.2}`")
+            if "lower" not in levels and self.penalty is not None:
+                raise UserError("penalty: no objective has `level: lower`; give it to those below the others, or take `penalty` away")
         else:
             short = [f"objectives.{name}.level" for name, objective in self.objectives.items() if objective.level is not None]
             short += [key for key in ("weighting", "penalty") if getattr(self, key) is not None]

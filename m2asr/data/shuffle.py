@@ -36,9 +36,9 @@ def _network(places: np.ndarray, rows: np.ndarray, columns: np.ndarray, keys: np
     row, column = np.divmod(places, columns)
     for _ in range(ROUNDS):
         keys = keys + _STEP
-        row = (row + _mixed(column ^ keys)) % rows
+        row = (row + _mixed(column ^ keys) % rows) % rows
         keys = keys + _STEP
-        column = (column + _mixed(row ^ keys)) % columns
+        column = (column + _mixed(row ^ keys) % columns) % columns
     return row * columns + column
 
 

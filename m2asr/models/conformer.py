@@ -58,6 +58,11 @@ class Conformer(nn.Module):
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
 
+    @property
+    def taps(self) -> list[str]:
+        """The names of the states that objectives may read."""
+        return ["frontend", *(f"block{number}" for number in range(1, len(self.blocks) + 1)), "output"]
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Valid states per utterance (B,) from valid frames (B,)."""
         return self.subsampling.output_lengths(lengths)

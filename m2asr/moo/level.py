@@ -58,6 +58,12 @@ class Level:
         if self.kept:
             self.weighting.keep_in(buffers.part[first + self.rows - self.kept : first + self.rows])
 
+    def release(self) -> None:
+        """Let go of the buffers."""
+        del self.buffers
+        if self.kept:
+            self.weighting.keep_in(None)
+
     def keeps_apart(self, due: bool, measure: bool) -> bool:
         """Whether a step that computes weights (`due`), or that is to be measured, keeps the objectives' gradients in rows of their own."""
         return self.apart and (due or measure)

@@ -44,7 +44,7 @@ class MoCo(CarriedWeights):
         self._memory: Tensor | None = None
         self._started = [False] * len(objectives)
 
-    def keep_in(self, memory: Tensor) -> None:
+    def keep_in(self, memory: Tensor | None) -> None:
         self._memory = memory
 
     def track(self, gradients: Tensor, active: Sequence[int]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.data.batch import Batch
+from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.objective import Loss, Objective, full_precision
 from m2asr.objectives.view import View
@@ -30,7 +32,7 @@ class CPC(Objective):
     Negatives of step k are the targets of step k in other windows, so the place in a window does not give the answer away: those of
     the same utterance (`negatives: utterance`), as many of other utterances in the same language (`batch`), or both (`mixed`:
     neither speaker nor language gives the answer away). Utterances that are too short for a window are skipped and counted in the
-    metric `skipped`; a window without negatives teaches nothing and hits always, as the metric `chance` tells.
+    metric `skipped`; a window without negatives teaches nothing, and is left out.
 
     Args:
         context: seconds of context, at least so many in causal encoding.
@@ -62,6 +64,9 @@ class CPC(Objective):
         target_gradient: bool = True,
     ) -> None:
         super().__init__()
+        for name, value in {"temperature": temperature, "steps": steps, "windows": windows}.items():
+            if not value > 0:
+                raise UserError(f"{name}: {value} is not possible; give a number above 0")
         kind = {"cut": CutWindows, "causal": CausalWindows}[encoding]
         self.windows = kind(frame_shift, frame_length, context, future, windows)
         self.views = self.windows.views
@@ -71,24 +76,29 @@ class CPC(Objective):
         self.predictors = nn.ModuleList(nn.Linear(dim, dim) for _ in range(maps))
 
     def weight(self, batch: Batch, lengths: Tensor) -> float:
-        return float(self.windows.count(batch.lengths["feats"], lengths).sum())
+        counts = self.windows.count(batch.lengths["feats"], lengths).cpu()  # (B,)
+        langs = np.array(batch.lang)
+        others = torch.from_numpy(langs[:, None] == langs).to(counts) @ counts - counts  # (B,) windows of others in the language
+        enough = {"utterance": counts > 1, "batch": others > 0, "mixed": (counts > 1) | (others > 0)}[self.negatives]
+        return float(counts[enough].sum())
 
     def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
         past, targets, rows = self.windows.gather(encoded, self.tap)  # (W, D), (W, K, D), (W,) the utterance of each
         targets = targets[:, : self.steps] if self.target_gradient else targets[:, : self.steps].detach()
         skipped = float(len(batch.utt_ids) - len(rows.unique()))
         metrics: dict[str, tuple[float | Tensor, float]] = {"skipped": (skipped, float(len(batch.utt_ids)))}
-        if len(rows) == 0:
+        negatives = choose_negatives(rows.cpu(), batch.lang, self.windows.most, self.negatives).to(past.device)
+        taught = negatives.any(1)  # (W,)
+        if not taught.any():
             return Loss(sum(p.sum() for p in self.parameters()) * 0.0, 0.0, metrics)
         predictions = self.predict(past, targets.shape[1])  # (W, K, D)
-        negatives = choose_negatives(rows.cpu(), batch.lang, self.windows.most, self.negatives).to(past.device)
-        logits = self.logits(predictions, targets, negatives)  # (W, K, 1 + W)
+        logits = self.logits(predictions, targets, negatives)[taught]  # (V, K, 1 + W)
         loss = -F.log_softmax(logits, dim=-1)[..., 0].mean(1).sum()  # one unit per window
         count = float(logits.shape[0] * logits.shape[1])
-        ahead, level = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (W, K)
+        ahead, level = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (V, K)
         metrics["accuracy"] = ((~ahead / level).sum().detach(), count)  # a tie is a guess: states that are all alike hit by chance
-        metrics["chance"] = (logits.shape[1] * (1 / (1.0 + negatives.sum(1))).sum(), count)
-        return Loss(loss, float(len(rows)), metrics)
+        metrics["chance"] = (logits.shape[1] * (1 / (1.0 + negatives[taught].sum(1))).sum(), count)
+        return Loss(loss, float(len(logits)), metrics)
 
     def predict(self, past: Tensor, steps: int) -> Tensor:
         """Predictions (B, K, D) of the next `steps` states from the last context state (B, D)."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2asr.config import complete, construct
+from m2asr.config import complete, construct, known
 from m2asr.data.augment import spec_augment
 from m2asr.data.batch import Batch
 from m2asr.errors import UserError
@@ -23,6 +23,7 @@ ENCODER_GIVEN = ("feat_dim",)
 DECODER_GIVEN = ("memory_dim", "vocab", "prefixes")
 OBJECTIVE_GIVEN = ("dim", "vocab", "decoders", "frame_shift", "frame_length")
 _CUT_STREAM = 0x5EED  # separates the random numbers of cutting from those of dropout
+_FUTURE_STREAM = 0xF07E  # and the dropout of futures from that of contexts: equal masks would tell which belong together
 
 
 class System(nn.Module):
@@ -59,7 +60,8 @@ class System(nn.Module):
         train = self.training and view.train
         if train and view.cut is None and not view.causal and self.augment is not None:
             feats = spec_augment(feats, lengths, self.augment, torch.Generator().manual_seed(seed))
-        torch.manual_seed(seed)
+        is_future = view.cut is not None and view.cut.piece == "future"
+        torch.manual_seed(seed ^ _FUTURE_STREAM if is_future else seed)
         self.encoder.train(train)
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
             encoded = self.encoder(feats, lengths, view.causal)
@@ -132,6 +134,7 @@ def build_system(
         given: dict[str, Any] = {"dim": encoder.dim, "vocab": size, "decoders": decoders}
         given |= {"frame_shift": frame_shift, "frame_length": frame_length}
         objectives[name] = construct(OBJECTIVES, f"objectives.{name}", objective.own(), **given)
+        known(objectives[name].tap, encoder.taps, f"objectives.{name}.tap")
     return System(encoder, decoders, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
 
 

@@ -59,11 +59,12 @@ def selection_score(losses: Mapping[str, float], metrics: Mapping[str, Mapping[s
     """What chooses the best epochs, smaller is better: the mean of the upper objectives' metric `error`, or of their losses.
 
     `error` is a share in all of them, so that they may be averaged: token errors of the best path under CTC, of teacher forcing under an
-    attention decoder, wrong languages under langid. Where no objective has one, and under `how == "loss"`, losses count.
+    attention decoder, wrong languages under langid. Where no objective has one, and under `how == "loss"`, losses count, of objectives
+    that have a target in the dev sets.
     """
     upper = [name for name in upper if name in losses]
     errors = [metrics[name]["error"] for name in upper if "error" in metrics[name]]
-    values = errors if how == "dev" and errors else [losses[name] for name in upper]
+    values = errors if how == "dev" and errors else [losses[name] for name in upper if not math.isnan(losses[name])]
     return sum(values) / len(values) if values else math.nan
 
 

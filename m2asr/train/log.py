@@ -99,7 +99,7 @@ class TrainLog:
             "memory_gb": memory_gb,
             "seconds": run_seconds,
         }
-        if outcome.conflicts is not None:
+        if outcome.conflicts is not None and outcome.problem is None:
             self._pending["conflict"] = outcome.conflicts.line()
         if step % self.every == 0:
             self._emit()

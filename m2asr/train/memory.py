@@ -43,7 +43,8 @@ def check_fit(phase: str, system: System, rows: int) -> None:
 def free_bytes(device: torch.device) -> int | None:
     """Memory that can still be taken, within the limits of a container; None where the system does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, of phases before
+        return torch.cuda.mem_get_info(device)[0] + cached
     found = []
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())

@@ -55,6 +55,10 @@ class Phase:
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
+        single = options.epoch_of if len(config.phase_list()) == 1 else None  # with several phases it is for those that read it
+        for where, stream in (("train", single), (f"phases.{self.name}", section.epoch_of)):
+            if stream is not None and stream not in read:
+                raise UserError(f"{where}.epoch_of: no objective reads the stream {stream}; name one of {', '.join(read)}")
         given = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
         self.loader = StepLoader(
             read,
@@ -86,6 +90,9 @@ class Phase:
             self._steps.close()
             self._steps = None
             del self.joint, self.optimizer
+            for level in self.levels:
+                level.release()
+            self.system.zero_grad(set_to_none=True)  # the encoder's gradients lie in the buffers
 
     def next_step(self) -> Step:
         """The batches of the next step."""

@@ -82,7 +82,7 @@ class JointStep:
             for part in parts:
                 if part.apart:
                     part.merge(passes, outcome)
-            if outcome.conflicts is not None:
+            if outcome.conflicts is not None and outcome.problem is None:
                 _measure_lengths(outcome.conflicts, parts)
         for part in parts:
             if part is parts[0] or len(part.level.objectives) > 1:
@@ -126,7 +126,7 @@ class _Part:
         enough = all if level.draws > 1 else any
         self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
         self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
-        self.apart = factor != 0 and level.keeps_apart(self.due, measure)
+        self.apart = factor != 0 and bool(self.active) and level.keeps_apart(self.due, measure)
         by_states = self.due and isinstance(level, FeatureLevel)
         self.cut = StateGradients(level, self.active, exact=self.apart) if by_states else None
         self.weights = {} if self.due else level.known(self.active)
@@ -152,10 +152,12 @@ class _Part:
             # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
             carried, seen = self.level.current(self.active), Outcome()
             passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
-            if not self.level.second_is_finite():
+            outcome.add(seen, self.level.buffers.group)
+            if outcome.problem is None and not self.level.second_is_finite():
                 outcome.problem = f"the gradient of {', '.join(self.active)} in batch 2 is not finite"
+            if outcome.problem:
                 return
-            self.weights = self.level.weigh_third(self.active)
+            self.weights, seen = self.level.weigh_third(self.active), Outcome()
             # each pass divides by the number of draws, and the update comes from batch 3 alone
             passes[2].backward({0: {name: 3 * self.factor * self.weights[name] for name in self.active}}, seen, complete=[0])
             outcome.add(seen, self.level.buffers.group)

@@ -18,6 +18,7 @@ from m2asr.data.streams import eval_batches
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.moo.collectives import Collectives
+from m2asr.moo.level import Level
 from m2asr.objectives.system import System, build_system
 from m2asr.train import checkpoint, plots
 from m2asr.train.average import average
@@ -62,6 +63,9 @@ class Trainer:
 
         given = enumerate(config.phase_list())
         self.phases = [Phase(config, section, place, self.system, materials, self.dtype, self.group) for place, section in given]
+        for phase in self.phases:
+            if phase.section.init is not None and not Path(phase.section.init.path).is_file():
+                raise UserError(f"phases.{phase.name}.init.from: {phase.section.init.path}: no such file; give the model.pt of another run")
         self.spans = spans_of(self.phases, self.options)
         self.total_steps = sum(phase.total_steps for phase in self.phases)
         self.place = 0  # of the present span
@@ -71,6 +75,7 @@ class Trainer:
         self.train_seconds = 0.0
         self.audio_seconds = 0.0  # through the encoder, without padding
         self._started = time.perf_counter()
+        self._warned: list[Level] = []
 
     @property
     def span(self) -> Span:
@@ -244,8 +249,8 @@ class Trainer:
         main, last = self.span.main, self.span.over
         if epoch % self.options.eval_every == 0 or last:
             read = {name: source for name, source in self.dev.items() if name in main.loader.sources}
-            seconds, ranks = self.config.batching.seconds, {"rank": self.group.rank, "world": self.group.world}
-            batches = {name: eval_batches(source, seconds, **ranks) for name, source in read.items()}
+            options = {"max_bad": self.options.max_bad, "rank": self.group.rank, "world": self.group.world}
+            batches = {name: eval_batches(source, self.config.batching.seconds, **options) for name, source in read.items()}
             losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.options.seed, self.group)
             score = selection_score(losses, metrics, main.upper, self.options.select)
             log.dev(self.number, epoch, losses, metrics, score, phase=main.name)
@@ -257,10 +262,7 @@ class Trainer:
                     self.system.state_dict(),
                     self.config.model_dump(mode="json"),
                 )
-        if last:
-            for warning in [level.warning() for phase in self.span.phases for level in phase.levels]:
-                if warning:
-                    print(f"warning: {warning}", file=sys.stderr)
+        self._warn()
         if last and not self.finished:
             self.span.stop()
             self.place += 1
@@ -270,6 +272,14 @@ class Trainer:
         self.save()
         if self.writes:
             self.best.clean()
+
+    def _warn(self) -> None:
+        """Tell once of every level whose weights behave badly."""
+        for phase in self.span.phases:
+            for level in phase.levels:
+                if self.writes and level not in self._warned and (warning := level.warning()):
+                    self._warned.append(level)
+                    print(f"warning: phase {phase.name}: {warning}", file=sys.stderr)
 
     def _same_weights(self) -> None:
         """All processes start from the weights of the first, whatever machines they are on."""

@@ -29,7 +29,10 @@ def config(**changes: object) -> TrainConfig:
         },
         "penalty": {"start": 0.0, "end": 0.2},
     }
-    return resolve(TrainConfig.model_validate({**data, **changes}))
+    data |= changes
+    if not any(objective.get("level") == "lower" for objective in data["objectives"].values()) and "penalty" not in changes:
+        data["penalty"] = None
+    return resolve(TrainConfig.model_validate(data))
 
 
 def system(dtype: torch.dtype = torch.float64, **changes: object) -> System:

@@ -95,6 +95,19 @@ def test_states_that_are_all_alike_hit_by_chance():
     assert 0 < float(chance) / same < 0.5
 
 
+@pytest.mark.parametrize("negatives, taught", [("utterance", 2), ("batch", 2), ("mixed", 4)])
+def test_windows_without_negatives_are_left_out(negatives, taught):
+    """Two windows and no other of the language; three utterances of one window each, two of them in one language."""
+    one = build.batch([104, 72, 72, 72], {}, langs=["en", "it", "it", "ru"])
+    system = build.system()
+    system.objectives["cpc"].negatives = negatives
+    lengths = system.encoder.output_lengths(one.lengths["feats"])
+    loss, encoded = run(one, system)
+    assert loss.weight == system.objectives["cpc"].weight(one, lengths) == taught
+    steps = encoded[system.objectives["cpc"].views[1]].states["output"].shape[1]
+    assert loss.metrics["accuracy"][1] == loss.metrics["chance"][1] == taught * steps
+
+
 def test_the_place_in_a_piece_gives_nothing_away():
     """States that tell their place in the piece and nothing else, as the edges of a piece do, are no better than a guess."""
     objective = CPC(dim=8, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.3)

@@ -205,17 +205,18 @@ KINDS = [{"type": kind} for kind in ("static", "mgda", "modo", "moco", "uncertai
 KINDS += [{"type": "modo", "samples": 3}]
 
 
+@pytest.mark.parametrize("gamma", [0.1, 0.0])
 @pytest.mark.parametrize("weighting", KINDS, ids=lambda one: "".join(map(str, one.values())))
-def test_a_step_without_any_target_moves_nothing_but_the_lower_level(weighting):
+def test_a_step_without_any_target_moves_nothing_but_the_lower_level(weighting, gamma):
     system = build.system()
     step = joint(system, weighting)
     state = step.levels[0].state_dict()
     draws = [{key: value for key, value in build.draw().items() if key == "raw"} for _ in range(step.levels[0].draws)]
-    outcome = step(draws, 0, factors=(1, 0.1), measure=True)
+    outcome = step(draws, 0, factors=(1, gamma), measure=True)
     step.applied(outcome)
     assert outcome.problem is None and outcome.inactive == list(UPPER) and set(outcome.weights.values()) == {0.0}
     expected = sum(flat(system, draw, "cpc", 0, index) for index, draw in enumerate(draws)) / len(draws)
-    assert torch.allclose(found_flat(system), 0.1 * expected, rtol=1e-8, atol=1e-12)
+    assert torch.allclose(found_flat(system), gamma * expected, rtol=1e-8, atol=1e-12)
     assert step.levels[0].weighting.state_dict() == state["weighting"]
 
 
@@ -229,7 +230,8 @@ def test_not_a_number_is_named():
 
 @pytest.mark.parametrize("samples", [2, 3])
 @pytest.mark.parametrize("broken", [0, 1, 2])
-def test_a_gradient_that_is_not_finite_in_any_draw_is_told(samples, broken, monkeypatch):
+@pytest.mark.parametrize("measure", [False, True])
+def test_a_gradient_that_is_not_finite_in_any_draw_is_told(samples, broken, measure, monkeypatch):
     """A finite loss, such as sqrt(x) at 0, may have an infinite slope."""
     system, draws = build.system(), [build.draw(10 * seed) for seed in range(samples)]
     objective = system.objectives["asr_y"]
@@ -243,7 +245,7 @@ def test_a_gradient_that_is_not_finite_in_any_draw_is_told(samples, broken, monk
         return replace(loss, sum=loss.sum + (0 * states.sum()).sqrt())
 
     monkeypatch.setattr(objective, "forward", forward)
-    outcome = joint(system, {"type": "modo", "samples": samples})(draws, 0, factors=(1, 0.1))
+    outcome = joint(system, {"type": "modo", "samples": samples})(draws, 0, factors=(1, 0.1), measure=measure)
     found = torch.linalg.vector_norm(found_flat(system))
     assert (outcome.problem is not None and "asr_y" in outcome.problem) or not found.isfinite()  # which clipping tells
 
