@@ -28,8 +28,6 @@ setup(
     ],
     extras_require={
         "moo": ["torchjd[full]==0.18.*"],  # further weightings, with their solvers
-        "lm": ["kenlm", "flashlight-text"],  # decoding with language models
-        "slurm": ["submitit"],  # jobs on a cluster
         "debspeech": ["G722"],  # the sounds of Asterisk
         "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
         "test": [

@@ -86,9 +86,9 @@ _check_options() {
   [[ ! $stop_stage ]] || _find_stage stop_stage _last
   ((_first <= _last)) || die "--stop_stage $stop_stage comes before --stage $stage; nothing would run"
   for name in "${_options[@]}"; do
-    [[ $name != *_config || ! ${!name} || -r ${!name} ]] || die "--$name ${!name}: no such file; there is $(echo conf/*.yaml)"
+    [[ $name != *_config || ! ${!name} || -r ${!name} ]] || die "--$name ${!name}: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
   done
-  [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/*.yaml)"
+  [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
   [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
   [[ $dry_run == true || -e $root/.venv/.ready ]] || die "$root is not set up; run \`make setup\` there"

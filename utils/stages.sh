@@ -27,7 +27,7 @@ stage() {  # number name "what it does" folder-of-its-results; true: run the bod
   commands=$(_expand "$commands") || die "stage $1 $2: its commands cannot be read"
   echo "stage $1 $2: $3"
   if [[ $dry_run == true ]]; then
-    grep -v '^ *need ' <<<"$commands" || true
+    sed -E '/^ *(need|sets_there) /d; s/^( *)run_cmd /\1/' <<<"$commands"
     return 1
   fi
   _open_log || die "$_log: cannot be written; see --expdir"
@@ -38,8 +38,10 @@ stage() {  # number name "what it does" folder-of-its-results; true: run the bod
 
 need() {  # path maker: what a stage reads, and the stage or option that gives it
   [[ ! -e $1 ]] || return 0
-  if [[ $2 == --* ]]; then
-    _problem="$2 ${1:-(empty)}: no such file or folder; say where it is with $2$(_how_to_fetch "${2#--}")"
+  if [[ $2 == --* && ! $1 ]]; then
+    _problem="$2: missing; say with it where the corpus is$(_how_to_fetch "${2#--}")"
+  elif [[ $2 == --* ]]; then
+    _problem="$2 $1: no such file or folder; say where it is with $2$(_how_to_fetch "${2#--}")"
   else
     _problem="$1: missing; stage $2 makes it: $command --stage $2 --stop_stage $2 --force"
   fi
@@ -140,7 +142,7 @@ _on_exit() {
     echo "stage $_number $_name: interrupted; go on with: $again" | tee -a "$_log" >&2
   else
     printf '\nlast lines of %s:\n' "$_log" >&2
-    tail -n 10 "$_log" | sed 's/^/  | /' >&2
+    tac "$_log" | sed '/^# [0-9-]* [0-9:]*$/q' | tac | tail -n 10 | sed 's/^/  | /' >&2  # of this run
     echo "error: stage $_number $_name failed, exit code $code${_where:+ ($_where)}; when it is mended: $again" | tee -a "$_log" >&2
   fi
   exit "$code"

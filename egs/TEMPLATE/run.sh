@@ -5,7 +5,7 @@
 #   ./run.sh --stage fbank                              where data/train, data/dev and data/test are Kaldi data directories already
 #   ./run.sh --corpus my_corpus --train_config conf/train_bljust.yaml
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md explains the tables and what to change.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

@@ -7,7 +7,7 @@
 # To fetch (OpenSLR 33), 16 GB; by hand, data_aishell.tgz with every wav/*.tar.gz in it extracted:
 #   ../../.venv/bin/python -m m2asr.bin.download aishell1 --out /corpora
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

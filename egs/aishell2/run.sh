@@ -6,7 +6,7 @@
 #
 # To fetch: AISHELL-2 and AISHELL-DEV-TEST-SET, on application (aishelltech.com).
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

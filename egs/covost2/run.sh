@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # CoVoST 2: recognition in French, German, Spanish and Catalan, and translation of each into English.
 #
-#   ./run.sh --corpus /corpora/covost2 --ngpu 1                 M2ASR: eight objectives merged by MoDo, under CPC
+#   ./run.sh --corpus /corpora/covost2 --ngpu 1                 M2ASR: eight objectives merged by MoDo, above CPC
 #   ./run.sh --corpus /corpora/covost2 --train_config conf/train_supervised.yaml
 #   ./run.sh --corpus /corpora/covost2 --train_config conf/train_s2tt.yaml --decode_config conf/decode_attention.yaml
-#   ./run.sh --corpus /corpora/covost2 --train_config conf/train_levels.yaml    three levels: CPC, recognition, translation
+#   ./run.sh --corpus /corpora/covost2 --train_config conf/train_levels.yaml    three levels: translation above recognition above CPC
 #
 # To fetch: the tables, 25 MB, and beside them fr, de, es and ca of Common Voice 4 (cv-corpus-4-2019-12-10; the command tells from where):
 # fr/clips/*.mp3, fr/validated.tsv, covost_v2.fr_en.tsv ... under one folder.
 #   ../../.venv/bin/python -m m2asr.bin.download covost2 --out /corpora/covost2 --parts fr_en de_en es_en ca_en
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

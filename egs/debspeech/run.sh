@@ -2,13 +2,13 @@
 # Debspeech: real speech out of Debian packages, 12 hours of telephone prompts, dialogues of games and read texts in nine languages.
 # Recognition in English, Czech and Dutch; translation from English into German, from Czech and Dutch into English; CPC on all of them.
 #
-#   ./run.sh                                        M2ASR: six objectives merged by MoDo, under CPC; fetches 673 MB (apt-get, pip) first
+#   ./run.sh                                        M2ASR: six objectives merged by MoDo, above CPC; fetches 673 MB (apt-get, pip) first
 #   ./run.sh --mirror https://MIRROR/debian         from a Debian mirror of your choice, where apt-get is not that of Debian 12
 #   ./run.sh --train_config conf/train_supervised.yaml
 #   ./run.sh --train_config conf/train_m2asr_zh.yaml --langs "en zh"     English and semi-synthetic Mandarin
 #   ./ablation.sh                                   four systems, several seeds, equal hours of audio, one table
 #
-# Results: exp/<tag>/RESULTS.md, per language and per source. README.md tells hours, disk, licences and limits.
+# Results: exp/<tag>/RESULTS.md, per language and per source. README.md lists hours, disk, licences and limits.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

@@ -8,7 +8,7 @@
 # To fetch (OpenSLR 12), 7.7 GB; for 960 hours without --parts, 61 GB:
 #  ../../.venv/bin/python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

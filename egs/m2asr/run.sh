@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# M2ASR (Saif et al., Interspeech 2024): recognition of English and Mandarin and translation from four languages, merged by MoDo, under CPC.
+# M2ASR (Saif et al., Interspeech 2024): recognition of English and Mandarin and translation from four languages, merged by MoDo, above CPC.
 #
 #   ./run.sh --librispeech /corpora/LibriSpeech --aishell /corpora/data_aishell --covost /corpora/covost2 --ngpu 1
 #   ./run.sh --librispeech ... --aishell ... --covost ... --train_config conf/train_supervised.yaml    without CPC, losses added
@@ -10,7 +10,7 @@
 #   ../../.venv/bin/python -m m2asr.bin.download aishell1 --out /corpora
 #   ../../.venv/bin/python -m m2asr.bin.download covost2 --out /corpora/covost2 --parts fr_en de_en es_en ca_en
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

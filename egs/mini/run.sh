@@ -4,8 +4,8 @@
 #
 #   ./run.sh                                             everything, about 15 minutes on two cores
 #   ./run.sh --train_config conf/train_supervised.yaml   the baseline, in a folder of its own
-#   ./run.sh --stage train --tag longer --set "train.hours=40"
-#   ./run.sh --stage decode --decode_config conf/my_search.yaml
+#   ./run.sh --stage tokens --tag longer --set "train.hours=40"
+#   ./run.sh --stage decode --decode_config conf/decode_beam.yaml
 #
 # Results: exp/<tag>/RESULTS.md
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Multilingual LibriSpeech: read books; recognition in Italian, Portuguese and Polish, or in seven languages with 10 labelled hours each.
 #
-#   ./run.sh --corpus /corpora/mls --ngpu 1                     M2ASR: three languages merged by MoDo, under CPC
+#   ./run.sh --corpus /corpora/mls --ngpu 1                     M2ASR: three languages merged by MoDo, above CPC
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_supervised.yaml
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_m2asr_10h.yaml --langs "de nl fr es it pt pl"
 #
 # To fetch (OpenSLR 94) as FLAC, 32 GB; italian_opus and so on are a quarter of that:
 #   ../../.venv/bin/python -m m2asr.bin.download mls --out /corpora/mls --parts italian portuguese polish
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

@@ -7,7 +7,7 @@
 # To fetch TEDLIUM_release2.tar.gz (OpenSLR 19), 37 GB:
 #   ../../.venv/bin/python -m m2asr.bin.download tedlium2 --out /corpora
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

@@ -6,7 +6,7 @@
 #
 # To fetch: WenetSpeech, on application (wenet-e2e.github.io/WenetSpeech), with its utils/download_wenetspeech.sh.
 #
-# Results: exp/<tag>/RESULTS.md. README.md tells hours, disk and published figures.
+# Results: exp/<tag>/RESULTS.md. README.md lists hours, disk and published figures.
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh

@@ -70,7 +70,9 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> Syste
             results = exp / "results.json"
             outs = sorted(path.parent for path in (exp / f"decode_{decode}").glob("*/*/info.json"))
             if not results.is_file() or not outs:
-                raise UserError(f"{exp}: not scored with the search {decode}; run stages 5 (decode) and 6 (score) there")
+                others = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
+                there = f"give another with --decode: {', '.join(others)}; or " if others else ""
+                raise UserError(f"{exp}: not scored with the search {decode}; {there}run stages 5 (decode) and 6 (score) there")
             facts.append(json.loads(results.read_text(encoding="utf-8")))
             for out in outs:
                 for metric, part, counts in _count(out):
