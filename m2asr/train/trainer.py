@@ -76,6 +76,7 @@ class Trainer:
         self.audio_seconds = 0.0  # through the encoder, without padding
         self._started = time.perf_counter()
         self._warned: list[Level] = []
+        self._never: set[str] = set()  # objectives of the present span that no step since its start had a target for
 
     @property
     def span(self) -> Span:
@@ -184,6 +185,7 @@ class Trainer:
             if phase.section.init is not None:
                 print(f"phase {phase.name}: {initialize(self.system, Path(phase.section.init.path), phase.section.init.map)}")
         self.span.start()
+        self._never = {name for phase in self.span.phases for name in phase.streams}
 
     def _train(self, log: TrainLog) -> None:
         """One optimizer step, and what follows the last of an epoch or of the span."""
@@ -203,6 +205,7 @@ class Trainer:
         else:
             phase.optimizer.step(position)
             phase.joint.applied(outcome)
+        self._never -= phase.streams.keys() - set(outcome.inactive)
         self.number += 1
         seconds = float(outcome.frames) * self.frame_seconds
         self.audio_seconds += seconds
@@ -274,7 +277,11 @@ class Trainer:
             self.best.clean()
 
     def _warn(self) -> None:
-        """Tell once of every level whose weights behave badly."""
+        """Tell once of objectives without any target in an epoch, and of every level whose weights behave badly."""
+        if self._never and self.writes:
+            names = ", ".join(sorted(self._never))
+            print(f"warning: {names}: an epoch without a target; too short utterances, or too long targets for them", file=sys.stderr)
+        self._never = set()
         for phase in self.span.phases:
             for level in phase.levels:
                 if self.writes and level not in self._warned and (warning := level.warning()):

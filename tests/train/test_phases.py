@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -138,9 +139,28 @@ def test_a_phase_may_start_from_another_model(exp, tokens, tmp_path, mini_data, 
     for key, value in trainer.system.state_dict().items():
         assert torch.equal(value, given[key] if key.startswith("encoder.") else own[key]), key
     assert "phase second: started from" in capsys.readouterr().out
+    section = {"name": "second", "epochs": 1, "levels": JOINT, "init": {"from": "nowhere.pt"}}
+    with pytest.raises(UserError, match="phases.second.init.from: nowhere.pt: no such file"):  # before anything is trained
+        make([section], tmp_path / "b", mini_data, mini_dump)
     trainer.phases[0].section.init.map = {"decoder.": "decoders."}
     with pytest.raises(UserError, match=r"no weight begins with `decoder.`; there are .*encoder.blocks"):
         trainer._begin()
+
+
+def test_what_a_phase_held_is_given_back(exp, mini_data, mini_dump):
+    trainer = make([{"name": "joint", "epochs": 1, "levels": [{**JOINT[0], "weighting": "moco"}, JOINT[1]]}], exp, mini_data, mini_dump)
+    (phase,) = trainer.phases
+    phase.start()
+    buffers = weakref.ref(phase.joint.buffers.flat.untyped_storage())
+    phase.joint.buffers.assign(0)
+    phase.stop()
+    assert buffers() is None and all(param.grad is None for param in trainer.system.parameters())
+
+
+def test_an_objective_that_never_has_a_target_is_told_once(exp, mini_data, mini_dump, monkeypatch, capsys):
+    monkeypatch.setitem(recipe.CONFIG["objectives"]["cpc"], "context", 60.0)  # longer than any utterance
+    make([{"name": "joint", "epochs": 2, "levels": JOINT}], exp, mini_data, mini_dump).run()
+    assert capsys.readouterr().err.count("warning: cpc: an epoch without a target") == 1
 
 
 def test_a_phase_that_does_not_fit_stops_with_its_figure(exp, mini_data, mini_dump, monkeypatch):
