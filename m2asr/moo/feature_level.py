@@ -82,7 +82,7 @@ class FeatureLevel(Level):
         self.reuse.weights = {name: named[name] for name in within}
         return named
 
-    def broken_groups(self, active: Sequence[str]) -> list[str]:
+    def take_in_groups(self, active: Sequence[str]) -> list[str]:
         """Take in the groups' merged gradients; returns the active objectives of those that are not finite."""
         self._merged = self.buffers.gramian([self.group_row(place) for place in range(len(self.groups))])
         squares = self._merged.diagonal().tolist()

@@ -98,7 +98,7 @@ class Level:
         """With three batches: the weights before this step."""
         return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
 
-    def broken(self, active: list[str]) -> list[str]:
+    def take_in(self, active: list[str]) -> list[str]:
         """Take in the gradients of this step, before they are weighed; returns the active objectives whose gradient is not finite."""
         firsts = self._rows_of(0)
         if self.kept:  # the Gramian will be that of tracked gradients
@@ -119,7 +119,7 @@ class Level:
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
             self._own = self._gramians(rows, rows)
         own = self._own
-        weighted = conflicting(own) if self.split else torch.tensor([True])
+        weighted = conflicting(own[:, indices][:, :, indices]) if self.split else torch.tensor([True])
         weights = uniform = torch.tensor([float(name in active) for name in self.objectives], dtype=torch.float64) / max(1, len(active))
         if weighted.any():
             own = own[weighted].sum(0)
@@ -132,7 +132,7 @@ class Level:
             self.buffers.merge([0, *rows], [1.0, *values * (len(rows) // len(values))], 0, columns)
         return self._found(weights, active)
 
-    def second_is_finite(self) -> bool:
+    def take_in_second(self) -> bool:
         """With three batches: take in G_2^T lambda, which lies in the spare row; returns whether its products with G_1 are finite."""
         self._along = self.buffers.gramian(self._rows_of(0), [self.spare])[:, 0]  # G_1 G_2^T lambda (M,)
         return bool(self._along.isfinite().all())

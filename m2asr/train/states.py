@@ -93,7 +93,7 @@ class StateGradients:
 
     def broken(self) -> list[str]:
         """The objectives whose gradient is not finite, at the states or further down."""
-        return self._broken or self.level.broken_groups(self.names)
+        return self._broken or self.level.take_in_groups(self.names)
 
 
 def state_gramian(stacks: Sequence[Tensor], count: int) -> Tensor:

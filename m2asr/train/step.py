@@ -153,7 +153,7 @@ class _Part:
             carried, seen = self.level.current(self.active), Outcome()
             passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
             outcome.add(seen, self.level.buffers.group)
-            if outcome.problem is None and not self.level.second_is_finite():
+            if outcome.problem is None and not self.level.take_in_second():
                 outcome.problem = f"the gradient of {', '.join(self.active)} in batch 2 is not finite"
             if outcome.problem:
                 return
@@ -169,7 +169,7 @@ class _Part:
     def broken(self) -> list[str]:
         """Objectives whose gradient is not finite, where they are told apart."""
         at_states = self.cut.broken() if self.cut else []
-        return at_states or (self.level.broken(self.active) if self.apart else [])
+        return at_states or (self.level.take_in(self.active) if self.apart else [])
 
 
 def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:

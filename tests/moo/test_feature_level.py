@@ -43,7 +43,7 @@ def test_weights_are_products():
     within = dict(zip("ac", built.weigh_group(["a", "c"], states @ states.T).tolist(), strict=True)) | {"b": 1.0}
     assert torch.allclose(torch.tensor([within["a"], within["c"]], dtype=torch.float64), min_norm_weights(states @ states.T))
     built.buffers.flat[1:3] = rows
-    assert built.broken_groups(list("abc")) == []
+    assert built.take_in_groups(list("abc")) == []
     found = built.merge_groups(within, factor=0.5)
     first, second = min_norm_weights(rows @ rows.T).tolist()
     assert found == pytest.approx({"a": within["a"] * first, "b": second, "c": within["c"] * first})
@@ -53,7 +53,7 @@ def test_weights_are_products():
 def test_groups_that_are_away_get_no_weight():
     built = level()
     built.buffers.flat[1] = gradients(1)[0]
-    assert built.broken_groups(["c"]) == []
+    assert built.take_in_groups(["c"]) == []
     assert built.merge_groups({"c": 1.0}, factor=1.0) == {"a": 0.0, "b": 0.0, "c": 1.0}
     assert torch.equal(built.buffers.flat[0], built.buffers.flat[1])
 
@@ -74,7 +74,7 @@ def test_gradients_that_are_not_finite_get_no_weights():
     built = level()
     assert built.weigh_group(["a", "c"], torch.tensor([[1.0, torch.nan], [torch.nan, torch.inf]])).isnan().all()
     built.buffers.flat[1, 7] = torch.inf
-    assert built.broken_groups(["a", "b"]) == ["a"]
+    assert built.take_in_groups(["a", "b"]) == ["a"]
 
 
 def test_the_state_of_both_stages_is_kept():
@@ -84,7 +84,7 @@ def test_the_state_of_both_stages_is_kept():
         built.buffers.flat[1:3] = gradients(2)
     for _ in range(3):
         one.weigh_group(["a", "c"], states @ states.T)
-    one.broken_groups(list("abc"))
+    one.take_in_groups(list("abc"))
     one.merge_groups({"a": 0.5, "b": 1.0, "c": 0.5}, 1.0)
     other.load_state_dict(one.state_dict())
     assert other.state_dict() == one.state_dict() and one.state_dict()["weighting"] != one.state_dict()["across"]
