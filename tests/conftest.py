@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "egs/mini/corpus"
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background would pass on that Ctrl-C is ignored
 
 
 def command(module: str, *args: object) -> subprocess.CompletedProcess[str]:

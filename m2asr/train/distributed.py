@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -140,16 +141,23 @@ def joined(gpu: bool) -> Iterator[Collectives]:
             yield group
             group.exchange(None)  # nobody leaves while process 0 still writes
         except UserError as error:
-            if not _first_to_fail():
-                sys.exit(error.exit_code)
-            raise
+            if _first_to_fail():
+                print(f"error: {error}", file=sys.stderr)
+            _leave(error.exit_code)
         except KeyboardInterrupt:  # passed on by the process that started this one, which tells of it
-            sys.stdout.flush()
-            os._exit(130)  # gloo's threads may wait for the others, and abort where Python ends first
-        except BaseException:
+            _leave(130)
+        except Exception:
             _first_to_fail()
-            raise
+            traceback.print_exc()
+            _leave(1)
     dist.destroy_process_group()
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: gloo's threads may wait for other processes, and abort where Python cleans up first."""
+    with suppress(OSError):  # nobody reads any more
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _meet() -> tuple[dist.Store, int, int]:

@@ -175,7 +175,7 @@ def test_wrong_parts_are_named(line: list[str], message: str, out: Path) -> None
 
 
 TEXTS = [path.read_text(encoding="utf-8") for name in ("run.sh", "README.md") for path in (ROOT / "egs").glob(f"*/{name}")]
-COMMANDS = sorted({line for text in TEXTS for line in re.findall(r"-m m2asr\.bin\.download (.*)", text)})
+COMMANDS = sorted({line for text in TEXTS for line in re.findall(r"-m m2asr\.bin\.download ([^$\n]*)$", text, re.M)})
 
 
 @pytest.mark.parametrize("line", COMMANDS)
