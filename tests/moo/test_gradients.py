@@ -220,3 +220,12 @@ def test_one_backward_serves_backbone_and_heads(net: Net, x: Tensor) -> None:
     for i in range(2):
         for param, grad in zip(net.heads[i].parameters(), heads[i], strict=True):
             assert torch.equal(param.grad, grad)
+
+
+def test_finite_tells_rows_with_nan_or_infinity_and_no_others(net: Net) -> None:
+    buffers = GradientBuffers(net.backbone(), rows=5)
+    buffers.flat[0] = 3e38  # finite, though the sum of its entries is not
+    for row, value in enumerate((float("nan"), float("inf"), -float("inf")), start=1):
+        buffers.flat[row, row] = value
+    assert buffers.finite([0, 1, 2, 3, 4]) == [True, False, False, False, True]
+    assert buffers.finite([4, 2]) == [True, False]
