@@ -132,12 +132,3 @@ def table_rows(one: Utterance) -> Iterator[tuple[str, str, str]]:
         yield "text", one.id, one.text
     for lang, text in one.translations.items():
         yield f"text.{lang}", one.id, text
-
-
-def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write the data directory of these utterances, replacing `path` as a whole; DataDirs is for many utterances or several sets."""
-    tables: dict[str, dict[str, str]] = defaultdict(dict)
-    for one in utterances:
-        for name, key, value in table_rows(one):
-            tables[name][key] = value
-    replace_data_dir(path, tables)

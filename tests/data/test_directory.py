@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from m2asr.data.directory import Utterance, read_table, read_tables, replace_data_dir, select, speakers, write_data_dir, write_table
+from m2asr.data.directory import read_table, replace_data_dir, select, speakers, write_table
 from m2asr.errors import UserError
 
 
@@ -27,32 +26,6 @@ def test_bad_lines_are_named(content: bytes, message: str, tmp_path: Path) -> No
     (tmp_path / "text").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_table(tmp_path / "text")
-
-
-def test_a_directory_holds_what_its_utterances_say(tmp_path: Path) -> None:
-    said = [
-        Utterance("b-2", "b", "it", "x/2.wav", 1.5, "ciao", {"en": "Hello."}),
-        Utterance("a-1", "a", "en", "x/1.wav", 0.25, "hello", {}),
-        Utterance("b-1", "b", "it", "x/3.wav", 2.0, "sì", {"en": "Yes.", "ru": "Да."}),
-    ]
-    write_data_dir(tmp_path / "set", said)
-    assert read_tables(tmp_path / "set") == {
-        "wav.scp": {"a-1": "x/1.wav", "b-1": "x/3.wav", "b-2": "x/2.wav"},
-        "utt2spk": {"a-1": "a", "b-1": "b", "b-2": "b"},
-        "utt2lang": {"a-1": "en", "b-1": "it", "b-2": "it"},
-        "utt2dur": {"a-1": "0.250", "b-1": "2.000", "b-2": "1.500"},
-        "text": {"a-1": "hello", "b-1": "sì", "b-2": "ciao"},
-        "text.en": {"b-1": "Yes.", "b-2": "Hello."},
-        "text.ru": {"b-1": "Да."},
-    }
-    assert (tmp_path / "set" / "spk2utt").read_text() == "a a-1\nb b-1 b-2\n"
-    write_data_dir(tmp_path / "set", said[1:2])  # a preparation that is run again leaves nothing of the first
-    assert not (tmp_path / "set" / "text.ru").exists() and os.listdir(tmp_path) == ["set"]
-
-
-def test_unlabelled_speech_has_no_text(tmp_path: Path) -> None:
-    write_data_dir(tmp_path / "set", [Utterance("a-1", "a", "en", "1.wav", 1.0)])
-    assert sorted(os.listdir(tmp_path / "set")) == ["spk2utt", "utt2dur", "utt2lang", "utt2spk", "wav.scp"]
 
 
 def test_a_folder_with_something_else_is_never_replaced(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from m2asr.data import writer
-from m2asr.data.directory import Utterance, read_table, write_data_dir
+from m2asr.data.directory import Utterance, read_table, read_tables, replace_data_dir, table_rows
 from m2asr.data.writer import DataDirs
 from m2asr.errors import UserError
 
@@ -20,6 +23,38 @@ def utterances(number: int) -> list[Utterance]:
     return random.Random(0).sample(made, number)
 
 
+def write(out: Path, name: str, said: Iterable[Utterance]) -> None:
+    with DataDirs(out) as dirs:
+        for one in said:
+            dirs.add(name, one)
+
+
+def test_a_directory_holds_what_its_utterances_say(tmp_path: Path) -> None:
+    said = [
+        Utterance("b-2", "b", "it", "x/2.wav", 1.5, "ciao", {"en": "Hello."}),
+        Utterance("a-1", "a", "en", "x/1.wav", 0.25, "hello", {}),
+        Utterance("b-1", "b", "it", "x/3.wav", 2.0, "sì", {"en": "Yes.", "ru": "Да."}),
+    ]
+    write(tmp_path, "set", said)
+    assert read_tables(tmp_path / "set") == {
+        "wav.scp": {"a-1": "x/1.wav", "b-1": "x/3.wav", "b-2": "x/2.wav"},
+        "utt2spk": {"a-1": "a", "b-1": "b", "b-2": "b"},
+        "utt2lang": {"a-1": "en", "b-1": "it", "b-2": "it"},
+        "utt2dur": {"a-1": "0.250", "b-1": "2.000", "b-2": "1.500"},
+        "text": {"a-1": "hello", "b-1": "sì", "b-2": "ciao"},
+        "text.en": {"b-1": "Yes.", "b-2": "Hello."},
+        "text.ru": {"b-1": "Да."},
+    }
+    assert (tmp_path / "set" / "spk2utt").read_text() == "a a-1\nb b-1 b-2\n"
+    write(tmp_path, "set", said[1:2])  # a preparation that is run again leaves nothing of the first
+    assert not (tmp_path / "set" / "text.ru").exists() and os.listdir(tmp_path) == ["set"]
+
+
+def test_unlabelled_speech_has_no_text(tmp_path: Path) -> None:
+    write(tmp_path, "set", [Utterance("a-1", "a", "en", "1.wav", 1.0)])
+    assert sorted(os.listdir(tmp_path / "set")) == ["spk2utt", "utt2dur", "utt2lang", "utt2spk", "wav.scp"]
+
+
 @pytest.mark.parametrize("run", [7, 1000])
 def test_what_is_sorted_on_disk_is_what_is_sorted_in_memory(run: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "RUN", run)
@@ -27,7 +62,12 @@ def test_what_is_sorted_on_disk_is_what_is_sorted_in_memory(run: int, tmp_path: 
         for one in utterances(200):
             dirs.add("one" if one.seconds < 10 else "two", one)
     for name in ("one", "two"):
-        write_data_dir(tmp_path / "memory", [one for one in utterances(200) if (one.seconds < 10) == (name == "one")])
+        tables: dict[str, dict[str, str]] = defaultdict(dict)
+        for one in utterances(200):
+            if (one.seconds < 10) == (name == "one"):
+                for file, key, value in table_rows(one):
+                    tables[file][key] = value
+        replace_data_dir(tmp_path / "memory", tables)
         files = sorted(path.name for path in (tmp_path / "memory").iterdir())
         assert sorted(path.name for path in (tmp_path / "data" / name).iterdir()) == files
         for file in files:
@@ -48,7 +88,7 @@ def test_nothing_is_put_in_place_after_an_error(tmp_path: Path) -> None:
         for name, one in (("a", second), ("b", first), ("b", first)):
             dirs.add(name, one)
     assert not (tmp_path / "data").exists()
-    write_data_dir(tmp_path / "data/a", [first])
+    write(tmp_path / "data", "a", [first])
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     with pytest.raises(KeyboardInterrupt), DataDirs(tmp_path / "data") as dirs:
         dirs.add("a", second)
