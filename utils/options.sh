@@ -102,7 +102,7 @@ _check_options() {
 _split_set() {  # one change of --set per word; a word without `key=` belongs to the value before it, as in a=[b, c]
   local word words
   overrides=()
-  read -ra words <<<"$set"
+  read -d '' -ra words <<<"$set" || true  # it may have several lines
   for word in "${words[@]}"; do
     if [[ $word =~ ^[A-Za-z0-9_.]+= || ! ${overrides[*]} ]]; then overrides+=("$word"); else overrides[-1]+=" $word"; fi
   done

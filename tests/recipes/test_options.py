@@ -38,7 +38,7 @@ def test_values_reach_the_recipe_as_they_are(toy: Toy) -> None:
 
 
 def test_changes_of_the_config_may_hold_spaces(toy: Toy) -> None:
-    options = ("--set", "streams.raw.sets=[a, b] c=x", "--set", "phases=[{name: explore, share: 0.2}]  d=5")
+    options = ("--set", "streams.raw.sets=[a, b] c=x", "--set", "phases=[{name: explore,\n  share: 0.2}]  d=5")
     assert toy.run(*options).returncode == 0
     expected = ["streams.raw.sets=[a, b]", "c=x", "phases=[{name: explore, share: 0.2}]", "d=5", ""]
     assert (toy.folder / "exp/train/model").read_text().split("\n") == expected
