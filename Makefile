@@ -26,6 +26,7 @@ lint: $(READY)  # check the style of Python and shell files
 	$(BIN)/shellcheck .ci/run $(wildcard utils/*.sh tools/*.sh egs/*/*.sh egs/*/local/*.sh)
 
 bench: $(READY)  # print speed and memory
+	cd egs/mini && ./run.sh --stop_stage tokens
 	for bench in tools/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
 
 clean:  # remove .venv, caches, and what the mini recipe made

@@ -1,6 +1,6 @@
 """Times the training of the demo on its real data: audio per second, and the share of time spent waiting for it.
 
-Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage 2). Run from the root of the repository:
+Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens), which `make bench` sees to. Run from the root of the repository:
   python tools/bench_step.py
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(args.recipe)
     if not (args.exp / "tokens").is_dir():
-        parser.error("run ./run.sh --stop_stage 2 in egs/mini first")
+        parser.error("run ./run.sh --stop_stage tokens in egs/mini first")
     demo = CASES["mini"].phase(["penalty={start: 0.1, end: 0.1}"], args.exp, "cpu")
     run, start, seconds = training_step(demo), time.perf_counter(), 0.0
     for number, step in enumerate(itertools.islice(demo.loader, args.rounds + 1)):

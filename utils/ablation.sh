@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Train, decode and score every row of conf/ablation.yaml for each of its seeds, and compare them with the first row.
-# The same command goes on where it stopped; exp/ablation/RESULTS.md grows with every finished run.
+# The same command goes on where it stopped; exp/ablation/RESULTS.md grows with every finished run. Other hours than the config's have a
+# folder of their own, such as exp/ablation_2h.
 # Started several times at once, for instance with CUDA_VISIBLE_DEVICES=0 and =1, the processes share the runs.
 # A recipe has it as a link beside its run.sh.
 #
 #   ./ablation.sh                             hours of audio, seeds and rows as in the config
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
-#   ./ablation.sh --table                     the table of what is finished
+#   ./ablation.sh --table                     the table of what is finished; with --set hours=2, that of the quick look
 set -euo pipefail
 cd "$(dirname "$0")"
 PATH=../../.venv/bin:$PATH exec python -m m2asr.bin.ablate --config conf/ablation.yaml "$@"

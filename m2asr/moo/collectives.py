@@ -15,10 +15,11 @@ T = TypeVar("T")
 class Collectives:
     """The single process: sums of one, nothing sent and nothing copied. Subclasses join several.
 
-    All processes call the same methods in the same order. `rank` is the number of this process, from 0, of `world`.
+    All processes call the same methods in the same order. `rank` is the number of this process, from 0, of `world`, `local` of which
+    are on this machine.
     """
 
-    rank, world = 0, 1
+    rank, world, local = 0, 1, 1
 
     def reduce_scatter(self, row: Tensor) -> None:
         """Begin to sum a vector over processes, of a length that `world` divides: this one's `part` of it holds the sum after `wait`."""

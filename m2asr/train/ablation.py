@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from m2asr.config import Strict, merge_patch
+from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
+from m2asr.objectives.system import resolve
+from m2asr.train.checkpoint import compare_config
+from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
 
 
@@ -66,11 +69,13 @@ def jobs(ablation: Ablation) -> Iterator[Job]:
 def run_job(job: Job, folder: Path) -> bool:
     """Train, decode and score one run in folder/tag; a finished one is skipped, an interrupted one goes on.
 
-    Returns False, and does nothing, where another process is at it.
+    Returns False, and does nothing, where another process is at it. Raises UserError where it was begun with another config.
     """
-    config = folder / "conf" / f"{job.tag}.yaml"
+    config = _config_of(job, folder)
     with lock(config.with_suffix(".lock")) as mine:
         if mine:
+            if found := changes([job], folder):
+                raise UserError(found)
             text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
             if not config.is_file() or config.read_text(encoding="utf-8") != text:
                 with open_atomic(config) as file:
@@ -91,12 +96,53 @@ def call_recipe(*options: str) -> None:
         raise UserError(f"./run.sh {' '.join(options)}: exit code {code}, see above; the same command goes on from there")
 
 
-def finished(ablation: Ablation, folder: Path) -> dict[str, list[list[Path]]]:
-    """The folders of every row's scored runs: per row those seeds of which all parts are there."""
-    found: dict[str, dict[int, list[Path]]] = {name: {} for name in ablation.rows}
-    for job in jobs(ablation):
-        found[job.row].setdefault(job.seed, []).append(folder / job.tag)
+def finished(wanted: Sequence[Job], folder: Path) -> dict[str, list[list[Path]]]:
+    """The folders of every row's scored runs: per row those seeds of which all parts are there, with the config that is wanted."""
+    found: dict[str, dict[int, list[Job]]] = {}
+    for job in wanted:
+        found.setdefault(job.row, {}).setdefault(job.seed, []).append(job)
     scored = {
-        name: [runs for runs in seeds.values() if all((run / "results.json").is_file() for run in runs)] for name, seeds in found.items()
+        name: [[folder / job.tag for job in parts] for parts in seeds.values() if all(_is_finished(job, folder) for job in parts)]
+        for name, seeds in found.items()
     }
     return {name: runs for name, runs in scored.items() if runs}
+
+
+def changes(wanted: Sequence[Job], folder: Path) -> str | None:
+    """A line on the runs that were begun with another config than is wanted now; None where there are none."""
+    found = {job.tag: keys for job in wanted if (keys := _changed(job, folder))}
+    if not found:
+        return None
+    keys = sorted(set().union(*found.values()))
+    return (
+        f"{folder}: {_some(list(found))} had other values of {_some(keys)}; restore them, remove the folders of these runs to train them "
+        "again, or give another --expdir"
+    )
+
+
+def _is_finished(job: Job, folder: Path) -> bool:
+    return (folder / job.tag / "results.json").is_file() and not _changed(job, folder)
+
+
+def _changed(job: Job, folder: Path) -> list[str]:
+    """Dotted names of the values that a run was begun with and that the job wants otherwise."""
+    if not any((folder / job.tag / name).exists() for name in ("checkpoints", "results.json")):
+        return []
+    path = _config_of(job, folder)
+    before = read_yaml(path)
+    if before == job.config:
+        return []
+    # defaults may be written out or not
+    both = (resolve(check_config(TrainConfig, one, str(path))).model_dump(mode="json") for one in (before, job.config))
+    return compare_config(*both)
+
+
+def _config_of(job: Job, folder: Path) -> Path:
+    """Where the config that a run was begun with is kept."""
+    return folder / "conf" / f"{job.tag}.yaml"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Not more than three of them."""
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from m2asr.files import open_atomic
 
 FORMAT = 2
 LAST, PREVIOUS = "last.pt", "previous.pt"
-FREE = {f"train.{key}" for key in ("epochs", "hours", "log_every", "workers", "save_every", "max_skipped", "max_bad", "average_best")}
+IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
 
 
 class Damaged(UserError):
@@ -111,10 +111,10 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) 
     module.load_state_dict(weights)
 
 
-def compare_config(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the values that differ, but for those that may change when a run goes on."""
+def compare_config(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
+    """Dotted names of the values that differ, but for `free` ones and those that change nothing in what is learned."""
     before, after = _flat(old), _flat(new)
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in FREE)
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
 
 
 class BestCheckpoints:

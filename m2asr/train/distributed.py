@@ -34,7 +34,7 @@ class ProcessGroup(Collectives):
     """
 
     def __init__(self) -> None:
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.rank, self.world, self.local = dist.get_rank(), dist.get_world_size(), _processes_here()
         self.moved: Counter[str] = Counter()
         self._pending: list[Callable[[], object]] = []
         self._received = torch.empty(0)
@@ -122,7 +122,7 @@ def joined(gpu: bool) -> Iterator[Collectives]:
     fails, only the first to do so says why; the others end as well.
     """
     if gpu:
-        check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        check_gpus(_processes_here())
     if not launched():
         yield Collectives()
         return
@@ -130,7 +130,7 @@ def joined(gpu: bool) -> Iterator[Collectives]:
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(max(1, torch.get_num_threads() // _processes_here()))
     with _peers():
         store, rank, world = _meet()
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
@@ -189,6 +189,10 @@ def check_gpus(count: int) -> None:
     found = torch.cuda.device_count()
     if count > found:
         raise UserError(f"--ngpu {count}: {found or 'no'} GPU is visible here; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
+
+
+def _processes_here() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _first_to_fail() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -27,14 +28,20 @@ def gradient_bytes(system: System, rows: int) -> int:
     return rows * padded_size(params) * params[0].element_size()
 
 
-def check_fit(phase: str, system: System, rows: int) -> None:
-    """Raises UserError if the gradients and the optimizer's moments need more memory than is free."""
-    params = list(system.parameters())
-    gradients, moments = gradient_bytes(system, rows), sum(2 * param.numel() * param.element_size() for param in params)
-    free = free_bytes(params[0].device)
-    if free is not None and gradients + moments > free:
+def check_fit(rows: Mapping[str, int], system: System, processes: int = 1) -> None:
+    """Raises UserError if the gradients and the optimizers' moments of some phases need more memory than is free.
+
+    `rows` are the gradients of phases that hold them at the same time; each has an optimizer. `processes` share a machine, and its
+    memory, but not GPUs.
+    """
+    params, count, several = list(system.parameters()), sum(rows.values()), len(rows) > 1
+    gradients, moments = gradient_bytes(system, count), len(rows) * sum(2 * param.numel() * param.element_size() for param in params)
+    device = params[0].device
+    free, sharing = free_bytes(device), processes if device.type == "cpu" else 1
+    if free is not None and sharing * (gradients + moments) > free:
         raise UserError(
-            f"phase {phase}: {rows} gradients of the backbone take {gradients / 2**30:.1f} GB and the optimizer {moments / 2**30:.1f} GB, "
+            f"phase{'s' * several} {' and '.join(rows)}: {count} gradients of the backbone take {gradients / 2**30:.1f} GB and the "
+            f"optimizer{'s' * several} {moments / 2**30:.1f} GB{f', in each of {sharing} processes' if sharing > 1 else ''}, "
             f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
             "one per objective and a few, modo and moco two, `gradients: features` one per stream), or a smaller model"
         )

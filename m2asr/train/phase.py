@@ -17,7 +17,6 @@ from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
 from m2asr.train.materials import Materials
-from m2asr.train.memory import check_fit
 from m2asr.train.optim import Optimizer
 from m2asr.train.passes import Draw, Outcome
 from m2asr.train.seeds import seed_of
@@ -77,9 +76,8 @@ class Phase:
         self._steps: Generator[Step] | None = None
 
     def start(self) -> None:
-        """Take memory and begin to read. Raises UserError if there is not enough memory."""
+        """Take memory and begin to read."""
         if self._steps is None:
-            check_fit(self.name, self.system, self.rows)
             self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype, self.group)
             self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps)
             self._steps = iter(self.loader)

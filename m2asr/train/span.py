@@ -40,7 +40,7 @@ class Span:
         return self.audio_seconds >= self.seconds if self.seconds is not None else self.main.epoch >= self.epochs
 
     def start(self) -> None:
-        """Take memory for its phases. Raises UserError if there is not enough."""
+        """Take memory for its phases."""
         for phase in self.phases:
             phase.start()
 

@@ -27,7 +27,7 @@ from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
 from m2asr.train.log import NoLog, TrainLog
 from m2asr.train.materials import Materials, with_languages
-from m2asr.train.memory import gradient_bytes, peak_memory_gb
+from m2asr.train.memory import check_fit, gradient_bytes, peak_memory_gb
 from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
@@ -35,6 +35,7 @@ from m2asr.train.span import Span, spans_of
 from m2asr.train_config import TrainConfig
 
 COUNTERS = ("number", "skipped", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
+LENGTH = {"train.epochs", "train.hours"}
 
 
 class Trainer:
@@ -113,7 +114,9 @@ class Trainer:
             raise UserError(f"{self.exp}: the processes of this run find different checkpoints; its folder must be shared by all machines")
         if state is None:
             return False
-        changed = checkpoint.compare_config(state["config"], self.config.model_dump(mode="json"))
+        # a run may become longer, but not for some of its phases alone
+        free = {"train.average_best"} | (LENGTH if state["place"] == 0 else set())
+        changed = checkpoint.compare_config(state["config"], self.config.model_dump(mode="json"), free)
         if changed:
             raise UserError(
                 f"{self.exp}: its checkpoint was trained with other values of {', '.join(changed)}; restore them, choose another --tag, "
@@ -122,6 +125,7 @@ class Trainer:
         checkpoint.load_weights(self.system, state["model"], self.exp / "checkpoints")
         for name in COUNTERS:
             setattr(self, name, state[name])
+        self._check_fit()
         self.span.start()
         self.span.load_state_dict(state["span"])
         self.best.load_state_dict(state["best"])
@@ -180,12 +184,19 @@ class Trainer:
             checkpoint.save(self.exp / "checkpoints", state)
 
     def _begin(self) -> None:
-        """Start the present span, from other weights where its phases say so."""
+        """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
+        self._check_fit()
         for phase in self.span.phases:
             if phase.section.init is not None:
                 print(f"phase {phase.name}: {initialize(self.system, Path(phase.section.init.path), phase.section.init.map)}")
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}
+
+    def _check_fit(self) -> None:
+        """Raises UserError if the present span, or one after it, needs more memory than is free."""
+        for span in self.spans[self.place :]:
+            check_fit({phase.name: phase.rows for phase in span.phases}, self.system, self.group.local)
+        self.group.exchange(None)  # nobody takes memory before all have looked
 
     def _train(self, log: TrainLog) -> None:
         """One optimizer step, and what follows the last of an epoch or of the span."""

@@ -24,5 +24,8 @@ def test_the_tiny_case_prints_every_table() -> None:
     assert counts["step over static weights"] == 4 and counts["MGDA against torchjd"] == 3 and counts["conflict report"] == 1
     for name in ("mgda", "moco", "modo-2", "modo-3"):
         assert len(re.findall(rf"^  {name} .* of static", done.stdout, re.MULTILINE)) == 4
+    gain, memory = r"times as fast as the fastest .* at least [\d.]+", "of the memory for {} of the leanest .* at most 1"
+    for verdict in (gain, memory.format("gradients"), memory.format("gradients and activations")):
+        assert len(re.findall(f"{verdict}: (?:met|MISSED)$", done.stdout, re.MULTILINE)) == 3
     # rows do not depend on the machine: 1, M + 1, M + 2, 2 M + 1, 2 M + 1 for M = 3
     assert re.findall(r"gradient buffers: (\d+) x .*: (\w+)", done.stdout) == [(rows, "met") for rows in "14577"]

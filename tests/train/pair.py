@@ -107,7 +107,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
 
 def everything(group: Collectives, folder: Path) -> dict:
     """What every process finds, by kind of weighting or case."""
-    found: dict = {}
+    found: dict = {"local": group.local}
     for kind in WEIGHTINGS:
         joint = make(kind, group)
         found[kind] = [step(joint, number) for number in range(STEPS)]

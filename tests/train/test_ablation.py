@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,11 +14,19 @@ from m2asr.errors import UserError
 from m2asr.files import lock
 from m2asr.moo.build import build_level
 from m2asr.objectives.system import resolve
-from m2asr.train.ablation import Ablation, call_recipe, finished, jobs, run_job
+from m2asr.train.ablation import Ablation, Job, call_recipe, changes, finished, jobs, run_job
 from m2asr.train_config import TrainConfig
+from tests.train import recipe
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
 BASE = {"objectives": {"asr": {"type": "ctc"}, "cpc": {"type": "cpc"}}, "weighting": {"type": "modo", "rho": 0.3}, "train": {"epochs": 5}}
+
+
+def finish(job: Job, folder: Path) -> None:
+    """What a run leaves that was scored."""
+    for path, text in ((f"conf/{job.tag}.yaml", yaml.safe_dump(job.config)), (f"{job.tag}/results.json", "{}")):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
 
 
 @pytest.fixture
@@ -37,10 +46,10 @@ def test_every_row_has_the_same_budget(ablation):
     assert found[2].config["objectives"]["asr"] == {"type": "ctc", "stream": "it"}
 
 
-@pytest.mark.parametrize(("recipe", "runs"), [("mini", 39), ("debspeech", 12)])
-def test_every_row_of_a_recipe_can_be_trained(recipe, runs, monkeypatch):
+@pytest.mark.parametrize(("name", "runs"), [("mini", 39), ("debspeech", 12)])
+def test_every_row_of_a_recipe_can_be_trained(name, runs, monkeypatch):
     """Each config is valid, down to the arguments of its objectives and its weighting."""
-    monkeypatch.chdir(EGS / recipe)
+    monkeypatch.chdir(EGS / name)
     assert os.access("ablation.sh", os.X_OK)
     found = list(jobs(load_config(Ablation, "conf/ablation.yaml")))
     assert len({job.tag for job in found}) == len(found) >= runs
@@ -52,10 +61,11 @@ def test_every_row_of_a_recipe_can_be_trained(recipe, runs, monkeypatch):
 
 
 def test_a_row_is_finished_when_all_its_parts_are(ablation, tmp_path):
-    for tag in ("joint_seed1", "alone_en_seed1", "alone_en_seed7", "alone_it_seed7"):
-        (tmp_path / tag).mkdir()
-        (tmp_path / tag / "results.json").write_text("{}")
-    assert finished(ablation, tmp_path) == {
+    wanted = list(jobs(ablation))
+    for job in wanted:
+        if job.tag in ("joint_seed1", "alone_en_seed1", "alone_en_seed7", "alone_it_seed7"):
+            finish(job, tmp_path)
+    assert finished(wanted, tmp_path) == {
         "joint": [[tmp_path / "joint_seed1"]],
         "alone": [[tmp_path / "alone_en_seed7", tmp_path / "alone_it_seed7"]],
     }
@@ -91,3 +101,34 @@ def test_a_run_is_left_to_the_process_that_is_at_it(ablation, tmp_path, monkeypa
         assert not run_job(job, tmp_path / "exp")
     with pytest.raises(UserError, match="no run.sh here"):  # now it is free
         run_job(job, tmp_path / "exp")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "told"),
+    [
+        ("train", "hours", 2.0, "train.hours"),  # as in a quick look
+        ("train", "average_best", 3, "train.average_best"),
+        ("weighting", "step", 0.7, "weighting.step"),
+        ("train", "workers", 4, None),
+        ("train", "accumulation", 1, None),  # the default, written out
+    ],
+)
+def test_a_run_of_another_config_is_told_and_not_taken(tmp_path, monkeypatch, section, key, value, told):
+    monkeypatch.chdir(tmp_path)
+    before = json.loads(json.dumps(recipe.CONFIG))
+    before["train"] |= {"hours": 3.0, "epochs": None}
+    after = json.loads(json.dumps(before))
+    after[section][key] = value
+    old, new = (Job("joint", "", 1, config) for config in (before, after))
+    finish(old, tmp_path)
+    assert changes([old], tmp_path) is None and finished([old], tmp_path)
+    if told is None:
+        assert changes([new], tmp_path) is None and finished([new], tmp_path)
+        return
+    assert changes([new], tmp_path).startswith(f"{tmp_path}: joint_seed1 had other values of {told}; restore them")
+    assert finished([new], tmp_path) == {}
+    with pytest.raises(UserError, match=f"joint_seed1 had other values of {told}"):
+        run_job(new, tmp_path)
+    assert changes([old], tmp_path) is None  # it still knows what it was begun with
+    (tmp_path / "joint_seed1/results.json").unlink()  # nothing was trained: the config may change
+    assert changes([new], tmp_path) is None

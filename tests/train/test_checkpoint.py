@@ -201,7 +201,8 @@ def test_compare_config_names_dotted_keys():
         "streams": {"en": {"sets": ["a", "b"]}},
     }
     assert checkpoint.compare_config(old, old) == []
-    assert checkpoint.compare_config(old, new) == ["model.encoder.blocks", "streams.en.sets"]
+    assert checkpoint.compare_config(old, new) == ["model.encoder.blocks", "streams.en.sets", "train.epochs"]
+    assert checkpoint.compare_config(old, new, {"train.epochs", "streams.en.sets"}) == ["model.encoder.blocks"]
     assert checkpoint.compare_config(old, {**old, "penalty": {"end": 0.2}}) == ["penalty.end"]
 
 

@@ -108,6 +108,11 @@ def test_an_objective_that_one_process_has_is_trained_in_both(found, case):
             check(one, alone)
 
 
+def test_processes_know_how_many_share_their_machine(found):
+    single, ranks = found
+    assert single["local"] == 1 and [rank["local"] for rank in ranks] == [2, 2]
+
+
 def test_not_a_number_in_one_process_is_skipped_in_both(found):
     single, ranks = found
     for rank in ranks:

@@ -13,6 +13,7 @@ from m2asr.config import check_config
 from m2asr.errors import UserError
 from m2asr.objectives.system import resolve
 from m2asr.train.materials import gather
+from m2asr.train.memory import gradient_bytes
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
 from tests.train import recipe
@@ -129,6 +130,27 @@ def test_shares_of_a_budget(exp, mini_data, mini_dump):
     assert trainer.number == pytest.approx(trainer.total_steps, abs=4)
 
 
+def test_a_run_may_become_longer_in_its_first_phase_alone(exp, mini_data, mini_dump, monkeypatch):
+    phases = [{"name": name, "share": 0.5, "levels": levels} for name, levels in (("first", PREDICT), ("second", RECOGNIZE))]
+    original = Trainer.save
+
+    def save(self):
+        original(self)
+        raise Stopped
+
+    monkeypatch.setattr(Trainer, "save", save)
+    with pytest.raises(Stopped):
+        make(phases, exp, mini_data, mini_dump, hours=2.0).run()
+    trainer = make(phases, exp, mini_data, mini_dump, hours=0.1)
+    assert trainer.resume() and trainer.place == 0
+    with pytest.raises(Stopped):  # in the second phase, the first has had its share
+        trainer.run()
+    assert trainer.place == 1
+    with pytest.raises(UserError, match="its checkpoint was trained with other values of train.hours; restore them"):
+        make(phases, exp, mini_data, mini_dump, hours=2.0).resume()
+    assert make(phases, exp, mini_data, mini_dump, hours=0.1, average_best=1).resume()
+
+
 def test_a_phase_may_start_from_another_model(exp, tokens, tmp_path, mini_data, mini_dump, capsys):
     make([{"name": "first", "epochs": 1, "levels": JOINT}], exp, mini_data, mini_dump).run()
     given = torch.load(exp / "model.pt", weights_only=True)["model"]
@@ -169,6 +191,36 @@ def test_a_phase_that_does_not_fit_stops_with_its_figure(exp, mini_data, mini_du
     monkeypatch.setattr("m2asr.train.memory.free_bytes", lambda device: 1000)
     with pytest.raises(UserError, match="phase joint: 3 gradients of the backbone take .* 0.0 GB are free; take a weighting that keeps"):
         trainer.run()
+
+
+SINGLE = [{"name": "joint", "share": 1.0, "levels": JOINT}]
+
+
+@pytest.mark.parametrize(
+    ("phases", "processes", "told"),
+    [
+        (SINGLE, 1, None),
+        ([*BLJUST[:1], *BLJUST[2:]], 1, None),  # one after the other
+        ([*BLJUST[:1], {**BLJUST[3], "levels": [{**RECOGNIZE[0], "weighting": "moco"}]}], 1, "phase finetune: 3 gradients"),
+        (BLJUST, 1, "phases explore and joint: 2 gradients of the backbone take .* and the optimizers"),  # interleaved
+        (SINGLE, 2, "in each of 2 processes, but"),
+    ],
+    ids=["single", "in turn", "last", "interleaved", "processes"],
+)
+def test_what_will_not_fit_is_told_before_the_first_step(exp, mini_data, mini_dump, monkeypatch, phases, processes, told):
+    """Where there is memory for one gradient and one optimizer."""
+    trainer = make(phases, exp, mini_data, mini_dump)
+    trainer.group.local = processes
+    params = sum(param.numel() for param in trainer.system.parameters())
+    need = gradient_bytes(trainer.system, 1) + 2 * 4 * params
+    monkeypatch.setattr("m2asr.train.memory.free_bytes", lambda device: need)
+    if told is None:
+        trainer._begin()
+        trainer.span.stop()
+    else:
+        with pytest.raises(UserError, match=told):
+            trainer.run()
+        assert trainer.number == 0
 
 
 def test_levels_must_agree_on_their_draws(exp, mini_data, mini_dump):

@@ -1,0 +1,55 @@
+"""The command that runs an ablation: where its runs go, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2asr.bin import ablate
+from m2asr.errors import UserError
+from tests.train import recipe
+
+
+@pytest.fixture
+def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder exp of a recipe whose training leaves a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ablation.yaml").write_text("hours: 10\nseeds: [1]\nrows: {joint: {base: base.yaml}}\n")
+    write_base(0.1)
+    (tmp_path / "run.sh").write_text('#!/bin/sh\n[ "$1" != --stage ] || mkdir -p "$4/$6/checkpoints"\n')
+    (tmp_path / "run.sh").chmod(0o755)
+    return tmp_path / "exp"
+
+
+def write_base(start: float) -> None:
+    config = {**recipe.CONFIG, "penalty": {"start": start}}
+    Path("base.yaml").write_text(str(config).replace("'", '"'), encoding="utf-8")  # YAML too
+
+
+def run(*more: str) -> None:
+    """Nothing is scored here."""
+    with pytest.raises(UserError, match="no run is finished there yet"):
+        ablate.main(["--config", "ablation.yaml", *more])
+
+
+def hours(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines() if "hours" in line]
+
+
+def test_other_hours_have_a_folder_of_their_own(exp):
+    run("--set", "hours=2")
+    assert hours(exp / "ablation_2h/conf/joint_seed1.yaml") == ["hours: 2.0"] and not (exp / "ablation").exists()
+    run()
+    assert hours(exp / "ablation/conf/joint_seed1.yaml") == ["hours: 10.0"]
+    run("--set", "hours=10")
+    assert {path.name for path in exp.iterdir() if path.is_dir()} == {"ablation", "ablation_2h"}
+
+
+def test_a_row_that_was_changed_is_refused_and_left_out_of_the_table(exp, capsys):
+    run()
+    write_base(0.2)
+    with pytest.raises(UserError, match="ablation: joint_seed1 had other values of penalty.start; restore them, remove the folders"):
+        ablate.main(["--config", "ablation.yaml"])
+    run("--table")
+    assert "warning: exp/ablation: joint_seed1 had other values of penalty.start" in capsys.readouterr().err
