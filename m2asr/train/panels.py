@@ -21,7 +21,7 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[An
     panels = list(np.ravel(figure.subplots(rows, columns)))
     for panel in panels:
         panel.grid(alpha=0.3)
-        panel.tick_params(labelsize=8)
+        panel.tick_params(which="both", labelsize=8)  # a log scale may label minor ticks
     return figure, panels
 
 

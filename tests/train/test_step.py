@@ -279,7 +279,7 @@ def test_conflicts_between_objectives_and_the_lower_level(weighting):
 def test_a_step_tells_whether_one_objective_had_all_the_weight(monkeypatch):
     level = "+".join(UPPER)
     system, draw = build.system(), build.draw()
-    assert joint(system, {"type": "static", "weights": {"asr_x": 1.0}})([draw], 0, factors=(1, 0.1)).vertex == {}
+    assert joint(system, {"type": "static"})([draw], 0, factors=(1, 0.1)).vertex == {}
     assert joint(system, {"type": "mgda"})([draw], 0, factors=(1, 0.1)).vertex == {level: False}
     objective = system.objectives["asr_y"]
     whole = objective.forward
