@@ -68,8 +68,8 @@ def _layer_cosines(panel: Any, lines: list[dict]) -> None:
     shown = sorted(pairs, key=lambda pair: float(np.nanmin(means[pair])))[:MOST_LINES]
     values, labels = np.array([means[pair] for pair in shown]), [f"{names[i]} | {names[j]}" for i, j in shown]
     plot_table(panel, values, labels, layers, ".2f", **_around_zero(values))
-    which = "" if len(shown) == len(pairs) else f" of the {len(shown)} pairs in most conflict"
-    panel.set_title(f"cosines{which} by layer, mean of the last third", fontsize=10)
+    which = "" if len(shown) == len(pairs) else f", {len(shown)} worst pairs"
+    panel.set_title(f"cosines by layer{which}, mean of the last third", fontsize=10)
 
 
 def _layer_norms(panel: Any, lines: list[dict]) -> None:
