@@ -1,4 +1,4 @@
-"""Draw the plots of a run from its train.jsonl: losses, weights and gamma, gradient cosines. Works while it trains.
+"""Draw the plots of a run from its train.jsonl: losses, weights and gamma, cosines and conflicts. Works while it trains.
 
 Example:
   python -m m2asr.bin.plot --exp exp/m2asr

@@ -36,7 +36,8 @@ class Conflicts:
             "names": self.names,
             "matrix": cosines(whole).tolist(),
             "layers": {layer: cosines(gramian).tolist() for layer, gramian in self.gramians.items()},
-            "norm": whole.diagonal().clamp(min=0).sqrt().tolist(),
+            "norm": norms(whole).tolist(),
+            "norms": {layer: norms(gramian).tolist() for layer, gramian in self.gramians.items()},
             "rate": {layer: conflict_rate(gramian) for layer, gramian in {**self.gramians, "all": whole}.items()},
             "merged": self.merged,
             "pull": self.pull,
@@ -47,9 +48,13 @@ class Conflicts:
 def cosines(gramian: Tensor) -> Tensor:
     """Cosines (M, M) of the angles between gradients, from G G^T (M, M) of one batch; 0 beside a gradient that is 0."""
     gramian = gramian.detach().double()
-    norms = gramian.diagonal().clamp(min=0).sqrt()
-    lengths = norms.outer(norms)
+    lengths = norms(gramian).outer(norms(gramian))
     return torch.where(lengths > 0, gramian / lengths, 0.0).clamp(-1, 1)
+
+
+def norms(gramian: Tensor) -> Tensor:
+    """Lengths (M,) of gradients from G G^T (M, M) of one batch."""
+    return gramian.diagonal().clamp(min=0).sqrt()
 
 
 def conflict_rate(gramian: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from m2asr.errors import UserError
 from m2asr.train.log import read_log
 
 PERIODS = ("first third", "middle", "last third")
+DEVIATION = "largest deviation of a lambda from the exact one"
 Pair = tuple[str, str]
 
 
@@ -29,7 +30,7 @@ def summarize(exp: Path) -> str:
     parts = [
         [f"# {exp.name}: conflicts", "", f"{len(measured)} steps measured, {measured[0]['step']} to {measured[-1]['step']}."],
         ["", "## Pairs: mean cosine of their gradients, and the share of measured steps in which it was negative", "", *_pairs(periods)],
-        ["", "## Layers: the share of pairs of objectives in conflict", "", *_layers(periods)],
+        ["", "## Layers: the share of pairs of objectives in conflict, and the pair of the lowest mean cosine", "", *_layers(periods)],
         ["", "## Objectives: length of the gradient, weight lambda, loss", "", *_objectives(periods)],
         ["", "## The merged gradient", "", *_merged(periods)],
     ]
@@ -39,8 +40,7 @@ def summarize(exp: Path) -> str:
 def largest_pull(exp: Path) -> float | None:
     """The largest ratio of ||gamma g_lower|| to ||lambda G|| that the run measured; None where it measured none."""
     measured = [line["conflict"] for line in read_log(exp) if line.get("conflict")]
-    ratios = [one["pull"] / one["merged"] for one in measured if one["merged"] and one["pull"]]
-    return max(ratios, default=None)
+    return max((ratio for one in measured if (ratio := _pull(one))), default=None)
 
 
 def _thirds(lines: Sequence[dict]) -> list[list[dict]]:
@@ -52,15 +52,7 @@ def _thirds(lines: Sequence[dict]) -> list[list[dict]]:
 
 def _pairs(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     """Worst pairs of the last period first."""
-    found: list[dict[Pair, list[float]]] = []
-    for period in periods:
-        cosines: dict[Pair, list[float]] = {}
-        for line in period:
-            names, matrix = line["conflict"]["names"], line["conflict"]["matrix"]
-            for second in range(len(names)):
-                for first in range(second):
-                    cosines.setdefault((names[first], names[second]), []).append(matrix[first][second])
-        found.append(cosines)
+    found = [_cosines((line["conflict"]["names"], line["conflict"]["matrix"]) for line in period) for period in periods]
     yield from _head("pair", periods)
     pairs = list(dict.fromkeys(pair for cosines in found for pair in cosines))
     for pair in sorted(pairs, key=lambda pair: _mean(found[-1].get(pair, []), math.inf)):
@@ -73,8 +65,26 @@ def _pairs(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
 
 def _layers(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     yield from _head("layers", periods)
-    for layer in periods[0][0]["conflict"]["rate"]:
-        yield _row(layer, [f"{_mean([line['conflict']['rate'][layer] for line in period]):.0%}" for period in periods])
+    measured = [[line["conflict"] for line in period if len(line["conflict"]["names"]) > 1] for period in periods]
+    for layer in dict.fromkeys(layer for period in measured for one in period for layer in one["rate"]):
+        cells = []
+        for period in measured:
+            known = [one for one in period if layer in one["rate"]]
+            cosines = _cosines((one["names"], one["matrix"] if layer == "all" else one["layers"][layer]) for one in known)
+            worst = min(cosines, key=lambda pair: _mean(cosines[pair]), default=None)
+            rate = _mean([one["rate"][layer] for one in known])
+            cells.append(f"{rate:.0%}, {' - '.join(worst)} {_mean(cosines[worst]):+.3f}" if worst else "")
+        yield _row(layer, cells)
+
+
+def _cosines(matrices: Iterable[tuple[Sequence[str], Sequence[Sequence[float]]]]) -> dict[Pair, list[float]]:
+    """The cosines of every pair of objectives in matrices (M, M) with the names of their rows."""
+    found: dict[Pair, list[float]] = {}
+    for names, matrix in matrices:
+        for second in range(len(names)):
+            for first in range(second):
+                found.setdefault((names[first], names[second]), []).append(matrix[first][second])
+    return found
 
 
 def _objectives(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
@@ -93,23 +103,38 @@ def _objectives(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
 
 def _merged(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     yield from _head("", periods)
-    rows = {
-        "distance to Pareto stationarity, the length of sum lambda g": lambda line: line["conflict"]["merged"],
-        **{f"gamma of {name}": lambda line, name=name: line["gamma"].get(name, math.nan) for name in periods[-1][-1]["gamma"]},
-        "pull of the lower levels, the length of gamma g": lambda line: line["conflict"]["pull"],
-        "pull over distance": lambda line: line["conflict"]["pull"] / (line["conflict"]["merged"] or math.nan),
-    }
-    if any("deviation" in line["conflict"] for period in periods for line in period):
-        rows["largest deviation of a lambda from the exact one"] = lambda line: line["conflict"].get("deviation", math.nan)
-    for title, value in rows.items():
-        yield _row(title, [f"{_mean([value(line) for line in period]):.3g}" for period in periods])
-    for name in dict.fromkeys(name for line in periods[-1] for name, metrics in line["metrics"].items() if "chance" in metrics):
+    found = [[_numbers(line) for line in period] for period in periods]
+    for title in dict.fromkeys(title for period in found for numbers in period for title in numbers):
+        combine = max if title == DEVIATION else _mean
+        known = [[numbers[title] for numbers in period if title in numbers] for period in found]
+        yield _row(title, [f"{combine(values):.3g}" if values else "" for values in known])
+    metrics = [pair for period in periods for line in period for pair in line["metrics"].items()]
+    for name in dict.fromkeys(name for name, one in metrics if "chance" in one):
         cells = []
         for period in periods:
-            metrics = [line["metrics"][name] for line in period if line["metrics"].get(name, {}).get("chance") is not None]
-            hit, chance = (_mean([one[key] for one in metrics]) for key in ("accuracy", "chance"))
-            cells.append(f"{hit:.3f}, chance {chance:.3f}")
+            known = [line["metrics"][name] for line in period if line["metrics"].get(name, {}).get("chance") is not None]
+            hit, chance = (_mean([one[key] for one in known]) for key in ("accuracy", "chance"))
+            cells.append(f"{hit:.3f}, chance {chance:.3f}" if known else "")
         yield _row(f"accuracy of {name}", cells)
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    """What a line tells of the merged gradient, by the titles of rows; not every line knows everything."""
+    conflict = line["conflict"]
+    numbers = {
+        "distance to Pareto stationarity, the length of sum lambda g": conflict["merged"],
+        **{f"gamma of {name}": gamma for name, gamma in line["gamma"].items()},
+        "pull of the lower levels, the length of gamma g": conflict["pull"],
+        "pull over distance": _pull(conflict),
+        **{f"steps in which one of {name} had more than 0.99 of the weight": share for name, share in line.get("vertex", {}).items()},
+        DEVIATION: conflict.get("deviation"),
+    }
+    return {title: number for title, number in numbers.items() if number is not None}
+
+
+def _pull(conflict: dict[str, Any]) -> float | None:
+    """Pull over distance; None where the distance is 0."""
+    return conflict["pull"] / conflict["merged"] if conflict["merged"] else None
 
 
 def _head(title: str, periods: Sequence[Any]) -> list[str]:

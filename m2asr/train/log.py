@@ -80,6 +80,8 @@ class TrainLog:
                     _add(self._metrics[name][metric], pair)
             for name, weight in outcome.weights.items():
                 _add(self._weights[name], (weight, 1.0))
+            for name, reached in outcome.vertex.items():
+                _add(self._vertex[name], (float(reached), 1.0))
         self._inactive.update(outcome.inactive)
         self._audio += audio_seconds
         self._waiting = wait_seconds
@@ -126,6 +128,7 @@ class TrainLog:
             "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
             "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
             "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
+            "vertex": {name: _ratio(pair) for name, pair in self._vertex.items()},
             "inactive": dict(self._inactive),  # steps in which an objective had no target
             "audio_per_second": self._audio / self._elapsed,
             **self._pending,
@@ -148,6 +151,7 @@ class TrainLog:
         self._losses: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._metrics: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
         self._weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._vertex: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._inactive: Counter[str] = Counter()
         self._audio, self._elapsed, self._waited = 0.0, 0.0, self._waiting
         self._pending: dict[str, Any] = {}
@@ -222,12 +226,15 @@ def _phase(name: str) -> str:
 
 
 def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float | None]]:
-    names, matrix = value["names"], value["matrix"]
+    """Tags are <quantity>/<layer>/<objectives>; the layer `all` is the whole backbone."""
+    names = value["names"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-    found = [(f"cosine/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
-    found += [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
-    found += [(f"gradient/{name}", norm) for name, norm in zip(names, value["norm"], strict=True)]
-    found += [("gradient/merged", value["merged"]), ("gradient/pull", value["pull"])]
+    found = [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
+    for layer, matrix in {"all": value["matrix"], **value["layers"]}.items():
+        found += [(f"cosine/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+    for layer, norms in {"all": value["norm"], **value["norms"]}.items():
+        found += [(f"gradient/{layer}/{name}", norm) for name, norm in zip(names, norms, strict=True)]
+    found += [("gradient/all/merged", value["merged"]), ("gradient/all/pull", value["pull"])]
     return [*found, ("lambda_deviation", value.get("deviation"))]
 
 

@@ -30,6 +30,7 @@ class Outcome:
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
     metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)  # lambda within every level of several objectives
+    vertex: dict[str, bool] = field(default_factory=dict)  # of every level that computes weights: one objective had nearly all
     gamma: dict[str, float] = field(default_factory=dict)  # of every level below the first, by the names of its objectives
     conflicts: Conflicts | None = None
     inactive: list[str] = field(default_factory=list)  # objectives without a target in this step

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from m2asr.moo.carried import VERTEX
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
@@ -87,6 +88,8 @@ class JointStep:
         for part in parts:
             if part is parts[0] or len(part.level.objectives) > 1:
                 outcome.weights |= dict.fromkeys(part.level.objectives, 0.0) | part.weights
+            if part.level.weighting.dynamic and part.factor and len(part.active) > 1:
+                outcome.vertex["+".join(part.level.objectives)] = part.at_vertex
         self.buffers.gather(0)
         self.group.sum_gradients(self.heads)
         self.group.wait()
@@ -165,6 +168,12 @@ class _Part:
             self.weights = self.level.weigh(self.active, outcome.mean_losses(), self.factor)
         elif self.apart:
             self.level.add(self.weights, self.factor)
+
+    @property
+    def at_vertex(self) -> bool:
+        """Whether one objective has nearly all the weight; weights of gradient surgery may be negative or sum to more than 1."""
+        sizes = [abs(weight) for weight in self.weights.values()]
+        return max(sizes, default=0.0) > VERTEX * sum(sizes)
 
     def broken(self) -> list[str]:
         """Objectives whose gradient is not finite, where they are told apart."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from m2asr.moo.monitor import conflict_rate, cosines, merged_norm
+from m2asr.moo.monitor import Conflicts, conflict_rate, cosines, merged_norm
 
 ROWS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-3.0, 3.0], [0.0, 0.0]])
 
@@ -24,3 +24,11 @@ def test_merged_norm_is_the_length_of_the_weighted_sum() -> None:
     weights = torch.tensor([0.5, 0.2, 0.3, 0.0], dtype=torch.float64)
     assert abs(merged_norm(ROWS @ ROWS.T, weights) - float((weights @ ROWS.double()).norm())) < 1e-6
     assert merged_norm(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), torch.tensor([0.5, 0.5])) == 0
+
+
+def test_the_line_of_a_log_tells_layers_and_the_whole() -> None:
+    left, right = ROWS[:3, :1], ROWS[:3, 1:]
+    line = Conflicts(["asr", "st", "cpc"], {"left": left @ left.T, "right": right @ right.T}).line()
+    assert line["norms"] == {"left": [2.0, 0.0, 3.0], "right": [0.0, 1.0, 3.0]}
+    assert torch.allclose(torch.tensor(line["norm"]), ROWS[:3].norm(dim=1))
+    assert line["layers"]["left"][0] == [1.0, 0.0, -1.0] and line["rate"] == {"left": 1 / 3, "right": 0.0, "all": 1 / 3}

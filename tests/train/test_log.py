@@ -56,6 +56,7 @@ def test_means_are_weighted_over_the_steps_since_the_line_before(tmp_path):
         "loss",
         "metrics",
         "lambda",
+        "vertex",
         "inactive",
         "gamma",
         "grad_norm",
@@ -146,8 +147,8 @@ def test_tensorboard_has_every_scalar(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with TrainLog(tmp_path, 2, 0, every=1) as log:
-        gramian = torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
-        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], {"block1": gramian}, merged=2.0, pull=1.0, deviation=0.25)))
+        gramians = {"block1": torch.tensor([[16.0, -2.0], [-2.0, 1.0]]), "block2": torch.tensor([[9.0, -1.0], [-1.0, 4.0]])}
+        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], gramians, merged=2.0, pull=1.0, deviation=0.25)))
         log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5, "train")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -164,8 +165,12 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "dev/loss/asr",
         "lambda_deviation",
     } <= names
-    assert events.Scalars("cosine/asr|cpc")[0].value == -0.5
-    assert events.Scalars("conflict_rate/block1")[0].value == 1.0 and events.Scalars("gradient/asr")[0].value == 2.0
+    found = {name: events.Scalars(name)[0].value for name in names}
+    assert found["cosine/all/asr|cpc"] == pytest.approx(-3 / 125**0.5) and found["cosine/block1/asr|cpc"] == -0.5
+    assert found["cosine/block2/asr|cpc"] == pytest.approx(-1 / 6)
+    assert found["gradient/all/asr"] == pytest.approx(5.0) and found["gradient/block2/asr"] == 3.0
+    assert found["gradient/all/merged"] == 2.0 and found["gradient/all/pull"] == 1.0
+    assert found["conflict_rate/block1"] == found["conflict_rate/all"] == 1.0
 
 
 def test_interleaved_phases_do_not_share_a_line(tmp_path):
@@ -183,3 +188,13 @@ def test_steps_without_a_target_are_counted(tmp_path):
             found.inactive = ["st"] if step > 1 else []
             take(log, step, found)
     assert read_log(tmp_path)[0]["inactive"] == {"st": 2}
+
+
+def test_the_share_of_steps_at_a_vertex(tmp_path):
+    with TrainLog(tmp_path, 8, 0, every=4) as log:
+        for step in range(1, 9):
+            found = outcome(problem="the loss of asr is nan" if step == 4 else None)
+            found.vertex = {"asr+st": step in (1, 4)} if step <= 4 else {}
+            take(log, step, found)
+    first, second = read_log(tmp_path)
+    assert first["vertex"] == {"asr+st": pytest.approx(1 / 3)} and second["vertex"] == {}

@@ -9,11 +9,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from m2asr.train.plots import _smooth, draw
+from m2asr.train.conflict_plots import conflicts
+from m2asr.train.log import read_log
+from m2asr.train.panels import smooth
+from m2asr.train.plots import draw
 from tests.conftest import command
 
 
-def write_log(exp, upper: int, lower: bool, steps: int = 12, cosines: bool = True) -> None:
+def write_log(exp, upper: int, lower: bool, steps: int = 12, conflicts: bool = True, layers: int = 2, norms: bool = True) -> None:
     names = [f"asr_{number}" for number in range(upper)]
     both = [*names, "cpc"] if lower else names
     with open(exp / "train.jsonl", "w") as file:
@@ -23,17 +26,22 @@ def write_log(exp, upper: int, lower: bool, steps: int = 12, cosines: bool = Tru
             line["gamma"] = {"cpc": 0.01 * step} if lower else {}
             line["levels"] = [names, ["cpc"]] if lower else [names]
             line["lambda"] = {name: 1 / upper for name in names}
-            if cosines:
-                line["conflict"] = {"names": known, "matrix": np.eye(len(known)).tolist()}
+            line["metrics"] = {"cpc": {"accuracy": 0.5, "chance": 0.1}} if lower else {}
+            if conflicts:
+                places = [f"blocks.{place}" for place in range(layers)]
+                matrix, rates = np.eye(len(known)).tolist(), dict.fromkeys([*places, "all"], 0.4 if len(known) > 1 else 0.0)
+                line["conflict"] = {"names": known, "matrix": matrix, "layers": dict.fromkeys(places, matrix), "rate": rates}
+                line["conflict"] |= {"merged": 1 / step, "pull": 0.1 * (known == both), "norm": [1.0] * len(known)}
+                line["conflict"] |= {"norms": dict.fromkeys(places, [0.5] * len(known))} if norms else {}
             file.write(json.dumps(line) + "\n")
         file.write(json.dumps({"kind": "dev", "step": steps, "epoch": 1, "loss": {names[0]: 1.0}, "metrics": {}, "select": None}) + "\n")
 
 
-@pytest.mark.parametrize(("upper", "lower", "steps"), [(2, False, 1), (2, False, 12), (3, True, 4), (11, True, 12)])
-def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper, lower, steps):
-    write_log(tmp_path, upper, lower, steps)
+@pytest.mark.parametrize(("upper", "lower", "steps", "layers"), [(2, False, 1, 1), (2, False, 12, 2), (3, True, 4, 5), (11, True, 12, 14)])
+def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper, lower, steps, layers):
+    write_log(tmp_path, upper, lower, steps, layers=layers)
     written = draw(tmp_path)
-    assert [path.name for path in written] == ["losses.png", "weights.png", "cosines.png"]
+    assert [path.name for path in written] == ["losses.png", "weights.png", "cosines.png", "conflicts.png"]
     for path in written:
         image = matplotlib.image.imread(path)
         assert image.shape[0] > 200 and image.shape[1] > 300 and image.std() > 0.02
@@ -42,7 +50,7 @@ def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper
 def test_without_measured_cosines_there_is_no_matrix(tmp_path):
     write_log(tmp_path, 1, False)
     assert [path.name for path in draw(tmp_path)] == ["losses.png", "weights.png"]
-    write_log(tmp_path, 2, False, cosines=False)
+    write_log(tmp_path, 2, False, conflicts=False)
     assert [path.name for path in draw(tmp_path)] == ["losses.png", "weights.png"]
 
 
@@ -50,13 +58,28 @@ def test_values_that_were_not_finite_leave_a_gap(tmp_path):
     write_log(tmp_path, 2, True)
     text = (tmp_path / "train.jsonl").read_text().replace("0.5}", "null}").replace("3.0", "null")
     (tmp_path / "train.jsonl").write_text(text)
-    assert len(draw(tmp_path)) == 3
+    assert len(draw(tmp_path)) == 4
+
+
+def test_a_picture_has_panels_for_what_the_log_knows_alone(tmp_path):
+    def shown(**options) -> list[str]:
+        write_log(tmp_path, 2, **options)
+        lines = [line for line in read_log(tmp_path) if line["kind"] == "train"]
+        panels = [panel for panel in conflicts(lines, lines).axes if panel.get_visible()]
+        assert all(panel.has_data() for panel in panels)
+        return [panel.get_title().split(",")[0] for panel in panels]
+
+    every = ["share of pairs of objectives in conflict", "cosines by layer", "length of the merged gradient"]
+    lengths, accuracy = "length of the gradient by layer", "accuracy of contrastive objectives"
+    assert shown(lower=True) == [*every, lengths, accuracy]
+    assert shown(lower=False) == [*every, lengths]
+    assert shown(lower=False, norms=False) == every
 
 
 def test_smoothing_keeps_a_constant_and_passes_over_gaps():
-    assert _smooth([2.0] * 5) == pytest.approx([2.0] * 5)
-    assert _smooth([math.nan, 1.0, math.nan])[1:] == pytest.approx([1.0, 1.0])
-    assert 0 < _smooth([0.0, 1.0])[1] < 1
+    assert smooth([2.0] * 5) == pytest.approx([2.0] * 5)
+    assert smooth([math.nan, 1.0, math.nan])[1:] == pytest.approx([1.0, 1.0])
+    assert 0 < smooth([0.0, 1.0])[1] < 1
 
 
 def test_the_command(tmp_path):

@@ -276,6 +276,26 @@ def test_conflicts_between_objectives_and_the_lower_level(weighting):
     assert set(line["rate"]) == {"subsampling", "blocks.0", "blocks.1", "all"}
 
 
+def test_a_step_tells_whether_one_objective_had_all_the_weight(monkeypatch):
+    level = "+".join(UPPER)
+    system, draw = build.system(), build.draw()
+    assert joint(system, {"type": "static"})([draw], 0, factors=(1, 0.1)).vertex == {}
+    assert joint(system, {"type": "mgda"})([draw], 0, factors=(1, 0.1)).vertex == {level: False}
+    objective = system.objectives["asr_y"]
+    whole = objective.forward
+
+    def forward(encoded, batch):  # the shortest gradient gets the weight
+        loss = whole(encoded, batch)
+        return replace(loss, sum=1e-4 * loss.sum)
+
+    monkeypatch.setattr(objective, "forward", forward)
+    outcome = joint(system, {"type": "mgda"})([draw], 0, factors=(1, 0.1))
+    assert outcome.vertex == {level: True} and outcome.weights["asr_y"] > 0.99
+    for stream in ("y", "raw"):
+        draw.pop(stream)
+    assert joint(system, {"type": "mgda"})([draw], 0, factors=(1, 0.1)).vertex == {}  # a single objective has it always
+
+
 def flat(system, draw, name, number=0, index=0):
     """Gradient of one objective over the encoder, as a vector in the order of the buffers."""
     alone = reference(system, draw, name, number, index)

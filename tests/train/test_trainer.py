@@ -90,7 +90,7 @@ def test_the_run_tells_what_it_did(whole):
     dev = [line for line in lines if line["kind"] == "dev"]
     assert [line["metrics"]["asr_en"]["error"] is not None for line in dev] == [True, True]
     assert 0 < dev[-1]["metrics"]["cpc"]["chance"] < 1
-    for name in ("losses", "weights", "cosines"):
+    for name in ("losses", "weights", "cosines", "conflicts"):
         assert (whole / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert list((whole / "tensorboard").glob("events*"))
 
