@@ -108,6 +108,12 @@ def test_an_objective_that_one_process_has_is_trained_in_both(found, case):
             check(one, alone)
 
 
+def test_without_any_target_no_process_moves(found):
+    single, ranks = found
+    for one in (*single["nothing"], *ranks[0]["nothing"], *ranks[1]["nothing"]):
+        assert one["idle"] and one["problem"] is None and one["gradients"] == {}
+
+
 def test_not_a_number_in_one_process_is_skipped_in_both(found):
     single, ranks = found
     for rank in ranks:
