@@ -27,7 +27,7 @@ class Krum(Borrowed):
         if byzantine < 0:
             raise UserError(f"weighting.byzantine: {byzantine} is not possible; give a number from 0 up")
         if not 1 <= selected <= len(objectives):
-            raise UserError(f"weighting.selected: {selected} is not possible; give a number from 1 to {len(objectives)}, as many as objectives")
+            raise UserError(f"weighting.selected: {selected} is not possible; give a number from 1 to {len(objectives)}")
         if len(objectives) < byzantine + 3:
             raise UserError(
                 f"weighting.byzantine: {byzantine} needs a level of at least {byzantine + 3} objectives, this one has {len(objectives)}; "

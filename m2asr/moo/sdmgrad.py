@@ -33,9 +33,7 @@ class SDMGrad(Borrowed):
     draws = 2
     recalls = True
 
-    def __init__(
-        self, objectives: list[str], step: float = 10.0, momentum: float = 0.5, iterations: int = 20, pull: float = 0.3
-    ) -> None:
+    def __init__(self, objectives: list[str], step: float = 10.0, momentum: float = 0.5, iterations: int = 20, pull: float = 0.3) -> None:
         from_zero(pull=pull)
         if not 0 < step < float("inf"):
             raise UserError(f"weighting.step: {step} is not possible; give a number above 0")
