@@ -98,6 +98,8 @@ class Penalty(Strict):
         for name in unread:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise UserError(f"penalty.{name}: not read beside `{given}`; take one of them away")
+        if self.growth is not None and self.start > self.max:
+            raise UserError(f"penalty.start: {self.start:g} is above `max`, {self.max:g}, up to which it grows; lower it, or raise `max`")
         return self
 
 

@@ -8,6 +8,7 @@ from m2asr import train_config
 from m2asr.config import construct
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
+from m2asr.moo.borrowed import Unavailable
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.level import Level
 from m2asr.moo.weighting import Weighting
@@ -29,8 +30,14 @@ def build_level(section: train_config.Level, apart: bool, reads: Mapping[str, Ha
 
 
 def build_weighting(section: train_config.Weighting, objectives: list[str]) -> Weighting:
-    """The weighting that a config names. Raises UserError for options that do not exist or do not go together."""
-    weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
+    """The weighting that a config names.
+
+    Raises UserError for options that do not exist or do not go together, and where what the weighting needs is not installed.
+    """
+    try:
+        weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
+    except Unavailable as error:
+        raise UserError(f'weighting.type: {section.type} needs {error}; pip install "m2asr[moo]"') from None
     given = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}
     given["gradients"] = section.gradients == "features"
     for key in [key for key, is_given in given.items() if is_given]:

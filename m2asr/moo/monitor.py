@@ -14,7 +14,8 @@ class Conflicts:
 
     names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
     gradients per group of layers, of one batch; merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto
-    stationarity; pull: the length of what the levels below add to it, ||gamma g_lower||; deviation: the largest |lambda - exact lambda|,
+    stationarity (with levels below that were added to it, where its gradients were added up); pull: the length of what the levels below
+    add to it, ||gamma g_lower||; deviation: the largest |lambda - exact lambda|,
     where weights came from gradients at encoder states.
     """
 

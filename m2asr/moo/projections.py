@@ -10,7 +10,17 @@ from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.weighting import from_zero
 
 
-class UPGrad(Borrowed):
+class Projection(Borrowed):
+    """A projection onto the dual cone of the gradients, by qpsolvers."""
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        from qpsolvers import QPError
+
+        return *super().failures, QPError
+
+
+class UPGrad(Projection):
     """Each gradient moved to the nearest vector that conflicts with none, then their mean.
 
     Quinton and Rey 2024, "Jacobian descent for multi-objective optimization", equation 5. The weights sum to more than 1 where
@@ -21,7 +31,7 @@ class UPGrad(Borrowed):
         return aggregation.UPGradWeighting()
 
 
-class DualProj(Borrowed):
+class DualProj(Projection):
     """The mean gradient moved to the nearest vector that conflicts with none.
 
     Lopez-Paz and Ranzato 2017, "Gradient episodic memory for continual learning", equation 11. The weights sum to more than
@@ -50,6 +60,12 @@ class CAGrad(Borrowed):
 
     def make(self, aggregation: ModuleType) -> torch.nn.Module:
         return aggregation.CAGradWeighting(c=self.c)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        from cvxpy import SolverError
+
+        return *super().failures, SolverError, TypeError  # the value of an unsolved variable is None
 
     def unit(self, size: int) -> float:
         return 1 / (1 + self.c)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.learned import same_objectives
+from m2asr.moo.weighting import up_to_one
 
 
 class PCGrad(Borrowed):
@@ -43,6 +44,7 @@ class GradVac(Borrowed):
     recalls = True
 
     def __init__(self, objectives: list[str], beta: float = 0.01) -> None:
+        up_to_one(beta=beta)
         self.beta = beta
         super().__init__(objectives)
         self._cosines = torch.zeros(len(objectives), len(objectives), dtype=torch.float64)

@@ -122,3 +122,10 @@ def from_zero(**options: float) -> None:
     for key, value in options.items():
         if not 0 <= value < float("inf"):
             raise UserError(f"weighting.{key}: {value} is not possible; give a number from 0 up")
+
+
+def up_to_one(**options: float) -> None:
+    """Raises UserError if one of a weighting's options is not a number from 0 to 1."""
+    for key, value in options.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"weighting.{key}: {value} is not possible; give a number from 0 to 1")

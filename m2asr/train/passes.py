@@ -25,7 +25,7 @@ Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
 
 @dataclass
 class Outcome:
-    """What a step computed; its gradients lie in every parameter's `.grad`."""
+    """What a step computed; its gradients lie in the `.grad` of every parameter that it trains."""
 
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
     metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
@@ -34,6 +34,7 @@ class Outcome:
     gamma: dict[str, float] = field(default_factory=dict)  # of every level below the first, by the names of its objectives
     conflicts: Conflicts | None = None
     inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
+    idle: bool = False  # no objective has a target, so there is no gradient at all
     frames: float | Tensor = 0.0  # through the encoder, without padding
     problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
 

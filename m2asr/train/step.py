@@ -25,7 +25,8 @@ class JointStep:
     for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone, or one per
     group of objectives that read the same states, where gradients at these states are enough (`FeatureLevel`). Known weights
     and the levels' factors multiply gradients where they enter the backbone, so that one backward per batch serves backbone and
-    heads. Heads always get their own plain gradient. With several processes gradients are summed over them before they are weighted, and
+    heads. Heads always get their own plain gradient. What no active objective trains has no gradient, so that an optimizer leaves it where
+    it is: momentum and decay do not move it. With several processes gradients are summed over them before they are weighted, and
     all end with the same.
     """
 
@@ -54,7 +55,7 @@ class JointStep:
         """Forward and backward of step `number`.
 
         `factors` is what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds how gradients
-        stand to each other, where those of the first level are kept apart.
+        stand to each other, where those of some level are kept apart.
         """
         outcome = Outcome()
         self.system.zero_grad(set_to_none=True)
@@ -66,6 +67,7 @@ class JointStep:
         parts = [_Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
         self.buffers.zero([0, *(row for part in parts if part.due or part.apart for row in part.level.passing)])
         outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
+        outcome.idle = not any(part.active for part in parts)
         rows = [_rows(parts, place) for place in range(len(passes))]
         last = {row: place for place, one in enumerate(passes) for row, names in rows[place].items() if one.streams_into(names)}
         seen = Outcome()
@@ -78,7 +80,7 @@ class JointStep:
             for part in parts:
                 if not part.apart:
                     part.merge(passes, outcome)
-            if measure and parts[0].apart:
+            if measure and parts[0].active and any(part.apart for part in parts):
                 outcome.conflicts = self._conflicts(parts)
             for part in parts:
                 if part.apart:
@@ -93,7 +95,8 @@ class JointStep:
         self.buffers.gather(0)
         self.group.sum_gradients(self.heads)
         self.group.wait()
-        self.buffers.assign(0)
+        if any(part.active and part.factor for part in parts):
+            self.buffers.assign(0)
         return outcome
 
     def applied(self, outcome: Outcome) -> None:
@@ -191,12 +194,18 @@ def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
 
 
 def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
-    """Lengths of the first level's merged gradient, and of what the levels below add to it."""
+    """Lengths of the first level's merged gradient, and of what the levels below add to it.
+
+    Where the first level's gradients were added up, those of other levels that were added to them count with it.
+    """
+    first, unit = parts[0], parts[0].factor
     weights = [part.factor * part.weights[name] for part in parts if part.apart for name in part.active]
-    weights += [1.0] * (len(conflicts.names) - len(weights))  # row 0 is scaled already
-    scaled, first, unit = torch.tensor(weights, dtype=torch.float64), len(parts[0].active), parts[0].factor
-    conflicts.merged = merged_norm(conflicts.gramian[:first, :first], scaled[:first] / unit)
-    conflicts.pull = merged_norm(conflicts.gramian[first:, first:], scaled[first:] / unit)
+    upper = [part is first for part in parts if part.apart for _ in part.active]
+    if len(weights) < len(conflicts.names):
+        weights, upper = [*weights, 1.0], [*upper, not first.apart]  # row 0 is scaled already
+    scaled, is_upper = torch.tensor(weights, dtype=torch.float64) / unit, torch.tensor(upper)
+    conflicts.merged = merged_norm(conflicts.gramian, scaled * is_upper)
+    conflicts.pull = merged_norm(conflicts.gramian, scaled * ~is_upper)
 
 
 def _gradient_not_finite(parts: Sequence[_Part]) -> str | None:

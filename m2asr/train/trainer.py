@@ -34,7 +34,7 @@ from m2asr.train.precision import choose
 from m2asr.train.span import Span, spans_of
 from m2asr.train_config import TrainConfig
 
-COUNTERS = ("number", "skipped", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
+COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
 LENGTH = {"train.epochs", "train.hours"}
 
 
@@ -73,6 +73,7 @@ class Trainer:
         self.best = checkpoint.BestCheckpoints(exp / "checkpoints", self.options.average_best)  # of the present span
         self.number = 0  # steps done
         self.skipped = 0
+        self.idle = 0  # steps without a target for any objective
         self.train_seconds = 0.0
         self.audio_seconds = 0.0  # through the encoder, without padding
         self._started = time.perf_counter()
@@ -124,7 +125,7 @@ class Trainer:
             )
         checkpoint.load_weights(self.system, state["model"], self.exp / "checkpoints")
         for name in COUNTERS:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, 0))  # steps without a target were not always counted
         self._check_fit()
         self.span.start()
         self.span.load_state_dict(state["span"])
@@ -166,6 +167,7 @@ class Trainer:
             "audio_seconds": self.audio_seconds,
             "steps": self.number,
             "skipped": self.skipped,
+            "idle": self.idle,
             "peak_memory_gb": peak_memory_gb(self.device),
             "largest_pull": largest_pull(self.exp),
         }
@@ -213,6 +215,8 @@ class Trainer:
         outcome.problem = next(filter(None, self.group.exchange(outcome.problem)), None)  # all skip, or none
         if outcome.problem:
             self._skip(outcome.problem, draws, norms)
+        elif outcome.idle:
+            self._rest()
         else:
             phase.optimizer.step(position)
             phase.joint.applied(outcome)
@@ -257,6 +261,13 @@ class Trainer:
             raise UserError(
                 f"stopped after {self.skipped} skipped steps (train.max_skipped {self.options.max_skipped}); the last: {problem}"
             )
+
+    def _rest(self) -> None:
+        """Leave model, optimizer and weights as they are in a step without a target for any objective; told once in a run."""
+        self.idle += 1
+        if self.idle == 1 and self.writes:
+            why = "no objective has a target in its batches: too short utterances, or too long targets for them"
+            print(f"warning: step {self.number + 1} changes nothing, and is counted as idle: {why}", file=sys.stderr)
 
     def _end_epoch(self, epoch: int, log: TrainLog) -> None:
         """Development sets, the best checkpoints, and the checkpoint of the epoch; after the last one, the next phase."""

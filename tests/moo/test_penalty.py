@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from m2asr.config import check_config
+from m2asr.errors import UserError
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.train_config import Penalty
 
@@ -34,6 +36,13 @@ def test_growth_per_step_is_capped() -> None:
     schedule = PenaltySchedule(Penalty(start=0.1, growth=0.01, every="step", max=0.15))
     assert schedule.gamma(3, 0, 100) == pytest.approx(0.13)
     assert schedule.gamma(90, 0, 100) == 0.15
+
+
+def test_growth_cannot_start_above_its_cap() -> None:
+    with pytest.raises(UserError, match="penalty.start: 2 is above `max`, 1, up to which it grows"):
+        check_config(Penalty, {"start": 2.0, "growth": 0.1}, "config")
+    assert PenaltySchedule(Penalty(start=2.0, growth=0.1, max=2.0)).gamma(0, 3, 100) == 2.0
+    assert PenaltySchedule(Penalty(start=2.0, end=3.0)).gamma(0, 0, 100) == 2.0  # without growth there is no cap
 
 
 def test_constant_gamma_is_the_weighted_sum() -> None:

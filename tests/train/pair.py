@@ -61,6 +61,8 @@ def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:
             del halves[0]["y"]
         if case == "untranslated":  # only the first half has a target for st_y
             halves[1]["y"][0].target_lengths["a:text.x"].fill_(-1)
+        if case == "nothing":
+            halves = [{}, {}]
         if case == "broken":
             halves[1]["y"][0].inputs["feats"][0, 5] = float("nan")
         mine = halves if group.world == 1 else [halves[group.rank]]
@@ -100,6 +102,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
         "inactive": outcome.inactive,
         "frames": outcome.frames,
+        "idle": outcome.idle,
         "problem": outcome.problem,
         "columns": joint.buffers.flat.shape[1],
     }
@@ -115,6 +118,7 @@ def everything(group: Collectives, folder: Path) -> dict:
             state = joint.levels[0].state_dict()
             found["state"] = state
             found["after"] = step(joint, STEPS)
+    found["nothing"] = [step(make(kind, group), 0, "nothing") for kind in ("static", "mgda", "modo2", "features")]
     for case in ("absent", "untranslated"):
         found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features")]
     joint = make("moco", group)

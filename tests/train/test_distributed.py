@@ -113,6 +113,12 @@ def test_processes_know_how_many_share_their_machine(found):
     assert single["local"] == 1 and [rank["local"] for rank in ranks] == [2, 2]
 
 
+def test_without_any_target_no_process_moves(found):
+    single, ranks = found
+    for one in (*single["nothing"], *ranks[0]["nothing"], *ranks[1]["nothing"]):
+        assert one["idle"] and one["problem"] is None and one["gradients"] == {}
+
+
 def test_not_a_number_in_one_process_is_skipped_in_both(found):
     single, ranks = found
     for rank in ranks:

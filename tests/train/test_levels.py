@@ -130,3 +130,19 @@ def test_a_lower_objective_without_a_target_is_left_out():
     draw["y"][0].target_lengths["a:text.x"].fill_(-1)
     outcome = chain(system, "mgda", "mgda", levels=(["asr_x", "asr_y"], ["st_y", "cpc"]))([draw], 0, factors=[1.0, 0.4])
     assert outcome.inactive == ["st_y"] and outcome.weights["st_y"] == 0 and outcome.weights["cpc"] == 1
+
+
+@pytest.mark.parametrize("levels", [(["asr_x"], ["asr_y", "st_y"]), (["asr_x"], ["asr_y", "st_y"], ["cpc"])], ids=["two", "three"])
+def test_conflicts_below_a_static_level_are_measured(levels):
+    """Levels whose gradients are added up count as one: here the first, or the first and the third."""
+    system, draw = build.system(), build.draw()
+    kinds, factors = ["static", "mgda", "static"][: len(levels)], [1.0, 0.3, 0.15][: len(levels)]
+    outcome = chain(system, *kinds, levels=levels)([draw], 0, factors=factors, measure=True)
+    above = flat(system, draw, "asr_x") + (0.15 * flat(system, draw, "cpc") if len(levels) == 3 else 0)
+    rows = torch.stack([flat(system, draw, "asr_y"), flat(system, draw, "st_y"), above])
+    conflicts = outcome.conflicts
+    assert conflicts.names == ["asr_y", "st_y", "asr_x+cpc" if len(levels) == 3 else "asr_x"]
+    assert torch.allclose(conflicts.gramian, rows @ rows.T, rtol=1e-6, atol=1e-10)
+    below = 0.3 * (outcome.weights["asr_y"] * rows[0] + outcome.weights["st_y"] * rows[1])
+    assert conflicts.merged == pytest.approx(above.norm().item(), rel=1e-6)
+    assert conflicts.pull == pytest.approx(below.norm().item(), rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from m2asr.data.batch import Batch
 from m2asr.moo.build import build_level
 from m2asr.moo.min_norm import min_norm_weights
+from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.seeds import seed_of
 from m2asr.train.step import JointStep
-from m2asr.train_config import Phase, Weighting
+from m2asr.train_config import Optim, Phase, Weighting
 from tests.objectives import build
 
 
@@ -215,9 +217,30 @@ def test_a_step_without_any_target_moves_nothing_but_the_lower_level(weighting, 
     outcome = step(draws, 0, factors=(1, gamma), measure=True)
     step.applied(outcome)
     assert outcome.problem is None and outcome.inactive == list(UPPER) and set(outcome.weights.values()) == {0.0}
-    expected = sum(flat(system, draw, "cpc", 0, index) for index, draw in enumerate(draws)) / len(draws)
-    assert torch.allclose(found_flat(system), gamma * expected, rtol=1e-8, atol=1e-12)
+    assert not outcome.idle
+    if gamma:
+        expected = sum(flat(system, draw, "cpc", 0, index) for index, draw in enumerate(draws)) / len(draws)
+        assert torch.allclose(found_flat(system), gamma * expected, rtol=1e-8, atol=1e-12)
+    else:
+        assert all(p.grad is None for p in system.encoder.parameters())
     assert step.levels[0].weighting.state_dict() == state["weighting"]
+
+
+def test_the_optimizer_moves_nothing_without_any_target():
+    """Neither momentum nor weight decay, and Adam's own count of steps stands still."""
+    system = build.system()
+    step = joint(system, {"type": "mgda"})
+    optimizer = Optimizer(Optim(warmup_steps=0), system.groups(), total_steps=10)
+    assert not step([build.draw()], 0, factors=(1, 0.1)).idle
+    optimizer.step(0)
+    weights, moments = copy.deepcopy(system.state_dict()), copy.deepcopy(optimizer.inner.state_dict()["state"])
+    outcome = step([{}], 1, factors=(1, 0.1), measure=True)
+    assert outcome.idle and outcome.problem is None and clip_groups(system.parts(), 5.0) == {}
+    optimizer.step(1)
+    for key, value in system.state_dict().items():
+        assert torch.equal(value, weights[key]), key
+    for place, state in optimizer.inner.state_dict()["state"].items():
+        assert all(torch.equal(value, moments[place][key]) for key, value in state.items())
 
 
 def test_not_a_number_is_named():
