@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from m2asr.corpora.debspeech.prepare import AUDIO
 from m2asr.data.directory import read_table
 from tests.corpora import packages
 from tests.recipes.recipe import Copied, cpu_seconds
@@ -122,7 +123,7 @@ def test_stage_data_killed_anywhere_goes_on_and_ends_the_same(debspeech: Debspee
     """In the downloads, between two sets, and before the folder of the recordings is there."""
     killed = Debspeech(tmp_path)
     options = [*killed.options, "--stop_stage", "data"]
-    for path, count in ((r"^downloads/\w[^/]*\.deb$", 3), (r"^data/\w+_\w\w$", 2), ("^data/audio$", 1)):
+    for path, count in ((r"^downloads/\w[^/]*\.deb$", 3), (r"^data/\w+_\w\w$", 2), (rf"^data/{AUDIO}$", 1)):
         killed.run_killed("0 data", path, *options, count=count)
     done = killed.run(*options, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
