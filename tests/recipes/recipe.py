@@ -12,6 +12,21 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+KILLER = """
+import os, re, signal, sys
+if "KILL_AT" in os.environ:
+    left, name = os.environ["KILL_AT"].split(" ", 1)
+    left, name = int(left), re.compile(name)
+
+    def watch(event, args):
+        global left
+        if event == "os.rename" and name.search(os.fsdecode(args[1])):
+            left -= 1
+            if not left:
+                os.killpg(0, signal.SIGKILL)
+
+    sys.addaudithook(watch)
+"""
 
 
 def cpu_seconds() -> float:
@@ -61,13 +76,37 @@ class Recipe:
 
 
 class Copied(Recipe):
-    """A recipe of egs/ in a folder of its own."""
+    """A recipe of egs/ in a folder of its own; `hooks` is run by every python that it starts."""
 
     def __init__(self, root: Path, name: str) -> None:
         super().__init__(root, name)
+        self.hooks = root / "site/sitecustomize.py"
+        self.hooks.parent.mkdir()
+        self.hooks.write_text(KILLER)
+        self.environment["PYTHONPATH"] = f"{self.hooks.parent}:{self.environment['PYTHONPATH']}"
         for file in ("run.sh", "cmd.sh"):
             shutil.copy2(ROOT / "egs" / name / file, self.folder / file)
         shutil.copytree(ROOT / "egs" / name / "conf", self.folder / "conf")
+
+    def run_killed(self, stage: str, path: str, *options: str, count: int = 1, timeout: float = 600) -> None:
+        """`./run.sh OPTIONS`, all of it killed inside a stage: when a program would give a finished file or folder its name.
+
+        The name is the `count`-th in the program that the regular expression `path` finds. What the program wrote so far is there, some
+        of it under temporary names.
+        """
+        self.environment["KILL_AT"] = f"{count} {path}"
+        try:
+            done = self.run(*options, timeout=timeout)
+        finally:
+            del self.environment["KILL_AT"]
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        number, name = stage.split()
+        assert f"stage {number} {name}: " in done.stdout and f"stage {number} {name}: done" not in done.stdout, done.stdout
+
+    def contents(self, *tops: str) -> dict[str, bytes]:
+        """{path: content} of the files below some folders, without hidden ones."""
+        found = (path.relative_to(self.folder) for top in tops for path in (self.folder / top).rglob("*") if path.is_file())
+        return {str(path): (self.folder / path).read_bytes() for path in found if not any(part[0] == "." for part in path.parts)}
 
     def written(self) -> dict[Path, int]:
         """When each file of its results was written."""

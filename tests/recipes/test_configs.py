@@ -1,4 +1,4 @@
-"""Every training config of the recipes: its full-size system can be built, and every phase makes a step that moves what it trains."""
+"""Every config of the recipes is valid; the system of every training config, at full size, makes a step that moves what it trains."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from m2asr.config import FbankConfig, load_config
+from m2asr.config import DecodeConfig, FbankConfig, load_config
 from m2asr.data.batch import Batch, Key, target_key
 from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
 from m2asr.objectives.system import build_system, resolve
+from m2asr.train.ablation import Ablation
 from m2asr.train.materials import Materials, targets_of
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
 from tests.recipes.recipe import ROOT
-from tests.recipes.tiny import write_tiny
 
 CONFIGS = sorted([*ROOT.glob("egs/*/conf/train_*.yaml"), *ROOT.glob("egs/*/conf/pretrain_*.yaml")])
 CHARACTERS = 5000  # of Mandarin
 PAPER = {"blocks": 8, "dim": 512, "heads": 8, "kernel": 31, "ff_mult": 4, "dropout": 0.1, "subsampling": "conv2d"}
-SECONDS, VOCAB = 3.5, 40  # enough for a window of CPC: 2 s of context, 1 s of future
-FULL = ("librispeech-train_bljust", "m2asr-train_m2asr", "covost2-train_s2tt", "mls-train_m2asr_10h")  # below 8 GB each
+SHORT, LONG = 1.0, 3.5  # seconds of an utterance; the longer one holds a window of CPC: 2 s of context, 1 s of future
+SCHEMAS = {"train_": TrainConfig, "pretrain_": TrainConfig, "decode": DecodeConfig, "fbank": FbankConfig, "ablation": Ablation}
 
 
 def name_of(path: Path) -> str:
@@ -36,9 +36,10 @@ def name_of(path: Path) -> str:
 class Noise(Source):
     """A stream of two utterances of noise per batch."""
 
-    def __init__(self, name: str, targets: Sequence[str]) -> None:
-        self.name, self.frame_shift, self.keys, self.feats = name, 0.01, list(targets), StoredFeats()
-        frames = np.full(8, round(SECONDS / self.frame_shift), dtype=np.int32)
+    def __init__(self, name: str, seconds: float, targets: Sequence[tuple[str, int]]) -> None:
+        self.name, self.frame_shift, self.targets, self.feats = name, 0.01, targets, StoredFeats()
+        self.keys = [key for key, _ in targets]
+        frames = np.full(8, round(seconds / self.frame_shift), dtype=np.int32)
         self.index = SimpleNamespace(frames=frames, languages=["en"], lang_ids=np.zeros(8, dtype=np.int16))
 
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
@@ -46,7 +47,7 @@ class Noise(Source):
         return Batch(
             inputs={"feats": torch.randn(2, frames, 80, generator=generator)},
             lengths={"feats": torch.full((2,), frames)},
-            targets={name: torch.randint(2, VOCAB - 1, (2, 6), generator=generator) for name in self.keys},
+            targets={name: torch.randint(2, size - 1, (2, 6), generator=generator) for name, size in self.targets},
             target_lengths={name: torch.tensor([6, 4]) for name in self.keys},
             lang=["en", "en"],
             speakers=["a", "b"],
@@ -55,12 +56,20 @@ class Noise(Source):
         ), []
 
 
+def sizes(config: TrainConfig) -> dict[str, int]:
+    """Tokens of every tokenizer."""
+    return {name: tokens.size or CHARACTERS for name, tokens in config.tokens.items()}
+
+
 def trainer_of(path: Path, exp: Path) -> Trainer:
     """The trainer of a config on noise."""
     config = resolve(load_config(TrainConfig, path, ["train.workers=0"]))
-    tokens: dict[str, Any] = {name: SimpleNamespace(size=VOCAB) for name in config.tokens}
-    keys = {name: [target_key(*found[:2]) for found in targets_of(config, name, tokens)] for name in config.streams}
-    sources = {name: Noise(name, found) for name, found in keys.items()}
+    tokens: dict[str, Any] = {name: SimpleNamespace(size=size) for name, size in sizes(config).items()}
+    windowed = {objective.stream for objective in config.objectives.values() if objective.type == "cpc"}
+    sources = {}
+    for name in config.streams:
+        targets = [(target_key(*found[:2]), found[2].size) for found in targets_of(config, name, tokens)]
+        sources[name] = Noise(name, LONG if name in windowed else SHORT, targets)
     return Trainer(config, Materials(tokens, sources, {}, FbankConfig(), torch.zeros(80), torch.ones(80)), exp)
 
 
@@ -85,24 +94,27 @@ def check_steps(trainer: Trainer) -> None:
 def test_the_full_size_system_can_be_built(path: Path) -> None:
     config = resolve(load_config(TrainConfig, path))
     with torch.device("meta"):
-        system = build_system(config, {name: tokens.size or CHARACTERS for name, tokens in config.tokens.items()}, 80)
+        system = build_system(config, sizes(config), 80)
     assert all(parameter.is_meta for parameter in system.parameters())
     if path.parts[-3] not in ("mini", "debspeech", "TEMPLATE"):
         assert {key: config.model.encoder.own()[key] for key in PAPER} == PAPER
         assert 50e6 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 65e6
 
 
-@pytest.mark.recipes
-@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
-def test_every_phase_makes_a_step(path: Path, tmp_path: Path) -> None:
-    (tmp_path / path.name).write_bytes(path.read_bytes())
-    write_tiny(tmp_path, path.stem)
-    check_steps(trainer_of(tmp_path / f"tiny_{path.name}", tmp_path))
+@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/conf/*.yaml")), ids=name_of)
+def test_every_config_is_valid(path: Path) -> None:
+    (schema,) = [schema for start, schema in SCHEMAS.items() if path.stem.startswith(start)]
+    load_config(schema, path)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in CONFIGS}), ids=lambda folder: folder.parent.name)
+def test_every_search_of_a_recipe_has_a_folder_of_its_own(folder: Path) -> None:
+    names = [load_config(DecodeConfig, path).name for path in folder.glob("decode*.yaml")]
+    assert names and len(set(names)) == len(names)
 
 
 @pytest.mark.recipes
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FULL)
-def test_a_step_at_full_size(name: str, tmp_path: Path) -> None:
-    (path,) = [path for path in CONFIGS if name_of(path) == name]
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_every_phase_makes_a_step_at_full_size(path: Path, tmp_path: Path) -> None:
     check_steps(trainer_of(path, tmp_path))

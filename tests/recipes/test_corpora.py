@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
+from m2asr.data.directory import read_table
 from tests.conftest import command
 from tests.corpora import trees
 from tests.recipes.recipe import ROOT, Copied, cpu_seconds
@@ -20,20 +20,35 @@ from tests.recipes.tiny import write_tiny
 pytestmark = pytest.mark.recipes
 
 STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
+INSIDE = {  # stage: what it is about to put in place when it is killed, for which time
+    "0 data": (r"^data/\w+$", 2),  # sets
+    "1 fbank": (r"^dump/\.\w+\.\d+\.tmp/utt2num_frames$", 1),  # the features are there
+    "2 tokens": (r"/tokens/.*/tokenizer\.yaml$", 1),
+    "3 pretrain": (r"/pretrain/checkpoints/last\.pt$", 2),
+    "4 train": (r"/checkpoints/last\.pt$", 2),
+    "5 decode": (r"/test_clean/\w+/info\.json$", 1),
+    "6 score": (r"/RESULTS\.md$", 1),
+}
 LIBRISPEECH = ("train-clean-100", "dev-clean", "dev-other", "test-clean")
 EUROPEAN = ("fr", "de", "es", "ca")
 
 
 class Walk(NamedTuple):
-    """How a recipe is walked through: folder -> its options, its config, what each test set is scored by, what its log says."""
+    """How a recipe is walked through, and what comes of it.
+
+    Folder -> its options; its config; what each test set is scored by; utterances of some sets; all texts of some files, in any order;
+    what its log says; further options; the config of its search; that of its pretraining.
+    """
 
     corpora: Callable[[Path], dict[str, Path]]
     config: str
     scores: dict[str, set[str]]
     utterances: dict[str, int]
+    texts: dict[str, list[str]]
     said: str = ""
     more: tuple[str, ...] = ()
     decode: str = ""
+    pretrain: str = ""
 
 
 def _m2asr(folder: Path) -> dict[str, Path]:
@@ -51,6 +66,15 @@ def _mls(folder: Path) -> Path:
     return folder
 
 
+def spoken(numbers: Iterable[int], lang: str = "en") -> list[str]:
+    """The texts of prompts as recognition writes them: small letters, no marks, no figures."""
+    texts = [re.sub(r"[.…]", "", trees.said(number, lang).lower().replace("-", " ")) for number in numbers]
+    assert all(word.isalpha() for text in texts for word in text.split())
+    return texts
+
+
+CHINESE = [text.replace(" ", "").replace("２５", "二十五") for text in trees.CHINESE]
+GREETING = 'Hallo, "Welt" en!'
 ASR, ST = {"wer", "cer"}, {"bleu", "chrf"}
 RESAMPLED = "resampled from 48000 Hz to 16000 Hz"
 WALKS = {
@@ -59,22 +83,33 @@ WALKS = {
         "train_bljust",
         {"test_clean": ASR},
         {"train_clean_100": 6, "dev_other": 6, "test_clean": 6},
+        {"train_clean_100/text": spoken([0, 1] * 3), "test_clean/text": spoken([6, 7] * 3)},
         "data/test_other: not prepared, left out",
+        pretrain="pretrain_cpc",
     ),
-    "aishell": Walk(lambda folder: {"--corpus": trees.aishell1(folder)}, "train_bljust", {"test": ASR}, {"train": 4, "dev": 2, "test": 2}),
+    "aishell": Walk(
+        lambda folder: {"--corpus": trees.aishell1(folder)},
+        "train_bljust",
+        {"test": ASR},
+        {"train": 4, "dev": 2, "test": 2},
+        {"test/text": CHINESE[:2]},
+    ),
     "covost2": Walk(
         lambda folder: {"--corpus": trees.covost2(folder, EUROPEAN)},
         "train_s2tt",
         {f"test_{lang}": ASR | ST for lang in EUROPEAN},
         {f"{part}_{lang}": number for lang in EUROPEAN for part, number in (("train", 2), ("dev", 1), ("test", 2))},
+        {"test_fr/text": spoken([6, 7], "it"), "test_fr/text.en": [GREETING] * 2},
         RESAMPLED,
         decode="conf/decode_attention.yaml",
+        pretrain="pretrain_cpc",
     ),
     "m2asr": Walk(
         _m2asr,
         "train_m2asr",
         {"test_clean": ASR, "test_zh": ASR} | {f"test_{lang}": ST for lang in EUROPEAN},
         {"train_clean_100": 6, "train_other_500": 6, "train_zh": 4, "test_zh": 2, "train_ca": 2},
+        {"test_clean/text": spoken([8, 9] * 3), "test_zh/text": CHINESE[:2], "train_ca/text.en": [GREETING] * 2},
         RESAMPLED,
     ),
     "mls": Walk(
@@ -82,15 +117,21 @@ WALKS = {
         "train_m2asr",
         {f"test_{lang}": ASR for lang in ("it", "pt", "pl")},
         {"train_it": 16, "train_9h_pl": 3, "test_pt": 2},
+        {"test_pt/text": spoken([2, 3], "it"), "train_9h_pl/text": spoken([2, 3, 4], "it")},
     ),
     "tedlium2": Walk(
-        lambda folder: {"--corpus": trees.tedlium2(folder)}, "train_bljust", {"dev": ASR, "test": ASR}, {"train": 3, "dev": 3, "test": 3}
+        lambda folder: {"--corpus": trees.tedlium2(folder)},
+        "train_bljust",
+        {"dev": ASR, "test": ASR},
+        {"train": 3, "dev": 3, "test": 3},
+        {"test/text": ["all circuits are busy now", "it's call forward unconditional", "i'm sure you don't forward"]},
     ),
     "aishell2": Walk(
         lambda folder: {"--corpus": trees.aishell2(folder)},
         "train_supervised",
         {"test_ios": ASR, "test_android": ASR},
         {"train": 4, "dev_ios": 4, "test_android": 4},
+        {"test_android/text": CHINESE},
         "data/test_mic: not prepared, left out",
         more=("--set", "features.source=audio streams.zh.speeds=[0.9,1.0,1.1]"),
     ),
@@ -99,8 +140,15 @@ WALKS = {
         "train_bljust",
         {"dev": ASR, "test_net": ASR, "test_meeting": ASR},
         {"train_l": 7, "train_m": 2, "train_s": 1, "dev": 3},
+        {"dev/text": [CHINESE[2], CHINESE[3], CHINESE[2]]},
     ),
-    "TEMPLATE": Walk(lambda folder: {"--corpus": trees.own(folder)}, "train_supervised", {"test": ASR}, {"train": 8, "dev": 3, "test": 3}),
+    "TEMPLATE": Walk(
+        lambda folder: {"--corpus": trees.own(folder)},
+        "train_supervised",
+        {"test": ASR},
+        {"train": 8, "dev": 3, "test": 3},
+        {"test/text": spoken([13, 14, 15], "it"), "train/text.en": [trees.said(number) for number in range(2, 10)]},
+    ),
 }
 
 
@@ -113,8 +161,8 @@ class Walked(Copied):
         conf = self.folder / "conf"
         self.options = [word for option, path in walk.corpora(root / "corpora").items() for word in (option, str(path))]
         self.options += ["--train_config", write_tiny(conf, walk.config), "--nj", "1", *walk.more]
-        if (conf / "pretrain_cpc.yaml").exists() and name == "librispeech":
-            self.options += ["--pretrain_config", write_tiny(conf, "pretrain_cpc", save_every=1)]
+        if walk.pretrain:
+            self.options += ["--pretrain_config", write_tiny(conf, walk.pretrain, epochs=2)]
         if walk.decode:
             self.options += ["--decode_config", walk.decode]
 
@@ -129,6 +177,11 @@ def lines(path: Path) -> list[str]:
 
 def hypotheses(exp: Path) -> dict[str, str]:
     return {str(path.relative_to(exp)): path.read_text(encoding="utf-8") for path in exp.glob("decode_*/*/*/text")}
+
+
+@pytest.fixture(scope="module")
+def m2asr(tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    return walked(tmp_path_factory.mktemp("m2asr"), "m2asr")
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +203,9 @@ def check(recipe: Walked) -> None:
     walk, exp = recipe.walk, recipe.exp()
     for name, number in walk.utterances.items():
         assert len(lines(recipe.folder / "data" / name / "utt2spk")) == number, name
+    for path, texts in walk.texts.items():
+        assert sorted(read_table(recipe.folder / "data" / path).values()) == sorted(texts), path
+    assert (exp / "pretrain/model.pt").exists() == bool(walk.pretrain)
     for number, name in enumerate(STAGES):
         assert (exp / "log" / f"{number}.{name}.log").stat().st_size > 0
     for name in ("config.yaml", "model.pt", "plots", "train.jsonl", "tensorboard", "RESULTS.md"):
@@ -169,9 +225,25 @@ def check(recipe: Walked) -> None:
     assert cpu_seconds() - start < 2 and recipe.written() == before
 
 
-@pytest.mark.parametrize("name", [name for name in WALKS if name != "librispeech"])
+@pytest.mark.parametrize("name", [name for name in WALKS if name not in ("librispeech", "m2asr")])
 def test_all_stages_leave_what_the_recipe_promises(name: str, tmp_path: Path) -> None:
     check(walked(tmp_path, name))
+
+
+def test_three_corpora_are_joined(m2asr: Walked) -> None:
+    check(m2asr)
+
+
+def test_three_corpora_killed_between_their_sets_end_the_same(m2asr: Walked) -> None:
+    """While the sets of the first and of the third are put in place, and while directories are joined."""
+    options = [*m2asr.options, "--tag", "killed", "--stop_stage", "data"]
+    expected = m2asr.contents("data")
+    (m2asr.folder / "data").rename(m2asr.folder / "first_data")
+    for path, count in ((r"^data/\w+$", 2), (r"^data/\w+_(fr|de|es|ca)$", 5), ("^data/test_zh$", 1)):
+        m2asr.run_killed("0 data", path, *options, count=count)
+    done = m2asr.run(*options, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert m2asr.contents("data") == expected
 
 
 def test_a_part_of_librispeech_is_enough(librispeech: Walked) -> None:
@@ -194,22 +266,17 @@ def test_every_recipe_is_walked_through() -> None:
 def test_a_run_killed_inside_each_stage_goes_on_and_ends_the_same(librispeech: Walked) -> None:
     """From raw corpus to scores in a folder of its own, killed once in every stage."""
     options = [*librispeech.options, "--tag", "killed"]
+    expected = librispeech.contents("data", "dump")
     for name in ("data", "dump"):
         (librispeech.folder / name).rename(librispeech.folder / f"first_{name}")
     exp = librispeech.exp("killed")
-    inside = {"fbank": "dump/.*.tmp/feats.1.ark", "train": "exp/killed/checkpoints/last.pt"}
-    inside["pretrain"] = "exp/killed/pretrain/checkpoints/last.pt"
-    for number, name in enumerate(STAGES):
-        process, sign = librispeech.start(*options), inside.get(name, f"exp/killed/log/{number}.{name}.log")
-        end = time.monotonic() + 600
-        while process.poll() is None and not any(librispeech.folder.glob(sign)):
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        done = librispeech.stop(process, signal.SIGKILL)
-        assert done.returncode == -signal.SIGKILL and f"stage {number} {name}: done" not in done.stdout, done.stdout + done.stderr
+    for stage, (path, count) in INSIDE.items():
+        librispeech.run_killed(stage, path, *options, count=count)
     done = librispeech.run(*options, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on after step" in (exp / "log/4.train.log").read_text(encoding="utf-8")
+    assert librispeech.contents("data", "dump") == expected
+    for log in ("3.pretrain.log", "4.train.log"):
+        assert "going on after step" in (exp / "log" / log).read_text(encoding="utf-8"), log
     assert hypotheses(exp) == hypotheses(librispeech.exp())
     one, other = (torch.load(librispeech.exp(tag) / "model.pt", weights_only=True)["model"] for tag in ("walk", "killed"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from m2asr.corpora.debspeech.prepare import AUDIO
 from m2asr.data.directory import read_table
 from tests.corpora import packages
 from tests.recipes.recipe import Copied, cpu_seconds
@@ -47,9 +48,8 @@ class Debspeech(Copied):
     def __init__(self, root: Path) -> None:
         super().__init__(root, "debspeech")
         mirror = packages.debspeech(root / "mirror")
-        (root / "site").mkdir()
-        (root / "site/sitecustomize.py").write_text(PINS.format(mirror=str(mirror)))
-        self.environment["PYTHONPATH"] = f"{root / 'site'}:{self.environment['PYTHONPATH']}"
+        with open(self.hooks, "a", encoding="utf-8") as file:
+            file.write(PINS.format(mirror=str(mirror)))
         self.options = ["--mirror", mirror.as_uri(), "--parts", PARTS, "--nj", "1"]
         self.options += ["--train_config", write_tiny(self.folder / "conf", "train_m2asr"), "--tag", "walk"]
         self.exp = self.folder / "exp/walk"
@@ -117,3 +117,15 @@ def test_what_is_not_there_is_named(debspeech: Debspeech) -> None:
     done = debspeech.run(*debspeech.options, *options, "--tag", "zh", timeout=120)
     assert done.returncode == 1 and "it reads train_zh, dev_zh, and data does not have them" in done.stderr
     assert "data/test_zh: not prepared, left out" in done.stdout
+
+
+def test_stage_data_killed_anywhere_goes_on_and_ends_the_same(debspeech: Debspeech, tmp_path: Path) -> None:
+    """In the downloads, between two sets, and before the folder of the recordings is there."""
+    killed = Debspeech(tmp_path)
+    options = [*killed.options, "--stop_stage", "data"]
+    for path, count in ((r"^downloads/\w[^/]*\.deb$", 3), (r"^data/\w+_\w\w$", 2), (rf"^data/{AUDIO}$", 1)):
+        killed.run_killed("0 data", path, *options, count=count)
+    done = killed.run(*options, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert killed.contents("data") == debspeech.contents("data")
+    assert killed.contents("downloads") == debspeech.contents("downloads")
