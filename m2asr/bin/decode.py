@@ -1,4 +1,4 @@
-"""Decode sets with a trained system: every CTC and attention objective whose language is that of the set writes its hypotheses.
+"""Decode sets with a trained system, with or without references: the heads of an utterance's language and those that serve every one.
 
 Example:
   python -m m2asr.bin.decode --exp exp/m2asr --config conf/decode.yaml --data data --dump dump test_en test_it
@@ -7,6 +7,7 @@ Example:
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
@@ -27,51 +28,58 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     search = load_config(DecodeConfig, args.config, args.set)
 
+    from m2asr.data.directory import write_table
     from m2asr.data.sources import Source
     from m2asr.data.streams import eval_batches
     from m2asr.decode.recognize import recognize
-    from m2asr.decode.routes import Route, language_id, routes
+    from m2asr.decode.routes import language_id, routes, unread
     from m2asr.decode.search import readers
     from m2asr.train.initialize import load_trained
-    from m2asr.train.materials import fbank_config, open_set, targets_of
+    from m2asr.train.materials import fbank_config, open_set
 
     config, system, tokenizers = load_trained(args.exp, "cuda" if args.ngpu else "cpu")
     heads = readers(config, search.method)
+    if not heads:
+        raise UserError(f"nothing decoded: {args.exp} has no objective of type ctc or attention")
     langid = language_id(config, system) if search.language == "predicted" else None
-    written = 0
-    for name in args.sets:
-        index = open_set(name, args.data, args.dump)
-        geometry = fbank_config(args.dump, [name])
-        for stream, chosen in routes(config, heads, index.languages, index.has_text, langid).items():
-            source = Source(name, [index], targets_of(config, stream, tokenizers), geometry.frame_shift / 1000)
-            batches = eval_batches(source, search.batch_seconds)
-            read = {key: route.readers for key, route in chosen.items()}
-            for key, found in recognize(system, read, batches, tokenizers, search, langid).items():
-                route: Route = chosen[key]
-                out = args.exp / f"decode_{search.name}" / name / key
-                with open_atomic(out / "text") as file:
-                    file.writelines(f"{utt} {hypothesis}".rstrip() + "\n" for utt, hypothesis in sorted(found.texts.items()))
-                info = {
-                    "objective": key,
-                    "set": name,
-                    **route.task,
-                    "train_sets": config.streams[stream].sets,
-                    "unrepresentable": found.unrepresentable / found.paired if found.paired else None,
-                    "seconds": found.seconds,
-                    "audio_seconds": found.audio_seconds,
-                    "language": route.language,
-                    "search": search.model_dump(),
-                }
-                told = f"{len(found.texts)} utterances, {found.seconds / max(found.audio_seconds, 1e-9):.4f} x real time"
-                if langid:
-                    info["language_error"] = found.misjudged / len(found.texts)
-                    told += f"; language wrong for {found.misjudged} ({info['language_error']:.1%}), {found.unread} without a head"
-                with open_atomic(out / "info.json") as file:
-                    json.dump(info, file, indent=1)
-                written += 1
-                print(f"{out}/text: {told}")
-    if not written:
-        raise UserError(f"nothing decoded: no objective of {args.exp} matches the language and texts of {', '.join(args.sets)}")
+    indexes = {name: open_set(name, args.data, args.dump) for name in args.sets}
+    chosen = {name: routes(config, heads, index.languages, langid) for name, index in indexes.items()}
+    problem = "" if langid else unread(config, heads, {name: index.languages for name, index in indexes.items()}, chosen)
+    if not any(chosen.values()):
+        raise UserError(f"nothing decoded: {problem}")
+    if problem:
+        print(f"warning: {problem}", file=sys.stderr)
+    for name in (name for name, found in chosen.items() if found):
+        used = {(reader.tokens, reader.text) for route in chosen[name].values() for reader in route.readers.values()}
+        targets = [(tokens, text, tokenizers[tokens]) for tokens, text in sorted(used)]
+        source = Source(name, [indexes[name]], targets, fbank_config(args.dump, [name]).frame_shift / 1000)
+        read = {key: route.readers for key, route in chosen[name].items()}
+        batches = eval_batches(source, search.batch_seconds)
+        for key, found in recognize(system, read, batches, tokenizers, search, langid).items():
+            route = chosen[name][key]
+            out = args.exp / f"decode_{search.name}" / name / key
+            write_table(out / "text", found.texts)
+            info = {
+                "objective": key,
+                "set": name,
+                **route.task,
+                "train_sets": route.train_sets,
+                "unrepresentable": found.unrepresentable / found.paired if found.paired else None,
+                "seconds": found.seconds,
+                "audio_seconds": found.audio_seconds,
+                "language": route.language,
+                "search": search.model_dump(),
+            }
+            told = f"{len(found.texts)} utterances, {found.seconds / max(found.audio_seconds, 1e-9):.4f} x real time"
+            if langid:
+                write_table(out / "utt2lang", found.spoken)
+            if found.judged:
+                info["language_error"] = found.misjudged / found.judged
+                told += f"; language wrong for {found.misjudged} ({info['language_error']:.1%})"
+            told += f"; {found.unread} without a head for their language" if found.unread else ""
+            with open_atomic(out / "info.json") as file:
+                json.dump(info, file, indent=1)
+            print(f"{out}/text: {told}")
     return 0
 
 

@@ -31,7 +31,9 @@ class Recognized:
     paired: int = 0  # utterances with a reference for this target
     unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC cannot produce them
     unread: int = 0  # utterances taken for a language that no head reads for this target: their hypothesis is empty
-    misjudged: int = 0  # utterances taken for another language than their own
+    spoken: dict[str, str] = field(default_factory=dict)  # utterance -> the language it is taken for, where langid tells
+    judged: int = 0  # utterances in a language that langid knows
+    misjudged: int = 0  # ... that it takes for another
 
 
 def recognize(
@@ -58,14 +60,16 @@ def recognize(
             encode_seconds = time.perf_counter() - start
             for name, one in found.items():
                 start = time.perf_counter()
-                for lang in sorted(set(spoken)):
-                    rows = [row for row, other in enumerate(spoken) if other == lang]
-                    texts = _read(system, routes[name].get(lang), _rows(encoded, rows), tokenizers, config)
+                chosen = [routes[name].get(lang) for lang in spoken]
+                for reader in dict.fromkeys(chosen):
+                    rows = [row for row, other in enumerate(chosen) if other == reader]
+                    texts = _read(system, reader, _rows(encoded, rows), tokenizers, config)
                     one.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
-                    one.unread += 0 if lang in routes[name] else len(rows)
+                one.unread += chosen.count(None)
                 one.seconds += time.perf_counter() - start + encode_seconds
                 one.audio_seconds += batch.seconds
-                one.misjudged += sum(told != lang for told, lang in zip(spoken, batch.lang, strict=True))
+                if langid:
+                    _judge(one, batch, spoken, langid)
                 _count(one, batch, routes[name], encoded)
     return found
 
@@ -85,12 +89,21 @@ def _rows(encoded: Encoded, rows: list[int]) -> Encoded:
     return replace(encoded, states={tap: states[rows] for tap, states in encoded.states.items()}, lengths=encoded.lengths[rows])
 
 
+def _judge(one: Recognized, batch: Batch, spoken: list[str], langid: LanguageId) -> None:
+    one.spoken.update(zip(batch.utt_ids, spoken, strict=True))
+    pairs = [pair for pair in zip(spoken, batch.lang, strict=True) if pair[1] in langid.languages]
+    one.judged += len(pairs)
+    one.misjudged += sum(told != lang for told, lang in pairs)
+
+
 def _count(one: Recognized, batch: Batch, routes: Routes, encoded: Encoded) -> None:
     """References that the CTC reader of their own language cannot write."""
-    reader = next((routes[lang] for lang in batch.lang if lang in routes), None)
-    if reader is None or reader.ctc is None:
-        return
-    target = target_key(reader.tokens, reader.text)
-    present = batch.target_lengths[target] >= 0
-    one.paired += int(present.sum())
-    one.unrepresentable += int((present & ~representable(batch, target, encoded.lengths)).sum())
+    for lang in sorted(set(batch.lang)):
+        reader = routes.get(lang)
+        if reader is None or reader.ctc is None:
+            continue
+        target = target_key(reader.tokens, reader.text)
+        spoken = torch.tensor([other == lang for other in batch.lang], device=encoded.lengths.device)  # (B,)
+        present = spoken & (batch.target_lengths[target] >= 0)
+        one.paired += int(present.sum())
+        one.unrepresentable += int((present & ~representable(batch, target, encoded.lengths)).sum())

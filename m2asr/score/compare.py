@@ -127,13 +127,15 @@ def table(systems: Sequence[System]) -> str:
 
 
 def _count(out: Path) -> list[tuple[str, Part, Counts]]:
-    """What one decoded and scored folder answers, per metric."""
+    """What one decoded and scored folder answers, per metric; nothing where its set has no references."""
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     part = (info["set"], info["lang"], info["source"])
     utts, references = _read_trn(out / "ref.trn")
     same, hypotheses = _read_trn(out / "hyp.trn")
     if utts != same:
         raise UserError(f"{out}: ref.trn and hyp.trn do not hold the same utterances; run stage 6 (score) again")
+    if not utts:
+        return []
     if info["task"] == "asr":
         counts = {"wer": word_errors(references, hypotheses).counts, "cer": character_errors(references, hypotheses).counts}
         return [(metric, part, Counts(utts, values, error_rate)) for metric, values in counts.items()]

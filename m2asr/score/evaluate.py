@@ -36,6 +36,7 @@ class Answers:
     min_words: int
     short: int  # utterances left out, since their reference has fewer words
     unmatched: int  # hypotheses of utterances that have no reference
+    langs: list[str]  # of every utterance's texts
     groups: list[str] = field(default_factory=list)  # of every utterance, where the figures are told per group as well
 
     def figures(self, of: Callable[[np.ndarray], Row]) -> Row:
@@ -50,13 +51,23 @@ class Answers:
 def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Row]:
     """The rows of one decoded folder (`text` and `info.json`), against references and training texts under `data`.
 
-    With `by`, such as spk, every row has the figures of the groups in the set's table utt2<by> too. Prints what was scored and what was
-    left out. Raises UserError where nothing can be scored, or an utterance has no group.
+    With `by`, such as spk, every row has the figures of the groups in the set's table utt2<by> too; a set in several languages has those
+    of its languages without. Prints what was scored and what was left out; a set without references has no rows and empty trn files.
+    Raises UserError where no reference can be scored, or an utterance has no group.
     """
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
-    references, hypotheses = read_table(folder / info["text"]), read_table(out / "text")
-    answers = match(references, hypotheses, read_table(folder / "utt2spk"), lang, min_words, out / "text")
+    references = read_table(folder / info["text"]) if (folder / info["text"]).is_file() else {}
+    if not references:
+        print(f"{info['set']} {info['objective']}: not scored, since {folder / info['text']} has no references")
+        write_trn(out / "ref.trn", [], [])
+        write_trn(out / "hyp.trn", [], [])
+        return []
+    several = "+" in info["source"]
+    by = by or ("lang" if several else "")
+    utt2lang = read_table(folder / "utt2lang") if several and recognition else {}
+    hypotheses, utt2spk = read_table(out / "text"), read_table(folder / "utt2spk")
+    answers = match(references, hypotheses, utt2spk, lang, min_words, out / "text", utt2lang)
     answers.groups = _groups(folder / f"utt2{by}", answers.utts) if by else []
     training, without = _training_texts([data / one / info["text"] for one in info["train_sets"]])
     if recognition and len(training) * len(answers.utts) > MOST_COMPARISONS:
@@ -96,15 +107,25 @@ def word_count(text: str, lang: str) -> int:
 
 
 def match(
-    references: Mapping[str, str], hypotheses: Mapping[str, str], utt2spk: Mapping[str, str], lang: str, min_words: int, where: Path
+    references: Mapping[str, str],
+    hypotheses: Mapping[str, str],
+    utt2spk: Mapping[str, str],
+    lang: str,
+    min_words: int,
+    where: Path,
+    utt2lang: Mapping[str, str] | None = None,
 ) -> Answers:
-    """Bring references and hypotheses together. Raises UserError naming an utterance that was not decoded, or if none is long enough."""
+    """Bring references and hypotheses together, which are in `lang`, or as `utt2lang` tells.
+
+    Raises UserError naming an utterance that was not decoded, or if none is long enough.
+    """
+    langs = {utt: (utt2lang or {}).get(utt, lang) for utt in references}
     missing = [utt for utt in references if utt not in hypotheses]
     if missing:
         raise UserError(
             f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
         )
-    utts = [utt for utt, text in references.items() if word_count(text, lang) >= min_words]
+    utts = [utt for utt, text in references.items() if word_count(text, langs[utt]) >= min_words]
     if not any(references[utt] for utt in utts):
         raise UserError(f"{where}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
     return Answers(
@@ -115,13 +136,13 @@ def match(
         min_words,
         len(references) - len(utts),
         sum(utt not in references for utt in hypotheses),
+        [langs[utt] for utt in utts],
     )
 
 
 def score_recognition(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
     """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest training sentence."""
-    references = [normalize(text, lang) for text in answers.references]
-    hypotheses = [normalize(text, lang) for text in answers.hypotheses]
+    references, hypotheses = (list(map(normalize, texts, answers.langs)) for texts in (answers.references, answers.hypotheses))
     known = [normalize(text, lang) for text in training]
     write_trn(out / "ref.trn", answers.utts, references)
     write_trn(out / "hyp.trn", answers.utts, hypotheses)

@@ -13,21 +13,28 @@ PERCENT = {"wer", "cer"}
 
 
 def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
-    """The mean over languages of a recognition metric, each language the mean of its sets; None where it was not measured."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        if row["task"] == "asr" and row["metric"] == metric:
-            values.setdefault(row["lang"], []).append(row["value"])
-    means = [sum(sets) / len(sets) for sets in values.values()]
+    """The mean over languages of a recognition metric, each language the mean of its sets; None where it was not measured.
+
+    Sets in several languages at once do not count.
+    """
+    means = [sum(sets) / len(sets) for sets in _by_language(rows, metric).values()]
     return sum(means) / len(means) if means else None
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of the set `mean` for runs that recognize several languages."""
-    languages = len({row["lang"] for row in rows if row["task"] == "asr"})
+    languages = len(_by_language(rows, "wer"))
     if languages < 2:
         return []
     return [{"set": "mean", "task": "asr", "metric": name, "value": mean(rows, name), "languages": languages} for name in ("wer", "cer")]
+
+
+def _by_language(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if row["task"] == "asr" and row["metric"] == metric and "+" not in row["lang"]:
+            values.setdefault(row["lang"], []).append(row["value"])
+    return values
 
 
 def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]) -> str:
@@ -44,7 +51,8 @@ def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]
 def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
     """Language x task, then every figure with its interval and baseline, how they were measured, and the commands that give them."""
     lines = [f"# {results['recipe']}: {results['tag']}", "", _facts(results), ""]
-    lines += [*_overview(results["rows"]), "", *_details(results["rows"]), ""]
+    tables = [*_overview(results["rows"]), "", *_details(results["rows"])] if results["rows"] else ["No decoded set has references."]
+    lines += [*tables, ""]
     lines += [*_warnings(results["rows"]), "", "```bash", *commands, "```", ""]
     return "\n".join(lines)
 

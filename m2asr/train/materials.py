@@ -18,6 +18,8 @@ from m2asr.features.cmvn import mean_and_scale
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 
+UNDETERMINED = "und"  # ISO 639's code for a language that is not known
+
 
 @dataclass
 class Materials:
@@ -84,11 +86,11 @@ def targets_of(config: TrainConfig, stream: str, tokenizers: Mapping[str, Tokeni
 
 
 def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainConfig:
-    """The config with the languages that a langid objective tells apart, where it names none: those of its stream's sets."""
+    """The config with the languages that a langid objective tells apart, where it names none: those of its stream's sets but `und`."""
     config = config.model_copy(deep=True)
     for objective in config.objectives.values():
         if objective.type == "langid" and not objective.options().get("languages"):
-            objective.languages = train[objective.stream].index.languages
+            objective.languages = [lang for lang in train[objective.stream].index.languages if lang != UNDETERMINED]
     return config
 
 

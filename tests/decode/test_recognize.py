@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2asr.data.directory import read_table
+from m2asr.data.directory import read_table, speakers, write_table
+from m2asr.train import checkpoint
 from tests.conftest import ROOT, command
 
 pytestmark = pytest.mark.slow
 
 SETS = ["dev_en", "dev_it"]
+MIXED = ["labelled", "unlabelled", "und"]
 CONFIG = {
     "model": {
         "encoder": {"type": "conformer", "blocks": 1, "dim": 32, "heads": 2, "kernel": 7, "subsampling": "dwconv"},
@@ -58,11 +60,37 @@ def folders(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return "--exp", exp, "--data", mini_data, "--dump", dump
 
 
-def decode(folders, name: str, *changes: str):
+@pytest.fixture(scope="module")
+def mixed(folders, mini_data: Path) -> tuple[object, ...]:
+    """The options for sets of the first five English and Italian utterances: `labelled`, `unlabelled`, and `und`, of unknown language."""
+    data, dump = (folders[1].parent / name for name in ("mixed_data", "mixed_dump"))
+    for name in ("labelled", "unlabelled", "und"):
+        for table in ("wav.scp", "utt2spk", "utt2lang", "utt2dur", *(["text"] if name == "labelled" else [])):
+            rows = [row for one in SETS for row in list(read_table(mini_data / one / table).items())[:5]]
+            write_table(data / name / table, [(utt, "und") for utt, _ in rows] if (name, table) == ("und", "utt2lang") else rows)
+        write_table(data / name / "spk2utt", speakers(read_table(data / name / "utt2spk")))
+    done = command("fbank", "--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", data, "--dump", dump, *MIXED)
+    assert done.returncode == 0, done.stderr
+    return "--exp", folders[1], "--data", data, "--dump", dump
+
+
+@pytest.fixture(scope="module")
+def without_shared(mixed) -> tuple[object, ...]:
+    """The same run and sets without the head that reads every language."""
+    exp = mixed[1].parent / "without_shared"
+    state = checkpoint.load(mixed[1] / "model.pt")
+    del state["config"]["objectives"]["all"]
+    state["model"] = {name: value for name, value in state["model"].items() if not name.startswith("objectives.all.")}
+    checkpoint.write(exp / "model.pt", state)
+    (exp / "tokens").symlink_to(mixed[1] / "tokens")
+    return "--exp", exp, *mixed[2:]
+
+
+def decode(folders, name: str, *changes: str, sets=SETS):
     path = folders[1].parent / "decode.yaml"
     path.write_text("{}")
     settings = [f"name={name}", "beam=3", "max_ratio=0.5", *changes]
-    return command("decode", *SETS, "--config", path, "--set", *settings, *folders)
+    return command("decode", *sets, "--config", path, "--set", *settings, *folders)
 
 
 def decoded(folders, name: str) -> dict[tuple[str, str], dict]:
@@ -103,6 +131,63 @@ def test_unknown_languages(folders):
     assert done.returncode == 0 and "recognized by the system; wrong for: dev_en" in done.stdout, done.stderr
     rows = json.loads((folders[1] / "results.json").read_text())["rows"]
     assert all(row["language"] == "predicted" and row["language_error"] in wrong for row in rows if row["set"] != "mean")
+
+
+def test_recordings_of_unknown_language_without_text(mixed):
+    """Every head answers for every utterance, in its own language or not; what has references is scored, per language as well."""
+    done = decode(mixed, "mixed", "language=predicted", "method=attention", sets=MIXED)
+    assert done.returncode == 0, done.stderr
+    found = decoded(mixed, "mixed")
+    assert found.keys() == {(name, key) for name in MIXED for key in ("all", "asr_by_language", "st_en_by_language")}
+    texts = {}
+    for name, key in found:
+        out, utts = mixed[1] / "decode_mixed" / name / key, read_table(mixed[3] / name / "utt2spk").keys()
+        texts[name, key], spoken = read_table(out / "text"), read_table(out / "utt2lang")
+        assert texts[name, key].keys() == spoken.keys() == utts and set(spoken.values()) <= {"en", "it"}
+        assert ("language_error" in found[name, key]) == (name != "und")  # there is no language to be wrong about
+    assert any(texts["und", "asr_by_language"].values())
+    assert all(texts["und", key] == texts["labelled", key] for key in ("all", "asr_by_language"))
+
+    done = command("score", "--exp", mixed[1], "--decode", "mixed", "--data", mixed[3], "--recipe", "mini")
+    assert done.returncode == 0, done.stderr
+    assert f"und all: not scored, since {mixed[3]}/und/text has no references" in done.stdout
+    rows = json.loads((mixed[1] / "results.json").read_text())["rows"]
+    assert {(row["set"], row["objective"], row["lang"]) for row in rows} == {
+        ("labelled", "all", "en+it"),
+        ("labelled", "asr_by_language", "en+it"),
+    }
+    for row in rows:
+        assert list(row["groups"]) == ["en", "it"]
+        assert sum(group["ref_tokens"] for group in row["groups"].values()) == row["ref_tokens"]
+
+
+def test_known_languages_without_text(folders, mixed, without_shared):
+    """The head of its own language reads an utterance in whatever set it stands."""
+    for options, sets in ((without_shared, ["unlabelled"]), (folders, SETS)):
+        done = decode(options, "known", "method=attention", sets=sets)
+        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    found = decoded(without_shared, "known")
+    assert found.keys() == {("unlabelled", "asr_by_language"), ("unlabelled", "st_en_by_language")}
+    assert {one["language"] for one in found.values()} == {"oracle"}
+    own = {}
+    for name, key in zip(SETS, ("att_en", "att_it"), strict=True):
+        own |= read_table(folders[1] / "decode_known" / name / key / "text")
+    texts = read_table(without_shared[1] / "decode_known/unlabelled/asr_by_language/text")
+    assert len(texts) == 10 and texts == {utt: own[utt] for utt in texts} and any(texts.values())
+    translated = read_table(without_shared[1] / "decode_known/unlabelled/st_en_by_language/text")
+    langs = read_table(mixed[3] / "unlabelled/utt2lang")
+    assert all(translated[utt] == "" for utt, lang in langs.items() if lang == "en")  # only Italian is translated
+    done = command("score", "--exp", without_shared[1], "--decode", "known", "--data", mixed[3])
+    assert done.returncode == 0 and "No decoded set has references." in done.stdout, done.stderr
+
+
+def test_languages_without_a_head_are_told_in_one_line(without_shared):
+    told = "no head reads und (und); there are heads for en, it; with `language: predicted` in the decode config"
+    done = decode(without_shared, "told", sets=["und"])
+    assert done.returncode == 1 and f"nothing decoded: {told}" in done.stderr and done.stderr.count("\n") == 1
+    done = decode(without_shared, "told", sets=["und", "unlabelled"])
+    assert done.returncode == 0 and f"warning: {told}" in done.stderr and done.stderr.count("\n") == 1
+    assert {name for name, _ in decoded(without_shared, "told")} == {"unlabelled"}
 
 
 def test_no_langid_is_told_in_one_line(folders, tmp_path):

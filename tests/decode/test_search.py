@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from m2asr.config import DecodeConfig
-from m2asr.decode.routes import language_id, routes
+from m2asr.decode.routes import language_id, routes, unread
 from m2asr.decode.search import readers, search
 from m2asr.errors import UserError
 from m2asr.objectives.view import View
@@ -60,33 +60,61 @@ def test_every_method_gives_what_each_utterance_gets_alone(method):
             assert one.score == pytest.approx(together[row].score, abs=1e-9)
 
 
-def has_text(name):
-    return name == "text"
-
-
 def test_routes_follow_the_known_language():
-    found = routes(config(), readers(config(), "greedy"), ["y"], has_text)
-    assert list(found) == ["y"] and list(found["y"]) == ["ctc_y"]
-    route = found["y"]["ctc_y"]
-    assert route.language == "oracle" and list(route.readers) == ["y"]
+    found = routes(config(), readers(config(), "greedy"), ["y"])
+    assert list(found) == ["ctc_y", "st_y"]  # whether or not there are references
+    route = found["ctc_y"]
+    assert route.language == "oracle" and list(route.readers) == ["y"] and route.train_sets == ["y"]
     assert route.task == {"task": "asr", "lang": "y", "source": "y", "text": "text"}
-    assert routes(config(), readers(config(), "greedy"), ["x", "y"], has_text) == {}
+
+
+def names(route):
+    return {lang: reader.attention or reader.ctc for lang, reader in route.readers.items()}
 
 
 def test_routes_follow_the_predicted_language():
     system = build.system(objectives=OBJECTIVES, streams=STREAMS, penalty=None)
     langid = language_id(config(), system)
-    route = routes(config(), readers(config(), "attention"), ["y"], has_text, langid)["y"]["ctc_y"]
-    assert {lang: reader.attention or reader.ctc for lang, reader in route.readers.items()} == {"y": "ctc_y", "x": "att_x"}
-    assert route.language == "predicted"
+    route = routes(config(), readers(config(), "attention"), ["y"], langid)["ctc_y"]
+    assert names(route) == {"y": "ctc_y", "x": "att_x"} and route.language == "predicted"
+    for languages in (["und"], ["x", "y"]):  # the same heads, which none leads
+        found = routes(config(), readers(config(), "attention"), languages, langid)
+        assert list(found) == ["asr_by_language", "st_x_by_language"]
+        route = found["asr_by_language"]
+        assert names(route) == {"x": "att_x", "y": "ctc_y"} and route.task["source"] == "+".join(languages)
+
+
+def test_heads_of_several_languages_share_a_set():
+    found = routes(config(), readers(config(), "greedy"), ["und", "x", "y"])
+    assert names(found["asr_by_language"]) == {"x": "ctc_x", "y": "ctc_y"} and found["asr_by_language"].train_sets == ["x", "y"]
+    assert names(found["st_x_by_language"]) == {"y": "st_y"} and found["st_x_by_language"].language == "oracle"
+    assert routes(config(), readers(config(), "greedy"), ["und"]) == {}
+
+
+def test_every_head_of_a_language_gives_an_answer():
+    objectives = {"one": {"type": "ctc", **X}, "two": {"type": "ctc", "stream": "x", "tokens": "b"}, "ctc_y": OBJECTIVES["ctc_y"]}
+    found = routes(config(objectives), readers(config(objectives), "greedy"), ["x"])
+    assert {name: names(route) for name, route in found.items()} == {"one": {"x": "one"}, "two": {"x": "two"}}
 
 
 def test_a_head_for_all_languages_needs_none():
     objectives = {"all": {"type": "ctc", "stream": "raw", "tokens": "a"}, "lid": OBJECTIVES["lid"]}
     langid = language_id(config(objectives), build.system(objectives=objectives, streams=STREAMS, penalty=None))
-    for spotter, langs in ((None, {"y"}), (langid, {"x", "y", "z"})):
-        route = routes(config(objectives), readers(config(objectives), "greedy"), ["y"], has_text, spotter)["raw"]["all"]
-        assert route.language == "predicted" and set(route.readers) == langs
+    for languages in (["y"], ["und"], ["x", "y"]):
+        for spotter, more in ((None, set()), (langid, {"x", "y", "z"})):
+            route = routes(config(objectives), readers(config(objectives), "greedy"), languages, spotter)["all"]
+            assert route.language == "predicted" and set(route.readers) == {*languages, *more}
+
+
+def test_languages_without_a_head_are_told():
+    heads = readers(config(PAIRED), "greedy")
+    languages = {"a": ["x", "und"], "b": ["de"]}
+    chosen = {name: routes(config(PAIRED), heads, one) for name, one in languages.items()}
+    told = unread(config(PAIRED), heads, languages, chosen)
+    assert told.startswith("no head reads und (a), de (b); there are heads for x, y;") and "language: predicted" in told
+    without = {name: one for name, one in PAIRED.items() if name != "lid"}
+    assert "train an objective langid" in unread(config(without), heads, languages, chosen)
+    assert unread(config(PAIRED), heads, {"c": ["x"]}, {"c": routes(config(PAIRED), heads, ["x"])}) == ""
 
 
 def test_predicted_languages_need_a_langid_objective():

@@ -56,6 +56,13 @@ def test_monolingual_runs_form_one_row(tmp_path):
     assert difference(base, read_system("half", [runs[:1]], "greedy"), "wer") is None  # another task
 
 
+def test_sets_without_references_answer_nothing(tmp_path):
+    run = scored(tmp_path / "a", {"en": 8, "it": 8})
+    for name in ("ref.trn", "hyp.trn"):
+        (run / "decode_greedy/it/asr" / name).write_text("")
+    assert read_system("half", [[run]], "greedy").scores("wer") == pytest.approx([8 / 160])
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere: not scored with the search greedy"):
         read_system("x", [[tmp_path / "nowhere"]], "greedy")

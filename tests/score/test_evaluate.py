@@ -27,6 +27,13 @@ def test_characters_are_the_words_of_chinese():
     assert answers.utts == ["a"]
 
 
+def test_every_text_is_read_in_its_own_language(tmp_path):
+    references, hypotheses = {"a": "你好吗", "b": "dial twenty one"}, {"a": "你 好 吗", "b": "Dial 21!"}
+    answers = match(references, hypotheses, {}, "en+zh", 3, WHERE, {"a": "zh", "b": "en"})
+    assert answers.utts == ["a", "b"]
+    assert [row["value"] for row in score_recognition(answers, "en+zh", [], tmp_path)] == [0.0, 0.0]
+
+
 def test_a_missing_hypothesis_is_named():
     with pytest.raises(UserError, match="text: b: no hypothesis"):
         match({"a": "x", "b": "y"}, {"a": "x"}, {}, "en", 1, WHERE)

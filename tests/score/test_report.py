@@ -30,6 +30,11 @@ def test_a_language_counts_once_however_many_sets_it_has():
     assert mean_rows([ST]) == mean_rows(ROWS[:2]) == []
 
 
+def test_sets_in_several_languages_are_no_language_of_the_mean():
+    rows = [*ROWS, asr("test_all", "en+it", "wer", 0.9), asr("test_all", "en+it", "cer", 0.9)]
+    assert mean(rows, "wer") == mean(ROWS, "wer") and mean_rows(rows) == mean_rows(ROWS)
+
+
 def test_groups_stand_below_their_set(tmp_path):
     group = {key: ROWS[0][key] for key in ("sub", "del", "ins", "ref_tokens", "utterances", "baseline")}
     rows = [{**ROWS[0], "groups": {"anna": {**group, "value": 0.07, "ci95": [0.05, 0.09]}}}, ROWS[1]]

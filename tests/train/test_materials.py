@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from m2asr.config import check_config
 from m2asr.objectives.system import resolve
-from m2asr.train.materials import gather
+from m2asr.train.materials import gather, with_languages
 from m2asr.train_config import TrainConfig
 from tests.train.recipe import CONFIG, prepare
 
@@ -27,3 +28,10 @@ def test_recordings_are_read_while_training_at_several_speeds(mini_data: Path, m
             assert np.allclose(read.inputs["feats"], stored.inputs["feats"], atol=1e-3)
     dev = [one.dev["raw"].load(numbers, key)[0] for one in (plain, audio)]
     assert np.array_equal(dev[0].inputs["feats"], dev[1].inputs["feats"])
+
+
+def test_an_undetermined_language_is_none_to_tell() -> None:
+    config = {**CONFIG, "objectives": {**CONFIG["objectives"], "lid": {"type": "langid", "stream": "raw"}}}
+    source = SimpleNamespace(index=SimpleNamespace(languages=["en", "it", "und"]))
+    found = with_languages(check_config(TrainConfig, config, "x"), {"raw": source})
+    assert found.objectives["lid"].options()["languages"] == ["en", "it"]
