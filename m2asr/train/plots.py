@@ -17,7 +17,7 @@ def draw(exp: Path) -> list[Path]:
     lines = read_log(exp)
     train = [line for line in lines if line["kind"] == "train"]
     dev = [line for line in lines if line["kind"] == "dev"]
-    if not train:
+    if not any(line["loss"] for line in train):  # nothing was trained, or nothing had a target
         return []
     figures = {"losses": _losses(train, dev), "weights": _weights(train)}
     measured = [line for line in train if line.get("conflict") and len(line["conflict"]["names"]) > 1]
