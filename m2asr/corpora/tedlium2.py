@@ -85,10 +85,12 @@ def _sph(stm: Path) -> Path:
 def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found]:
     """The utterances of one talk of `length` seconds."""
     talk, summary = stm.stem, once.summary
+    empty = True
     for number, line in text_lines(stm):
         place = f"{stm}:{number}"
         if not line.strip() or line.startswith(";;"):
             continue
+        empty = False
         fields = line.split(None, 5)
         try:
             name, _, speaker = fields[:3]
@@ -109,3 +111,5 @@ def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found
             if once.first(utt, place):
                 said = normalize(spoken(text), "en")
                 yield Found(place, (part,), Utterance(utt, speaker, "en", str(_sph(stm)), seconds, said, recording=talk, start=start))
+    if empty:
+        summary.bad(f"{stm}: no segment in it; extract {ARCHIVE} again")

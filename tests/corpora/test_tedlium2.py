@@ -74,6 +74,8 @@ STM, SPH = "dev/stm/BillGates_2010.stm", "dev/sph/BillGates_2010.sph"
 SPOILED = {
     "no dev": (lambda root: (root / "dev").rename(root / "div"), "TEDLIUM_release2: no dev in it; extract TEDLIUM_release2.tar.gz"),
     "no stm": (remove(STM), "dev/stm: no *.stm in it; extract"),
+    "empty stm": (cut(STM, 0), f"{STM}: no segment in it; extract"),
+    "only comments": (lambda root: (root / STM).write_text(";; cut here"), f"{STM}: no segment in it; extract"),
     "no sph": (lambda root: (root / "dev/sph").rename(root / "dev/wav"), "dev/sph: not found; extract"),
     "transcript without audio": (remove(SPH), f"{STM}:1: its recording "),
     "audio without transcript": (copy(SPH, "dev/sph/Else_2010.sph"), "dev/sph/Else_2010.sph: no dev/stm/Else_2010.stm is about it"),
