@@ -50,6 +50,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         return f"{FOLDERS[name]} of AISHELL-2" if name == "train" else f"{EVALUATION} ({FOLDERS[name]}) from aishelltech.com/aishell_eval"
 
     chosen = choose_parts(parts, list(FOLDERS), lambda name: folder(name).is_dir(), fetch, summary)
+    summary.expect(chosen, asked=bool(parts))
     met: dict[str, tuple[str, str]] = {}  # id -> train, dev or test, and file:line
     found = (one for name in chosen for one in _found(name, folder(name), met, summary))
     return write_sets(out, with_seconds(found, summary), summary)

@@ -94,6 +94,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
             folders[LANGUAGES[language]] = there[0]
         elif parts:
             raise UserError(f"--parts {language}: {root} has no mls_{language}; fetch mls_{language}.tar.gz or mls_{language}_opus.tar.gz")
+    summary.expect((f"{name}_{lang}" for lang in folders for name in SETS), asked=bool(parts))
     found = (one for lang, folder in folders.items() for one in _found(lang, folder, summary))
     return write_sets(out, with_seconds(found, summary), summary)
 
