@@ -50,7 +50,8 @@ def test_goes_on_where_a_server_broke_off(path: str, server: Server, tmp_path: P
     download([remote(f"{server.address}/{path}")], tmp_path)
     assert listed(tmp_path) == ["one.bin"] and (tmp_path / "one.bin").read_bytes() == CONTENT
     third = len(CONTENT) // 3
-    assert server.asked == ([f"/{path}", f"/{path} bytes={third}-", f"/{path} bytes={2 * third}-"] if path == "breaks" else [f"/{path}"] * 2)
+    resumed = [f"/{path}", f"/{path} bytes={third}-", f"/{path} bytes={2 * third}-"]
+    assert server.asked == (resumed if path == "breaks" else [f"/{path}"] * 2)
 
 
 def test_another_content_is_refused_and_removed(server: Server, tmp_path: Path) -> None:
