@@ -35,6 +35,7 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
     assert read_table(out / "train/utt2spk")[ids[0]] == "AlGore_2006"
     assert float(read_table(out / "train/utt2dur")[ids[0]]) == pytest.approx(ends[0], abs=1e-3)
     assert "dropped 3: ignore_time_segment_in_scoring: " in summary and "AlGore_2006.stm:4" in summary and "207 h" in summary
+    assert "dev differs: 0.00 hours, 1.6 are published" in summary
 
 
 @pytest.mark.parametrize(
