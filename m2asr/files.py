@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,8 @@ def open_atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _clear(path)
+    temporary = _beside(path, "tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with open(temporary, mode, **text) as file:
@@ -37,8 +40,8 @@ def replace_dir(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder `path` when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    _clear(path)
+    temporary, old = _beside(path, "tmp"), _beside(path, "old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -52,6 +55,36 @@ def replace_dir(path: str | Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             os.replace(old, path)
         raise
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """The temporary `tmp`, or what is moved away as `old`; machines that share the disk use other names."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{kind}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what killed processes of this machine left beside `path`; a folder that they had only moved away is put back."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(socket.gethostname())}.*"):
+        process, _, kind = left.name.removeprefix(f".{path.name}.{socket.gethostname()}.").partition(".")
+        if kind not in ("tmp", "old") or not process.isdecimal() or _runs(int(process)):
+            continue
+        if kind == "old" and not path.exists():
+            os.replace(left, path)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number; it may be another one than the one that was killed."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +88,69 @@ def test_killed_while_writing_the_old_file_stays(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, path])
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+
+
+FOLDER_KILLED = """
+import os, signal, sys
+import m2asr.files
+from m2asr.files import replace_dir
+if sys.argv[2] == "between":  # where the old folder is moved away and the new one is not there yet
+    replace = os.replace
+    def kill(source, target):
+        replace(source, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+    m2asr.files.os.replace = kill
+with replace_dir(sys.argv[1]) as folder:
+    (folder / "two").write_text("2")
+    if sys.argv[2] == "while":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(path: Path, when: str) -> None:
+    """Replace a folder in a process that is killed while it writes, or between the two renames."""
+    assert subprocess.run([sys.executable, "-c", FOLDER_KILLED, path, when]).returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_goes_away_when_its_target_is_written_again(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "text"]).returncode == -signal.SIGKILL
+    killed(tmp_path / "folder", "while")
+    left = names(tmp_path)
+    assert len(left) == 2 and all(name.endswith(".tmp") for name in left)
+    with open_atomic(tmp_path / "text") as file:
+        file.write("new")
+    assert len(names(tmp_path)) == 2 and "text" in names(tmp_path)  # the folder's is left alone
+    with replace_dir(tmp_path / "folder"):
+        pass
+    assert names(tmp_path) == ["folder", "text"]
+
+
+def test_a_folder_that_was_moved_away_when_its_process_was_killed_is_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    with replace_dir(path) as temporary:
+        (temporary / "one").write_text("1")
+    killed(path, "between")
+    assert not path.exists()
+    with pytest.raises(Broken), replace_dir(path):
+        raise Broken
+    assert names(path) == ["one"] and names(tmp_path) == ["folder"]
+
+
+def test_what_is_written_now_or_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    """By another process, on another machine, beside another target, or by somebody else."""
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
+    host = socket.gethostname()
+    kept = {f".a.elsewhere.{gone}.tmp", f".a.{host}.{os.getppid()}.tmp", f".a.b.{host}.{gone}.tmp", f".a.{host}.tmp", f".a.{host}.x.tmp"}
+    for name in kept:
+        (tmp_path / name).mkdir()
+    (tmp_path / f".a.{host}.{gone}.tmp").mkdir()
+    with replace_dir(tmp_path / "a"):
+        pass
+    assert set(names(tmp_path)) == kept | {"a"}
+    shutil.rmtree(tmp_path / "a")
+    with open_atomic(tmp_path / "a"):
+        pass
+    assert set(names(tmp_path)) == kept | {"a"}
 
 
 FULL = """

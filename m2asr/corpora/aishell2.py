@@ -50,11 +50,13 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         return f"{FOLDERS[name]} of AISHELL-2" if name == "train" else f"{EVALUATION} ({FOLDERS[name]}) from aishelltech.com/aishell_eval"
 
     chosen = choose_parts(parts, list(FOLDERS), lambda name: folder(name).is_dir(), fetch, summary)
-    found = (one for name in chosen for one in _found(name, folder(name), summary))
+    summary.expect(chosen, asked=bool(parts))
+    met: dict[str, tuple[str, str]] = {}  # id -> train, dev or test, and file:line
+    found = (one for name in chosen for one in _found(name, folder(name), met, summary))
     return write_sets(out, with_seconds(found, summary), summary)
 
 
-def _found(name: str, folder: Path, summary: Summary) -> Iterator[Found]:
+def _found(name: str, folder: Path, met: dict[str, tuple[str, str]], summary: Summary) -> Iterator[Found]:
     wavs = {utt: (place, path) for place, utt, path in transcripts(folder / "wav.scp", Once(summary))}
     listed = {path for _, path in wavs.values()}
     for place, utt, text in transcripts(folder / "trans.txt", Once(summary)):
@@ -62,6 +64,10 @@ def _found(name: str, folder: Path, summary: Summary) -> Iterator[Found]:
             summary.bad(f"{place}: {utt}: has no line in wav.scp; fetch {folder} again")
             continue
         wav = folder / wavs.pop(utt)[1]
+        part, before = met.setdefault(utt, (name.partition("_")[0], place))  # the channels record the same: they may share ids
+        if not name.startswith(part):
+            summary.bad(f"{place}: {utt}: is in {part} too, {before}; fetch {folder} again")
+            continue
         yield Found(place, (name,), Utterance(utt, utt.rpartition("W")[0], "zh", str(wav), 0.0, normalize(text, "zh")))
     for utt, (place, _) in wavs.items():
         summary.bad(f"{place}: {utt}: has no line in trans.txt; fetch {folder} again")

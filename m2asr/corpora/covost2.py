@@ -119,6 +119,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     for pair in parts or tables:
         source, target = pair.split("_")
         sources[source][target] = tables[pair]
+    summary.expect((f"{split}_{_code(source)}" for source in sources for split in splits), asked=bool(parts))
     folders = {source: _voices(corpus, source, pairs) for source, pairs in sources.items()}
     every = {source: [table for pair, table in tables.items() if pair.startswith(f"{source}_")] for source in sources}
     found = (one for source, pairs in sources.items() for one in _found(source, folders[source], pairs, every[source], summary))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +33,14 @@ def package_files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
         raise UserError(f"{deb}: not found; fetch it with m2asr.bin.download") from None
     except (EOFError, ValueError, lzma.LZMAError, tarfile.TarError) as error:
         raise UserError(f"{deb}: not a whole Debian package ({error}); remove it and fetch it again") from None
+
+
+def file_text(deb: Path, name: str, data: bytes) -> str:
+    """The text of a file of a package, UTF-8, unpacked where it is named .gz. Raises UserError naming both where it cannot be read."""
+    try:
+        return (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{deb}: cannot read {name} in it: {error}; remove the package and fetch it again") from None
 
 
 def _find(file: BinaryIO, wanted: bytes) -> None:

@@ -31,6 +31,7 @@ TRIES = 5  # in a row of a server that gives nothing
 TIMEOUT = 20.0  # seconds without a byte
 BLOCK = 1 << 18  # bytes read at once
 SPARE = 100 << 20  # bytes of disk that stay free
+LATER = (408, 429)  # request timeout, too many requests: answers below 500 that may change
 
 BROKEN = (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError)  # of a connection
 
@@ -173,7 +174,7 @@ def _from_address(file: Remote, part: Path, stop: threading.Event, bar: tqdm) ->
 def _why(error: Exception, origin: str) -> str:
     """What went wrong. Raises UserError where it would go wrong again."""
     if isinstance(error, urllib.error.HTTPError):
-        if error.code < 500:
+        if error.code < 500 and error.code not in LATER:
             raise UserError(f"{origin}: it answers {error.code} {error.reason}; correct the address or the mirror") from None
         return f"{error.code} {error.reason}"
     reason = getattr(error, "reason", error)

@@ -58,6 +58,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     chosen = choose_parts(
         parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary
     )
+    summary.expect(map(_set, chosen), asked=bool(parts))
     return write_sets(out, with_seconds(_found(root, chosen, summary), summary), summary)
 
 

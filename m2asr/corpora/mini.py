@@ -26,6 +26,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     summary = Summary(max_bad=max_bad)
     prompts = _read(corpus / "transcripts.tsv")
     langs = choose_parts(parts, list(SPEAKERS), lambda lang: True, lambda lang: "the repository again", summary)
+    summary.expect((f"{part}_{lang}" for lang in langs for part in ("train", "dev", "test")), asked=bool(parts))
     return write_sets(out, with_seconds(_found(corpus, prompts, langs), summary), summary)
 
 

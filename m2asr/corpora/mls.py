@@ -94,6 +94,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
             folders[LANGUAGES[language]] = there[0]
         elif parts:
             raise UserError(f"--parts {language}: {root} has no mls_{language}; fetch mls_{language}.tar.gz or mls_{language}_opus.tar.gz")
+    summary.expect((f"{name}_{lang}" for lang in folders for name in SETS), asked=bool(parts))
     found = (one for lang, folder in folders.items() for one in _found(lang, folder, summary))
     return write_sets(out, with_seconds(found, summary), summary)
 
@@ -106,7 +107,7 @@ def _found(lang: str, folder: Path, summary: Summary) -> Iterator[Found]:
     archive = f"{folder.name}.tar.gz (OpenSLR 94)"
     for part in ("train", "dev", "test"):
         need(folder / part / "transcripts.txt", f"extract or fetch {archive} again")
-    once, limited = Once(summary), _limited(folder / "train/limited_supervision", archive)
+    once, limited = Once(summary), _limited(folder / "train/limited_supervision", archive, summary)
     for part in ("train", "dev", "test"):
         for place, name, text in transcripts(folder / part / "transcripts.txt", once):
             speaker, _, rest = name.partition("_")
@@ -126,11 +127,15 @@ def _found(lang: str, folder: Path, summary: Summary) -> Iterator[Found]:
         summary.bad(f"{place}: {name}: no line of {folder / 'train/transcripts.txt'} is about it; fetch {archive} again")
 
 
-def _limited(folder: Path, archive: str) -> dict[str, tuple[str, str]]:
-    """{id: (file:line, train_9h or train_1h)}."""
+def _limited(folder: Path, archive: str, summary: Summary) -> dict[str, tuple[str, str]]:
+    """{id: (file:line, train_9h or train_1h)}; an id that stands twice in the lists is bad."""
     found: dict[str, tuple[str, str]] = {}
+    once = Once(summary)
     for name, lists in (("train_9h", ["9hr"]), ("train_1h", [f"1hr/{fold}" for fold in range(6)])):
         for each in lists:
             path = need(folder / each / "handles.txt", f"extract or fetch {archive} again")
-            found |= {line.strip(): (f"{path}:{number}", name) for number, line in text_lines(path) if line.strip()}
+            for number, line in text_lines(path):
+                place, utt = f"{path}:{number}", line.strip()
+                if utt and once.first(utt, place):
+                    found[utt] = (place, name)
     return found

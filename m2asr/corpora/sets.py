@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 
 def write_sets(out: Path, found: Iterable[Found], summary: Summary) -> Summary:
-    """Write the utterances into the data directories of their sets. Raises UserError where there are none at all."""
+    """Write the utterances into the data directories of their sets. Raises UserError where a set, or all, lack them."""
     with DataDirs(out) as dirs, tqdm(found, unit="utt", disable=not visible()) as items:
         for item in items:
             if item.utterance.text == "":
@@ -42,8 +42,7 @@ def write_sets(out: Path, found: Iterable[Found], summary: Summary) -> Summary:
             for name in item.sets:
                 dirs.add(name, item.utterance)
                 summary.count(name, item.utterance)
-        if not summary.utterances:
-            raise UserError("the corpus has no utterance in the parts that were asked for; fetch it again")
+        summary.check()
     return summary
 
 

@@ -10,6 +10,7 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import UNSPACED
 
+UNTEXTED = "unlabelled"  # how the names of sets without text begin; nothing may be left for them
 SHOWN = 5  # dropped utterances named before the rest are only counted
 HOURS_TOLERANCE = 0.02  # share by which hours may differ from the published, rounded ones
 
@@ -43,6 +44,22 @@ class Summary:
         self.examples: dict[str, list[str]] = defaultdict(list)  # reason -> the first that were dropped for it
         self.notes: list[str] = []
         self._bad = 0
+        self._asked: list[str] = []
+
+    def expect(self, names: Iterable[str], asked: bool) -> None:
+        """Name sets that ought to have utterances; where they are `asked` for, `check` refuses those that have none."""
+        for name in names:
+            self.utterances[name] += 0
+            self._asked += [name] if asked and not name.startswith(UNTEXTED) else []
+
+    def check(self) -> None:
+        """Raise UserError where there is no utterance at all, or none in a set that was asked for; what was dropped is told."""
+        remedy = f"fetch {self.origin or 'it'} again"
+        if not self.utterances.total():
+            why = "".join(f"; dropped {number}: {reason}" for reason, number in self.dropped.items())
+            raise UserError("; ".join([f"the corpus has no utterance in the parts that were asked for{why}", *self.notes, remedy]))
+        if empty := [name for name in self._asked if not self.utterances[name]]:
+            raise UserError(f"{', '.join(empty)}: no utterance in it; {remedy}, or leave it out of --parts")
 
     def count(self, name: str, one: Utterance) -> None:
         """Count an utterance of a set; the words of languages without spaces are their characters."""
@@ -98,8 +115,11 @@ class Summary:
                 found.append(f"{hours:.2f} hours, {told.hours:g} are published")
             if told.speakers is not None and speakers != told.speakers:
                 found.append(f"{speakers} speakers, {told.speakers} are published")
+            if not utterances and not found:
+                found.append("no utterance in it")
             if found:
                 lines.append(f"{name} differs: {'; '.join(found)}")
         if lines:
-            lines.append(f"it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch {self.origin}")
+            origin = self.origin or "it again"
+            lines.append(f"it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch {origin}")
         return lines

@@ -1,7 +1,8 @@
 """TED-LIUM 2: English talks, 207 hours.
 
 TEDLIUM_release2/{train,dev,test}/{sph/<talk>.sph, stm/<talk>.stm}; an STM line is `talk channel speaker start end <label> text`, a comment
-begins with `;;`. Hours: Rousseau et al. 2014 (OpenSLR 19). Archive: torchaudio 2.11 (datasets/tedlium.py) and tensorflow-datasets 4.9.10
+begins with `;;`. Hours: Rousseau et al. 2014 (OpenSLR 19); of dev and test: rwth-i6/returnn-experiments (2019-asr-e2e-trafo-vs-lstm/
+tedlium2/full-setup/README-dataset.md). Archive: torchaudio 2.11 (datasets/tedlium.py) and tensorflow-datasets 4.9.10
 (tedlium/checksums.tsv).
 """
 
@@ -20,7 +21,7 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
-PARTS = {"train": Published(hours=207), "dev": Published(), "test": Published()}
+PARTS = {"train": Published(hours=207), "dev": Published(hours=1.6), "test": Published(hours=2.62)}
 ARCHIVE = "TEDLIUM_release2.tar.gz (OpenSLR 19)"
 ADDRESS = "https://www.openslr.org/resources/19"
 PINNED = ("TEDLIUM_release2.tar.gz", 36791529840, "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58")
@@ -51,6 +52,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     if not parts and len(chosen) < len(PARTS):
         lacking = ", ".join(part for part in PARTS if part not in chosen)
         raise UserError(f"{root}: no {lacking} in it; extract {ARCHIVE} again, or name the --parts to prepare")
+    summary.expect(chosen, asked=bool(parts))
     return write_sets(out, _found(root, chosen, summary), summary)
 
 
@@ -85,10 +87,12 @@ def _sph(stm: Path) -> Path:
 def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found]:
     """The utterances of one talk of `length` seconds."""
     talk, summary = stm.stem, once.summary
+    empty = True
     for number, line in text_lines(stm):
         place = f"{stm}:{number}"
         if not line.strip() or line.startswith(";;"):
             continue
+        empty = False
         fields = line.split(None, 5)
         try:
             name, _, speaker = fields[:3]
@@ -109,3 +113,5 @@ def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found
             if once.first(utt, place):
                 said = normalize(spoken(text), "en")
                 yield Found(place, (part,), Utterance(utt, speaker, "en", str(_sph(stm)), seconds, said, recording=talk, start=start))
+    if empty:
+        summary.bad(f"{stm}: no segment in it; extract {ARCHIVE} again")

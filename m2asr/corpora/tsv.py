@@ -6,6 +6,7 @@ unlabelled recordings), text.<language> for translations, and start and end in s
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from m2asr.text.normalize import normalize
 
 NEEDED = ("path", "speaker", "lang")
 KNOWN = ("text", "start", "end")
+RECORDINGS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph"}
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
@@ -32,13 +34,21 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         raise UserError(f"--corpus {corpus}: no *.tsv in it; write train.tsv, dev.tsv, test.tsv with columns {', '.join(NEEDED)}, text")
     summary = Summary(max_bad=max_bad)
     chosen = choose_parts(parts, list(tables), lambda name: True, lambda name: f"{name}.tsv", summary)
-    rows = (row for name in chosen for row in _rows(name, tables[name], summary))
-    return write_sets(out, _found(rows, summary), summary)
+    summary.expect(chosen, asked=bool(parts))
+    named: set[str] = set()
+    rows = (row for name in chosen for row in _rows(name, tables[name], named, summary))
+    write_sets(out, _found(rows, summary), summary)
+    if len(chosen) == len(tables):
+        for path in sorted(corpus.rglob("*")):
+            if path.suffix.lower() in RECORDINGS and os.path.normpath(path) not in named:
+                summary.drop("recordings that no table names", str(path))
+    return summary
 
 
-def _rows(name: str, table: Path, summary: Summary) -> Iterator[tuple[str, str, Path, dict[str, str]]]:
-    """Set, file:line, recording and columns of every row whose needed columns are filled."""
+def _rows(name: str, table: Path, named: set[str], summary: Summary) -> Iterator[tuple[str, str, Path, dict[str, str]]]:
+    """Set, file:line, recording and columns of every row whose needed columns are filled; the recordings of all are noted in `named`."""
     for place, row in tsv_rows(table, NEEDED, summary):
+        named.add(os.path.normpath(table.parent / row["path"]))
         if unknown := [column for column in row if column not in (*NEEDED, *KNOWN) and not re.fullmatch(r"text\.[a-z]{2,3}", column)]:
             raise UserError(f"{table}:1: unknown column {unknown[0]}; valid: {', '.join((*NEEDED, *KNOWN))}, text.<language>")
         wrong = [column for column in ("speaker", "lang") if not re.fullmatch(r"\S+", row[column])]

@@ -1,7 +1,7 @@
 """WenetSpeech: Mandarin from YouTube and podcasts, 10,005 labelled hours in 22,435.
 
 WenetSpeech.json: {audios: [{aid, path, duration, segments: [{sid, begin_time, end_time, text, confidence, subsets}]}]}, several GB, beside
-audio/{train,dev,test_net,test_meeting}/**/*.opus. Hours: README of github.com/wenet-e2e/WenetSpeech.
+audio/{train,dev,test_net,test_meeting}/**/*.opus. Hours: README of github.com/wenet-e2e/WenetSpeech. Subset W has weak labels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
 from m2asr.corpora.summary import Published, Summary
 from m2asr.corpora.tables import Once
 from m2asr.data.directory import Utterance
+from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
 ORIGIN = "WenetSpeech (wenet-e2e.github.io/WenetSpeech, on application)"
@@ -26,11 +27,14 @@ APPLY = (
 )
 TABLE = "WenetSpeech.json"
 SUBSETS = {"L": "train_l", "M": "train_m", "S": "train_s", "DEV": "dev", "TEST_NET": "test_net", "TEST_MEETING": "test_meeting"}
-FOLDERS = {name: "train" if name.startswith("train") else name for name in SUBSETS.values()} | {"unlabelled": "train"}  # in audio/
+WEAK = {"W": "train_w"}  # labels of a confidence below 0.95; a set only where it is asked for, and in unlabelled otherwise as well
+SETS = SUBSETS | WEAK
+FOLDERS = {name: "train" if name.startswith("train") else name for name in SETS.values()} | {"unlabelled": "train"}  # in audio/
 PUBLISHED = {
     "train_l": Published(hours=10005),
     "train_m": Published(hours=1000),
     "train_s": Published(hours=100),
+    "train_w": Published(hours=2478),
     "dev": Published(hours=20),
     "test_net": Published(hours=23),
     "test_meeting": Published(hours=15),
@@ -52,10 +56,10 @@ class Audio(NamedTuple):
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
-    """Write train_l, train_m, train_s, dev, test_net, test_meeting and unlabelled with segments; parts are these sets.
+    """Write train_l, train_m, train_s, dev, test_net, test_meeting and unlabelled with segments; parts are these sets, or train_w.
 
-    Unlabelled are the stretches of the training recordings outside of L, M and S, cut every 20 s. There are no speakers: the recording
-    stands for one. Raises UserError naming what is missing or broken.
+    Unlabelled are the stretches of the training recordings outside of L, M and S, cut every 20 s; those of train_w are among them. There
+    are no speakers: the recording stands for one. Raises UserError naming what is missing or broken.
     """
     summary = Summary(PUBLISHED, max_bad, ORIGIN)
     root = find_root(corpus, ["WenetSpeech"], [TABLE], ORIGIN)
@@ -64,7 +68,11 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     def fetch(name: str) -> str:
         return f"audio/{FOLDERS[name]} with utils/download_wenetspeech.sh of WenetSpeech"
 
-    chosen = choose_parts(parts, list(FOLDERS), lambda name: folder[name].is_dir(), fetch, summary)
+    known = [name for name in FOLDERS if parts or name not in WEAK.values()]
+    chosen = choose_parts(parts, known, lambda name: folder[name].is_dir(), fetch, summary)
+    if not chosen:
+        raise UserError(f"--corpus {root}: beside {TABLE} there is no audio/train, nor another folder of audio/; fetch {fetch('train_l')}")
+    summary.expect(chosen, asked=bool(parts))
     return write_sets(out, _found(root, set(chosen), summary), summary)
 
 
@@ -76,7 +84,7 @@ def _found(root: Path, chosen: set[str], summary: Summary) -> Iterator[Found]:
             summary.bad(f"{table}:{audio.line}: {audio.aid}: {length}")
             continue
         for line, segment in audio.segments:
-            sets = tuple(SUBSETS[name] for name in segment["subsets"] if SUBSETS.get(name) in chosen)
+            sets = tuple(SETS[name] for name in segment["subsets"] if SETS.get(name) in chosen)
             if sets and (seconds := seconds_of(segment["begin_time"], segment["end_time"], length)) is None:
                 times = f"{segment['begin_time']} to {segment['end_time']} s"
                 summary.bad(f"{table}:{line}: {segment['sid']}: {times} is outside of the recording, which has {length:.2f} s")
@@ -99,7 +107,7 @@ def _utterance(audio: Audio, utt: str, start: float, seconds: float, text: str |
 
 def _sets_of(audio: Audio) -> set[str]:
     """The sets that need this recording."""
-    sets = {SUBSETS[name] for _, segment in audio.segments for name in segment["subsets"] if name in SUBSETS}
+    sets = {SETS[name] for _, segment in audio.segments for name in segment["subsets"] if name in SETS}
     return sets if audio.evaluation else sets | {"unlabelled"}
 
 
@@ -142,11 +150,13 @@ def _segments(table: Path, item: Item, unknown: set[str], summary: Summary) -> I
         where = f"{table}:{line}"
         if what := _lacking(segment, SEGMENT_FIELDS):
             summary.bad(f"{where}: {what}; fetch {TABLE} again")
+        elif not all(isinstance(name, str) for name in segment["subsets"]):
+            summary.bad(f"{where}: {segment['sid']}: `subsets` holds {segment['subsets']}, not names; fetch {TABLE} again")
         elif not segment["sid"].startswith(aid):
             summary.bad(f"{where}: {segment['sid']}: is no segment of {aid}; fetch {TABLE} again")
         elif once.first(segment["sid"], where):
             _note_unknown("field", segment.keys() - SEGMENT_FIELDS.keys() - UNREAD_FIELDS, where, unknown, summary)
-            _note_unknown("subset", set(segment["subsets"]) - SUBSETS.keys(), where, unknown, summary)
+            _note_unknown("subset", set(segment["subsets"]) - SETS.keys(), where, unknown, summary)
             yield line, segment
 
 

@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         self.server.asked.append(f"{self.path} {wanted}".strip())
         if "missing" in self.path or ("busy" in self.path and len(self.server.asked) < 2):
-            self.send_error(404 if "missing" in self.path else 503)
+            self.send_error(404 if "missing" in self.path else int(self.path.partition("busy")[2] or 503))
             return
         content = self.server.files.get(self.path, CONTENT)
         start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if "norange" not in self.path else 0

@@ -27,7 +27,7 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
     assert read_table(out / "dev/text") == {"BAC009S0724W0122": "今天二十五度", "BAC009S0724W0123": "而对楼市成交抑制作用最大的限购"}
     assert read_table(out / "dev/utt2spk")["BAC009S0724W0122"] == "BAC009S0724" and len(read_table(out / "train/spk2utt")) == 2
     assert set(read_table(out / "train/utt2lang").values()) == {"zh"}
-    assert "train                         4" in summary and "120098 utterances, 340 speakers" in summary
+    assert "train                         4" in summary and "120098 utterances, 150.9 h, 340 speakers" in summary
     assert "dropped 1: dev without transcript: BAC009S0724W0121" in summary
     assert "dropped 1: test without transcript: BAC009S0764W0121" in summary
 

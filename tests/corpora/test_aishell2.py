@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,24 @@ SPOILED = {
     "no text": (append("iOS/data/trans.txt", "IC0001W0003"), "trans.txt:5: IC0001W0003: no text"),
     "not UTF-8": (edit("iOS/data/trans.txt", "打开", "\xe9"), "trans.txt:3: not UTF-8"),
 }
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_what_is_trained_on_is_not_tested(part: str, root: Path) -> None:
+    data, target = root / "iOS/data", root / f"AISHELL-DEV-TEST-SET/iOS/{part}"
+    copy("iOS/data/wav/C0000/IC0000W0001.wav", f"AISHELL-DEV-TEST-SET/iOS/{part}/wav/C0000/IC0000W0001.wav")(root)
+    for name in ("wav.scp", "trans.txt"):
+        with open(target / name, "a", encoding="utf-8") as file:
+            file.write((data / name).read_text(encoding="utf-8").splitlines()[1] + "\n")
+    check_refused("aishell2", root, f"iOS/{part}/trans.txt:5: IC0000W0001: is in train too, {data / 'trans.txt'}:2")
+
+
+def test_channels_of_a_set_may_share_ids(root: Path, tmp_path: Path) -> None:
+    below = root / "AISHELL-DEV-TEST-SET"
+    shutil.rmtree(below / "Android/dev")
+    shutil.copytree(below / "iOS/dev", below / "Android/dev")
+    prepare(root, tmp_path / "data")
+    assert read_table(tmp_path / "data/dev_android/text") == read_table(tmp_path / "data/dev_ios/text")
 
 
 @pytest.mark.parametrize("name", SPOILED)

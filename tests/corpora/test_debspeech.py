@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, prepare, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import Clip, sentence_case
 from m2asr.corpora.debspeech.counts import MADE
-from m2asr.corpora.debspeech.packages import paths, write_attribution
+from m2asr.corpora.debspeech.packages import HSK, PACKAGES, paths, write_attribution
 from m2asr.corpora.debspeech.rnc import unpack
 from m2asr.corpora.debspeech.sound import resample
 from m2asr.corpora.debspeech.spanish import accented
@@ -19,7 +23,8 @@ from m2asr.data.validate import validate
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 from tests.corpora import packages
-from tests.corpora.trees import wave
+from tests.corpora.bad import check_refused
+from tests.corpora.trees import wave, write_lines
 
 DELAY = 32  # samples
 
@@ -315,6 +320,72 @@ def test_a_broken_recording_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         prepare.prepare(tmp_path, tmp_path / "data")
     assert not (tmp_path / "data").exists()
     assert "dropped 1: unusable: tuxpaint_fr-s_0: " in str(prepare.prepare(tmp_path, tmp_path / "data", max_bad=1))
+
+
+def write_hsk(folder: Path, items: object) -> None:
+    with zipfile.ZipFile(folder / HSK.name, "w") as wheel:
+        wheel.writestr("hsk_sentences_audio/data/sentences.json", json.dumps(items))
+
+
+STAMPS, FISH = "usr/share/tuxpaint/stamps/s/1.txt", "usr/share/games/fillets-ng/script/cave/dialogs_cs.lua"
+PROMPTS = "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+RUSSIAN, SYLLABLE = "usr/share/festival/voices/russian/msu_ru_nsh_clunits/etc/txt.done.data", "usr/share/gcin-voice/ogg/ㄅㄚ/3.ogg"
+ITEM = {"id": "h1", "chinese": "八", "pinyin_numbered": "ba1", "translation": {"en": "Eight"}}
+SPOILED = {  # the source, what is broken in which package, the message after the package
+    "tuxpaint": ("tuxpaint-stamps-default", {STAMPS: b"\xe9"}, f": cannot read {STAMPS} in it: 'utf-8' codec"),
+    "fillets": ("fillets-ng-data", {FISH: b"\xe9"}, f": cannot read {FISH} in it: 'utf-8' codec"),
+    "festvox": ("festvox-ru", {RUSSIAN: b"\xe9"}, f": cannot read {RUSSIAN} in it: 'utf-8' codec"),
+    "asterisk": ("asterisk-core-sounds-en", {PROMPTS: gzip.compress(b"\xe9")}, f": cannot read {PROMPTS} in it: 'utf-8' codec"),
+    "cut": ("asterisk-core-sounds-en", {PROMPTS: gzip.compress(b"hello")[:-9]}, f": cannot read {PROMPTS} in it: Compressed file ended"),
+    "syllable": ("gcin-voice", {SYLLABLE: b"OggS"}, f": cannot read {SYLLABLE} in it: "),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_broken_files_of_a_package_are_named(name: str, tmp_path: Path) -> None:
+    package, files, message = SPOILED[name]
+    source = next(one.source for one in PACKAGES if one.name == package)
+    for other in paths(source, tmp_path):
+        if other != "hsk":
+            packages.write_deb(tmp_path, other, files if other == package else {})
+    write_hsk(tmp_path, [ITEM])
+    check_refused("debspeech", tmp_path, f"{paths(source, tmp_path)[package]}{message}", (source,))
+
+
+@pytest.mark.parametrize(
+    "items, message",
+    [
+        ([ITEM, {**ITEM, "translation": {}}], "sentences.json: sentence 2: 'en' is missing in it"),
+        ([{key: value for key, value in ITEM.items() if key != "chinese"}], "sentences.json: sentence 1: 'chinese' is missing in it"),
+        ([{**ITEM, "id": 7}], "sentences.json: sentence 1: id, chinese, pinyin_numbered and translation must be texts"),
+        (7, f"{HSK.name}: cannot read its sentences "),
+    ],
+)
+def test_sentences_that_lack_something_are_named(items: object, message: str, tmp_path: Path) -> None:
+    packages.write_deb(tmp_path, "gcin-voice", {})
+    write_hsk(tmp_path, items)
+    check_refused("debspeech", tmp_path, message, ("mandarin",))
+
+
+def test_a_folder_without_packages_and_a_package_without_recordings_are_told(tmp_path: Path) -> None:
+    message = f"--corpus {tmp_path}: none of debspeech's sources is whole in it (asterisk-core-sounds-en_1.6.1-1_all.deb ...); fetch them "
+    check_refused("debspeech", tmp_path, f"{message}with: python -m m2asr.bin.download debspeech --out {tmp_path}")
+    packages.write_deb(tmp_path, "festvox-ru", {})
+    check_refused("debspeech", tmp_path, f"{tmp_path / 'festvox-ru_0.5+dfsg-6_all.deb'}: no recording in it; remove it and fetch it again")
+
+
+def test_sets_of_an_earlier_preparation_with_other_sources_are_removed(corpus: Path, tmp_path: Path) -> None:
+    """Their recordings are gone, and they were split with other texts; what somebody else has made stays."""
+    out = tmp_path / "data"
+    prepare.prepare(corpus, out, ["asterisk", "mandarin"])
+    shutil.copytree(out / "dev_zh", out / "few_zh")
+    write_lines(out / "dev_xx/wav.scp", "a-1 /somewhere/else.wav")
+    summary = str(prepare.prepare(corpus, out, ["asterisk"]))
+    assert {path.name[-2:] for path in out.iterdir() if path.name not in (prepare.AUDIO, "few_zh", "dev_xx")} == {"en", "fr", "ru"}
+    assert (out / "few_zh").is_dir() and (out / "dev_xx").is_dir()
+    for part in ("train", "dev", "test"):
+        assert f"{out / part}_zh: removed: an earlier preparation of other --parts made it" in summary
+    assert "removed" not in str(prepare.prepare(corpus, out, ["asterisk"]))
 
 
 def test_counts_are_pinned_for_every_set() -> None:

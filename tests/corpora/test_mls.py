@@ -55,6 +55,14 @@ SPOILED = {
         append("mls_italian/train/limited_supervision/9hr/handles.txt", "9_9_000009"),
         "9hr/handles.txt:4: 9_9_000009: no line of ",
     ),
+    "twice in a list": (
+        append("mls_italian/train/limited_supervision/9hr/handles.txt", "100_7_000001"),
+        "9hr/handles.txt:4: 100_7_000001: this id stands twice, before in ",
+    ),
+    "in two lists": (
+        append("mls_italian/train/limited_supervision/1hr/3/handles.txt", "100_7_000001"),
+        "1hr/3/handles.txt:2: 100_7_000001: this id stands twice, before in ",
+    ),
     "transcript without audio": (remove(f"{DEV}/audio/20/7/20_7_000001.flac"), "dev/transcripts.txt:2: its recording "),
     "audio without transcript": (
         copy(f"{DEV}/audio/20/7/20_7_000001.flac", f"{DEV}/audio/20/7/20_7_000002.flac"),

@@ -38,6 +38,23 @@ def test_compares_with_what_is_published() -> None:
     ]
 
 
+def test_sets_that_ended_empty_are_told_and_refused_where_they_were_asked_for() -> None:
+    summary = Summary({"dev": Published(hours=2)}, origin="all.tar.gz")
+    summary.expect(["train", "dev", "test"], asked=False)
+    with pytest.raises(UserError, match="no utterance in the parts .*; dropped 1: silent; not there: x; fetch all.tar.gz again"):
+        summary.drop("silent", "a-0")
+        summary.note("not there: x")
+        summary.check()
+    summary.add("train", [Utterance("a-1", "a", "en", "1.wav", 1800, "one")])
+    summary.check()
+    lines = str(summary).splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [["train", "1"], ["dev", "0"], ["test", "0"]]
+    assert lines[-3:-1] == ["dev differs: 0.00 hours, 2 are published", "test differs: no utterance in it"]
+    summary.expect(["unlabelled_en", "test"], asked=True)
+    with pytest.raises(UserError, match="^test: no utterance in it; fetch all.tar.gz again, or leave it out of --parts$"):
+        summary.check()
+
+
 def test_bad_utterances_are_dropped_up_to_a_limit() -> None:
     summary = Summary(max_bad=1)
     summary.bad("x.tsv:1: cut")

@@ -35,6 +35,7 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
     assert read_table(out / "train/utt2spk")[ids[0]] == "AlGore_2006"
     assert float(read_table(out / "train/utt2dur")[ids[0]]) == pytest.approx(ends[0], abs=1e-3)
     assert "dropped 3: ignore_time_segment_in_scoring: " in summary and "AlGore_2006.stm:4" in summary and "207 h" in summary
+    assert "dev differs: 0.00 hours, 1.6 are published" in summary
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,8 @@ STM, SPH = "dev/stm/BillGates_2010.stm", "dev/sph/BillGates_2010.sph"
 SPOILED = {
     "no dev": (lambda root: (root / "dev").rename(root / "div"), "TEDLIUM_release2: no dev in it; extract TEDLIUM_release2.tar.gz"),
     "no stm": (remove(STM), "dev/stm: no *.stm in it; extract"),
+    "empty stm": (cut(STM, 0), f"{STM}: no segment in it; extract"),
+    "only comments": (lambda root: (root / STM).write_text(";; cut here"), f"{STM}: no segment in it; extract"),
     "no sph": (lambda root: (root / "dev/sph").rename(root / "dev/wav"), "dev/sph: not found; extract"),
     "transcript without audio": (remove(SPH), f"{STM}:1: its recording "),
     "audio without transcript": (copy(SPH, "dev/sph/Else_2010.sph"), "dev/sph/Else_2010.sph: no dev/stm/Else_2010.stm is about it"),

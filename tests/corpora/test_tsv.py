@@ -7,7 +7,7 @@ import pytest
 from m2asr.corpora.tsv import prepare
 from m2asr.data.directory import read_table
 from tests.corpora import trees
-from tests.corpora.bad import append, check_clean, check_refused, cut, edit, remove
+from tests.corpora.bad import append, check_clean, check_refused, copy, cut, edit, remove
 
 
 @pytest.fixture
@@ -34,6 +34,21 @@ def test_recordings_need_no_text(root: Path, tmp_path: Path) -> None:
     prepare(root, tmp_path / "data", ["raw"])
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
     check_clean(tmp_path / "data", untexted=("raw",))
+
+
+def test_recordings_that_no_table_names_are_told(root: Path, tmp_path: Path) -> None:
+    copy("dev/10.wav", "dev/more/10.WAV")(root)
+    copy("dev/10.wav", "dev/10.txt")(root)
+    edit("dev.tsv", "dev/10.wav", "train/../dev/10.wav")(root)
+    dropped = f"dropped 1: recordings that no table names: {root}/dev/more/10.WAV"
+    assert dropped in str(prepare(root, tmp_path / "data")).splitlines()
+    assert "no table names" not in str(prepare(root, tmp_path / "data", ["train"]))
+
+
+def test_a_table_without_rows_is_told_or_refused(root: Path, tmp_path: Path) -> None:
+    trees.write_lines(root / "more.tsv", "path\tspeaker\tlang\ttext")
+    assert "more differs: no utterance in it" in str(prepare(root, tmp_path / "data"))
+    check_refused("tsv", root, "more: no utterance in it; fetch it again, or leave it out of --parts", ("dev", "more"))
 
 
 SPOILED = {

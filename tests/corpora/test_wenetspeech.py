@@ -75,14 +75,38 @@ def test_a_table_without_line_breaks_is_read_alike(root: Path, tmp_path: Path) -
 
 
 def test_unknown_fields_and_subsets_are_noted_once(root: Path, tmp_path: Path) -> None:
-    edit("WenetSpeech.json", '"subsets": []', '"subsets": ["W"]')(root)
+    edit("WenetSpeech.json", '"subsets": []', '"subsets": ["XL"]')(root)
     for _ in range(2):
         edit("WenetSpeech.json", '"confidence": 1.0', '"trust": 1.0')(root)
     summary = str(prepare(root, tmp_path / "data"))
     place = f"{root / 'WenetSpeech.json'}:{line_of(root, f'{YOUTUBE}_S00000')}"
     assert f"{place}: field `trust` is not known and not read" in summary and summary.count("`trust`") == 1
-    assert "subset `W` is not known" in summary
+    assert "subset `XL` is not known" in summary
     assert len(read_table(tmp_path / "data/train_l/text")) == 7
+
+
+def test_weak_labels_are_a_set_only_where_they_are_asked_for(root: Path, tmp_path: Path) -> None:
+    prepare(root, tmp_path / "before", ["unlabelled"])
+    edit("WenetSpeech.json", '"subsets": []', '"subsets": ["W"]')(root)
+    summary = str(prepare(root, tmp_path / "data"))
+    assert not (tmp_path / "data/train_w").exists() and "not known" not in summary
+    prepare(root, tmp_path / "weak", ["train_w", "unlabelled"])
+    assert set(read_table(tmp_path / "weak/train_w/text")) == {f"{YOUTUBE}_S00006"}
+    check_clean(tmp_path / "weak", untexted=("unlabelled",))
+    for out in ("data", "weak"):
+        assert read_table(tmp_path / out / "unlabelled/segments") == read_table(tmp_path / "before/unlabelled/segments")
+
+
+def test_a_set_without_segments_is_told_or_refused(root: Path, tmp_path: Path) -> None:
+    edit("WenetSpeech.json", '"S"', '"XL"')(root)
+    assert "train_s differs: 0 utterances" in str(prepare(root, tmp_path / "data")).replace("0.00 hours, 100 are published", "0 utterances")
+    check_refused("wenetspeech", root, "train_s: no utterance in it; fetch WenetSpeech (", ("train_s", "train_m"))
+
+
+def test_a_table_without_its_recordings_is_told(root: Path) -> None:
+    shutil.rmtree(root / "audio")
+    message = f"--corpus {root}: beside WenetSpeech.json there is no audio/train, nor another folder of audio/; fetch audio/train with "
+    check_refused("wenetspeech", root, message)
 
 
 def test_recordings_without_segments_are_told(root: Path, tmp_path: Path) -> None:
@@ -100,6 +124,7 @@ SPOILED = {  # how, text that begins in the line that the message names, message
     "no field": (edit(TABLE, '"end_time": 4.9', '"ende": 4.9'), f"{YOUTUBE}_S00004", "the field `end_time` is missing or of another type"),
     "no path": (edit(TABLE, '"path": "audio/dev', '"file": "audio/dev'), AID, "the field `path` is missing or of another type"),
     "a number for a text": (edit(TABLE, '"sid": "DEV_T0000000000_S00002"', '"sid": 7'), '"sid": 7', "the field `sid` is missing or"),
+    "subset in a list": (edit(TABLE, '"DEV"', '["DEV"]'), "DEV_T0000000000_S00000", "DEV_T0000000000_S00000: `subsets` holds [['DEV']]"),
     "time outside": (edit(TABLE, '"end_time": 4.9', '"end_time": 99'), f"{YOUTUBE}_S00004", f"{YOUTUBE}_S00004: 3.5 to 99 s is outside"),
     "segment of another": (edit(TABLE, '"sid": "DEV_T', '"sid": "DIV_T'), "DIV_T", "DIV_T0000000000_S00000: is no segment of DEV_T000"),
     "segment twice": (edit(TABLE, "DEV_T0000000000_S00004", "DEV_T0000000000_S00002"), "", "DEV_T0000000000_S00002: this id stands"),

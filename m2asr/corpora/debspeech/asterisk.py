@@ -6,14 +6,13 @@ of these languages by tools/build_mini.py.
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from m2asr.corpora.debs import package_files
+from m2asr.corpora.debs import file_text, package_files
 from m2asr.corpora.debspeech.clips import Clip
 from m2asr.corpora.debspeech.sound import decode_g722
 from m2asr.corpora.debspeech.spanish import accented
@@ -99,8 +98,8 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
 def read_texts(deb: Path, lang: str) -> dict[str, str]:
     """Prompt id to repaired text; ids are lower case, since the packages disagree on it, and the first of two equal ones counts."""
     texts: dict[str, str] = {}
-    for _, data in package_files(deb, lambda name: name.endswith(f"/core-sounds-{lang}.txt.gz")):
-        for line in gzip.decompress(data).decode("utf-8-sig").splitlines():
+    for file, data in package_files(deb, lambda name: name.endswith(f"/core-sounds-{lang}.txt.gz")):
+        for line in file_text(deb, file, data).splitlines():
             name, colon, text = line.partition(":")
             if colon and not line.startswith(";") and re.search(r"\w", text := repair(lang, text)):
                 texts.setdefault(name.strip().lower(), text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from m2asr.corpora.debs import package_files
+from m2asr.corpora.debs import file_text, package_files
 from m2asr.corpora.debspeech.clips import Clip, tidy
 from m2asr.corpora.debspeech.sound import decode_file
 
@@ -18,7 +18,7 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
     """The clips of the package festvox-ru; its marks of stress (`+`) are taken out."""
     found = package_files(debs["festvox-ru"], lambda name: name.endswith("/etc/txt.done.data") or re.search(r"/wav/\w+\.wav$", name))
     files = dict(found)
-    texts = next((data for name, data in files.items() if name.endswith("/txt.done.data")), b"").decode("utf-8")
+    texts = next((file_text(debs["festvox-ru"], name, data) for name, data in files.items() if name.endswith("/txt.done.data")), "")
     sounds = {Path(name).stem: data for name, data in files.items() if name.endswith(".wav")}
     for key, text in LINE.findall(texts):
         if key in sounds:

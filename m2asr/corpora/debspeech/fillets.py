@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from m2asr.corpora.debs import package_files
+from m2asr.corpora.debs import file_text, package_files
 from m2asr.corpora.debspeech.clips import TARGETS, Clip, spoken, tidy
 from m2asr.corpora.debspeech.sound import decode_file
 
@@ -28,9 +28,10 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
     """The clips of the packages fillets-ng-data-cs and -nl, with the texts of fillets-ng-data."""
     texts: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     voices: dict[tuple[str, str], str] = {}
-    for name, data in package_files(debs["fillets-ng-data"], lambda name: SCRIPT.fullmatch(name) is not None):
+    deb = debs["fillets-ng-data"]
+    for name, data in package_files(deb, lambda name: SCRIPT.fullmatch(name) is not None):
         level, lang = SCRIPT.fullmatch(name).groups()
-        for key, font, english, own in DIALOG.findall(data.decode("utf-8")):
+        for key, font, english, own in DIALOG.findall(file_text(deb, name, data)):
             voices.setdefault((level, key), font.removeprefix("font_"))
             for language, text in (("en", english), (lang, own)):
                 if language in TARGETS and text:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,17 @@ from m2asr.errors import UserError
 SOUND = re.compile(r".*/ogg/([^/]+)/([35])\.ogg")
 VOICES = {"3": ("train",), "5": ("dev", "test")}  # speaker -> parts: who is tested is not trained on
 TONES = str.maketrans({"ˊ": "2", "ˇ": "3", "ˋ": "4", "˙": "1"})
+SENTENCES = "hsk_sentences_audio/data/sentences.json"
 OTHER_TONES = ("4", "", "2", "3")  # instead of a neutral tone that was not recorded, the short falling one first
+
+
+class Sentence(NamedTuple):
+    """An id, a Chinese sentence, its pinyin with numbers for the tones, its translation."""
+
+    key: str
+    chinese: str
+    pinyin: str
+    english: str
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
@@ -31,22 +42,36 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
     said: dict[str, dict[str, np.ndarray]] = {voice: {} for voice in VOICES}
     for name, data in package_files(debs["gcin-voice"], lambda name: SOUND.fullmatch(name) is not None):
         syllable, voice = SOUND.fullmatch(name).groups()
-        said[voice][syllable] = resample(*decode_file(data))
+        try:
+            said[voice][syllable] = resample(*decode_file(data))
+        except UserError as error:
+            raise UserError(f"{debs['gcin-voice']}: cannot read {name} in it: {error}; remove the package and fetch it again") from None
     for sentence in read_sentences(debs["hsk"]):
-        texts = {"zh": tidy(sentence["chinese"]), "en": tidy(sentence["translation"]["en"])}
-        syllables = [zhuyin(syllable) for syllable in sentence["pinyin_numbered"].split()]
+        texts = {"zh": tidy(sentence.chinese), "en": tidy(sentence.english)}
+        syllables = [zhuyin(syllable) for syllable in sentence.pinyin.split()]
         for voice, parts in VOICES.items():
             sound = partial(_join, said[voice], syllables)
-            yield Clip("semisynthetic", sentence["id"], "zh", f"gcin{voice}", texts, sound, parts)
+            yield Clip("semisynthetic", sentence.key, "zh", f"gcin{voice}", texts, sound, parts)
 
 
-def read_sentences(wheel: Path) -> list[dict]:
-    """The sentences. Raises UserError where the wheel is broken."""
+def read_sentences(wheel: Path) -> list[Sentence]:
+    """The sentences. Raises UserError where the wheel is broken, or a sentence lacks something."""
     try:
         with zipfile.ZipFile(wheel) as files:
-            return json.loads(files.read("hsk_sentences_audio/data/sentences.json"))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            items = list(json.loads(files.read(SENTENCES)))
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{wheel}: cannot read its sentences ({error}); remove it and fetch it again") from None
+    return [_sentence(f"{wheel}: {SENTENCES}: sentence {number}", item) for number, item in enumerate(items, 1)]
+
+
+def _sentence(place: str, item: object) -> Sentence:
+    try:
+        found = Sentence(item["id"], item["chinese"], item["pinyin_numbered"], item["translation"]["en"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{place}: {error} is missing in it; remove the file and fetch it again") from None
+    if not all(isinstance(value, str) for value in found):
+        raise UserError(f"{place}: id, chinese, pinyin_numbered and translation must be texts; remove the file and fetch it again")
+    return found
 
 
 def zhuyin(syllable: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from m2asr.corpora.parts import choose_parts, pick_parts
 from m2asr.corpora.sets import Found, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
-from m2asr.data.directory import Utterance
+from m2asr.data.directory import Utterance, read_table
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
 from m2asr.progress import visible
@@ -67,10 +69,15 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     utt2source has the source of every utterance, so that results can be told per source. Which part a text is in depends on the texts
     that it is linked with, so with other sources some change parts. Raises UserError naming the package or recording that is broken.
     """
-    summary = Summary(max_bad=max_bad)
+    summary = Summary(max_bad=max_bad, origin="its packages")
     chosen = choose_parts(parts, list(SOURCES), lambda part: all(map(Path.is_file, paths(part, corpus).values())), _how_to_fetch, summary)
+    if not chosen:
+        first = paths("asterisk", corpus)["asterisk-core-sounds-en"].name
+        command = f"python -m m2asr.bin.download debspeech --out {corpus}"
+        raise UserError(f"--corpus {corpus}: none of debspeech's sources is whole in it ({first} ...); fetch them with: {command}")
     if set(chosen) == set(SOURCES):
         summary.published = MADE
+        summary.expect(MADE, asked=False)
     with _nothing_left(out), replace_dir(out / AUDIO) as folder:
         kept = list(_write_sounds(_clips(corpus, chosen), folder, summary))
         said = _normalized(kept)
@@ -82,8 +89,20 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         kept.sort(key=lambda one: (one.clip.lang, PARTS.index(part[one.clip.item]), one.clip.id))
         found = [_found(clip, seconds, f"{part[clip.item]}_{clip.lang}", said[clip.item], out / AUDIO) for clip, seconds in kept]
         write_sets(out, found, summary)
+    _remove_earlier(out, {name for one in found for name in one.sets}, summary)
     _note_sources(found, summary)
     return summary
+
+
+def _remove_earlier(out: Path, made: set[str], summary: Summary) -> None:
+    """Remove the sets that a preparation of other sources has left: their recordings are gone, and it split the texts otherwise."""
+    for folder in sorted(out.iterdir()):
+        wavs = folder / "wav.scp"
+        if folder.name in made or not re.fullmatch(rf"({'|'.join(PARTS)})_[a-z]+", folder.name) or not wavs.is_file():
+            continue
+        if all(AUDIO in Path(wav).parts for wav in read_table(wavs).values()):
+            shutil.rmtree(folder)
+            summary.note(f"{folder}: removed: an earlier preparation of other --parts made it, and its recordings are gone")
 
 
 @contextmanager
@@ -104,7 +123,12 @@ def _how_to_fetch(part: str) -> str:
 
 def _clips(corpus: Path, sources: Sequence[str]) -> Iterator[Clip]:
     for source in sources:
-        yield from SOURCES[source](paths(source, corpus))
+        files, empty = paths(source, corpus), True
+        for clip in SOURCES[source](files):
+            empty = False
+            yield clip
+        if empty:
+            raise UserError(f"{', '.join(map(str, files.values()))}: no recording in it; remove it and fetch it again")
 
 
 def _path(clip: Clip) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from m2asr.corpora.debs import package_files
+from m2asr.corpora.debs import file_text, package_files
 from m2asr.corpora.debspeech.clips import TARGETS, Clip, spoken, tidy
 from m2asr.corpora.debspeech.sound import decode_file
 
@@ -23,18 +23,19 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
     """The clips of the package tuxpaint-stamps-default."""
     texts: dict[str, dict[str, str]] = {}
     sounds: dict[tuple[str, str], bytes] = {}
-    for name, data in package_files(debs["tuxpaint-stamps-default"], lambda name: bool(STAMP.fullmatch(name) or SOUND.fullmatch(name))):
+    deb = debs["tuxpaint-stamps-default"]
+    for name, data in package_files(deb, lambda name: bool(STAMP.fullmatch(name) or SOUND.fullmatch(name))):
         if stamp := STAMP.fullmatch(name):
-            texts[stamp[1]] = read_texts(data)
+            texts[stamp[1]] = read_texts(file_text(deb, name, data))
         else:
             sounds[SOUND.fullmatch(name).groups()] = data
     for (stamp, lang), data in sorted(sounds.items()):
         yield Clip("tuxpaint", stamp.replace("/", "_"), lang, "", texts.get(stamp, {}), partial(decode_file, data))
 
 
-def read_texts(data: bytes) -> dict[str, str]:
+def read_texts(text: str) -> dict[str, str]:
     """{language: description}; the first line is English."""
-    first, *lines = data.decode("utf-8-sig").splitlines() or [""]
+    first, *lines = text.splitlines() or [""]
     texts = {"en": first}
     for line in lines:
         name, mark, text = line.partition(".utf8=")
