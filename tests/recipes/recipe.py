@@ -104,9 +104,10 @@ class Copied(Recipe):
         assert f"stage {number} {name}: " in done.stdout and f"stage {number} {name}: done" not in done.stdout, done.stdout
 
     def contents(self, *tops: str) -> dict[str, bytes]:
-        """{path: content} of the files below some folders, without hidden ones."""
+        """{path: content} of the files below some folders, without hidden ones and without indexes, whose names tell when files changed."""
         found = (path.relative_to(self.folder) for top in tops for path in (self.folder / top).rglob("*") if path.is_file())
-        return {str(path): (self.folder / path).read_bytes() for path in found if not any(part[0] == "." for part in path.parts)}
+        seen = (path for path in found if not any(part[0] == "." or part == "index" for part in path.parts))
+        return {str(path): (self.folder / path).read_bytes() for path in seen}
 
     def written(self) -> dict[Path, int]:
         """When each file of its results was written."""
