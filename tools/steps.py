@@ -157,12 +157,13 @@ def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, in
     """The most bytes of tensors at a time in a step, and after its last backward, when gradients are all that is left.
 
     Exact: the running sum of what torch's allocator reports to the profiler. Parameters, moments and batches, which were there before, are
-    left out, and so are gradient buffers.
+    left out.
     """
     phase.system.zero_grad(set_to_none=True)
+    phase.joint.buffers.zero([0, *(row for level in phase.levels for row in level.passing)])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         step(draws, 0)
-    device = torch.autograd.DeviceType.CUDA if phase.joint.buffers.flat.is_cuda else torch.autograd.DeviceType.CPU
+    device = torch.autograd.DeviceType.CUDA if phase.joint.buffers.device.type == "cuda" else torch.autograd.DeviceType.CPU
     events = seen.profiler.kineto_results.events()
     done = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
     reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)

@@ -1,4 +1,4 @@
-"""Gradients of several losses with respect to the same parameters, in memory that is allocated once."""
+"""Gradients of several losses with respect to the same parameters, side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from m2asr.moo.collectives import Collectives
 
 ALIGNMENT = 16  # entries; every parameter starts on a 64-byte border, so that fused kernels stay on their fast path
-CHUNK = 1 << 16  # columns whose products are summed before the next ones are read
+CHUNK = {"cpu": 1 << 16, "cuda": 1 << 20}  # columns whose products are summed before the next ones are read: the cache; few kernels
 EVERYTHING = slice(None)
 
 
@@ -39,11 +39,12 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class GradientBuffers:
-    """`rows` gradients of the same parameters as one matrix (rows, P) that backward passes write into directly.
+    """`rows` gradients of the same parameters as vectors (P,) that backward passes write into directly.
 
-    P counts all parameters, each padded to a multiple of 16 entries that stay 0. Every row has a view in the shape and memory
-    layout of each parameter; a backward pass inside `accumulate_into(row)` adds to these views in place, while other
-    parameters (heads) collect their own gradient as always.
+    P counts all parameters, each padded to a multiple of 16 entries that stay 0. A row is seen in the shape and memory layout of each
+    parameter; a backward pass inside `accumulate_into(row)` adds to these views in place, while other parameters (heads) collect
+    their own gradient as always. A row of zeros takes no memory until something is put into it, and none again after `zero`, so
+    that a step's gradients are not there while its activations grow.
 
     Of several processes each works on its own equal part of the columns: `reduce` sums a row over processes, Gramians are the sums of
     everyone's part, `merge` writes this process's, and `gather` makes a row whole again (ZeRO's reduce-scatter and all-gather,
@@ -55,8 +56,9 @@ class GradientBuffers:
         group: the processes that hold the same parameters.
 
     Attributes:
-        flat: the matrix (rows, P), of the parameters' type and on their device.
-        part: the columns (rows, P / world) of this process; in a row, they hold sums over processes once it was reduced.
+        rows: how many gradients there may be at the same time.
+        columns: length P of a row, which the number of processes divides.
+        dtype, device: those of the parameters.
     """
 
     def __init__(self, params: Sequence[Parameter], rows: int, group: Collectives | None = None) -> None:
@@ -65,67 +67,82 @@ class GradientBuffers:
         kinds = {(param.dtype, param.device) for param in self.params}
         if len(kinds) != 1 or self.params[0].dtype not in (torch.float32, torch.float64):
             raise ValueError(f"gradient buffers need float32 or float64 parameters of one type on one device, not {kinds or 'none'}")
+        ((self.dtype, self.device),) = kinds
         self._starts = [padded_size(self.params[:place]) for place in range(len(self.params))]
+        self._strides = [torch.empty_like(param, device="meta").stride() for param in self.params]  # the same layout where it is dense
         self.size = padded_size(self.params)
-        columns = -(-self.size // (ALIGNMENT * self.group.world)) * ALIGNMENT * self.group.world  # equal parts, aligned as well
-        self.flat = torch.zeros(rows, columns, dtype=self.params[0].dtype, device=self.params[0].device)
-        self._own = self.group.part(columns)
-        self.part = self.flat[:, self._own]
+        self.rows = rows
+        self.columns = -(-self.size // (ALIGNMENT * self.group.world)) * ALIGNMENT * self.group.world  # equal parts, aligned as well
+        self._own = self.group.part(self.columns)
+        self._held: dict[int, Tensor] = {}  # rows that are not 0
         self._reduced: set[int] = set()
-        self._views = [[_like(param, row[start:]) for param, start in zip(self.params, self._starts, strict=True)] for row in self.flat]
 
     @property
     def bytes(self) -> int:
-        """Memory of the matrix."""
-        return self.flat.nbytes
+        """Memory of all rows together."""
+        return self.rows * self.columns * self.dtype.itemsize
 
     def __str__(self) -> str:
-        rows, size = self.flat.shape
-        return f"gradient buffers: {rows} x {size:,} {str(self.flat.dtype).removeprefix('torch.')} = {self.bytes / 1e6:,.1f} MB"
+        return f"gradient buffers: {self.rows} x {self.columns:,} {str(self.dtype).removeprefix('torch.')} = {self.bytes / 1e6:,.1f} MB"
 
-    def zero(self, rows: Sequence[int] | None = None) -> None:
-        """Set some rows, or all, to 0."""
-        for row in range(len(self.flat)) if rows is None else rows:
-            self.flat[row].zero_()
+    def row(self, number: int) -> Tensor:
+        """A row (P,), which takes memory from now on."""
+        if number not in self._held:
+            self._held[number] = torch.zeros(self.columns, dtype=self.dtype, device=self.device)
+        return self._held[number]
+
+    def part(self, number: int) -> Tensor:
+        """The columns (P / world,) of this process in a row; they hold sums over processes once it was reduced."""
+        return self.row(number)[self._own]
+
+    def zero(self, rows: Sequence[int]) -> None:
+        """Set rows to 0 and let go of their memory."""
+        for row in rows:
+            self._held.pop(row, None)
             self._reduced.discard(row)
 
     @contextmanager
-    def accumulate_into(self, row: int) -> Iterator[None]:
+    def accumulate_into(self, row: int, frees_graph: bool = False) -> Iterator[None]:
         """Within the block, backward passes add the parameters' gradients to `row`; afterwards their .grad is None.
+
+        With `frees_graph` the block holds one backward pass that does not retain its graph. A row of zeros then gets its memory after that
+        of the activations is free: autograd's own gradients, which come as activations go, are copied.
 
         Raises RuntimeError if a gradient was put elsewhere, e.g. by zero_grad() inside the block or create_graph=True.
         """
         if row in self._reduced:  # what was summed must be counted once when more is added and summed
             self.group.wait()
             for others in (slice(0, self._own.start), slice(self._own.stop, None)):
-                self.flat[row, others].zero_()
+                self.row(row)[others].zero_()
             self._reduced.discard(row)
-        self.assign(row)
+        collect = frees_graph and row not in self._held
+        views = [None] * len(self.params) if collect else self._views(row)
+        self._set_gradients(views)
         try:
             yield
-            if any(param.grad is not view for param, view in zip(self.params, self._views[row], strict=True)):
+            if collect:
+                self._collect(row)
+            elif any(param.grad is not view for param, view in zip(self.params, views, strict=True)):
                 raise RuntimeError("a gradient was replaced instead of added to; no zero_grad() or create_graph within accumulate_into")
         finally:
-            for param in self.params:
-                param.grad = None
+            self._set_gradients([None] * len(self.params))
 
     def assign(self, row: int) -> None:
         """Make `row` the .grad of the parameters, for clipping and the optimizer; no copy."""
-        for param, view in zip(self.params, self._views[row], strict=True):
-            param.grad = view
+        self._set_gradients(self._views(row))
 
     def reduce(self, row: int) -> None:
         """Begin to sum a row over processes, while the next backward pass runs."""
-        self.group.reduce_scatter(self.flat[row])
+        self.group.reduce_scatter(self.row(row))
         self._reduced.add(row)
 
     def gather(self, row: int) -> None:
         """Begin to fill a row with everyone's part of it."""
-        self.group.all_gather(self.flat[row])
+        self.group.all_gather(self.row(row))
 
     def whole(self, part: Tensor) -> Tensor:
         """A copy (P,) of a row of which every process holds its `part`; the same for every number of processes."""
-        copy = self.flat.new_empty(self.flat.shape[1])
+        copy = part.new_empty(self.columns)
         copy[self._own] = part
         self.group.all_gather(copy)
         self.group.wait()
@@ -133,14 +150,14 @@ class GradientBuffers:
 
     def own(self, row: Tensor) -> Tensor:
         """This process's part of what `whole` made."""
-        return torch.nn.functional.pad(row, (0, self.flat.shape[1] - self.size))[self._own]
+        return torch.nn.functional.pad(row, (0, self.columns - self.size))[self._own]
 
-    def columns(self, params: Sequence[Parameter]) -> slice:
+    def columns_of(self, params: Sequence[Parameter]) -> slice:
         """The columns of neighbouring parameters. Raises ValueError if others lie between them."""
         places = sorted(place for place, param in enumerate(self.params) if any(param is one for one in params))
         if not places or places != list(range(places[0], places[-1] + 1)):
             raise ValueError("the parameters of a group must be neighbours in the buffers")
-        ends = [*self._starts[1:], self.flat.shape[1]]
+        ends = [*self._starts[1:], self.columns]
         return slice(self._starts[places[0]], ends[places[-1]])
 
     def gramian(self, rows_a: Sequence[int], rows_b: Sequence[int] | None = None) -> Tensor:
@@ -158,18 +175,26 @@ class GradientBuffers:
         wanted = [tuple(sorted((place_of[a], place_of[b]))) for a in rows_a for b in rows_b]
         pairs = list(dict.fromkeys(wanted))
         self.group.wait()
-        total = torch.zeros(len(groups), len(pairs), dtype=torch.float64, device=self.flat.device)
-        for place, columns in enumerate(groups):
-            for chunk in self.part[:, self._within(columns)].split(CHUNK, dim=1):
-                total[place] += _products(chunk[_slice(rows)].double(), pairs)
+        total = torch.zeros(len(groups), len(pairs), dtype=torch.float64, device=self.device)
+        parts = {place: self.part(row) for place, row in enumerate(rows) if row in self._held}
+        wide = torch.zeros(len(rows), CHUNK[self.device.type], dtype=torch.float64, device=self.device)  # a row that is not held stays 0
+        for number, columns in enumerate(groups):
+            columns = self._within(columns)
+            for start in range(columns.start, columns.stop, wide.shape[1]):
+                count = min(wide.shape[1], columns.stop - start)
+                for place, part in parts.items():
+                    wide[place, :count].copy_(part[start : start + count])
+                total[number] += _products(wide[:, :count], pairs)
         self.group.all_reduce(total)
         return total[:, [pairs.index(pair) for pair in wanted]].view(len(groups), len(rows_a), len(rows_b))
 
     def finite(self, rows: Sequence[int]) -> list[bool]:
         """Whether rows hold finite numbers only."""
         self.group.wait()
-        ends = torch.stack([torch.stack(self.part[row].aminmax()) for row in rows])  # NaN passes through both
-        broken = (~ends.isfinite()).any(dim=1).double()
+        broken = torch.zeros(len(rows), dtype=torch.float64, device=self.device)
+        for place, row in enumerate(rows):
+            if row in self._held:
+                broken[place] = ~torch.stack(self.part(row).aminmax()).isfinite().all()  # NaN passes through both
         return (self.group.all_reduce(broken) == 0).tolist()
 
     def merge(self, rows: Sequence[int], weights: Sequence[float] | Tensor, out_row: int, columns: slice = EVERYTHING) -> None:
@@ -180,18 +205,38 @@ class GradientBuffers:
         self.group.wait()
         columns = self._within(columns)
         values = weights.tolist() if isinstance(weights, Tensor) else list(weights)
-        terms = {row: weight for row, weight in zip(rows, values, strict=True) if weight != 0}
-        out = self.part[out_row, columns]
+        terms = {row: weight for row, weight in zip(rows, values, strict=True) if weight != 0 and row in self._held}
+        out = self.part(out_row)[columns]
         if out_row in terms:
             out.mul_(terms.pop(out_row))
         else:
             out.zero_()
         for row, weight in terms.items():
-            out.add_(self.part[row, columns], alpha=weight)
+            out.add_(self.part(row)[columns], alpha=weight)
+
+    def _views(self, row: int) -> list[Tensor]:
+        """A row in the shapes of the parameters."""
+        memory = self.row(row)
+        return [
+            memory.as_strided(param.shape, strides, start)
+            for param, strides, start in zip(self.params, self._strides, self._starts, strict=True)
+        ]
+
+    def _collect(self, row: int) -> None:
+        """Copy what autograd has put into .grad."""
+        found = [(view, param.grad) for view, param in zip(self._views(row), self.params, strict=True) if param.grad is not None]
+        if any(gradient.requires_grad for _, gradient in found):
+            raise RuntimeError("a gradient has a graph of its own; no create_graph within accumulate_into")
+        if found:
+            torch._foreach_copy_(*map(list, zip(*found, strict=True)))
+
+    def _set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
+        for param, gradient in zip(self.params, gradients, strict=True):
+            param.grad = gradient
 
     def _within(self, columns: slice) -> slice:
         """Where columns of the whole lie in this process's part."""
-        start, stop, _ = columns.indices(self.flat.shape[1])
+        start, stop, _ = columns.indices(self.columns)
         low, high = self._own.start, self._own.stop
         return slice(min(max(start, low), high) - low, min(max(stop, low), high) - low)
 
@@ -199,18 +244,6 @@ class GradientBuffers:
 def padded_size(params: Sequence[Parameter]) -> int:
     """Columns that the parameters take in the buffers, without the frozen ones."""
     return sum(-(-param.numel() // ALIGNMENT) * ALIGNMENT for param in params if param.requires_grad)
-
-
-def _like(param: Parameter, row: Tensor) -> Tensor:
-    """The beginning of `row` seen in the shape and, where it is dense, the memory layout of `param`."""
-    strides = torch.empty_like(param, device="meta").stride()
-    return row.as_strided(param.shape, strides, row.storage_offset())
-
-
-def _slice(rows: Sequence[int]) -> slice | list[int]:
-    """Neighbouring rows as a slice, which copies nothing."""
-    first, last = rows[0], rows[-1] + 1
-    return slice(first, last) if list(rows) == list(range(first, last)) else list(rows)
 
 
 def _products(rows: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

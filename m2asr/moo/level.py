@@ -56,7 +56,7 @@ class Level:
         self.buffers, self.first = buffers, first
         self.parts = list(layers.values()) if self.split else [EVERYTHING]
         if self.kept:
-            self.weighting.keep_in(buffers.part[first + self.rows - self.kept : first + self.rows])
+            self.weighting.keep_in([buffers.part(row) for row in range(first + self.rows - self.kept, first + self.rows)])
 
     def release(self) -> None:
         """Let go of the buffers."""
@@ -115,7 +115,7 @@ class Level:
         indices, firsts = self._indices(active), self._rows_of(0)
         rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
         if self.kept:
-            self.weighting.track(self.buffers.part[firsts[0] : firsts[-1] + 1], indices)
+            self.weighting.track([self.buffers.part(row) for row in firsts], indices)
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
             self._own = self._gramians(rows, rows)
         own = self._own

@@ -41,13 +41,13 @@ class MoCo(CarriedWeights):
         if not 0 < beta <= 1:
             raise UserError(f"weighting.beta: {beta} is not possible; give a number above 0, at most 1")
         self.beta = beta
-        self._memory: Tensor | None = None
+        self._memory: Sequence[Tensor] | None = None
         self._started = [False] * len(objectives)
 
-    def keep_in(self, memory: Tensor | None) -> None:
+    def keep_in(self, memory: Sequence[Tensor] | None) -> None:
         self._memory = memory
 
-    def track(self, gradients: Tensor, active: Sequence[int]) -> None:
+    def track(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
         for m in active:
             self._memory[m].lerp_(gradients[m], self.beta if self._started[m] else 1.0)
             self._started[m] = True

@@ -83,12 +83,12 @@ class Weighting(ABC):
     def after_step(self, losses: dict[str, float]) -> None:  # noqa: B027 - most weightings need no losses
         """Told after every step that was applied: the mean losses of the objectives that were active in it, by name."""
 
-    def keep_in(self, memory: Tensor | None) -> None:
-        """Use `memory` (M, P), zeros, for the gradients that `track` carries over steps; None: let go of it."""
+    def keep_in(self, memory: Sequence[Tensor] | None) -> None:
+        """Use `memory`, M vectors (P,) of zeros, for the gradients that `track` carries over steps; None: let go of it."""
         raise NotImplementedError
 
-    def track(self, gradients: Tensor, active: Sequence[int]) -> None:
-        """Move the carried gradients by those of this step (M, P)."""
+    def track(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
+        """Move the carried gradients by those of this step, M vectors (P,)."""
         raise NotImplementedError
 
     def warning(self) -> str | None:

@@ -18,7 +18,7 @@ from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.train.precision import autocast
 from m2asr.train.seeds import seed_of
-from m2asr.train.states import Backward, StateGradients
+from m2asr.train.states import Backward, StateGradients, cut_off, through_head
 
 Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
 
@@ -86,35 +86,60 @@ class Pass:
         `cuts`, which end at the states that they read and go on from there together. The rows of cuts, and those that are `complete` after
         this pass, are summed over processes, each as soon as its last backward is done.
         """
-        factors = {name: factor for group in rows.values() for name, factor in group.items()}
-        cut_by = {name: cut for cut in cuts for name in cut.names}
-        factors |= dict.fromkeys(cut_by, 1.0)
         order = list(dict.fromkeys(self.streams.values()))
         ends = {row: max(map(order.index, self.streams_into(group)), default=-1) for row, group in rows.items() if row in complete}
+        asked = {name for group in rows.values() for name in group} | {name for cut in cuts for name in cut.names}
         for number, stream in enumerate(order):
-            names = [name for name in factors if self.streams[name] == stream and self.total[name] > 0]
+            names = [name for name in self.streams if name in asked and self.streams[name] == stream and self.total[name] > 0]
             batches = self.draw.get(stream, ()) if names else ()
             # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
             due = [row for row, end in ends.items() if end == number] + [row for cut in cuts for row in cut.rows(names)]
             for micro, batch in enumerate(batches):
                 # the micro-batches of all processes have numbers of their own, as if one process had them all
                 key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
-                with autocast(self.device, self.dtype):
-                    encoded = self._encode(names, batch, key, factors, outcome)
-                    read = {name: cut_by[name].cut(name, encoded) if name in cut_by else encoded for name in names}
-                    losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
-                groups = [(row, [losses[name] for name in names if name in group]) for row, group in rows.items()]
-                backwards: list[Backward] = [(row, [torch.stack(group).sum()], None) for row, group in groups if group]
-                backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
-                for place, (row, tensors, given) in enumerate(backwards, 1):
-                    with self.buffers.accumulate_into(row):
-                        torch.autograd.backward(tensors, given, retain_graph=place < len(backwards))
+                backwards = self._forward(names, rows, cuts, batch, key, outcome)
+                while backwards:
+                    row, tensors, gradients = backwards.pop(0)
+                    with self.buffers.accumulate_into(row, frees_graph=not backwards):
+                        torch.autograd.backward(tensors, gradients, retain_graph=bool(backwards))
+                    del tensors, gradients
                     while row in due and micro == len(batches) - 1:
                         self.buffers.reduce(due.pop(0))
             for cut in cuts if not batches else ():
                 cut.without_batch(names)
             for row in due:
                 self.buffers.reduce(row)
+
+    def _forward(
+        self,
+        names: Sequence[str],
+        rows: Mapping[int, Mapping[str, float]],
+        cuts: Sequence[StateGradients],
+        batch: Batch,
+        key: tuple,
+        outcome: Outcome,
+    ) -> list[Backward]:
+        """The losses of one batch, and what is to go backward through the backbone.
+
+        Where that are several passes, those through the heads are done here, so that the heads' activations are free before.
+        """
+        groups = {row: {name: group[name] for name in names if name in group} for row, group in rows.items()}
+        groups = {row: group for row, group in groups.items() if group}
+        cut_by = {name: cut for cut in cuts for name in cut.names if name in names}
+        factors = dict.fromkeys(cut_by, 1.0) | {name: factor for group in groups.values() for name, factor in group.items()}
+        several = len(groups) > 1 or bool(cut_by)
+        with autocast(self.device, self.dtype):
+            encoded = self._encode(names, batch, key, factors, outcome)
+            copies = {row: cut_off(encoded) if several else encoded for row in groups}
+            read = {name: cut.cut(name, encoded) for name, cut in cut_by.items()}
+            read |= {name: copies[row] for row, group in groups.items() for name in group}
+            losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
+        backwards: list[Backward] = []
+        for row, group in groups.items():
+            loss = torch.stack([losses[name] for name in group]).sum()
+            backwards.append(through_head(row, loss, copies[row], encoded) if several else (row, [loss], None))
+        backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
+        return [one for one in backwards if one[1]]  # without those that no gradient enters
 
     def streams_into(self, group: Mapping[str, float]) -> set[str]:
         """The streams, on any process, from which a gradient enters the row of these objectives and factors."""

@@ -39,10 +39,7 @@ class StateGradients:
 
     def cut(self, name: str, encoded: Mapping[View, Encoded]) -> Mapping[View, Encoded]:
         """The same states for one objective, cut off from the backbone, so that they collect its gradient."""
-        self._read[name] = {
-            view: replace(one, states={tap: state.detach().requires_grad_(state.requires_grad) for tap, state in one.states.items()})
-            for view, one in encoded.items()
-        }
+        self._read[name] = cut_off(encoded)
         return self._read[name]
 
     def backwards(self, encoded: Mapping[View, Encoded], losses: Mapping[str, Tensor]) -> Iterator[Backward]:
@@ -85,7 +82,7 @@ class StateGradients:
 
     def _weigh(self, names: Sequence[str], gramian: Tensor) -> Tensor:
         """Weights (K,) within a group from the Gramian (K, K) of this process's part of the batch."""
-        gramian = self.level.buffers.group.all_reduce(gramian.to(self.level.buffers.flat.device))
+        gramian = self.level.buffers.group.all_reduce(gramian.to(self.level.buffers.device))
         self._broken += [name for name, square in zip(names, gramian.diagonal().tolist(), strict=True) if not square < float("inf")]
         weights = self.level.weigh_group(names, gramian)
         self.weights |= dict(zip(names, weights.tolist(), strict=True))
@@ -94,6 +91,21 @@ class StateGradients:
     def broken(self) -> list[str]:
         """The objectives whose gradient is not finite, at the states or further down."""
         return self._broken or self.level.take_in_groups(self.names)
+
+
+def cut_off(encoded: Mapping[View, Encoded]) -> Mapping[View, Encoded]:
+    """The same states, cut off from the backbone, so that they collect what a backward pass brings."""
+    return {
+        view: replace(one, states={tap: state.detach().requires_grad_(state.requires_grad) for tap, state in one.states.items()})
+        for view, one in encoded.items()
+    }
+
+
+def through_head(row: int, loss: Tensor, read: Mapping[View, Encoded], encoded: Mapping[View, Encoded]) -> Backward:
+    """The backward pass of a loss down to `read`, which it read in place of `encoded`; what is to go on from there, into `row`."""
+    loss.backward()
+    found = _gradients(read)
+    return row, [encoded[view].states[tap] for view, tap in found], list(found.values())
 
 
 def state_gramian(stacks: Sequence[Tensor], count: int) -> Tensor:

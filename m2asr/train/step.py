@@ -45,7 +45,7 @@ class JointStep:
         modules = [system.decoders, *(system.objectives[name] for name in self.streams)]
         self.heads = list(dict.fromkeys(param for module in modules for param in module.parameters()))
         self.buffers = GradientBuffers(list(system.encoder.parameters()), 1 + sum(level.rows for level in levels), self.group)
-        self.layers = {name: self.buffers.columns(group) for name, group in layers_of(system.encoder).items()}
+        self.layers = {name: self.buffers.columns_of(group) for name, group in layers_of(system.encoder).items()}
         first = 1
         for level in self.levels:
             level.settle(self.buffers, first, self.layers)

@@ -11,6 +11,7 @@ from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.min_norm import min_norm_weights
 from m2asr.train_config import Level, Weighting
+from tests.moo.filled import fill
 
 NAMES = ["a", "b", "c"]
 READS = {"a": "x", "b": "y", "c": "x"}
@@ -42,27 +43,27 @@ def test_weights_are_products():
     states = gradients(2, seed=1)
     within = dict(zip("ac", built.weigh_group(["a", "c"], states @ states.T).tolist(), strict=True)) | {"b": 1.0}
     assert torch.allclose(torch.tensor([within["a"], within["c"]], dtype=torch.float64), min_norm_weights(states @ states.T))
-    built.buffers.flat[1:3] = rows
+    fill(built.buffers, rows, 1)
     assert built.take_in_groups(list("abc")) == []
     found = built.merge_groups(within, factor=0.5)
     first, second = min_norm_weights(rows @ rows.T).tolist()
     assert found == pytest.approx({"a": within["a"] * first, "b": second, "c": within["c"] * first})
-    assert torch.allclose(built.buffers.flat[0], 0.5 * (first * rows[0] + second * rows[1]), rtol=1e-12)
+    assert torch.allclose(built.buffers.row(0), 0.5 * (first * rows[0] + second * rows[1]), rtol=1e-12)
 
 
 def test_groups_that_are_away_get_no_weight():
     built = level()
-    built.buffers.flat[1] = gradients(1)[0]
+    fill(built.buffers, gradients(1), 1)
     assert built.take_in_groups(["c"]) == []
     assert built.merge_groups({"c": 1.0}, factor=1.0) == {"a": 0.0, "b": 0.0, "c": 1.0}
-    assert torch.equal(built.buffers.flat[0], built.buffers.flat[1])
+    assert torch.equal(built.buffers.row(0), built.buffers.row(1))
 
 
 def test_the_deviation_compares_with_flat_weights_and_moves_no_state():
     built = level(apart=True, type="pcgrad")
     rows = gradients()
     rows[1] -= 2 * rows[0]
-    built.buffers.flat[3:] = rows
+    fill(built.buffers, rows, 3)
     before = built.state_dict()
     exact = level(type="pcgrad").weighting.weights(rows @ rows.T).tolist()
     assert built.deviation(dict(zip(NAMES, exact, strict=True)), NAMES) == 0
@@ -73,7 +74,7 @@ def test_the_deviation_compares_with_flat_weights_and_moves_no_state():
 def test_gradients_that_are_not_finite_get_no_weights():
     built = level()
     assert built.weigh_group(["a", "c"], torch.tensor([[1.0, torch.nan], [torch.nan, torch.inf]])).isnan().all()
-    built.buffers.flat[1, 7] = torch.inf
+    built.buffers.row(1)[7] = torch.inf
     assert built.take_in_groups(["a", "b"]) == ["a"]
 
 
@@ -81,7 +82,7 @@ def test_the_state_of_both_stages_is_kept():
     """PCGrad's random orders follow its count of steps, which differ between the stages."""
     one, other, states = level(type="pcgrad"), level(type="pcgrad"), gradients(2, seed=2)
     for built in (one, other):
-        built.buffers.flat[1:3] = gradients(2)
+        fill(built.buffers, gradients(2), 1)
     for _ in range(3):
         one.weigh_group(["a", "c"], states @ states.T)
     one.take_in_groups(list("abc"))

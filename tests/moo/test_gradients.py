@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from m2asr.moo.gradients import GradientBuffers, scale_gradient
+from tests.moo.filled import fill, held, noise
 
 
 class Net(nn.Module):
@@ -65,19 +68,46 @@ def test_rows_hold_what_autograd_computes(net: Net, x: Tensor) -> None:
 
 def test_backward_writes_in_place_and_adds(net: Net, x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=2)
-    memory = (buffers.flat.data_ptr(), buffers.flat.nbytes)
     with buffers.accumulate_into(1):
         net.loss(0, x).backward()
         pointers = [param.grad.data_ptr() for param in net.backbone()]
-        once = buffers.flat[1].clone()
+        once = buffers.row(1).clone()
         net.loss(0, x).backward()
         assert pointers == [param.grad.data_ptr() for param in net.backbone()]
-    begin = memory[0] + buffers.flat[0].nbytes
-    assert all(begin <= pointer < begin + buffers.flat[1].nbytes for pointer in pointers)
-    assert once.abs().sum() > 0 and torch.equal(buffers.flat[1], 2 * once)
-    assert buffers.flat[0].abs().sum() == 0
+    begin = buffers.row(1).data_ptr()
+    assert all(begin <= pointer < begin + buffers.row(1).nbytes for pointer in pointers)
+    assert once.abs().sum() > 0 and torch.equal(buffers.row(1), 2 * once)
+    assert buffers.row(0).abs().sum() == 0
     buffers.zero([1])
-    assert buffers.flat.abs().sum() == 0
+    assert held(buffers).abs().sum() == 0
+
+
+def test_a_pass_that_frees_its_graph_gives_the_same(net: Net, x: Tensor) -> None:
+    """The first gradient of a row is copied, later ones are added, with either kind of pass."""
+    buffers = GradientBuffers(net.backbone(), rows=4)
+    for row, kinds in enumerate([(False, False), (True, False), (False, True), (True, True)]):
+        for head, frees_graph in enumerate(kinds):
+            with buffers.accumulate_into(row, frees_graph):
+                net.loss(head, x).backward()
+            assert all(param.grad is None for param in net.backbone())
+    assert all(torch.equal(buffers.row(row), buffers.row(0)) for row in range(1, 4)) and buffers.row(0).abs().sum() > 0
+
+
+def test_rows_of_zeros_take_no_memory(net: Net, x: Tensor) -> None:
+    """They count as zeros all the same, as those of objectives without a target do."""
+    buffers = GradientBuffers(net.backbone(), rows=4)
+    with buffers.accumulate_into(1, frees_graph=True):
+        net.loss(0, x).backward()
+    gramian = buffers.gramian([0, 1, 2])
+    assert gramian[1, 1] > 0 and gramian.count_nonzero() == 1
+    assert buffers.finite([0, 1, 2]) == [True, True, True]
+    buffers.merge([0, 1, 2], [1.0, 0.5, 2.0], out_row=3)
+    assert set(buffers._held) == {1, 3} and torch.equal(buffers.row(3), 0.5 * buffers.row(1))
+    buffers.merge([0, 2], [1.0, 1.0], out_row=3)
+    assert buffers.row(3).count_nonzero() == 0
+    memory = weakref.ref(buffers.row(1).untyped_storage())
+    buffers.zero([1])
+    assert memory() is None and buffers.row(1).count_nonzero() == 0
 
 
 def test_gradients_have_the_memory_layout_of_the_parameters(net: Net) -> None:
@@ -117,9 +147,9 @@ def test_bfloat16_autocast_gives_float32_rows(net: Net, x: Tensor) -> None:
             net.loss(0, x).backward()
         gramian = buffers.gramian([0])
     buffers.assign(0)
-    assert buffers.flat.dtype == torch.float32
+    assert buffers.row(0).dtype == torch.float32
     assert_grads_equal(net, expected)
-    torch.testing.assert_close(gramian[0, 0], buffers.flat[0].double().square().sum(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(gramian[0, 0], buffers.row(0).double().square().sum(), rtol=1e-12, atol=0)
 
 
 def test_float64_parameters_get_float64_rows(x: Tensor) -> None:
@@ -127,7 +157,7 @@ def test_float64_parameters_get_float64_rows(x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=1)
     with buffers.accumulate_into(0):
         net.loss(0, x.double()).backward()
-    assert buffers.flat.dtype == torch.float64 and buffers.flat.abs().sum() > 0
+    assert buffers.row(0).dtype == torch.float64 and buffers.row(0).abs().sum() > 0
 
 
 def test_replaced_gradient_is_noticed(net: Net, x: Tensor) -> None:
@@ -135,6 +165,13 @@ def test_replaced_gradient_is_noticed(net: Net, x: Tensor) -> None:
     with pytest.raises(RuntimeError, match="zero_grad"), buffers.accumulate_into(0):
         net.zero_grad()
         net.loss(0, x).backward()
+    assert all(param.grad is None for param in net.backbone())
+
+
+def test_a_gradient_with_a_graph_is_noticed(net: Net, x: Tensor) -> None:
+    buffers = GradientBuffers(net.backbone(), rows=1)
+    with pytest.raises(RuntimeError, match="create_graph"), buffers.accumulate_into(0, frees_graph=True):
+        net.loss(0, x).backward(create_graph=True)
     assert all(param.grad is None for param in net.backbone())
 
 
@@ -152,8 +189,9 @@ def test_frozen_and_repeated_parameters_take_no_memory(net: Net) -> None:
 
 def test_gramian_is_exact_where_float32_sums_are_not() -> None:
     buffers = GradientBuffers([nn.Parameter(torch.zeros(300_001))], rows=4)
-    buffers.flat[:, :300_001] = 1 + 0.1 * torch.randn(4, 300_001, generator=torch.Generator().manual_seed(0))
-    exact = buffers.flat.double() @ buffers.flat.double().T
+    rows = 1 + 0.1 * torch.randn(4, 300_001, generator=torch.Generator().manual_seed(0))
+    fill(buffers, rows)
+    exact = rows.double() @ rows.double().T
     torch.testing.assert_close(buffers.gramian([0, 1, 2, 3]), exact, rtol=1e-12, atol=0)
     torch.testing.assert_close(buffers.gramian([0, 1], [2, 3]), exact[:2, 2:], rtol=1e-12, atol=0)
     torch.testing.assert_close(buffers.gramian([3, 0], [1]), exact[[3, 0]][:, [1]], rtol=1e-12, atol=0)
@@ -161,15 +199,14 @@ def test_gramian_is_exact_where_float32_sums_are_not() -> None:
 
 def test_merge_is_the_weighted_sum_and_may_overwrite_a_row() -> None:
     buffers = GradientBuffers([nn.Parameter(torch.zeros(40))], rows=4)
-    buffers.flat.normal_(generator=torch.Generator().manual_seed(0))
-    rows = buffers.flat.clone()
+    rows = noise(buffers)
     weights = torch.tensor([0.2, 0.0, 0.8], dtype=torch.float64)
-    buffers.flat[1] = float("nan")  # weight 0: not even looked at
+    buffers.row(1)[:] = float("nan")  # weight 0: not even looked at
     buffers.merge([0, 1, 2], weights, out_row=3)
-    torch.testing.assert_close(buffers.flat[3], 0.2 * rows[0] + 0.8 * rows[2])
+    torch.testing.assert_close(buffers.row(3), 0.2 * rows[0] + 0.8 * rows[2])
     buffers.merge([0, 2], [0.5, 2.0], out_row=2)
-    torch.testing.assert_close(buffers.flat[2], 0.5 * rows[0] + 2 * rows[2])
-    assert torch.equal(buffers.flat[0], rows[0])
+    torch.testing.assert_close(buffers.row(2), 0.5 * rows[0] + 2 * rows[2])
+    assert torch.equal(buffers.row(0), rows[0])
 
 
 def test_optimizer_steps_with_an_assigned_row(net: Net, x: Tensor) -> None:
@@ -224,8 +261,8 @@ def test_one_backward_serves_backbone_and_heads(net: Net, x: Tensor) -> None:
 
 def test_finite_tells_rows_with_nan_or_infinity_and_no_others(net: Net) -> None:
     buffers = GradientBuffers(net.backbone(), rows=5)
-    buffers.flat[0] = 3e38  # finite, though the sum of its entries is not
+    buffers.row(0)[:] = 3e38  # finite, though the sum of its entries is not
     for row, value in enumerate((float("nan"), float("inf"), -float("inf")), start=1):
-        buffers.flat[row, row] = value
+        buffers.row(row)[row] = value
     assert buffers.finite([0, 1, 2, 3, 4]) == [True, False, False, False, True]
     assert buffers.finite([4, 2]) == [True, False]

@@ -6,6 +6,7 @@ from torch import nn
 
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.layers import conflicting, layers_of
+from tests.moo.filled import held, noise
 
 
 class Net(nn.Module):
@@ -28,16 +29,16 @@ def test_layers_are_children_and_items_of_lists() -> None:
 def test_columns_divide_the_buffers() -> None:
     net = Net()
     buffers = GradientBuffers(list(net.parameters()), rows=3)
-    buffers.flat.normal_(generator=torch.Generator().manual_seed(0))
-    columns = [buffers.columns(group) for group in layers_of(net).values()]
-    assert [one.start for one in columns] == [0, *(one.stop for one in columns[:-1])] and columns[-1].stop == buffers.flat.shape[1]
+    noise(buffers)
+    columns = [buffers.columns_of(group) for group in layers_of(net).values()]
+    assert [one.start for one in columns] == [0, *(one.stop for one in columns[:-1])] and columns[-1].stop == buffers.columns
     parts = buffers.gramians([0, 1, 2], None, columns)
     torch.testing.assert_close(parts.sum(0), buffers.gramian([0, 1, 2]))
-    before = buffers.flat.clone()
+    before = held(buffers)
     buffers.merge([0, 1], [0.25, 0.75], 2, columns[1])
-    torch.testing.assert_close(buffers.flat[2, columns[1]], 0.25 * before[0, columns[1]] + 0.75 * before[1, columns[1]])
-    assert torch.equal(buffers.flat[2, columns[0]], before[2, columns[0]]) and torch.equal(
-        buffers.flat[2, columns[2]], before[2, columns[2]]
+    torch.testing.assert_close(buffers.row(2)[columns[1]], 0.25 * before[0, columns[1]] + 0.75 * before[1, columns[1]])
+    assert torch.equal(buffers.row(2)[columns[0]], before[2, columns[0]]) and torch.equal(
+        buffers.row(2)[columns[2]], before[2, columns[2]]
     )
 
 
@@ -45,7 +46,7 @@ def test_columns_of_strangers_are_refused() -> None:
     net = Net()
     buffers = GradientBuffers(list(net.parameters()), rows=1)
     with pytest.raises(ValueError, match="neighbours"):
-        buffers.columns([net.front.weight, net.blocks[1].bias])
+        buffers.columns_of([net.front.weight, net.blocks[1].bias])
 
 
 def test_one_negative_pair_makes_a_conflict() -> None:

@@ -6,6 +6,7 @@ import torch
 from m2asr.errors import UserError
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.static import Static
+from tests.moo.filled import noise
 
 NAMES = ["a", "b", "c"]
 
@@ -16,9 +17,9 @@ def test_default_is_the_plain_sum_bit_for_bit() -> None:
     weights = weighting.weights()
     assert weights.tolist() == [1, 1, 1]
     buffers = GradientBuffers([torch.nn.Parameter(torch.zeros(50))], rows=4)
-    buffers.flat[:3].normal_(generator=torch.Generator().manual_seed(0))
+    noise(buffers)
     buffers.merge([0, 1, 2], weights, out_row=3)
-    assert torch.equal(buffers.flat[3], buffers.flat[0] + buffers.flat[1] + buffers.flat[2])
+    assert torch.equal(buffers.row(3), buffers.row(0) + buffers.row(1) + buffers.row(2))
 
 
 def test_equal_is_the_mean_over_active_objectives() -> None:

@@ -91,7 +91,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
     before = dict(getattr(joint.group, "moved", {}))
     outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=True)
     joint.applied(outcome)
-    rows = [*range(1, len(joint.buffers.flat))]
+    rows = [*range(1, joint.buffers.rows)]
     return {
         "gradients": {name: param.grad.clone() for name, param in joint.system.named_parameters() if param.grad is not None},
         "moved": {key: value - before.get(key, 0) for key, value in getattr(joint.group, "moved", {}).items()},
@@ -104,7 +104,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "frames": outcome.frames,
         "idle": outcome.idle,
         "problem": outcome.problem,
-        "columns": joint.buffers.flat.shape[1],
+        "columns": joint.buffers.columns,
     }
 
 

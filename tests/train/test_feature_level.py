@@ -105,7 +105,7 @@ def test_the_backbone_is_gone_through_once_per_group(how, passes):
     parameter.register_post_accumulate_grad_hook(lambda _: count.append(1))
     step([draw], 0, factors=(1, 0.0))
     assert len(count) == sum(passes.values())
-    assert len(step.buffers.flat) == 1 + sum(passes.values())
+    assert step.buffers.rows == 1 + sum(passes.values())
 
 
 def test_objectives_at_another_tap_are_a_group_of_their_own():

@@ -33,7 +33,7 @@ def flat(system, draw, name, index=0):
 def test_a_chain_of_static_levels():
     system, draw = build.system(), build.draw()
     step = chain(system, "static", "static", "static")
-    assert len(step.buffers.flat) == 1
+    assert step.buffers.rows == 1
     outcome = step([draw], 0, factors=[1.0, 0.3, 0.3 * 0.5])
     expected = flat(system, draw, "asr_x") + flat(system, draw, "asr_y")
     expected = expected + 0.3 * (flat(system, draw, "st_y") + 0.5 * flat(system, draw, "cpc"))
@@ -113,7 +113,7 @@ def test_conflicts_over_all_levels_where_gradients_are_kept_apart():
     plain([draw], 0, factors=[1.0, 0.3, 0.15])
     expected = found_flat(system)
     step = chain(system, "static", "static", "static", apart=True)
-    assert len(step.buffers.flat) == 1 + 4
+    assert step.buffers.rows == 1 + 4
     conflicts = step([draw], 0, factors=[1.0, 0.3, 0.15], measure=True).conflicts
     assert torch.allclose(found_flat(system), expected, rtol=1e-9, atol=1e-12)
     assert conflicts.names == ["asr_x", "asr_y", "st_y", "cpc"]

@@ -173,7 +173,7 @@ def test_what_a_phase_held_is_given_back(exp, mini_data, mini_dump):
     trainer = make([{"name": "joint", "epochs": 1, "levels": [{**JOINT[0], "weighting": "moco"}, JOINT[1]]}], exp, mini_data, mini_dump)
     (phase,) = trainer.phases
     phase.start()
-    buffers = weakref.ref(phase.joint.buffers.flat.untyped_storage())
+    buffers = weakref.ref(phase.joint.buffers.row(0).untyped_storage())
     phase.joint.buffers.assign(0)
     phase.stop()
     assert buffers() is None and all(param.grad is None for param in trainer.system.parameters())
