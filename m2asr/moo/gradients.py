@@ -105,8 +105,8 @@ class GradientBuffers:
     def accumulate_into(self, row: int, frees_graph: bool = False) -> Iterator[None]:
         """Within the block, backward passes add the parameters' gradients to `row`; afterwards their .grad is None.
 
-        With `frees_graph` the block holds one backward pass that does not retain its graph. A row of zeros then gets its memory after that
-        of the activations is free: autograd's own gradients, which come as activations go, are copied.
+        With `frees_graph` the block holds one backward pass that does not retain its graph. A row of zeros then gets its memory when that
+        of the activations is free: autograd's own gradients, which come as activations go, are copied. It is slower by one copy.
 
         Raises RuntimeError if a gradient was put elsewhere, e.g. by zero_grad() inside the block or create_graph=True.
         """

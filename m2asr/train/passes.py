@@ -98,9 +98,10 @@ class Pass:
                 # the micro-batches of all processes have numbers of their own, as if one process had them all
                 key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
                 backwards = self._forward(names, rows, cuts, batch, key, outcome)
+                several = len(backwards) > 1
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
-                    with self.buffers.accumulate_into(row, frees_graph=not backwards):
+                    with self.buffers.accumulate_into(row, frees_graph=several and not backwards):
                         torch.autograd.backward(tensors, gradients, retain_graph=bool(backwards))
                     del tensors, gradients
                     while row in due and micro == len(batches) - 1:
@@ -121,7 +122,7 @@ class Pass:
     ) -> list[Backward]:
         """The losses of one batch, and what is to go backward through the backbone.
 
-        Where that are several passes, those through the heads are done here, so that the heads' activations are free before.
+        Where those are several, the passes through the heads are done here, so that the heads' activations are free by then.
         """
         groups = {row: {name: group[name] for name in names if name in group} for row, group in rows.items()}
         groups = {row: group for row, group in groups.items() if group}

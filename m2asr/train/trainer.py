@@ -27,7 +27,7 @@ from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
 from m2asr.train.log import NoLog, TrainLog
 from m2asr.train.materials import Materials, with_languages
-from m2asr.train.memory import check_fit, gradient_bytes, peak_memory_gb
+from m2asr.train.memory import check_fit, gradient_bytes, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
@@ -51,6 +51,7 @@ class Trainer:
         self.writes = self.group.rank == 0
         self.options = config.train
         self.dtype = choose(self.options.precision, self.device)
+        keep_freed_memory()
 
         torch.manual_seed(self.options.seed)
         self.system: System = build_system(

@@ -365,7 +365,7 @@ def test_gradients_take_no_memory_while_activations_grow(kind, monkeypatch):
         assert seen[0] == kept
         assert len({row for row, *_ in held}) == (1 if kind == "static" else 4)
         assert not any(there for row, _, there in held if row > 0)
-        assert [frees_graph for _, frees_graph, _ in held].count(False) == (0 if kind == "static" else 1)  # two objectives on y
+        assert [frees_graph for _, frees_graph, _ in held].count(True) == (0 if kind == "static" else 1)  # two objectives on y
         seen.clear()
 
 
