@@ -4,6 +4,7 @@ Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens), which `make benc
   python tools/bench_weightings.py                          # real batches, the demo's model
   python tools/bench_weightings.py --device cuda --peak 989 # the size of M2ASR on noise, 198 s per step; peak: matrix rate in TFLOP/s
   python tools/bench_weightings.py --case tiny --rounds 1   # the same on a CPU, in seconds, to see that it runs
+  python tools/bench_weightings.py --part torchjd --rounds 24   # one table alone, in more rounds where others use the machine too
 Variants take turns on the same batches. A ratio is the median of the ratios step by step.
 """
 
@@ -29,6 +30,8 @@ MOST = 1.05  # of the least time that the backward passes of a weighting take
 FEATURES = 1.10  # the same for gradients at the features, which need one pass through the backbone
 REPORT = 1.03  # of a step's time, with a measured step in every train.log_every
 SEPARATE_GAIN, SHARED_GAIN = 1.5, 1.0  # how many times faster than torchjd, at least; on one stream: not slower
+
+PARTS = ("weightings", "torchjd", "conflicts", "buffers")
 
 Make = Callable[..., Phase]  # from overrides of a layout and more of them
 
@@ -200,6 +203,7 @@ def _verdict(is_met: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, action="append", help="what to measure; may be repeated; default: all")
     parser.add_argument("--rounds", type=int, default=12, help="timed steps of each variant")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--case", choices=CASES, help="model and batches; default: mini on the CPU, m2asr on a GPU")
@@ -221,12 +225,15 @@ def main() -> None:
     backbone = sum(param.numel() for param in phase.system.encoder.parameters())
     precision, where = str(phase.dtype).removeprefix("torch."), f"{args.device}, {torch.get_num_threads()} threads"
     print(f"case {name}: {backbone:,} parameters in the backbone, {precision} on {where}; {args.rounds} rounds")
-    for layout in (SEPARATE, *SHARED, DEMO):
+    parts = args.part or PARTS
+    for layout in (SEPARATE, *SHARED, DEMO) if "weightings" in parts else ():
         compare_weightings(layout, make, args.rounds, args.peak)
-    for layout in (SEPARATE, *SHARED):
+    for layout in (SEPARATE, *SHARED) if "torchjd" in parts else ():
         compare_torchjd(layout, make, args.rounds)
-    compare_reports(make, args.rounds)
-    show_buffers(make)
+    if "conflicts" in parts:
+        compare_reports(make, args.rounds)
+    if "buffers" in parts:
+        show_buffers(make)
 
 
 if __name__ == "__main__":

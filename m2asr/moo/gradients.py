@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from m2asr.moo.collectives import Collectives
 
 ALIGNMENT = 16  # entries; every parameter starts on a 64-byte border, so that fused kernels stay on their fast path
-CHUNK = {"cpu": 1 << 16, "cuda": 1 << 20}  # columns whose products are summed before the next ones are read: the cache; few kernels
+CHUNK = {"cpu": 1 << 18, "cuda": 1 << 20}  # columns whose products are summed before the next ones are read: few kernels, in the cache
 EVERYTHING = slice(None)
 
 
@@ -207,10 +207,10 @@ class GradientBuffers:
         values = weights.tolist() if isinstance(weights, Tensor) else list(weights)
         terms = {row: weight for row, weight in zip(rows, values, strict=True) if weight != 0 and row in self._held}
         out = self.part(out_row)[columns]
-        if out_row in terms:
-            out.mul_(terms.pop(out_row))
-        else:
+        if out_row not in terms:
             out.zero_()
+        elif (factor := terms.pop(out_row)) != 1:
+            out.mul_(factor)
         for row, weight in terms.items():
             out.add_(self.part(row)[columns], alpha=weight)
 

@@ -13,10 +13,10 @@ class Conflicts:
     """How the gradients of one step stood to each other.
 
     names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
-    gradients per group of layers, of one batch; merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto
-    stationarity (with levels below that were added to it, where its gradients were added up); pull: the length of what the levels below
-    add to it, ||gamma g_lower||; deviation: the largest |lambda - exact lambda|,
-    where weights came from gradients at encoder states.
+    gradients per group of layers, of one batch, without the factors of their levels (a sum over levels of several factors: with them);
+    merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto stationarity (with levels below that were added to it,
+    where its gradients were added up); pull: the length of what the levels below add to it, ||gamma g_lower||; deviation: the largest
+    |lambda - exact lambda|, where weights came from gradients at encoder states.
     """
 
     names: list[str]

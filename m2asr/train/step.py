@@ -113,9 +113,9 @@ class JointStep:
         names = [name for part in apart for name in part.active]
         rows = [part.level.row(name) for part in apart for name in part.active]
         unit = [part.level.draws for part in apart for _ in part.active]  # rows hold gradients divided by the number of draws
-        others = [name for part in parts if part.factor and not part.apart for name in part.active]
+        others = [name for part in _summed(parts) for name in part.active]
         if others:
-            names, rows, unit = [*names, "+".join(others)], [*rows, 0], [*unit, 1]
+            names, rows, unit = [*names, "+".join(others)], [*rows, 0], [*unit, 1 / _factor_of_sum(parts)]
         units = torch.tensor(unit, dtype=torch.float64)
         gramians = self.buffers.gramians(rows, None, list(self.layers.values())).cpu() * units.outer(units)
         return Conflicts(names, dict(zip(self.layers, gramians, strict=True)))
@@ -193,6 +193,17 @@ def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
     return rows
 
 
+def _summed(parts: Sequence[_Part]) -> list[_Part]:
+    """The parts of a step whose gradients were added up in row 0."""
+    return [part for part in parts if part.factor and part.active and not part.apart]
+
+
+def _factor_of_sum(parts: Sequence[_Part]) -> float:
+    """What the gradients added up in row 0 are multiplied by there, where that is the same for all of them; else 1."""
+    factors = {part.factor for part in _summed(parts)}
+    return factors.pop() if len(factors) == 1 else 1.0
+
+
 def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
     """Lengths of the first level's merged gradient, and of what the levels below add to it.
 
@@ -202,7 +213,7 @@ def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
     weights = [part.factor * part.weights[name] for part in parts if part.apart for name in part.active]
     upper = [part is first for part in parts if part.apart for _ in part.active]
     if len(weights) < len(conflicts.names):
-        weights, upper = [*weights, 1.0], [*upper, not first.apart]  # row 0 is scaled already
+        weights, upper = [*weights, _factor_of_sum(parts)], [*upper, not first.apart]
     scaled, is_upper = torch.tensor(weights, dtype=torch.float64) / unit, torch.tensor(upper)
     conflicts.merged = merged_norm(conflicts.gramian, scaled * is_upper)
     conflicts.pull = merged_norm(conflicts.gramian, scaled * ~is_upper)
