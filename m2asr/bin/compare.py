@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="compare", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="name of a row of the table, and the folder of a run")
     parser.add_argument("--decode", default="greedy", help="the search to be compared: the folder decode_<name> of each run")
+    parser.add_argument("--objectives", nargs="+", default=[], metavar="NAME", help="those whose answers count; default: all")
     args = parser.parse_args(argv)
     rows: dict[str, list[list[Path]]] = {}
     for one in args.runs:
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.score.compare import read_system, table
 
-    print(table([read_system(name, folders, args.decode) for name, folders in rows.items()]))
+    print(table([read_system(name, folders, args.decode, args.objectives) for name, folders in rows.items()]))
     return 0
 
 

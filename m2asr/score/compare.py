@@ -57,10 +57,11 @@ class System:
         return found
 
 
-def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> System:
+def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectives: Sequence[str] = ()) -> System:
     """A row from the folders of its runs, per seed one or several that together answer all parts (monolingual ones).
 
-    Raises UserError naming the folder that was not scored, or that answers what another did.
+    With `objectives` (names, or `asr_by_language`) only what they answer counts. Raises UserError naming the folder that was not scored, or
+    that answers what another did.
     """
     system = System(name)
     for folders in runs:
@@ -69,6 +70,11 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> Syste
         for exp in folders:
             results = exp / "results.json"
             outs = sorted(path.parent for path in (exp / f"decode_{decode}").glob("*/*/info.json"))
+            answers = sorted({out.name for out in outs})
+            if outs and objectives:
+                outs = [out for out in outs if out.name in objectives]
+                if not outs:
+                    raise UserError(f"{exp}: none of {', '.join(objectives)} answers there, but {', '.join(answers)}")
             if not results.is_file() or not outs:
                 others = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
                 there = f"give another with --decode: {', '.join(others)}; or " if others else ""
@@ -77,7 +83,8 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str) -> Syste
             for out in outs:
                 for metric, part, counts in _count(out):
                     if part in counted[metric]:
-                        raise UserError(f"{out}: another objective answers {part[0]} too; compare runs with one objective per set and task")
+                        advice = "choose one for each set and task with --objectives"
+                        raise UserError(f"{out}: another objective answers {part[0]} too; {advice}")
                     counted[metric][part] = counts
         system.seeds.append(counted)
         system.facts.append(facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_sets_without_references_answer_nothing(tmp_path):
     for name in ("ref.trn", "hyp.trn"):
         (run / "decode_greedy/it/asr" / name).write_text("")
     assert read_system("half", [[run]], "greedy").scores("wer") == pytest.approx([8 / 160])
+
+
+def test_objectives_are_chosen_where_several_answer_one_set(tmp_path):
+    run = scored(tmp_path / "a", {"en": 8})
+    shutil.copytree(run / "decode_greedy/en/asr", run / "decode_greedy/en/asr_by_language")
+    with pytest.raises(UserError, match="another objective answers en too; choose one"):
+        read_system("all", [[run]], "greedy")
+    assert read_system("one", [[run]], "greedy", ["asr_by_language"]).scores("wer") == pytest.approx([8 / 160])
+    with pytest.raises(UserError, match="none of lid answers there, but asr, asr_by_language"):
+        main([f"x={run}", "--objectives", "lid"])
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
