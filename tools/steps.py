@@ -168,7 +168,7 @@ def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, in
     done = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
     reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)
     held = np.cumsum([size for _, size in reports])
-    return int(held.max()), int(held[[moment > done for moment, _ in reports]].max(initial=0))
+    return int(held.max()), int(held[max(0, sum(moment <= done for moment, _ in reports) - 1) :].max(initial=0))
 
 
 def milliseconds(times: Sequence[float]) -> str:

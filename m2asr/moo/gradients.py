@@ -74,12 +74,12 @@ class GradientBuffers:
         self.rows = rows
         self.columns = -(-self.size // (ALIGNMENT * self.group.world)) * ALIGNMENT * self.group.world  # equal parts, aligned as well
         self._own = self.group.part(self.columns)
-        self._held: dict[int, Tensor] = {}  # rows that are not 0
+        self._held: dict[int, Tensor] = {}  # rows that have memory
         self._reduced: set[int] = set()
 
     @property
     def bytes(self) -> int:
-        """Memory of all rows together."""
+        """Memory of all rows together, the most that they take."""
         return self.rows * self.columns * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -106,15 +106,12 @@ class GradientBuffers:
         """Within the block, backward passes add the parameters' gradients to `row`; afterwards their .grad is None.
 
         With `frees_graph` the block holds one backward pass that does not retain its graph. A row of zeros then gets its memory when that
-        of the activations is free: autograd's own gradients, which come as activations go, are copied. It is slower by one copy.
+        of the activations is free: autograd's own gradients, which come as activations go, are copied. It is slower by one copy, during
+        which that gradient is there twice.
 
-        Raises RuntimeError if a gradient was put elsewhere, e.g. by zero_grad() inside the block or create_graph=True.
+        Raises RuntimeError if a gradient was put elsewhere, e.g. by create_graph=True, or without `frees_graph` by zero_grad() within.
         """
-        if row in self._reduced:  # what was summed must be counted once when more is added and summed
-            self.group.wait()
-            for others in (slice(0, self._own.start), slice(self._own.stop, None)):
-                self.row(row)[others].zero_()
-            self._reduced.discard(row)
+        self._own_alone(row)
         collect = frees_graph and row not in self._held
         views = [None] * len(self.params) if collect else self._views(row)
         self._set_gradients(views)
@@ -133,6 +130,7 @@ class GradientBuffers:
 
     def reduce(self, row: int) -> None:
         """Begin to sum a row over processes, while the next backward pass runs."""
+        self._own_alone(row)
         self.group.reduce_scatter(self.row(row))
         self._reduced.add(row)
 
@@ -177,11 +175,12 @@ class GradientBuffers:
         self.group.wait()
         total = torch.zeros(len(groups), len(pairs), dtype=torch.float64, device=self.device)
         parts = {place: self.part(row) for place, row in enumerate(rows) if row in self._held}
-        wide = torch.zeros(len(rows), CHUNK[self.device.type], dtype=torch.float64, device=self.device)  # a row that is not held stays 0
+        width = min(CHUNK[self.device.type], self._own.stop - self._own.start)
+        wide = torch.zeros(len(rows), width, dtype=torch.float64, device=self.device)  # a row that is not held stays 0
         for number, columns in enumerate(groups):
             columns = self._within(columns)
-            for start in range(columns.start, columns.stop, wide.shape[1]):
-                count = min(wide.shape[1], columns.stop - start)
+            for start in range(columns.start, columns.stop, width):
+                count = min(width, columns.stop - start)
                 for place, part in parts.items():
                     wide[place, :count].copy_(part[start : start + count])
                 total[number] += _products(wide[:, :count], pairs)
@@ -213,6 +212,14 @@ class GradientBuffers:
             out.mul_(factor)
         for row, weight in terms.items():
             out.add_(self.part(row)[columns], alpha=weight)
+
+    def _own_alone(self, row: int) -> None:
+        """Where a row was summed before, set to 0 what others count, so that its next sum counts everything once."""
+        if row in self._reduced:
+            self.group.wait()
+            for others in (slice(0, self._own.start), slice(self._own.stop, None)):
+                self.row(row)[others].zero_()
+            self._reduced.discard(row)
 
     def _views(self, row: int) -> list[Tensor]:
         """A row in the shapes of the parameters."""

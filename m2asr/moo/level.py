@@ -115,7 +115,7 @@ class Level:
         indices, firsts = self._indices(active), self._rows_of(0)
         rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
         if self.kept:
-            self.weighting.track([self.buffers.part(row) for row in firsts], indices)
+            self.weighting.track({m: self.buffers.part(firsts[m]) for m in indices})
             rows = list(range(self.passing.stop, self.passing.stop + self.kept))
             self._own = self._gramians(rows, rows)
         own = self._own

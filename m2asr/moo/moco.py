@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -47,9 +47,9 @@ class MoCo(CarriedWeights):
     def keep_in(self, memory: Sequence[Tensor] | None) -> None:
         self._memory = memory
 
-    def track(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
-        for m in active:
-            self._memory[m].lerp_(gradients[m], self.beta if self._started[m] else 1.0)
+    def track(self, gradients: Mapping[int, Tensor]) -> None:
+        for m, gradient in gradients.items():
+            self._memory[m].lerp_(gradient, self.beta if self._started[m] else 1.0)
             self._started[m] = True
 
     def state_dict(self) -> dict[str, Any]:

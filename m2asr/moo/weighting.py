@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,8 +87,8 @@ class Weighting(ABC):
         """Use `memory`, M vectors (P,) of zeros, for the gradients that `track` carries over steps; None: let go of it."""
         raise NotImplementedError
 
-    def track(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
-        """Move the carried gradients by those of this step, M vectors (P,)."""
+    def track(self, gradients: Mapping[int, Tensor]) -> None:
+        """Move the carried gradients by those of this step, vectors (P,) of the active objectives by their number."""
         raise NotImplementedError
 
     def warning(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,12 +29,19 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, up to 32 MB in a piece, for its next step.
 
     By default glibc gives it back to the system, and every step gets its activations and gradients anew, page by page, each of which
-    the system fills with zeros first. Other C libraries are left as they are.
+    the system fills with zeros first. Other C libraries are left as they are, and so is glibc where the environment sets it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if mallopt is not None and not any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
         mallopt(M_MMAP_THRESHOLD, MOST)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what `keep_freed_memory` has kept so far."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def gradient_bytes(system: System, rows: int) -> int:
@@ -66,6 +74,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, of phases before
         return torch.cuda.mem_get_info(device)[0] + cached
+    give_back_freed_memory()  # what the phase before held
     found = []
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())

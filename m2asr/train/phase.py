@@ -27,7 +27,7 @@ from m2asr.train_config import TrainConfig
 class Phase:
     """One phase: objectives on levels, the streams that they read, and an optimizer.
 
-    Memory for gradients and the optimizer is taken by `start`, and given back by `stop`. Rates and gammas follow the position in the
+    Memory for gradients and the optimizer is taken from `start` on, and given back by `stop`. Rates and gammas follow the position in the
     phase, in steps from 0 to `total_steps`.
     """
 

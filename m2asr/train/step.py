@@ -65,7 +65,7 @@ class JointStep:
         for one in passes:  # an objective's loss is the mean over the draws that hold it
             one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
         parts = [_Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
-        self.buffers.zero([0, *(row for part in parts if part.due or part.apart for row in part.level.passing)])
+        self.buffers.zero([0, *(row for level in self.levels for row in level.passing)])
         outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
         outcome.idle = not any(part.active for part in parts)
         rows = [_rows(parts, place) for place in range(len(passes))]

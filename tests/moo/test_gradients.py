@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from m2asr.moo.collectives import Collectives
 from m2asr.moo.gradients import GradientBuffers, scale_gradient
 from tests.moo.filled import fill, held, noise
 
@@ -168,6 +169,7 @@ def test_replaced_gradient_is_noticed(net: Net, x: Tensor) -> None:
     assert all(param.grad is None for param in net.backbone())
 
 
+@pytest.mark.filterwarnings("ignore:Using backward")
 def test_a_gradient_with_a_graph_is_noticed(net: Net, x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=1)
     with pytest.raises(RuntimeError, match="create_graph"), buffers.accumulate_into(0, frees_graph=True):
@@ -224,6 +226,23 @@ def test_optimizer_steps_with_an_assigned_row(net: Net, x: Tensor) -> None:
         torch.optim.SGD(model.parameters(), lr=1.0).step()
     for ours, plain_sum in zip(net.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, plain_sum, rtol=1e-6, atol=1e-7)
+
+
+def test_a_row_that_is_summed_again_sends_what_is_new_alone() -> None:
+    """Of what other processes count, which they have by then."""
+    sent = []
+
+    class First(Collectives):
+        rank, world = 0, 2
+
+        def reduce_scatter(self, row: Tensor) -> None:
+            sent.append(row.clone())
+
+    buffers = GradientBuffers([nn.Parameter(torch.zeros(64))], rows=1, group=First())
+    buffers.row(0).fill_(1.0)
+    buffers.reduce(0)
+    buffers.reduce(0)
+    assert sent[0].tolist() == [1.0] * 64 and sent[1].tolist() == [1.0] * 32 + [0.0] * 32
 
 
 def test_size_is_printed() -> None:

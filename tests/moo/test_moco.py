@@ -24,7 +24,7 @@ def test_beta_one_is_modo_on_twice_the_same_batch() -> None:
     generator, (ours, memory), modo = torch.Generator().manual_seed(0), moco(beta=1.0), MoDo(NAMES)
     for _ in range(20):
         rows = noise(generator)
-        ours.track(rows, [0, 1, 2])
+        ours.track(dict(enumerate(rows)))
         assert torch.equal(memory, rows)
         torch.testing.assert_close(ours.weights(memory @ memory.T), modo.weights(rows @ rows.T), atol=1e-12, rtol=0)
 
@@ -32,8 +32,8 @@ def test_beta_one_is_modo_on_twice_the_same_batch() -> None:
 def test_tracking_is_the_running_mean_from_the_first_gradient() -> None:
     generator, (ours, memory) = torch.Generator().manual_seed(0), moco(beta=0.25)
     first, second = noise(generator), noise(generator)
-    ours.track(first, [0, 1, 2])
-    ours.track(second, [0, 2])
+    ours.track(dict(enumerate(first)))
+    ours.track({0: second[0], 2: second[2]})
     expected = first - 0.25 * (first - second)
     torch.testing.assert_close(memory[[0, 2]], expected[[0, 2]])
     assert torch.equal(memory[1], first[1])  # away, so frozen
@@ -47,7 +47,7 @@ def test_weights_come_near_to_mgda_through_noise() -> None:
     optimum = MGDA(NAMES).weights(rows @ rows.T)
     found = []
     for step in range(3000):
-        ours.track(rows + deviation * noise(generator), [0, 1, 2])
+        ours.track(dict(enumerate(rows + deviation * noise(generator))))
         weights = ours.weights(memory @ memory.T)
         if step >= 1500:
             found.append(weights)
@@ -56,14 +56,15 @@ def test_weights_come_near_to_mgda_through_noise() -> None:
 
 def test_tracked_gradients_go_through_a_checkpoint() -> None:
     generator, (ours, memory), (resumed, other) = torch.Generator().manual_seed(0), moco(), moco()
-    ours.track(noise(generator), [0, 2])
+    first, _, third = noise(generator)
+    ours.track({0: first, 2: third})
     ours.weights(memory @ memory.T, [0, 2])
     state = ours.state_dict()
     assert set(state["tracked"]) == {"a", "c"}
     resumed.load_state_dict(state)
     rows = noise(generator)
     for one, held in ((ours, memory), (resumed, other)):
-        one.track(rows, [0, 1, 2])
+        one.track(dict(enumerate(rows)))
         assert torch.equal(held[1], rows[1])  # its first
     assert torch.equal(memory, other)
     assert ours.weights(memory @ memory.T).equal(resumed.weights(other @ other.T))

@@ -84,7 +84,7 @@ def test_descends_to_the_pareto_front(kind: str) -> None:
         weighting.keep_in(rows)
     for _ in range(300):
         if weighting.tracks:
-            weighting.track(gradients(theta), [0, 1, 2])
+            weighting.track(dict(enumerate(gradients(theta))))
         else:
             rows = gradients(theta)
         theta = theta - 0.1 * weighting.weights(rows @ rows.T) @ rows

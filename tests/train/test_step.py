@@ -344,6 +344,15 @@ def test_moco_moves_along_the_tracked_gradients():
         assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
 
 
+def test_steps_that_use_weights_again_hold_no_gradients_of_the_one_that_found_them():
+    step = joint(build.system(), {"type": "mgda"}, every=2)
+    held = []
+    for number in range(3):
+        step([build.draw(10 * number)], number, factors=(1, 0.1))
+        held.append(set(step.buffers._held))
+    assert held == [{0, 1, 2, 3}, {0, 1, 2, 3}, {0}]  # due: the first step, and every second one
+
+
 @pytest.mark.parametrize("kind", ["static", "mgda", "moco"])
 def test_gradients_take_no_memory_while_activations_grow(kind, monkeypatch):
     """Before the first forward of a step, and before the last backward of a stream for the row that it fills."""
