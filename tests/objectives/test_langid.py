@@ -33,7 +33,7 @@ def test_the_loss_is_the_cross_entropy_of_the_mean_state():
         logits = made.objectives["lid"].output(mean)
         total += F.cross_entropy(logits, torch.tensor(label)).item()
         right += int(logits.argmax() == label)
-    assert float(loss.sum) == pytest.approx(total, rel=1e-9) and loss.weight == 3
+    assert loss.sum.item() == pytest.approx(total, rel=1e-9) and loss.weight == 3
     assert loss.metrics["accuracy"] == (right, 3) and loss.metrics["error"] == (3 - right, 3)
 
 
