@@ -12,7 +12,6 @@ from m2asr.data.batch import Batch
 from m2asr.moo.build import build_level
 from m2asr.moo.min_norm import min_norm_weights
 from m2asr.train.optim import Optimizer, clip_groups
-from m2asr.train.passes import Pass
 from m2asr.train.seeds import seed_of
 from m2asr.train.step import JointStep
 from m2asr.train_config import Optim, Phase, Weighting
@@ -342,39 +341,6 @@ def test_moco_moves_along_the_tracked_gradients():
         lam = torch.tensor([outcome.weights[name] for name in UPPER], dtype=torch.float64)
         expected = lam @ tracked + 0.1 * flat(system, draw, "cpc", number)
         assert torch.allclose(found_flat(system), expected, rtol=1e-8, atol=1e-12)
-
-
-def test_steps_that_use_weights_again_hold_no_gradients_of_the_one_that_found_them():
-    step = joint(build.system(), {"type": "mgda"}, every=2)
-    held = []
-    for number in range(3):
-        step([build.draw(10 * number)], number, factors=(1, 0.1))
-        held.append(set(step.buffers._held))
-    assert held == [{0, 1, 2, 3}, {0, 1, 2, 3}, {0}]  # due: the first step, and every second one
-
-
-@pytest.mark.parametrize("kind", ["static", "mgda", "moco"])
-def test_gradients_take_no_memory_while_activations_grow(kind, monkeypatch):
-    """Before the first forward of a step, and before the last backward of a stream for the row that it fills."""
-    system, seen = build.system(), []
-    step = joint(system, {"type": kind})
-    kept = set(range(4, 7)) if kind == "moco" else set()
-    forward, accumulate = Pass._forward, step.buffers.accumulate_into
-    monkeypatch.setattr(Pass, "_forward", lambda *args: seen.append(set(step.buffers._held)) or forward(*args))
-
-    def accumulate_into(row, frees_graph=False):
-        held.append((row, frees_graph, row in step.buffers._held))
-        return accumulate(row, frees_graph)
-
-    monkeypatch.setattr(step.buffers, "accumulate_into", accumulate_into)
-    for number in range(2):
-        held: list[tuple[int, bool, bool]] = []
-        step([build.draw(10 * number)], number, factors=(1, 0.1))
-        assert seen[0] == kept
-        assert len({row for row, *_ in held}) == (1 if kind == "static" else 4)
-        assert not any(there for row, _, there in held if row > 0)
-        assert [frees_graph for _, frees_graph, _ in held].count(True) == (0 if kind == "static" else 1)  # two objectives on y
-        seen.clear()
 
 
 def test_moco_without_tracking_is_the_direct_gradient():
