@@ -149,7 +149,7 @@ def compare_torchjd(layout: Layout, make: Make, rounds: int) -> None:
     print(f"  {gain:.3f} times as fast as the fastest ({fastest}; {spread}), at least {least:g}: {_verdict(gain >= least)}")
     for what, memory in (("gradients", gradients), ("gradients and activations", whole)):
         leanest = min(possible, key=lambda name: memory[name])
-        share = round(memory["m2asr"] / memory[leanest], 3)  # a few kilobytes are masks and lengths
+        share = memory["m2asr"] / memory[leanest]
         print(f"  {share:.3f} of the memory for {what} of the leanest ({leanest}), at most 1: {_verdict(share <= 1)}")
 
 
