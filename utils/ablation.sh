@@ -8,6 +8,6 @@
 #   ./ablation.sh                             hours of audio, seeds and rows as in the config
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
 #   ./ablation.sh --table                     the table of what is finished; with --set hours=2, that of the quick look
-set -euo pipefail
-cd "$(dirname "$0")"
-PATH=../../.venv/bin:$PATH exec python -m m2asr.bin.ablate --config conf/ablation.yaml "$@"
+cd "$(dirname "$0")" || exit 2
+. ../../utils/command.sh
+m2asr ablate --config conf/ablation.yaml "$@"

@@ -80,7 +80,7 @@ _read_recipe() {  # into _text run.sh, in it the files that it sources; the stag
 }
 
 _check_options() {
-  local name
+  local name problem
   _first=${_numbers[0]} _last=${_numbers[-1]}
   [[ ! $stage ]] || _find_stage stage _first
   [[ ! $stop_stage ]] || _find_stage stop_stage _last
@@ -91,7 +91,8 @@ _check_options() {
   [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
   [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
-  [[ $dry_run == true || -e $root/.venv/.ready ]] || die "$root is not set up; run \`make setup\` there"
+  problem=$(python_problem)
+  [[ $dry_run == true || ! $problem ]] || die "$problem"
   exp=$expdir/$tag
   [[ ! $decode_config ]] || search=$(yaml_value "$decode_config" name)
   configs=("$train_config") init=()

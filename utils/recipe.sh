@@ -8,7 +8,8 @@ export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
 utils=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$utils")
 recipe=./${0##*/}
-PATH=$root/.venv/bin:$PATH
+# shellcheck source=utils/python.sh
+. "$utils/python.sh"
 
 die() {  # a mistake in the command line or in run.sh: one line, exit code 2
   echo "error: $1" >&2

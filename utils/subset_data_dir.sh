@@ -1,6 +1,4 @@
 #!/usr/bin/env bash
 # Kaldi's name for `python -m m2asr.bin.subset_data_dir`; --help lists the options.
-set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if [[ -x $root/.venv/bin/python ]]; then PATH=$root/.venv/bin:$PATH; fi
-exec python -m m2asr.bin.subset_data_dir "$@"
+. "$(dirname "${BASH_SOURCE[0]}")/command.sh"
+m2asr subset_data_dir "$@"

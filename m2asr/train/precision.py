@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,15 @@ def choose(precision: Literal["auto", "float32", "bfloat16"], device: torch.devi
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Mixed precision where `dtype` is bfloat16, nothing for float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def describe_devices() -> tuple[str, str]:
+    """What the check of the installation tells of the CPU and of the GPUs, `none` without any."""
+    native = choose("auto", torch.device("cpu")) == torch.bfloat16
+    number = "multiplies bfloat16 in hardware" if native else "no bfloat16 in hardware, trains in float32"
+    cpu = f"{len(os.sched_getaffinity(0))} cores, {torch.backends.cpu.get_cpu_capability()}, {number}"
+    gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return cpu, ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus) or "none"
 
 
 def _cpu_flags() -> set[str]:
