@@ -24,7 +24,7 @@ OPTIONAL = {  # package: what it is for
     "silero-vad": "finds the pauses of long recordings",
     "kenlm": "what the search with a language model is compared with",
 }
-# torchaudio: the oldest version of torch that it loads with. Tried on Linux, x86-64, Python 3.11, with torch 2.11.0, 2.12.1, 2.13.0 and 2.14.1.
+# torchaudio: the oldest version of torch that it loads with; tried with torch 2.11.0, 2.12.1, 2.13.0 and 2.14.1 on Linux, x86-64
 OLDEST_TORCH = {"2.11.0": (2, 11), "2.11.1": (2, 13)}
 
 

@@ -24,7 +24,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".ready"  # line 1: the constraints file that .venv was made from; line 2: a hash of what was installed
 EXTRAS = "test,lint"
 # GB, measured with PyPI's builds, which bring CUDA: .venv; what pip downloads before it installs, once more if it keeps a cache
-INSTALLED, DOWNLOADED = 6.2, 3.3
+INSTALLED, DOWNLOADED = 6.5, 3.3
 
 
 class SetupError(Exception):
@@ -95,8 +95,8 @@ def check_disk(disk_gb: float | None) -> None:
         free = shutil.disk_usage(folder).free / 1e9
         if free < by_device[device]:
             raise SetupError(
-                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB are needed for PyPI's builds with what pip fetches and keeps; "
-                "free some space or set TMPDIR and PIP_CACHE_DIR; CPU builds need 3 GB: see `Without a GPU` in README.md, make setup DISK_GB=3"
+                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB needed for PyPI's builds and what pip fetches and keeps; "
+                "free some space, or set TMPDIR or PIP_CACHE_DIR; CPU builds need 3 GB: `Without a GPU` in README.md, make setup DISK_GB=3"
             )
 
 
@@ -118,7 +118,9 @@ def other_python() -> bool:
 
 def run(command: list[str], problem: str) -> None:
     """Run a command. Raises SetupError, with `problem`, where it fails."""
+    # m2asr is meant to be installed as a link to this folder, which setuptools warns of
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    environment["PYTHONWARNINGS"] = "ignore"
     code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     if code:
         raise SetupError(problem or "the installation does not work, see the lines above")

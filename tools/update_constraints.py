@@ -52,8 +52,9 @@ def main() -> int:
 
 def copy_tree(copy: Path) -> None:
     """Copy the files that git knows or would not ignore."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode()
+    for name in filter(None, listed.split("\0")):
         source = ROOT / name
         if source.is_symlink() or source.is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,15 +71,16 @@ def resolve(uv: Path, path: Path, fixed: list[str]) -> None:
         [uv, "pip", "compile", "setup.py", *options, "--constraint", pair.name], cwd=path.parent, check=True, capture_output=True, text=True
     )
     pair.unlink()
-    head = HEAD.format(option=f" CONSTRAINTS={path.name}", fixed=f", with {' and '.join(fixed)}") if fixed else HEAD.format(option="", fixed="")
-    path.write_text(head + done.stdout, encoding="utf-8")
+    option, pinned = (f" CONSTRAINTS={path.name}", f", with {' and '.join(fixed)}") if fixed else ("", "")
+    path.write_text(HEAD.format(option=option, fixed=pinned) + done.stdout, encoding="utf-8")
 
 
 def show_changes(name: str, before: str, after: str) -> None:
     """Print which versions change."""
     lines = difflib.unified_diff(_pins(before), _pins(after), lineterm="", n=0)
     changed = [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]
-    print("\n".join([f"{name}: {'these versions change' if changed else 'nothing changes'}", *(f"  {line}" for line in changed)]), flush=True)
+    title = f"{name}: {'these versions change' if changed else 'nothing changes'}"
+    print("\n".join([title, *(f"  {line}" for line in changed)]), flush=True)
 
 
 def base_python() -> str:

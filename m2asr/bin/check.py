@@ -1,7 +1,7 @@
 """Check the installation: versions, whether torch and torchaudio load, devices, optional parts. Exit code 1 where it does not work.
 
 Example:
-  python -m m2asr.bin.check
+  python -m m2asr.bin.check --constraints constraints.txt
 """
 
 from __future__ import annotations

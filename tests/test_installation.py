@@ -1,0 +1,163 @@
+"""The check of the installation tells what is wrong in a line, and so does every command that meets it first."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from m2asr import installation
+from tests.conftest import ROOT
+
+FILES = sorted(path.name for path in ROOT.glob("constraints*.txt"))
+NO_LIBRARY = """
+try:
+    raise OSError("/x/torchaudio/lib/libtorchaudio.so: {cause}")
+except OSError as error:
+    raise OSError("Could not load this library: /x/libtorchaudio.so") from error
+"""
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python without any package."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False)
+    return folder / "bin"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process in which torchaudio raises the errors of a build that does not fit torch."""
+    (tmp_path / "torchaudio").mkdir()
+    text = NO_LIBRARY.format(cause="undefined symbol: torch_exception_get_what_without_backtrace")
+    (tmp_path / "torchaudio/__init__.py").write_text(text)
+    return {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+
+def run(command: list[object], **settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **settings)
+
+
+def test_a_sound_installation() -> None:
+    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    for name in ("torch", "torchaudio"):
+        assert parts[name][0] == "found" and parts[name][1].startswith(metadata.version(name).split("+")[0])
+    assert parts["packages"][0] == parts["CPU"][0] == "found"
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    lines = {finding.part: finding for finding in installation.findings(ROOT / "constraints.txt")}
+    assert lines["espeak-ng"].state == "missing" and lines["espeak-ng"].command == "apt-get install espeak-ng"
+    absent = [name for name in installation.OPTIONAL if installation.version(name) is None]
+    assert all(lines[name].command.endswith(f"pip install -c {installation._short(ROOT / 'constraints.txt')} {name}") for name in absent)
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchaudio", "works"),
+    [
+        ("2.14.1", "2.11.1", True),
+        ("2.14.1+cu130", "2.11.1+cu132", True),
+        ("2.13.0", "2.11.1", True),
+        ("2.11.0", "2.11.1", False),
+        ("2.12.1+cpu", "2.11.1+cpu", False),
+        ("2.11.0+cu128", "2.11.0", True),
+        ("2.14.1", "2.11.0", True),
+        ("2.11.0", None, True),
+    ],
+)
+def test_pairs_of_torch_and_torchaudio(monkeypatch: pytest.MonkeyPatch, torch: str, torchaudio: str | None, works: bool) -> None:
+    monkeypatch.setattr(installation, "version", {"torch": torch, "torchaudio": torchaudio}.get)
+    assert (installation.bad_pair() == "") is works
+    assert works or (torch in installation.bad_pair() and torchaudio in installation.bad_pair())
+
+
+def test_the_check_tells_a_broken_library_and_its_cause(broken: dict[str, str]) -> None:
+    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env=broken)
+    assert done.returncode == 1 and done.stderr == "error: this installation does not work: torchaudio; the lines above tell what to do\n"
+    line = next(line for line in done.stdout.splitlines() if line.startswith("torchaudio"))
+    assert " broken " in line and "undefined symbol: torch_exception_get_what_without_backtrace" in line and line.endswith("make setup")
+
+
+def test_a_command_that_meets_a_broken_library_says_so_in_a_line(broken: dict[str, str], mini_data: Path, tmp_path: Path) -> None:
+    options = ["--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", mini_data, "--dump", tmp_path / "dump", "dev_en"]
+    done = run([sys.executable, "-m", "m2asr.bin.fbank", *options], cwd=ROOT, env=broken)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: torch") and "`make setup`" in done.stderr and "m2asr.bin.check" in done.stderr
+
+
+def test_a_build_without_cuda_below_one_that_needs_it() -> None:
+    error = OSError("Could not load this library: _torchaudio.so")
+    error.__cause__ = OSError("libc10_cuda.so: cannot open shared object file: No such file or directory")
+    assert "needs the CUDA build of torch" in installation.explain(error) and "Without a GPU" in installation.explain(error)
+    assert "## Without a GPU" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("error", [OSError(2, "No such file"), ImportError("cannot import name 'x' from 'm2asr.data'"), KeyError("x")])
+def test_other_errors_are_not_taken_for_a_broken_installation(error: Exception) -> None:
+    assert installation.explain(error) == ""
+    assert installation.explain(ModuleNotFoundError("No module named 'm2asr.bin.nope'", name="m2asr.bin.nope")) == ""
+
+
+@pytest.mark.parametrize("line", ["check", "validate egs/mini", "train --config egs/mini/conf/train_m2asr.yaml --exp exp"])
+def test_a_python_without_packages_is_a_line(bare: Path, line: str) -> None:
+    done = run([bare / "python", "-m", *f"m2asr.bin.{line}".split()], cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: "), done.stderr
+    assert "make setup" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("script", ["utils/validate_data_dir.sh", "utils/fix_data_dir.sh", "egs/mini/run.sh", "egs/mini/ablation.sh"])
+@pytest.mark.parametrize("state", ["nothing", "a python without m2asr", "an interrupted set-up"])
+def test_scripts_without_set_up(bare: Path, tmp_path: Path, script: str, state: str) -> None:
+    shutil.copytree(ROOT / "utils", tmp_path / "utils")
+    shutil.copytree(ROOT / "egs/mini", tmp_path / "egs/mini", symlinks=True, ignore=shutil.ignore_patterns("exp", "dump", "data", "corpus"))
+    path = "/usr/bin:/bin"
+    if state == "a python without m2asr":
+        path = f"{bare}:{path}"
+    elif state == "an interrupted set-up":
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+    done = run([tmp_path / script, "data"][: 1 if script.startswith("egs") else 2], cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)})
+    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ") and "make setup" in done.stderr
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_constraints_pin_all_that_set_up_installs(name: str) -> None:
+    pinned = installation.pins(ROOT / name)
+    needed, seen = [("m2asr", extra) for extra in ("", "test", "lint")], set()
+    while needed:
+        package, extra = needed.pop()
+        if (package, extra) in seen:
+            continue
+        seen.add((package, extra))
+        try:
+            lines = metadata.requires(package) or []
+        except metadata.PackageNotFoundError:
+            continue  # what only the builds of other torch versions bring
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                assert canonicalize_name(requirement.name) in pinned, f"{package} needs {requirement.name}, which {name} does not pin"
+                if package == "m2asr":
+                    assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+                needed += [(requirement.name, asked) for asked in ("", *requirement.extras)]
+
+
+def test_every_constraints_file_is_a_pair_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FILES == ["constraints-torch2.11.txt", "constraints.txt"]
+    for name in FILES:
+        monkeypatch.setattr(installation, "version", installation.pins(ROOT / name).get)
+        assert installation.bad_pair() == ""
+        lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        assert all(re.match(r"[a-z0-9-]+==[\w.]+( ; [^#]+)?  *# via ", line) for line in lines)
