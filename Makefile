@@ -8,7 +8,7 @@ TESTS ?= tests
 TORCH_TESTS := tests/bin tests/decode tests/features tests/models tests/moo tests/objectives tests/train
 
 help:  # print this list
-	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18
 
 setup:  # install everything into .venv, in the versions of constraints.txt, and check it (once)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-STAMP = VENV / ".ready"  # line 1: the constraints file that .venv was made from; line 2: a hash of what was installed
+STAMP = VENV / ".ready"  # line 1: the constraints file that .venv was made from; line 2: its hash; then the packages that were installed
 EXTRAS = "test,lint"
 # GB, measured with PyPI's builds, which bring CUDA: .venv; what pip downloads before it installs, once more if it keeps a cache
 INSTALLED, DOWNLOADED = 6.5, 3.3
@@ -42,13 +42,17 @@ def main() -> None:
 
 
 def install(constraints: str, disk_gb: float | None) -> None:
-    """Make .venv or bring it to these versions, unless it is so already. The stamp comes last: what was interrupted is done again."""
+    """Make .venv or bring it to these versions, unless it is so already. The stamp comes last: what was interrupted is done again.
+
+    A package that was removed or replaced since counts as not installed, one that was added does not matter.
+    """
     file = ROOT / constraints
     if not file.is_file():
         raise SetupError(f"{constraints}: no such file; there is {', '.join(sorted(path.name for path in ROOT.glob('constraints*.txt')))}")
     content = hashlib.sha256((ROOT / "setup.py").read_bytes() + file.read_bytes()).hexdigest()
-    stamp = f"{constraints}\n{content}\n"
-    if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == stamp:
+    head = [constraints, content]
+    stamp = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.is_file() else []
+    if stamp[:2] == head and set(stamp[2:]) <= set(packages()):
         return
     check_venv()
     check_disk(disk_gb)
@@ -59,12 +63,17 @@ def install(constraints: str, disk_gb: float | None) -> None:
     problem = "pip could not install all of it, see its lines above; its settings: .venv/bin/python -m pip config debug"
     run([*pip, "pip", "setuptools"], problem)
     run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{EXTRAS}]"], problem)  # built by the setuptools of the constraints
-    STAMP.write_text(stamp, encoding="utf-8")  # the check reads it
+    STAMP.write_text("\n".join([*head, *packages()]) + "\n", encoding="utf-8")  # the check reads it
     try:
         run([str(VENV / "bin/python"), "-m", "m2asr.bin.check"], "")
     except BaseException:
         STAMP.unlink()
         raise
+
+
+def packages() -> list[str]:
+    """The packages in .venv with their versions, as pip names their folders."""
+    return sorted(path.name for path in VENV.glob("lib/python*/site-packages/*.dist-info"))
 
 
 def last_constraints() -> str:

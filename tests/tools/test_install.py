@@ -59,6 +59,19 @@ def test_it_installs_once_and_again_when_the_versions_change(install: ModuleType
     assert len(ran) == 8
 
 
+def test_a_replaced_package_is_installed_again_an_added_one_is_not(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = install.VENV / "lib/python3.11/site-packages"
+    (folder / "torch-2.14.1.dist-info").mkdir(parents=True)
+    ran = commands(install, monkeypatch)
+    install.install("constraints.txt", 0)
+    (folder / "new-1.0.dist-info").mkdir()
+    install.install("constraints.txt", 0)
+    assert len(ran) == 4
+    (folder / "torch-2.14.1.dist-info").rename(folder / "torch-2.11.0.dist-info")
+    install.install("constraints.txt", 0)
+    assert len(ran) == 8
+
+
 def test_a_choice_of_versions_holds_from_then_on(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     commands(install, monkeypatch)
     assert install.last_constraints() == "constraints.txt"
