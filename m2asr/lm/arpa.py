@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from m2asr.errors import UserError
 from m2asr.lm.lines import open_lines
-from m2asr.lm.table import BOS, EOS, LOG10, UNK, ZERO, Order, Table, lookup
+from m2asr.lm.table import BOS, EOS, LOG10, UNK, ZERO, Order, Table, find_ngrams
 from m2asr.progress import visible
 
 _CHUNK = 100_000  # n-grams parsed at once
@@ -104,7 +104,7 @@ class _Reader:
         parts = []
         for rows, numbers in self.chunks(n, count):
             ids = self.ids(n, rows, numbers)
-            context, suffix = _rows(keys, ids[:, :-1]), _rows(keys, ids[:, 1:])
+            context, suffix = find_ngrams(keys, ids[:, :-1]), find_ngrams(keys, ids[:, 1:])
             if (context < 0).any():
                 bad = int(np.argmax(context < 0))
                 self.fail(f"`{_shown(b' '.join(rows[bad][1:n]))}`, the context, is not among the {n - 1}-grams", numbers[bad])
@@ -164,14 +164,6 @@ class _Reader:
             bad = next(i for i, row in enumerate(rows) if not self.index.keys() >= set(row[1 : n + 1]))
             word = next(word for word in rows[bad][1 : n + 1] if word not in self.index)
             self.fail(f"`{_shown(word)}` is not among the unigrams", numbers[bad])
-
-
-def _rows(keys: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:
-    """Which n-grams the words (N, n) are, (N,); -1 for those that the model does not list."""
-    row = ids[:, 0]
-    for n in range(1, ids.shape[1]):
-        row = np.where(row < 0, -1, lookup(keys[n], row * np.int64(len(keys[0])) + ids[:, n]))
-    return row
 
 
 def _is_number(field: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2asr.lm.table import Table, lookup
+from m2asr.lm.table import Table, find_ngrams
 
 
 def build_states(table: Table) -> dict[str, np.ndarray]:
@@ -13,42 +13,42 @@ def build_states(table: Table) -> dict[str, np.ndarray]:
     Any other context gives every word the probability that its longest suffix among the states gives, so that a history is in the state
     of its longest suffix that is one (as the right states of KenLM, Heafield 2011, section 4).
     """
-    words = len(table.words)
-    sizes = [1, *(len(order) for order in table.orders)]  # the empty context is node 0, the n-grams follow by order
-    first = np.cumsum([0, *sizes])  # the first node of every order
-    parent = np.concatenate([order.context + first[n] for n, order in enumerate(table.orders)])  # of node j + 1
-    word = np.concatenate([order.word for order in table.orders])
-    backoff = np.concatenate([np.zeros(1, np.float32), *(order.backoff for order in table.orders)])
-    link = _links(table, first, parent, word)
-    is_state = backoff != 0
-    is_state[parent] = True
-    is_state[0] = True
-    state = np.cumsum(is_state) - 1  # (nodes,)
-    for begin, end in zip(first[1:], first[2:], strict=False):  # a link leads to a lower order, which is done
-        rest = begin + np.flatnonzero(~is_state[begin:end])
-        state[rest] = state[link[rest]]
-    nodes = np.flatnonzero(is_state)
-    keys = state[parent] * np.int64(words) + word
+    words, total = len(table.words), sum(len(order) for order in table.orders)
+    keys, following = np.empty(total, np.int64), np.empty(total, np.int32)
+    backoffs, suffixes = [np.zeros(1, np.float32)], [np.zeros(1, np.int32)]
+    contexts, states, begin = np.zeros(1, np.int32), 1, 0  # the states of the n-grams of the order below
+    for n, order in enumerate(table.orders, 1):
+        end = begin + len(order)
+        keys[begin:end] = contexts[order.context]
+        keys[begin:end] *= words
+        keys[begin:end] += order.word
+        is_state = order.backoff != 0
+        if n < len(table.orders):
+            is_state[table.orders[n].context] = True
+        shorter = contexts[order.suffix]  # the state of the longest proper suffix
+        if (unlisted := np.flatnonzero(order.suffix < 0)).size:
+            shorter[unlisted] = _shorter(table, n, unlisted, following)
+        numbers = np.cumsum(is_state, dtype=np.int32) + np.int32(states - 1)
+        contexts = following[begin:end] = np.where(is_state, numbers, shorter)
+        backoffs.append(order.backoff[is_state])
+        suffixes.append(shorter[is_state])
+        states, begin = states + int(is_state.sum()), end
     return {
         "keys": keys,
         "log_probs": np.concatenate([order.log_prob for order in table.orders]),
-        "next_states": state[1:].astype(np.int32),
-        "first": np.searchsorted(keys, np.arange(len(nodes) + 1) * np.int64(words)),
-        "backoffs": backoff[nodes],
-        "suffixes": state[link[nodes]].astype(np.int32),
+        "next_states": following,
+        "first": np.searchsorted(keys, np.arange(states + 1) * np.int64(words)),
+        "backoffs": np.concatenate(backoffs),
+        "suffixes": np.concatenate(suffixes),
     }
 
 
-def _links(table: Table, first: np.ndarray, parent: np.ndarray, word: np.ndarray) -> np.ndarray:
-    """The node of the longest proper suffix of every node's words that is a node, (nodes,) int64; 0 for the empty one and unigrams."""
-    keys = parent * np.int64(len(table.words)) + word
-    link = np.zeros(first[-1], np.int64)
-    for n, order in enumerate(table.orders[1:], 2):
-        link[first[n] : first[n + 1]] = order.suffix + first[n - 1]
-        nodes = first[n] + np.flatnonzero(order.suffix < 0)
-        shorter = link[parent[nodes - 1]]
-        while len(nodes):  # the longest suffix of the context that the word extends; the empty context has every word
-            link[nodes] = lookup(keys, shorter * np.int64(len(table.words)) + word[nodes - 1]) + 1
-            rest = link[nodes] == 0
-            nodes, shorter = nodes[rest], link[shorter[rest]]
-    return link
+def _shorter(table: Table, n: int, rows: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """The states of the longest listed suffixes of n-grams whose suffix of order n - 1 is not listed; pruned models have such n-grams."""
+    ngrams, states = table.ngrams(n, rows), np.full(len(rows), -1, np.int32)
+    listed = [order.keys(len(table.words)) for order in table.orders[: n - 2]]
+    first = np.cumsum([0, *map(len, listed)])
+    for shorter in range(1, n - 1):  # a longer suffix takes the place of a shorter one
+        row = find_ngrams(listed, ngrams[:, -shorter:])
+        states[row >= 0] = following[first[shorter - 1] + row[row >= 0]]
+    return states

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Order:
         return len(self.word)
 
     def keys(self, words: int) -> np.ndarray:
-        """One sorted number per n-gram, (M,) int64, for a vocabulary of `words` words."""
+        """One number per n-gram, (M,) int64, sorted, for a vocabulary of `words` words."""
         return self.context * np.int64(words) + self.word
 
 
@@ -40,6 +41,15 @@ class Table:
     words: list[str]
     orders: list[Order]
 
+    def ngrams(self, n: int, rows: np.ndarray | slice) -> np.ndarray:
+        """The words of some n-grams of order n, (rows, n) int32."""
+        order = self.orders[n - 1]
+        columns, row = [order.word[rows]], order.context[rows]
+        for shorter in reversed(self.orders[: n - 1]):
+            columns.append(shorter.word[row])
+            row = shorter.context[row]
+        return np.stack(columns[::-1], 1)
+
 
 def lookup(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where `wanted` (N,) stands in the sorted `keys` (M,): (N,) int64, -1 for what is not there."""
@@ -48,4 +58,12 @@ def lookup(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     row = np.searchsorted(keys, wanted)
     row[row == len(keys)] = 0
     row[keys[row] != wanted] = -1
+    return row
+
+
+def find_ngrams(keys: Sequence[np.ndarray], ngrams: np.ndarray) -> np.ndarray:
+    """The rows of n-grams (N, n) among those of their order, (N,) int64, -1 for what is not there; `keys` are those of all orders."""
+    row = ngrams[:, 0].astype(np.int64)
+    for n in range(1, ngrams.shape[1]):
+        row = np.where(row < 0, -1, lookup(keys[n], row * len(keys[0]) + ngrams[:, n]))
     return row
