@@ -42,19 +42,15 @@ def estimate(words: Sequence[str], counts: list[Counts], cutoffs: Sequence[int])
             count = np.where(counts[0].bos, 0, count)  # <s> is never predicted
         adjusted.insert(0, count)
         smoothings.insert(0, choose_smoothing(count))
-    uniform = 1 / (len(words) - 1)
     orders: list[Order] = []
-    shorter, rows = np.full(1, uniform), np.zeros(1, np.int32)  # probabilities of the order below; its rows that are left
+    probs, kept, rows = np.full(1, 1 / (len(words) - 1)), np.ones(1, bool), np.zeros(1, np.int32)  # of the order below; first, uniform
     for count, given, smoothing, cutoff in zip(adjusted, counts, smoothings, cutoffs, strict=True):
         keep = given.count > cutoff if orders else np.ones(len(given), bool)
-        share, left = _shares(count, given.context, keep, smoothing, len(shorter))
+        share, left = _shares(count, given.context, keep, smoothing, len(probs))
         if orders:
-            orders[-1].backoff = np.log(left).astype(np.float32)[kept]
-            below = shorter[given.suffix]
-        else:
-            below = uniform
-        shorter, kept = share + left[given.context] * below, keep
-        log_prob = np.log(shorter[keep]).astype(np.float32)
+            orders[-1].backoff = np.log(left[kept]).astype(np.float32)
+        probs, kept = share + left[given.context] * probs[given.suffix], keep
+        log_prob = np.log(probs[keep]).astype(np.float32)
         nothing = np.zeros(len(log_prob), np.float32)
         orders.append(Order(rows[given.context[keep]], given.word[keep], rows[given.suffix[keep]], log_prob, nothing))
         rows = np.cumsum(keep, dtype=np.int32) - np.int32(1)
@@ -67,7 +63,7 @@ def estimate(words: Sequence[str], counts: list[Counts], cutoffs: Sequence[int])
 def choose_smoothing(count: np.ndarray) -> Smoothing:
     """The discounts of an order by its counts of counts (equation 26), if these allow it."""
     times = [int((count == k).sum()) for k in range(1, 5)]  # n_1 ... n_4
-    if 0 in times[:3]:
+    if 0 in times:
         return Smoothing(None, f"no n-gram has count {times.index(0) + 1}")
     ratio = times[0] / (times[0] + 2 * times[1])
     discounts = tuple(k - (k + 1) * ratio * times[k] / times[k - 1] for k in (1, 2, 3))

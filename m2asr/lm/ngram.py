@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from m2asr.errors import UserError
 from m2asr.lm.states import build_states
-from m2asr.lm.storage import map_arrays, write_arrays
+from m2asr.lm.storage import map_arrays
 from m2asr.lm.table import BOS, EOS, UNK, ZERO, Table, lookup
 
 _ARRAYS = ("keys", "log_probs", "next_states", "first", "backoffs", "suffixes")
@@ -30,8 +29,7 @@ class NgramModel:
 
     def __init__(self, words: Sequence[str], order: int, arrays: dict[str, np.ndarray]) -> None:
         self.words, self.order = list(words), order
-        self.arrays = {name: arrays[name] for name in _ARRAYS}
-        self.keys, self.log_probs, self.next_states, self.first, self.backoffs, self.suffixes = self.arrays.values()
+        self.keys, self.log_probs, self.next_states, self.first, self.backoffs, self.suffixes = (arrays[name] for name in _ARRAYS)
         self.index = {word: number for number, word in enumerate(self.words)}
         self.bos, self.eos, self.unk = self.index[BOS], self.index[EOS], self.index.get(UNK)
         self.empty, self.start = 0, int(self.next_states[self.bos])
@@ -43,7 +41,7 @@ class NgramModel:
 
     @classmethod
     def load(cls, path: Path) -> NgramModel:
-        """Map a file that `save` wrote; processes share its memory. Raises UserError where it is damaged or another kind of file."""
+        """Map a file that `write_model` wrote; processes share its memory. Raises UserError where it is damaged or another kind of file."""
         facts, arrays = map_arrays(path)
         try:
             words = arrays.pop("words").tobytes().decode().split("\n")
@@ -53,12 +51,6 @@ class NgramModel:
         except (KeyError, IndexError, ValueError, TypeError):
             pass
         raise UserError(f"{path}: a damaged n-gram model; write it again with python -m m2asr.bin.lm")
-
-    def save(self, path: Path) -> None:
-        """Write the compact form."""
-        facts: dict[str, Any] = {"order": self.order}
-        words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
-        write_arrays(path, facts, {"words": words, **self.arrays})
 
     def ids(self, words: Iterable[str]) -> list[int]:
         """Indexes of words; what the model does not know is `unk`, or -1 where the model has no <unk>."""

@@ -21,7 +21,7 @@ class Sources:
     """Texts and how they are split: `tokenizer` into its tokens, without one at spaces into words.
 
     A path is a folder with a Kaldi table `column` (a data directory or a text set), or a file with a sentence per line, also packed by
-    gzip. Of plain files and tables every `every`-th line is read, from the first on. `empty` counts the lines without text.
+    gzip. Every `every`-th line is read, from the first on. `empty` counts the lines without text. Raises UserError for a missing path.
     """
 
     paths: Sequence[Path]
@@ -29,6 +29,15 @@ class Sources:
     tokenizer: Tokenizer | None = None
     every: int = 1
     empty: int = 0
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            if path.is_dir() and not (path / self.column).is_file():
+                raise UserError(f"{path}: it has no file {self.column}; choose another --column, or run stage 0 (data) first")
+            if not path.exists():
+                raise UserError(f"{path}: no such file or folder; correct the path, or run stage 0 (data) first")
+            if path.name.split(".")[0] == "text" and (path.parent / "utt2lang").is_file():
+                raise UserError(f"{path}: a table of a data directory, with ids; name its folder, and --column {path.name}")
 
     def __iter__(self) -> Iterator[list[str]]:
         """The sentences. Raises UserError (file:line) for missing files, text that is not UTF-8, and words that mark sentences."""
@@ -53,13 +62,9 @@ class Sources:
 
     def _texts(self, path: Path) -> Iterator[str]:
         if path.is_dir():
-            if not (path / self.column).is_file():
-                raise UserError(f"{path}: it has no file {self.column}; choose another --column, or run stage 0 (data) first")
             for row in rows_of(path / self.column):
                 yield row.value.decode()
             return
-        if path.name.split(".")[0] == "text" and (path.parent / "utt2lang").is_file():
-            raise UserError(f"{path}: a table of a data directory, with ids; name the folder, and the table by --column {path.name}")
         with open_lines(path) as lines:
             for number, line in enumerate(lines, 1):
                 try:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from m2asr.lm.storage import write_arrays
 from m2asr.lm.table import Table, find_ngrams
+
+
+def write_model(path: Path, table: Table) -> None:
+    """Write the compact form of a model, which NgramModel.load maps."""
+    words = np.frombuffer("\n".join(table.words).encode(), np.uint8)
+    write_arrays(path, {"order": len(table.orders)}, {"words": words, **build_states(table)})
 
 
 def build_states(table: Table) -> dict[str, np.ndarray]:
