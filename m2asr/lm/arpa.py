@@ -68,6 +68,8 @@ class _Reader:
             orders.append(order)
             line = self.line()
         self.expect("\\end\\", line)
+        for _ in self.lines:  # so that gzip sees the checksum
+            pass
         while orders and not len(orders[-1]):
             orders.pop()
         if not orders:
