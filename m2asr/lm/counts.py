@@ -20,7 +20,7 @@ class Counts:
     context: np.ndarray  # (M,) int32
     word: np.ndarray  # (M,) int32
     suffix: np.ndarray  # (M,) int32
-    count: np.ndarray  # (M,) int64
+    count: np.ndarray  # (M,) int32, int64 of texts of 2^31 words and more
     bos: np.ndarray  # (M,) bool, whether it begins with <s>
 
     def __len__(self) -> int:
@@ -34,7 +34,8 @@ def count_ngrams(text: np.ndarray, words: int, order: int, bos: int, folder: Pat
     n-gram is a row of the order below and a word, so that one 64-bit key sorts n-grams of any length. Which n-gram ends at every position
     is kept in files in `folder`: memory holds one chunk of the text and the distinct n-grams.
     """
-    count = np.zeros(words, np.int64)
+    kind = np.int32 if len(text) < 1 << 31 else np.int64
+    count = np.zeros(words, kind)
     ending = np.memmap(folder / "order1", np.int32, "w+", shape=text.shape)  # the n-gram that ends at every position, -1 for none
     for begin in range(0, len(text), CHUNK):
         count += np.bincount(text[begin : begin + CHUNK], minlength=words)
@@ -52,7 +53,7 @@ def count_ngrams(text: np.ndarray, words: int, order: int, bos: int, folder: Pat
             row = longer[begin : begin + CHUNK]
             suffix[row[row >= 0]] = ending[begin : begin + CHUNK][row >= 0]
         context = (keys // words).astype(np.int32)
-        orders.append(Counts(context, (keys % words).astype(np.int32), suffix, count, orders[-1].bos[context]))
+        orders.append(Counts(context, (keys % words).astype(np.int32), suffix, count.astype(kind), orders[-1].bos[context]))
         (folder / f"order{n - 1}").unlink()
         ending = longer
     return orders

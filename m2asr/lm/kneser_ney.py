@@ -37,27 +37,25 @@ def estimate(words: Sequence[str], counts: list[Counts], cutoffs: Sequence[int])
         count = counts[n - 1].count
         if smoothings and smoothings[0].discounts is not None:
             before = np.bincount(counts[n].suffix, minlength=len(count))
-            count = np.where(counts[n - 1].bos, count, before)
+            count = np.where(counts[n - 1].bos, count, before.astype(count.dtype))
         if n == 1:
             count = np.where(counts[0].bos, 0, count)  # <s> is never predicted
         adjusted.insert(0, count)
         smoothings.insert(0, choose_smoothing(count))
+    keep = [given.count > cutoff for given, cutoff in zip(counts, cutoffs, strict=True)]
+    keep[0][:] = True
     orders: list[Order] = []
-    probs, kept, rows = np.full(1, 1 / (len(words) - 1)), np.ones(1, bool), np.zeros(1, np.int32)  # of the order below; first, uniform
-    for count, given, smoothing, cutoff in zip(adjusted, counts, smoothings, cutoffs, strict=True):
-        keep = given.count > cutoff if orders else np.ones(len(given), bool)
-        share, left = _shares(count, given.context, keep, smoothing, len(probs))
+    probs = np.full(1, 1 / (len(words) - 1))  # of the order below; at first of the uniform distribution
+    for count, given, smoothing, kept in zip(adjusted, counts, smoothings, keep, strict=True):
+        share, left = _shares(count, given.context, kept, smoothing, len(probs))
         if orders:
-            orders[-1].backoff = np.log(left[kept]).astype(np.float32)
-        probs, kept = share + left[given.context] * probs[given.suffix], keep
-        log_prob = np.log(probs[keep]).astype(np.float32)
-        nothing = np.zeros(len(log_prob), np.float32)
-        orders.append(Order(rows[given.context[keep]], given.word[keep], rows[given.suffix[keep]], log_prob, nothing))
-        rows = np.cumsum(keep, dtype=np.int32) - np.int32(1)
+            orders[-1].backoff = np.log(left).astype(np.float32)
+        probs = share + left[given.context] * probs[given.suffix]
+        log_prob = np.log(probs).astype(np.float32)
+        orders.append(Order(given.context, given.word, given.suffix, log_prob, np.zeros(len(given), np.float32)))
     orders[0].log_prob[counts[0].bos] = ZERO
-    while not len(orders[-1]):
-        orders.pop()
-    return Table(list(words), orders), smoothings
+    table = Table(list(words), orders)
+    return table.select(keep) if any(cutoffs) else table, smoothings
 
 
 def choose_smoothing(count: np.ndarray) -> Smoothing:

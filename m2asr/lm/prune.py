@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from m2asr.lm.table import Order, Table
+from m2asr.lm.table import Table
 
 
 def prune(table: Table, histories: Sequence[np.ndarray], threshold: float) -> Table:
@@ -34,16 +35,5 @@ def prune(table: Table, histories: Sequence[np.ndarray], threshold: float) -> Ta
         left = 1 - np.bincount(context[kept], np.exp(log_prob[kept]), len(lower))
         left_below = 1 - np.bincount(context[kept], np.exp(below[kept]), len(lower))
         backoffs[n - 1] = np.log(left / left_below).astype(np.float32)
-    return _select(table, keep, backoffs)
-
-
-def _select(table: Table, keep: Sequence[np.ndarray], backoffs: Sequence[np.ndarray]) -> Table:
-    """The n-grams `keep` per order, with new back-off weights."""
-    orders, rows = [], np.zeros(1, np.int32)  # where the n-grams of the order below have gone
-    for order, kept, backoff in zip(table.orders, keep, backoffs, strict=True):
-        context, suffix = rows[order.context[kept]], rows[order.suffix[kept]]
-        orders.append(Order(context, order.word[kept], suffix, order.log_prob[kept], backoff[kept]))
-        rows = np.cumsum(kept, dtype=np.int32) - np.int32(1)
-    while not len(orders[-1]):
-        orders.pop()
-    return Table(table.words, orders)
+    orders = [replace(order, backoff=backoff) for order, backoff in zip(table.orders, backoffs, strict=True)]
+    return Table(table.words, orders).select(keep)

@@ -9,6 +9,8 @@ import numpy as np
 from m2asr.lm.storage import write_arrays
 from m2asr.lm.table import Table, find_ngrams
 
+_CHUNK = 1 << 20  # states looked up at once
+
 
 def write_model(path: Path, table: Table) -> None:
     """Write the compact form of a model, which NgramModel.load maps."""
@@ -42,11 +44,15 @@ def build_states(table: Table) -> dict[str, np.ndarray]:
         backoffs.append(order.backoff[is_state])
         suffixes.append(shorter[is_state])
         states, begin = states + int(is_state.sum()), end
+    first = np.empty(states + 1, np.int64)
+    for begin in range(0, states + 1, _CHUNK):
+        part = first[begin : begin + _CHUNK]
+        part[:] = np.searchsorted(keys, np.arange(begin, begin + len(part)) * np.int64(words))
     return {
         "keys": keys,
         "log_probs": np.concatenate([order.log_prob for order in table.orders]),
         "next_states": following,
-        "first": np.searchsorted(keys, np.arange(states + 1) * np.int64(words)),
+        "first": first,
         "backoffs": np.concatenate(backoffs),
         "suffixes": np.concatenate(suffixes),
     }

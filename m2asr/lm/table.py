@@ -50,6 +50,17 @@ class Table:
             row = shorter.context[row]
         return np.stack(columns[::-1], 1)
 
+    def select(self, keep: Sequence[np.ndarray]) -> Table:
+        """The n-grams `keep`, (M,) bool per order: all unigrams, and with an n-gram its context and its suffix."""
+        orders, rows = [], np.zeros(1, np.int32)  # where the n-grams of the order below have gone
+        for order, kept in zip(self.orders, keep, strict=True):
+            context, suffix = rows[order.context[kept]], rows[order.suffix[kept]]
+            orders.append(Order(context, order.word[kept], suffix, order.log_prob[kept], order.backoff[kept]))
+            rows = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        while not len(orders[-1]):
+            orders.pop()
+        return Table(self.words, orders)
+
 
 def lookup(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where `wanted` (N,) stands in the sorted `keys` (M,): (N,) int64, -1 for what is not there."""
