@@ -1,0 +1,181 @@
+"""Reads and writes n-gram models as ARPA files, those of SRILM, KenLM and IRSTLM too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+from m2asr.errors import UserError
+from m2asr.lm.lines import open_lines
+from m2asr.lm.table import BOS, EOS, LOG10, UNK, ZERO, Order, Table, find_ngrams
+from m2asr.progress import visible
+
+_CHUNK = 100_000  # n-grams parsed at once
+_SPELLINGS = {"<UNK>": UNK, "<S>": BOS, "</S>": EOS}
+
+
+def read_arpa(path: Path) -> Table:
+    """The model of an ARPA file, or of one packed by gzip.
+
+    Missing back-off weights are 0, a log of -99 or less is a probability of zero, n-grams may stand in any order. Raises UserError
+    (file:line) where the file is truncated or wrong.
+    """
+    with open_lines(path) as lines, tqdm(desc=f"read {path.name}", unit="n-gram", unit_scale=True, disable=not visible()) as bar:
+        return _Reader(path, lines, bar).table()
+
+
+class _Reader:
+    """An ARPA file, read up to line `number`, and the words of its unigrams."""
+
+    def __init__(self, path: Path, lines: Iterator[bytes], bar: tqdm) -> None:
+        self.path, self.lines, self.bar = path, lines, bar
+        self.number = 0  # of the last line read, from 1
+        self.index: dict[bytes, int] = {}  # of the words as the file spells them
+
+    def fail(self, what: str, line: int | None = None) -> NoReturn:
+        raise UserError(f"{self.path}:{line or self.number}: {what}")
+
+    def line(self) -> bytes:
+        """The next line that is not empty, without the spaces around it."""
+        for line in self.lines:
+            self.number += 1
+            if line := line.strip():
+                return line
+        self.fail("the file ends before \\end\\: it is truncated, or no ARPA file")
+
+    def table(self) -> Table:
+        while self.line().lower() != b"\\data\\":  # SRILM allows comments before it
+            pass
+        counts: list[int] = []
+        while not (line := self.line()).startswith(b"\\"):
+            match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line)
+            if match is None or int(match[1]) != len(counts) + 1:
+                self.fail(f"`{_shown(line)}` where `ngram {len(counts) + 1}=<count>` or \\1-grams: is due")
+            counts.append(int(match[2]))
+        words: list[str] = []
+        orders: list[Order] = []
+        for n, count in enumerate(counts, 1):
+            self.expect(f"\\{n}-grams:", line)
+            if n == 1:
+                words, order = self.unigrams(count)
+            else:
+                order = self.ngrams(n, count, [order.keys(len(words)) for order in orders])
+            orders.append(order)
+            line = self.line()
+        self.expect("\\end\\", line)
+        for _ in self.lines:  # so that gzip sees the checksum
+            pass
+        while orders and not len(orders[-1]):
+            orders.pop()
+        if not orders:
+            self.fail("the model has no words")
+        return Table(words, orders)
+
+    def expect(self, section: str, line: bytes) -> None:
+        if line.lower() != section.encode():
+            self.fail(f"`{_shown(line)}` where {section} is due; do the counts under \\data\\ fit the n-grams?")
+
+    def unigrams(self, count: int) -> tuple[list[str], Order]:
+        words, parts = [], []
+        for rows, numbers in self.chunks(1, count):
+            for row, number in zip(rows, numbers, strict=True):
+                if row[1] in self.index:
+                    self.fail(f"the word `{_shown(row[1])}` stands among the unigrams twice", number)
+                self.index[row[1]] = len(self.index)
+                try:
+                    words.append(row[1].decode())
+                except UnicodeDecodeError:
+                    self.fail(f"the word `{_shown(row[1])}` is not UTF-8; convert the file", number)
+            parts.append(self.weights(1, rows, numbers))
+        known = set(words)
+        words = [_SPELLINGS[word] if word in _SPELLINGS and _SPELLINGS[word] not in known else word for word in words]
+        if missing := [word for word in (BOS, EOS) if word not in words]:
+            self.fail(f"the unigrams lack {' and '.join(missing)}")
+        log_prob, backoff = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        log_prob[words.index(BOS)] = ZERO  # never predicted; KenLM writes 0
+        nothing = np.zeros(count, np.int32)
+        return words, Order(nothing, np.arange(count, dtype=np.int32), nothing, log_prob, backoff)
+
+    def ngrams(self, n: int, count: int, keys: Sequence[np.ndarray]) -> Order:
+        """The n-grams of order n, sorted; `keys` are those of the lower orders."""
+        parts = []
+        for rows, numbers in self.chunks(n, count):
+            ids = self.ids(n, rows, numbers)
+            context, suffix = find_ngrams(keys, ids[:, :-1]), find_ngrams(keys, ids[:, 1:])
+            if (context < 0).any():
+                bad = int(np.argmax(context < 0))
+                self.fail(f"`{_shown(b' '.join(rows[bad][1:n]))}`, the context, is not among the {n - 1}-grams", numbers[bad])
+            numbered = (array.astype(np.int32) for array in (context, ids[:, -1], suffix))
+            parts.append((*numbered, *self.weights(n, rows, numbers)))
+        if not parts:
+            return Order(*(np.zeros(0, np.int32),) * 3, *(np.zeros(0, np.float32),) * 2)
+        order = Order(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        found = order.keys(len(self.index))
+        if (found[1:] > found[:-1]).all():
+            return order
+        by_key = np.argsort(found)
+        if (twice := np.flatnonzero(np.diff(found[by_key]) == 0)).size:
+            word = list(self.index)[order.word[by_key[twice[0]]]]
+            self.fail(f"an n-gram that ends in `{_shown(word)}` stands among the {n}-grams twice")
+        return Order(*(array[by_key] for array in vars(order).values()))
+
+    def chunks(self, n: int, count: int) -> Iterator[tuple[list[list[bytes]], list[int]]]:
+        """The fields and the line numbers of the n-grams of order n, many at a time."""
+        for begin in range(0, count, _CHUNK):
+            rows, numbers = [], []
+            for i in range(begin, min(count, begin + _CHUNK)):
+                line = self.line()
+                if line.startswith(b"\\") and len(line.split()) == 1:
+                    self.fail(f"`{_shown(line)}` after {i} of the {count} {n}-grams that \\data\\ announces")
+                rows.append(line.split())
+                numbers.append(self.number)
+                if not n + 1 <= len(rows[-1]) <= n + 2:
+                    self.fail(f"{len(rows[-1])} fields; a log-probability, {n} words and at most a back-off weight are due")
+            self.bar.update(len(rows))
+            yield rows, numbers
+
+    def weights(self, n: int, rows: list[list[bytes]], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Natural log-probabilities and back-off weights, (M,) float32."""
+        log_probs = self.floats([row[0] for row in rows], numbers)
+        backoffs = self.floats([row[n + 1] if len(row) == n + 2 else b"0" for row in rows], numbers)
+        if (log_probs > 0).any():
+            bad = int(np.argmax(log_probs > 0))
+            self.fail(f"the log-probability {_shown(rows[bad][0])} is positive: a probability above 1", numbers[bad])
+        return tuple(np.maximum(values * LOG10, ZERO).astype(np.float32) for values in (log_probs, backoffs))
+
+    def floats(self, fields: list[bytes], numbers: list[int]) -> np.ndarray:
+        try:
+            values = np.array(list(map(float, fields)))
+            if (values < np.inf).all():
+                return values
+        except ValueError:
+            pass
+        bad = next(i for i, field in enumerate(fields) if not _is_number(field))
+        self.fail(f"`{_shown(fields[bad])}` is no number", numbers[bad])
+
+    def ids(self, n: int, rows: list[list[bytes]], numbers: list[int]) -> np.ndarray:
+        """The words of n-grams as numbers, (M, n) int64."""
+        try:
+            return np.array([self.index[word] for row in rows for word in row[1 : n + 1]]).reshape(-1, n)
+        except KeyError:
+            bad = next(i for i, row in enumerate(rows) if not self.index.keys() >= set(row[1 : n + 1]))
+            word = next(word for word in rows[bad][1 : n + 1] if word not in self.index)
+            self.fail(f"`{_shown(word)}` is not among the unigrams", numbers[bad])
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        return float(field) < np.inf
+    except ValueError:
+        return False
+
+
+def _shown(text: bytes) -> str:
+    """Bytes of a file as a message shows them."""
+    shown = text.decode(errors="replace")
+    return shown if len(shown) <= 60 else shown[:60] + "..."

@@ -1,0 +1,54 @@
+"""A text as numbers in a file, and its vocabulary."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from m2asr.lm.table import BOS, EOS, UNK
+
+_FLUSH = 1 << 20  # numbers held in memory before they go to the file
+
+
+@dataclass
+class Corpus:
+    """A text: `ids` (T,) int32, in a file, holds the sentences one after the other, each with <s> before and </s> after it."""
+
+    words: list[str]  # <unk>, <s>, </s>, then the tokens or words
+    ids: np.ndarray
+    sentences: int
+
+    @property
+    def tokens(self) -> int:
+        """Words in the text, without <s> and </s>."""
+        return len(self.ids) - 2 * self.sentences
+
+
+def number_words(sentences: Iterable[list[str]], path: Path, vocabulary: Iterable[str] | None = None) -> Corpus:
+    """Write the numbers of sentences to the file `path`.
+
+    The vocabulary is `vocabulary`, other words being <unk>, or all words in the order of their first occurrence.
+    """
+    index: defaultdict[str, int] = defaultdict()
+    for word in (UNK, BOS, EOS, *(vocabulary or ())):
+        index.setdefault(word, len(index))
+    if vocabulary is None:
+        index.default_factory = index.__len__  # a new word takes the next number
+    unk, bos, eos = index[UNK], index[BOS], index[EOS]
+    count, numbers = 0, array("i")
+    with open(path, "wb") as file:
+        for words in sentences:
+            numbers.append(bos)
+            numbers.extend(map(index.__getitem__, words) if vocabulary is None else [index.get(word, unk) for word in words])
+            numbers.append(eos)
+            count += 1
+            if len(numbers) >= _FLUSH:
+                numbers.tofile(file)
+                del numbers[:]
+        numbers.tofile(file)
+    return Corpus(list(index), np.memmap(path, np.int32, "r") if count else np.zeros(0, np.int32), count)

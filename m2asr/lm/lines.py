@@ -1,0 +1,24 @@
+"""Lines of plain or gzipped files."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m2asr.errors import UserError
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[Iterator[bytes]]:
+    """The lines of a file, unpacked where gzip packed it. Raises UserError where it cannot be read or unpacked, also during the block."""
+    try:
+        with open(path, "rb") as file:
+            packed = file.peek(2)[:2] == b"\x1f\x8b"
+            yield iter(gzip.GzipFile(fileobj=file) if packed else file)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{path}: the .gz is truncated or damaged; fetch or write it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from None
