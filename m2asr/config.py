@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -58,22 +58,62 @@ class FbankConfig(Strict):
     compress: bool = False
 
 
+def _or_list(number: Any) -> Any:
+    return number | Annotated[list[number], Field(min_length=1)]
+
+
+# A number, or a list of numbers of which decoding takes the best on the dev sets.
+Numbers = _or_list(Annotated[float, Field(allow_inf_nan=False)])
+Weights = _or_list(Annotated[float, Field(ge=0, allow_inf_nan=False)])
+Shares = _or_list(Annotated[float, Field(ge=0, le=1)])
+
+
+class LanguageModel(Strict):
+    """An n-gram language model in a search, one for each tokenizer, from its training texts unless `texts` or `arpa` name others."""
+
+    unit: Literal["tokens", "words"] = "tokens"  # what is modelled: the tokens of the tokenizer, or words, each scored when it ends
+    order: int = Field(6, ge=1, le=10)
+    prune: list[Annotated[int, Field(ge=0)]] = [0]  # n-grams that occur at most so often are left out, per order; the last for all higher
+    texts: dict[str, list[str]] = {}  # by tokenizer: data directories, text sets, or files with a sentence per line, also .gz
+    every: int = Field(1, ge=1)  # read each n-th line only
+    arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of a model that is there already, also .gz
+    weight: Weights = 0.5  # of its natural log-probability
+
+
+class HotWords(Strict):
+    """Words and phrases that a search is to prefer; they are matched from the beginning of a word to the end of one."""
+
+    phrases: list[str] = []
+    file: str | None = None  # further ones, one per line
+    bonus: Weights = 1.0  # per token of a phrase
+
+
 class DecodeConfig(Strict):
     """Search settings; `name` becomes the folder decode_<name>.
 
     Every target is read once: by its CTC objective under `greedy` and `prefix_beam`, by its attention objective under `attention`, `joint`
-    and `rescoring`, and by the only one it has otherwise. `joint` and `rescoring` want both for every attention objective.
+    and `rescoring`, and by the only one it has otherwise. `joint` and `rescoring` want both for every attention objective. Where numbers
+    may be lists, each combination is tried on the dev sets, and the best one decodes.
     """
 
-    name: str = "greedy"
+    name: str = Field("greedy", pattern=r"^[A-Za-z0-9._=-]+$")
     method: Literal["greedy", "prefix_beam", "attention", "joint", "rescoring"] = "greedy"
     beam: int = Field(10, ge=1)
     token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
-    ctc_weight: float = Field(0.3, ge=0, le=1)  # joint and rescoring: of the CTC score, beside 1 - ctc_weight of the decoder's
-    length_penalty: float = Field(0.0, ge=0)  # a decoder's scores are divided by (tokens + 1) ** length_penalty; more favours longer texts
+    ctc_weight: Shares = 0.3  # joint and rescoring: of the CTC score, beside 1 - ctc_weight of the decoder's
+    length_penalty: Weights = 0.0  # a decoder's scores are divided by (tokens + 1) ** length_penalty; more favours longer texts
     max_ratio: float = Field(1.0, gt=0)  # a decoder writes at most this many tokens per encoder state
     language: Literal["oracle", "predicted"] = "oracle"  # whose heads read an utterance: its own language's, or what langid takes it for
     batch_seconds: float = Field(120.0, gt=0)
+    lm: LanguageModel | None = None
+    bonus: Numbers = 0.0  # added to the score for every token
+    hotwords: HotWords | None = None
+
+    @model_validator(mode="after")
+    def _greedy_takes_no_other_scores(self) -> DecodeConfig:
+        if self.method == "greedy" and (self.lm or self.hotwords or self.bonus):
+            raise UserError("method greedy takes the best label of every state: lm, hotwords and bonus want another, such as prefix_beam")
+        return self
 
 
 Config = TypeVar("Config", bound=BaseModel)

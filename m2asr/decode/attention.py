@@ -53,7 +53,10 @@ def rescore(
     length_penalty: float = 0.0,
     prefix: str | None = None,
 ) -> list[list[Hypothesis]]:
-    """Order each utterance's hypotheses, which carry CTC scores, by the mixed score of decoder and CTC (Zhang et al. 2021, U2++)."""
+    """Order each utterance's hypotheses, which carry CTC scores, by the mixed score of decoder and CTC (Zhang et al. 2021, U2++).
+
+    What text models gave to a hypothesis is added to that.
+    """
     rows = [row for row, hypotheses in enumerate(found) for _ in hypotheses]
     texts = [one.tokens for hypotheses in found for one in hypotheses]
     values = iter(text_scores(decoder, memory[rows], lengths[rows], texts, prefix).tolist())
@@ -61,7 +64,7 @@ def rescore(
     for hypotheses in found:
         again = []
         for one in hypotheses:
-            mixed = (1 - ctc_weight) * next(values) + ctc_weight * one.score
-            again.append(Hypothesis(one.tokens, mixed / (len(one.tokens) + 1) ** length_penalty))
+            mixed = (1 - ctc_weight) * next(values) + ctc_weight * (one.score - one.text_score) + one.text_score
+            again.append(Hypothesis(one.tokens, mixed / (len(one.tokens) + 1) ** length_penalty, one.text_score))
         ordered.append(sorted(again, key=lambda one: -one.score))
     return ordered

@@ -25,12 +25,18 @@ class PrefixScorer(Protocol):
 
 
 def beam_search(
-    scorers: Sequence[tuple[float, PrefixScorer]], limits: Tensor, eos: int, beam: int, length_penalty: float = 0.0
+    scorers: Sequence[tuple[float, PrefixScorer]],
+    limits: Tensor,
+    eos: int,
+    beam: int,
+    length_penalty: float = 0.0,
+    most_gain: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """Texts of every utterance, best first, under the weighted sum of scores over (tokens + 1) ** length_penalty.
 
     Per step the `beam` best of all prefixes with one more token or the end are kept. `limits` (B,) are the most tokens; a prefix of
-    that length can only end. The search ends where no prefix can become better than the best text found, as scores only fall.
+    that length can only end. The search ends where no prefix can become better than the best text found: scores fall, or rise by at most
+    `most_gain` per token, where there is a bonus.
     What an utterance gets does not depend on the others in the batch.
     """
     batch, device = len(limits), limits.device
@@ -52,7 +58,8 @@ def beam_search(
             ended[row].append(Hypothesis(text[:-1], score))
         record = torch.maximum(record, final.masked_fill(~ends, NEVER).amax(1))
         running = best.masked_fill(token == eos, NEVER)
-        ceiling = running.amax(1) / (limits + 1) ** length_penalty
+        ceiling = running.amax(1) + most_gain * (limits - length - 1).clamp(min=0)
+        ceiling = ceiling / torch.where(ceiling > 0, length + 2, limits + 1) ** length_penalty
         running = running.masked_fill((ceiling <= record)[:, None], NEVER)
         vacant = running.masked_fill(running > NEVER, 0.0)
         if not bool((vacant == 0).any()):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from m2asr.config import DecodeConfig
 from m2asr.data.batch import Batch, target_key
+from m2asr.decode.fusion import Fusion
 from m2asr.decode.search import Reader, search
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.ctc import representable
@@ -19,6 +21,7 @@ from m2asr.objectives.view import View
 from m2asr.text.tokenizer import Tokenizer
 
 Routes = Mapping[str, Reader]  # language -> what reads an utterance in it
+Key = TypeVar("Key")
 
 
 @dataclass
@@ -36,19 +39,34 @@ class Recognized:
     misjudged: int = 0  # ... that it takes for another
 
 
+class Reading(NamedTuple):
+    """How a reader searches: settings without lists, and what text models add."""
+
+    settings: DecodeConfig
+    fusion: Fusion
+
+
+@dataclass(frozen=True)
+class Task:
+    """An answer wanted for every utterance of a set: the reader of each language, and how each reader searches."""
+
+    routes: Routes
+    readings: Mapping[Reader, Reading]
+    predicted: bool = False  # whether the language is the one that langid tells, or the utterance's own
+
+
 def recognize(
     system: System,
-    routes: Mapping[str, Routes],
+    tasks: Mapping[Key, Task],
     batches: Iterable[Batch],
     tokenizers: Mapping[str, Tokenizer],
-    config: DecodeConfig,
     langid: LanguageId | None = None,
-) -> dict[str, Recognized]:
-    """Decode every batch for each name in `routes`, by the reader of each utterance's language: the one `langid` tells, else its own.
+) -> dict[Key, Recognized]:
+    """Decode every batch for each task, by the reader of each utterance's language.
 
-    Each batch is encoded once, without masks, dropout or gradients.
+    Each batch is encoded once, however many tasks there are, without masks, dropout or gradients.
     """
-    found = {name: Recognized() for name in routes}
+    results = {key: Recognized() for key in tasks}
     device = next(system.parameters()).device
     system.eval()
     with torch.inference_mode():
@@ -56,30 +74,30 @@ def recognize(
             batch = batch.to(device)
             start = time.perf_counter()
             encoded = system.encode(batch, View(train=False, grad=False), seed=0)
-            spoken = langid.predict(encoded) if langid else batch.lang
+            told = langid.predict(encoded) if langid else batch.lang
             encode_seconds = time.perf_counter() - start
-            for name, one in found.items():
-                start = time.perf_counter()
-                chosen = [routes[name].get(lang) for lang in spoken]
+            for key, task in tasks.items():
+                result, start = results[key], time.perf_counter()
+                spoken = told if task.predicted else batch.lang
+                chosen = [task.routes.get(lang) for lang in spoken]
                 for reader in dict.fromkeys(chosen):
                     rows = [row for row, other in enumerate(chosen) if other == reader]
-                    texts = _read(system, reader, _rows(encoded, rows), tokenizers, config)
-                    one.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
-                one.unread += chosen.count(None)
-                one.seconds += time.perf_counter() - start + encode_seconds
-                one.audio_seconds += batch.seconds
-                if langid:
-                    _judge(one, batch, spoken, langid)
-                _count(one, batch, routes[name], encoded)
-    return found
+                    texts = _read(system, reader, _rows(encoded, rows), tokenizers, task)
+                    result.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
+                result.unread += chosen.count(None)
+                result.seconds += time.perf_counter() - start + encode_seconds
+                result.audio_seconds += batch.seconds
+                if task.predicted:
+                    _judge(result, batch, spoken, langid)
+                _count(result, batch, task.routes, encoded)
+    return results
 
 
-def _read(
-    system: System, reader: Reader | None, encoded: Encoded, tokenizers: Mapping[str, Tokenizer], config: DecodeConfig
-) -> list[str]:
+def _read(system: System, reader: Reader | None, encoded: Encoded, tokenizers: Mapping[str, Tokenizer], task: Task) -> list[str]:
     if reader is None:
         return [""] * len(encoded.lengths)
-    return [tokenizers[reader.tokens].decode(one.tokens) for one in search(system, reader, encoded, config)]
+    hypotheses = search(system, reader, encoded, *task.readings[reader])
+    return [tokenizers[reader.tokens].decode(hypothesis.tokens) for hypothesis in hypotheses]
 
 
 def _rows(encoded: Encoded, rows: list[int]) -> Encoded:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from m2asr.config import DecodeConfig
 from m2asr.decode.attention import AttentionPrefix, rescore
 from m2asr.decode.beam import PrefixScorer, beam_search
-from m2asr.decode.ctc import greedy, prefix_beam
+from m2asr.decode.ctc import greedy
 from m2asr.decode.ctc_prefix import CTCPrefix
+from m2asr.decode.fusion import FusedPrefix, Fusion
 from m2asr.decode.hypothesis import Hypothesis
+from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.system import System
@@ -57,19 +59,21 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
     return found
 
 
-def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfig) -> list[Hypothesis]:
-    """The best hypothesis of every utterance."""
-    lengths = encoded.lengths
+def search(
+    system: System, reader: Reader, encoded: Encoded, config: DecodeConfig, fusion: Fusion | None = None
+) -> list[Hypothesis]:
+    """The best hypothesis of every utterance, by the system and what `fusion` adds; the config holds no lists."""
+    lengths, fusion = encoded.lengths, fusion or Fusion()
     log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
     if reader.attention is None:
         if config.method == "greedy":
             return greedy(log_probs, lengths)
-        return [best[0] for best in prefix_beam(log_probs, lengths, config.beam, config.token_prune)]
+        return [best[0] for best in prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)]
 
     head = system.objectives[reader.attention]
     decoder, memory = head.decoder, encoded.states[head.tap]
     if config.method == "rescoring":
-        found = prefix_beam(log_probs, lengths, config.beam, config.token_prune)
+        found = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)
         return [best[0] for best in rescore(decoder, memory, lengths, found, config.ctc_weight, config.length_penalty, head.prefix)]
     beam = 1 if config.method == "greedy" else config.beam
     weight = config.ctc_weight if config.method == "joint" else 0.0
@@ -78,5 +82,7 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
         scorers.append((1 - weight, AttentionPrefix(decoder, memory, lengths, beam, head.prefix)))
     if weight > 0:
         scorers.append((weight, CTCPrefix(log_probs, lengths, beam, head.eos)))
+    if fusion:
+        scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()
-    return [best[0] for best in beam_search(scorers, limits, head.eos, beam, config.length_penalty)]
+    return [best[0] for best in beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain)]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from m2asr.decode.attention import AttentionPrefix, rescore, text_scores
 from m2asr.decode.beam import beam_search
-from m2asr.decode.ctc import prefix_beam
 from m2asr.decode.ctc_prefix import CTCPrefix
+from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.models.decoder import TransformerDecoder
 
 VOCAB, EOS, LIMIT, WIDE = 5, 4, 4, 200  # 3 tokens to write with, 1, 2 and 3

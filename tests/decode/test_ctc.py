@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from m2asr.decode.ctc import greedy, prefix_beam
+from m2asr.decode.ctc import greedy
+from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.objectives.ctc import collapse
 
 

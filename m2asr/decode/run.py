@@ -1,0 +1,117 @@
+"""Decode sets with a trained system by one search or several: tune what is open on the dev sets, recognize, write the hypotheses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2asr.config import DecodeConfig
+from m2asr.data.directory import write_table
+from m2asr.data.index import UtteranceIndex
+from m2asr.decode.recognize import Reading, Recognized, Task, recognize
+from m2asr.decode.routes import Route, language_id, routes, unread
+from m2asr.decode.search import Reader, readers
+from m2asr.decode.text_models import TextModels
+from m2asr.decode.trained import Trained
+from m2asr.decode.tuning import lists, tune
+from m2asr.errors import UserError
+from m2asr.files import open_atomic
+from m2asr.objectives.langid import LanguageId
+from m2asr.text.normalize import UNSPACED
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One search over all sets: who reads what, and how."""
+
+    search: DecodeConfig
+    routes: Mapping[str, Mapping[str, Route]]  # set -> target -> route
+    readings: Mapping[Reader, Reading]
+    langid: LanguageId | None  # what tells the language, where the utterance does not
+
+    def tasks(self, name: str) -> dict[str, Task]:
+        """What is to be recognized of a set, by target."""
+        return {target: Task(route.readers, self.readings, self.langid is not None) for target, route in self.routes[name].items()}
+
+
+def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[str]) -> None:
+    """Write decode_<name>/<set>/<target>/{text,info.json} for every search; the encoder runs once for all of them.
+
+    Raises UserError where nothing can be decoded, or two searches have one name.
+    """
+    names = [search.name for search in searches]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two searches have the name {twice[0]}; give each config a name of its own")
+    indexes = {name: trained.open(name) for name in sets}
+    plans = [_plan(trained, search, indexes) for search in searches]
+    langid = next((plan.langid for plan in plans if plan.langid), None)
+    for name in indexes:
+        tasks = {(number, target): task for number, plan in enumerate(plans) for target, task in plan.tasks(name).items()}
+        if not tasks:
+            continue
+        used = [reader for task in tasks.values() for reader in task.routes.values()]
+        batches = trained.batches(name, used, min(search.batch_seconds for search in searches))
+        for (number, target), result in recognize(trained.system, tasks, batches, trained.tokenizers, langid).items():
+            _write(trained.exp, plans[number], name, target, result)
+
+
+def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, UtteranceIndex]) -> Plan:
+    heads = readers(trained.config, search.method)
+    if not heads:
+        raise UserError(f"nothing decoded: {trained.exp} has no objective of type ctc or attention")
+    langid = language_id(trained.config, trained.system) if search.language == "predicted" else None
+    languages = {name: index.languages for name, index in indexes.items()}
+    chosen = {name: routes(trained.config, heads, spoken, langid) for name, spoken in languages.items()}
+    problem = "" if langid else unread(trained.config, heads, languages, chosen)
+    if not any(chosen.values()):
+        raise UserError(f"nothing decoded: {problem}")
+    if problem:
+        print(f"warning: {problem}", file=sys.stderr)
+    used = dict.fromkeys(reader for by_target in chosen.values() for route in by_target.values() for reader in route.readers.values())
+    return Plan(search, chosen, _readings(trained, search, list(used)), langid)
+
+
+def _readings(trained: Trained, search: DecodeConfig, used: Sequence[Reader]) -> dict[Reader, Reading]:
+    """How each reader searches, by the numbers that are best for it on its dev sets where the search leaves some open."""
+    unspaced = {reader.tokens for reader in used if _language(trained, reader) in UNSPACED}
+    tokenizers = {reader.tokens: trained.tokenizers[reader.tokens] for reader in used}
+    models = TextModels(search, trained.exp, tokenizers, unspaced, next(trained.system.parameters()).device)
+    settings = {reader: tune(trained, search, reader, models) if lists(search) else search for reader in used}
+    return {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
+
+
+def _language(trained: Trained, reader: Reader) -> str | None:
+    """The language that a reader writes, None for several."""
+    return trained.config.streams[reader.stream].lang if reader.text == "text" else reader.text.removeprefix("text.")
+
+
+def _write(exp: Path, plan: Plan, name: str, target: str, result: Recognized) -> None:
+    """Write the hypotheses of a target on a set with what is to be known of them, and print a line."""
+    route, out = plan.routes[name][target], exp / f"decode_{plan.search.name}" / name / target
+    write_table(out / "text", result.texts)
+    settings = {lang: plan.readings[reader].settings.model_dump() for lang, reader in route.readers.items()}
+    same = len({json.dumps(one, sort_keys=True) for one in settings.values()}) == 1
+    info = {
+        "objective": target,
+        "set": name,
+        **route.task,
+        "train_sets": route.train_sets,
+        "unrepresentable": result.unrepresentable / result.paired if result.paired else None,
+        "seconds": result.seconds,
+        "audio_seconds": result.audio_seconds,
+        "language": route.language,
+        "search": next(iter(settings.values())) if same else {**plan.search.model_dump(), "by_language": settings},
+    }
+    told = f"{len(result.texts)} utterances, {result.seconds / max(result.audio_seconds, 1e-9):.4f} x real time"
+    if plan.langid:
+        write_table(out / "utt2lang", result.spoken)
+    if result.judged:
+        info["language_error"] = result.misjudged / result.judged
+        told += f"; language wrong for {result.misjudged} ({info['language_error']:.1%})"
+    told += f"; {result.unread} without a head for their language" if result.unread else ""
+    with open_atomic(out / "info.json") as file:
+        json.dump(info, file, indent=1)
+    print(f"{out}/text: {told}")

@@ -1,0 +1,45 @@
+"""A trained system and the folders of its recipe: what decoding starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2asr.data.batch import Batch
+from m2asr.data.index import UtteranceIndex
+from m2asr.data.sources import Source
+from m2asr.data.streams import eval_batches
+from m2asr.decode.search import Reader
+from m2asr.objectives.system import System
+from m2asr.text.tokenizer import Tokenizer
+from m2asr.train.initialize import load_trained
+from m2asr.train.materials import fbank_config, open_set
+from m2asr.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The system of exp/model.pt with its config and tokenizers, and where data and features lie."""
+
+    exp: Path
+    data: Path
+    dump: Path
+    config: TrainConfig
+    system: System
+    tokenizers: Mapping[str, Tokenizer]
+
+    @classmethod
+    def load(cls, exp: Path, data: Path, dump: Path, device: str) -> Trained:
+        """Read a run. Raises UserError where it has no model."""
+        return cls(exp, data, dump, *load_trained(exp, device))
+
+    def open(self, name: str) -> UtteranceIndex:
+        """The index of a set. Raises UserError where it was not prepared or has no features."""
+        return open_set(name, self.data, self.dump)
+
+    def batches(self, name: str, used: Iterable[Reader], seconds: float) -> Iterator[Batch]:
+        """All utterances of a set, with the references of these readers where there are any; `seconds` of audio per batch."""
+        targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in used})]
+        shift = fbank_config(self.dump, [name]).frame_shift / 1000
+        return eval_batches(Source(name, [self.open(name)], targets, shift), seconds)

@@ -1,0 +1,57 @@
+"""An n-gram model of words as a scorer of prefixes of any tokenizer: a word is scored when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2asr.errors import UserError
+from m2asr.lm.ngram import NgramModel
+from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
+
+UNWRITTEN = "⁇"  # letters of the unknown token
+UNKNOWN = -15.0  # natural log-probability of a word that a model without <unk> does not know
+
+WordState = tuple[int, str]
+
+
+class WordNgram:
+    """Scores of words when the token that begins the next word, or the end of the text, comes. Raises UserError where no token does.
+
+    A state is a state of the model and the letters since the last word.
+    """
+
+    most_gain = 0.0
+
+    def __init__(self, model: NgramModel, tokenizer: Tokenizer, where: str) -> None:
+        self.model, self.vocab, self.start = model, tokenizer.size, (model.start, "")
+        self.pieces = [piece if number != UNK else UNWRITTEN for number, piece in enumerate(tokenizer.tokens)]
+        self.begins = np.array([piece.startswith(SPACE) for piece in self.pieces])  # (V,) tokens that begin a word
+        if not self.begins.any():
+            raise UserError(f"{where}: a model of words, but no token of the tokenizer begins a word; use a model of its tokens")
+
+    def scores(self, states: Sequence[WordState]) -> np.ndarray:
+        """Natural log-probabilities (N, V): of the word that a token ends, 0 for tokens within a word; at the last one of the end."""
+        word, after = self._end(states)
+        end, _ = self.model.scores(after, torch.full_like(after, self.model.eos))
+        rows = word.numpy()[:, None] * self.begins
+        rows[:, -1] = (word + end).numpy()
+        return rows.astype(np.float32)
+
+    def next(self, states: Sequence[WordState], tokens: np.ndarray) -> list[WordState]:
+        """The N states after N states and tokens (N,)."""
+        after = self._end(states)[1].tolist()
+        moves = zip(states, after, (self.pieces[token] for token in tokens), self.begins[tokens], strict=True)
+        return [(ended, piece[len(SPACE) :]) if begins else (state, letters + piece) for (state, letters), ended, piece, begins in moves]
+
+    def _end(self, states: Sequence[WordState]) -> tuple[Tensor, Tensor]:
+        """Scores (N,) of the words that the letters are, and the states (N,) of the model after them; without letters nothing ends."""
+        before, letters = zip(*states, strict=True)
+        before, words = torch.tensor(before), torch.tensor(self.model.ids(letters))
+        word, after = self.model.scores(before, words)
+        word = word.masked_fill(words < 0, UNKNOWN)
+        empty = torch.tensor([not one for one in letters])
+        return word.masked_fill(empty, 0.0), torch.where(empty, before, after)
