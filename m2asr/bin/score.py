@@ -26,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", default="", help='bars for the means over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 if missed')
     parser.add_argument("--page", type=int, default=20000, help="most utterances in report.html, the ones with most errors; 0 writes none")
     args = parser.parse_args(argv)
+    if args.page < 0:
+        parser.error(f"--page {args.page}: a number of utterances, or 0 for no page")
     bars = read_bars(args.check)
 
     from m2asr.score.error_page import write_page

@@ -96,5 +96,5 @@ def _notes(decoded: Sequence[Decoded], utterances: int, shown: int, missing: Cou
     if unscored := most.total() - utterances:
         yield f"{unscored} were decoded but not scored, as their reference is too short or missing"
     if missing.total():
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(missing.items()) if count)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(missing.items()) if count)
         yield f"{missing.total()} without a player ({reasons})"

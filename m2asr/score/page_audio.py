@@ -33,7 +33,8 @@ def audio_sources(items: Sequence[Item], page: Path, largest: int = LARGEST_COPI
         kind = kinds[item.wav]
         source = _link(item, page) if kind == "played" else _copy(item) if kind == "copied" and room > 0 else ""
         if not source:
-            missing["too large a page" if kind == "copied" and room <= 0 else "a command" if kind == "command" else "unreadable"] += 1
+            reasons = {"copied": "unreadable" if room > 0 else f"beyond {largest / 1e6:g} MB of copies", "command": "command in wav.scp"}
+            missing[reasons.get(kind, "unreadable")] += 1
         elif kind == "copied":
             room -= len(source)
         sources.append(source)

@@ -9,8 +9,9 @@ from html import escape
 STYLE = """
 :root { color-scheme: light dark; --text: #1d2329; --quiet: #5b6670; --paper: #fff; --card: #f7f8f9; --line: #d9dee3; --link: #1556a8;
   --sub: #fff0c2; --subline: #9a6700; --del: #ffdcd8; --delline: #b3261e; --ins: #d8e9ff; --insline: #1556a8; }
-@media (prefers-color-scheme: dark) { :root { --text: #e3e7ea; --quiet: #9aa5af; --paper: #15191d; --card: #1d2328; --line: #343d45;
-  --link: #8ab8f5; --sub: #4a3a0c; --subline: #e0b23e; --del: #561f1b; --delline: #ff9c92; --ins: #17365c; --insline: #8ab8f5; } }
+@media screen and (prefers-color-scheme: dark) { :root { --text: #e3e7ea; --quiet: #9aa5af; --paper: #15191d; --card: #1d2328;
+  --line: #343d45; --link: #8ab8f5; --sub: #4a3a0c; --subline: #e0b23e; --del: #561f1b; --delline: #ff9c92; --ins: #17365c;
+  --insline: #8ab8f5; } }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 html:not(.js) .script { display: none; }
@@ -25,7 +26,8 @@ a { color: var(--link); }
 nav { display: flex; gap: 1rem; margin-top: .75rem; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); text-align: start; font-size: .9375rem; }
+th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); text-align: start; font-size: .9375rem;
+  overflow-wrap: break-word; }
 thead th { font-weight: 400; color: var(--quiet); font-size: .875rem; }
 td small { white-space: nowrap; }
 summary { cursor: pointer; padding: .25rem 0; }
@@ -72,7 +74,7 @@ dd { margin: 0; }
   body { padding: .75rem; }
   thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1rem; border-bottom: 1px solid var(--line); padding: .4rem 0; }
-  th, td { border: 0; padding: .1rem 0; }
+  th, td { border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
   th[scope=row] { grid-column: 1 / -1; }
   td:empty { display: none; }
   td::before { content: attr(data-label) " "; color: var(--quiet); font-size: .875rem; }
@@ -83,7 +85,8 @@ dd { margin: 0; }
 }
 @media print {
   form, nav, audio, .none { display: none !important; }
-  body { max-width: none; padding: 0; }
+  body { max-width: none; padding: 0; font-size: .75rem; }
+  th, td { font-size: .75rem; padding-inline-end: .5rem; }
   article { content-visibility: visible; break-inside: avoid; background: none; }
   del, ins { print-color-adjust: exact; }
 }
