@@ -24,7 +24,7 @@ def read_trn(path: Path) -> tuple[list[str], list[str]]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run stage 6 (score)")
     utts, texts = [], []
-    with open(path, encoding="utf-8", newline="\n") as file:  # a text may hold other characters that end lines, U+2028 for one
+    with open(path, encoding="utf-8") as file:  # not str.splitlines, which also ends lines at U+2028 and others that a text may hold
         for number, line in enumerate(file, 1):
             match = re.fullmatch(r"(.*) \(([^ ]+)\)", line.rstrip("\n"))
             if match is None:
