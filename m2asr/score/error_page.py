@@ -65,7 +65,8 @@ def _utterances(decoded: Sequence[Decoded], data: Path) -> list[Shown]:
     for name in dict.fromkeys(answer.set for answer in decoded):
         items = {item.utt: item for item in read_items(data / name)} if (data / name / "wav.scp").is_file() else {}
         utterances = sets.setdefault(name, {})
-        for answer in sorted((answer for answer in decoded if answer.set == name), key=lambda answer: answer.objective):  # searches together
+        of_set = [answer for answer in decoded if answer.set == name]
+        for answer in sorted(of_set, key=lambda answer: answer.objective):  # the searches of an objective beside each other
             for row, utt in enumerate(answer.utts):
                 utterances.setdefault(utt, Shown(name, utt, items.get(utt), [])).answers.append((answer, row))
     return [utterances[utt] for utterances in sets.values() for utt in sorted(utterances, key=str.encode)]
