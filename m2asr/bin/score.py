@@ -1,4 +1,4 @@
-"""Score what was decoded: error rates and translation scores with intervals and baselines, results.json and RESULTS.md.
+"""Score what was decoded: error rates and translation scores with intervals and baselines, results.json, RESULTS.md and report.html.
 
 Example:
   python -m m2asr.bin.score --exp exp/m2asr --decode greedy --data data --min_words 3 --check "cer<=0.30 wer<=0.80"
@@ -24,9 +24,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
     parser.add_argument("--check", default="", help='bars for the means over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 if missed')
+    parser.add_argument("--page", type=int, default=20000, help="most utterances in report.html, the ones with most errors; 0 writes none")
     args = parser.parse_args(argv)
+    if args.page < 0:
+        parser.error(f"--page {args.page}: a number of utterances, or 0 for no page")
     bars = read_bars(args.check)
 
+    from m2asr.score.error_page import write_page
     from m2asr.score.evaluate import score_folder
     from m2asr.score.report import mean_rows, write_results
 
@@ -38,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}
     results |= {"by": args.by} if args.by else {}
     results |= json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    print(write_results(args.exp, {**results, "rows": rows + mean_rows(rows)}, args.command or ["./run.sh"]))
+    results["rows"] = rows + mean_rows(rows)
+    print(write_results(args.exp, results, args.command or ["./run.sh"]))
+    if args.page > 0:
+        print(write_page(args.exp / "report.html", results, decoded, args.data, args.page))
     return 0 if reached(bars, rows) else 1
 
 

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from m2asr.config import FbankConfig, load_config
 from m2asr.data.audio import DURATION_TOLERANCE, at_rate, read_audio
-from m2asr.data.directory import read_lines, read_table, write_table
+from m2asr.data.directory import write_table
+from m2asr.data.recordings import Item, read_items
 from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
 from m2asr.features.fbank import Fbank
@@ -33,17 +34,6 @@ SHOWN = 10  # bad utterances named before the rest are only counted
 COMPRESSION = 2  # Kaldi's kSpeechFeature: one byte per value
 SOURCE = "recordings.sha256"  # in dump/<set>: what its features were computed from
 CHUNK = 32  # utterances between two steps of the progress bar
-
-
-class Item(NamedTuple):
-    """What is read for one utterance: where wav.scp or segments says so, the recording, the stretch in seconds, its length by utt2dur."""
-
-    utt: str
-    place: str
-    wav: str
-    start: float = 0.0
-    end: float | None = None
-    seconds: float | None = None
 
 
 class Written(NamedTuple):
@@ -71,7 +61,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
     written.
     """
     fbank = _fbank(config.model_dump_json())
-    items = _items(data)
+    items = read_items(data)
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
     frames, places, bad, resampled = {}, {}, [], Counter()
     stats = np.zeros((2, fbank.num_mel_bins + 1))
@@ -123,43 +113,6 @@ def _recordings_hash(data: Path) -> str:
                 while block := file.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
-
-
-def _items(data: Path) -> list[Item]:
-    """What to read for every utterance, in the order of the ids, with or without a segments file."""
-    wav_scp, segments = data / "wav.scp", data / "segments"
-    if not wav_scp.is_file():
-        raise UserError(f"{wav_scp}: not found; run stage 0 (data) first")
-    wavs = read_table(wav_scp)
-    if segments.is_file():
-        items = [_segment(utt, f"{segments}:{number}", value, wavs) for number, utt, value in read_lines(segments)]
-    else:
-        seconds = read_table(data / "utt2dur") if (data / "utt2dur").is_file() else {}
-        lines = read_lines(wav_scp)
-        items = [Item(utt, f"{wav_scp}:{number}", wav, seconds=_duration(data, utt, seconds.get(utt))) for number, utt, wav in lines]
-    if not items:
-        raise UserError(f"{wav_scp}: this set has no utterance")
-    return sorted(items, key=lambda item: item.utt.encode())
-
-
-def _duration(data: Path, utt: str, value: str | None) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        raise UserError(f"{data / 'utt2dur'}: {utt}: `{value}` is not a number of seconds") from None
-
-
-def _segment(utt: str, place: str, value: str, wavs: dict[str, str]) -> Item:
-    try:
-        recording, start, end = value.split()
-        wav, first, last = wavs[recording], float(start), float(end)
-        if last < 0:  # Kaldi's way to say "to the end"
-            return Item(utt, place, wav, first)
-        if not 0 <= first < last:
-            raise ValueError
-    except (ValueError, KeyError):
-        raise UserError(f"{place}: {utt}: write `utterance recording start end`, a recording of wav.scp and start < end") from None
-    return Item(utt, place, wav, first, last, last - first)
 
 
 class _Writer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from m2asr.errors import UserError
 from m2asr.score.bootstrap import error_rate, paired_means
 from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.result_txt import read_trn
 from m2asr.score.translation import translation
 
 METRICS = {"wer": "asr", "cer": "asr", "chrf": "st"}  # metric: the task that it measures
@@ -137,8 +137,8 @@ def _count(out: Path) -> list[tuple[str, Part, Counts]]:
     """What one decoded and scored folder answers, per metric; nothing where its set has no references."""
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     part = (info["set"], info["lang"], info["source"])
-    utts, references = _read_trn(out / "ref.trn")
-    same, hypotheses = _read_trn(out / "hyp.trn")
+    utts, references = read_trn(out / "ref.trn")
+    same, hypotheses = read_trn(out / "hyp.trn")
     if utts != same:
         raise UserError(f"{out}: ref.trn and hyp.trn do not hold the same utterances; run stage 6 (score) again")
     if not utts:
@@ -148,19 +148,6 @@ def _count(out: Path) -> list[tuple[str, Part, Counts]]:
         return [(metric, part, Counts(utts, values, error_rate)) for metric, values in counts.items()]
     found = translation("chrf", references, hypotheses, info["lang"])
     return [("chrf", part, Counts(utts, found.statistics, found.score_of))]
-
-
-def _read_trn(path: Path) -> tuple[list[str], list[str]]:
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run stage 6 (score)")
-    utts, texts = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        match = re.fullmatch(r"(.*) \((\S+)\)", line)
-        if match is None:
-            raise UserError(f"{path}:{number}: not a line `text (utterance)`")
-        texts.append(match[1])
-        utts.append(match[2])
-    return utts, texts
 
 
 def _title(metric: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import jiwer
 import numpy as np
@@ -29,6 +30,13 @@ class Errors:
         """Errors over reference tokens of the whole corpus; nan without a reference."""
         total = self.counts[:, 3].sum()
         return float(self.counts[:, :3].sum() / total) if total else float("nan")
+
+    def aligned(self, row: int) -> Iterator[tuple[str, str]]:
+        """The reference and the hypothesis token of each column of an alignment; an empty text where a side has none."""
+        for chunk in self.alignments[row]:
+            reference = self.references[row][chunk.ref_start_idx : chunk.ref_end_idx]
+            hypothesis = self.hypotheses[row][chunk.hyp_start_idx : chunk.hyp_end_idx]
+            yield from zip_longest(reference, hypothesis, fillvalue="")
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:

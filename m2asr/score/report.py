@@ -50,7 +50,7 @@ def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]
 
 def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
     """Language x task, then every figure with its interval and baseline, how they were measured, and the commands that give them."""
-    lines = [f"# {results['recipe']}: {results['tag']}", "", _facts(results), ""]
+    lines = [f"# {results['recipe']}: {results['tag']}", "", facts(results), ""]
     tables = [*_overview(results["rows"]), "", *_details(results["rows"])] if results["rows"] else ["No decoded set has references."]
     lines += [*tables, ""]
     lines += [*_warnings(results["rows"]), "", "```bash", *commands, "```", ""]
@@ -63,7 +63,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
         column = row["metric"].upper() if row["task"] == "asr" else f"{row['metric']} into {row['lang']}"
         cells = table.setdefault((row.get("source", ""), row["set"]), {})
-        cells.setdefault(column, []).append(_value(row, row["value"]))
+        cells.setdefault(column, []).append(figure(row, row["value"]))
     columns = sorted({column for cells in table.values() for column in cells}, key=lambda name: ("into" in name, name))
     yield "| language | set | " + " | ".join(columns) + " |"
     yield "|---|---|" + "---:|" * len(columns)
@@ -77,12 +77,12 @@ def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in _with_groups(rows):
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
-        cells = [row["set"], task, row["metric"], _value(row, row["value"])]
-        cells.append(" - ".join(_value(row, one) for one in row["ci95"]) if "ci95" in row else "")
+        cells = [row["set"], task, row["metric"], figure(row, row["value"])]
+        cells.append(" - ".join(figure(row, one) for one in row["ci95"]) if "ci95" in row else "")
         cells.append(f"{row['sub']} / {row['del']} / {row['ins']}" if "sub" in row else "")
         cells += [str(row.get("ref_tokens", "")), str(row.get("utterances", ""))]
         baseline = row.get("baseline")
-        cells.append(f"{_value(row, baseline['value'])} {baseline['name']}" if baseline else "")
+        cells.append(f"{figure(row, baseline['value'])} {baseline['name']}" if baseline else "")
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -108,17 +108,19 @@ def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"- sacrebleu: `{signature}`"
 
 
-def _facts(results: Mapping[str, Any]) -> str:
-    facts = []
+def facts(results: Mapping[str, Any]) -> str:
+    """One sentence of how the figures were measured."""
+    known = []
     if results.get("params"):
-        facts.append(f"{results['params'] / 1e6:.2f} M parameters")
+        known.append(f"{results['params'] / 1e6:.2f} M parameters")
     if results.get("train_seconds"):
-        facts.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
-    facts += [f"seed {results['seed']}"] if results.get("seed") is not None else []
-    facts.append(f"search {results['decode']}, utterances of at least {results['min_words']} words")
-    facts.append("error rates in %, intervals from a bootstrap over utterances")
-    return "; ".join(facts) + "."
+        known.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
+    known += [f"seed {results['seed']}"] if results.get("seed") is not None else []
+    known.append(f"search {results['decode']}, utterances of at least {results['min_words']} words")
+    known.append("error rates in %, intervals from a bootstrap over utterances")
+    return "; ".join(known) + "."
 
 
-def _value(row: Mapping[str, Any], value: float) -> str:
+def figure(row: Mapping[str, Any], value: float) -> str:
+    """A value of a row as tables show it: error rates in percent."""
     return f"{100 * value:.1f}" if row["metric"] in PERCENT else f"{value:.1f}"

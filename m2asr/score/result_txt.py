@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.score.error_rate import Errors
 
@@ -15,6 +17,21 @@ def write_trn(path: Path, utts: Sequence[str], texts: Sequence[str]) -> None:
     """Write `text (utterance)` lines."""
     with open_atomic(path) as file:
         file.writelines(f"{text} ({utt})\n" for utt, text in zip(utts, texts, strict=True))
+
+
+def read_trn(path: Path) -> tuple[list[str], list[str]]:
+    """Utterances and texts of a file that write_trn wrote. Raises UserError where it is missing, or a line is another kind."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run stage 6 (score)")
+    utts, texts = [], []
+    with open(path, encoding="utf-8") as file:  # not str.splitlines, which also ends lines at U+2028 and others that a text may hold
+        for number, line in enumerate(file, 1):
+            match = re.fullmatch(r"(.*) \(([^ ]+)\)", line.rstrip("\n"))
+            if match is None:
+                raise UserError(f"{path}:{number}: not a line `text (utterance)`")
+            texts.append(match[1])
+            utts.append(match[2])
+    return utts, texts
 
 
 def write_result(path: Path, utts: Sequence[str], speakers: Sequence[str], errors: Errors) -> None:
@@ -49,14 +66,9 @@ def _summary(speakers: Sequence[str], errors: Errors) -> Iterator[str]:
 
 def _columns(errors: Errors, row: int) -> Iterator[tuple[str, str, str]]:
     """Reference, hypothesis and mark of each aligned place, padded to one width; errors in capitals."""
-    reference, hypothesis = errors.references[row], errors.hypotheses[row]
-    for chunk in errors.alignments[row]:
-        size = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-        mark = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}[chunk.type]
-        for place in range(size):
-            left = "" if mark == "I" else reference[chunk.ref_start_idx + place]
-            right = "" if mark == "D" else hypothesis[chunk.hyp_start_idx + place]
-            width = max(len(left), len(right), 1)
-            if mark:
-                left, right = left.upper() or "*" * width, right.upper() or "*" * width
-            yield left.ljust(width), right.ljust(width), mark.ljust(width)
+    for left, right in errors.aligned(row):
+        mark = "" if left == right else "D" if not right else "I" if not left else "S"
+        width = max(len(left), len(right), 1)
+        if mark:
+            left, right = left.upper() or "*" * width, right.upper() or "*" * width
+        yield left.ljust(width), right.ljust(width), mark.ljust(width)

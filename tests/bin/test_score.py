@@ -50,6 +50,20 @@ def test_tables_and_files(exp, mini_data):
     assert "REF:" in result and "Eval:" in result and "it_carlo" in result and "NIENTE" in result
 
 
+def test_the_error_page_lies_beside_the_results(exp, mini_data):
+    done = run(exp, mini_data)
+    assert done.returncode == 0 and f"\n{exp}/report.html: " in done.stdout, done.stderr
+    page = (exp / "report.html").read_text()
+    assert page.count("<article") == page.count("<audio") > 40 and "niente" in page
+    done = run(exp, mini_data, "--page", 5)
+    assert "5 utterances; " in done.stdout and (exp / "report.html").read_text().count("<article") == 5
+    (exp / "report.html").unlink()
+    done = run(exp, mini_data, "--page", 0)
+    assert done.returncode == 0 and "report.html" not in done.stdout and not (exp / "report.html").exists()
+    done = run(exp, mini_data, "--page", -1)
+    assert done.returncode == 2 and "--page -1: a number of utterances" in done.stderr
+
+
 def test_groups_are_those_of_a_table_of_the_set(exp, mini_data):
     done = run(exp, mini_data, "--by", "spk")
     assert done.returncode == 0 and "| test_it, it_carlo | asr | wer |" in done.stdout, done.stderr

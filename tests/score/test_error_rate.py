@@ -35,3 +35,16 @@ def test_characters_count_spaces_between_words():
     errors = character_errors(["ab cd"], ["abcd"])
     assert errors.counts.tolist() == [[0, 1, 0, 5]]
     assert character_errors(["你好"], ["你号"]).counts.tolist() == [[1, 0, 0, 2]]
+
+
+def test_aligned_tokens_are_the_two_texts():
+    """Left and right side of the columns, empty ones left out, are the tokens; the kinds of columns are what is counted."""
+    references, hypotheses = ["a b c d", "", "x y", "i j"], ["a x c d e", "q", "", "i j"]
+    for count in (word_errors, character_errors):
+        errors = count(references, hypotheses)
+        for row in range(len(references)):
+            columns = list(errors.aligned(row))
+            assert [left for left, _ in columns if left] == errors.references[row]
+            assert [right for _, right in columns if right] == errors.hypotheses[row]
+            kinds = [(bool(left), bool(right)) for left, right in columns if left != right]
+            assert [kinds.count(kind) for kind in ((True, True), (True, False), (False, True))] == errors.counts[row, :3].tolist()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
+
+from m2asr.errors import UserError
 from m2asr.score.error_rate import word_errors
-from m2asr.score.result_txt import write_result, write_trn
+from m2asr.score.result_txt import read_trn, write_result, write_trn
 
 
 def test_trn(tmp_path):
     write_trn(tmp_path / "hyp.trn", ["a", "b"], ["two words", ""])
     assert (tmp_path / "hyp.trn").read_text() == "two words (a)\n (b)\n"
+
+
+def test_trn_is_read_as_it_was_written(tmp_path):
+    """Any id without spaces and any text of one line, with what Python takes for the end of a line too."""
+    utts, texts = ["a", "(b)", "c\u00a0d", "e"], ["two words", "", "next\u2028line\x0b (f)", "()"]
+    write_trn(tmp_path / "ref.trn", utts, texts)
+    assert read_trn(tmp_path / "ref.trn") == (utts, texts)
+    with pytest.raises(UserError, match="stage 6"):
+        read_trn(tmp_path / "hyp.trn")
+    (tmp_path / "hyp.trn").write_text("good (a)\nbad\n")
+    with pytest.raises(UserError, match="hyp.trn:2: not a line"):
+        read_trn(tmp_path / "hyp.trn")
 
 
 def test_errors_stand_under_each_other(tmp_path):

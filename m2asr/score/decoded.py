@@ -1,0 +1,72 @@
+"""A decoded and scored folder: what one objective answered on one set, utterance by utterance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from m2asr.data.directory import read_table
+from m2asr.errors import UserError
+from m2asr.score.error_rate import Errors, character_errors, word_errors
+from m2asr.score.result_txt import read_trn
+from m2asr.score.translation import translation
+from m2asr.text.normalize import UNSPACED
+
+
+@dataclass
+class Decoded:
+    """The scored texts of one folder `decode_<search>/<set>/<objective>`."""
+
+    search: str
+    set: str
+    objective: str
+    task: str  # asr or st
+    lang: str  # of the texts; several joined by +
+    utts: list[str]
+    references: list[str]
+    hypotheses: list[str]
+    langs: list[str]  # of every utterance's texts
+    decoded: int  # utterances with a hypothesis, scored or not
+    errors: Errors | None  # of a recognition: in words, in characters where the language writes no spaces
+    chrf: list[float]  # of every translation, 0 to 100
+
+
+def read_decoded(out: Path, data: Path) -> Decoded:
+    """Read a scored folder and align its texts. Raises UserError where it was not scored."""
+    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    utts, references = read_trn(out / "ref.trn")
+    same, hypotheses = read_trn(out / "hyp.trn")
+    if utts != same:
+        raise UserError(f"{out}: ref.trn and hyp.trn do not hold the same utterances; run stage 6 (score) again")
+    recognition = info["task"] == "asr"
+    spoken = read_table(data / info["set"] / "utt2lang") if recognition and "+" in info["lang"] else {}
+    langs = [spoken.get(utt, info["lang"]) for utt in utts]
+    errors, chrf = None, []
+    if recognition:
+        errors = token_errors(references, hypotheses, langs)
+    elif utts:
+        scored = translation("chrf", references, hypotheses, info["lang"])
+        chrf = [scored.score_of(statistics) for statistics in scored.statistics]
+    search = out.parent.parent.name.removeprefix("decode_")
+    named = info["set"], info["objective"], info["task"], info["lang"]
+    return Decoded(search, *named, utts, references, hypotheses, langs, len(read_table(out / "text")), errors, chrf)
+
+
+def token_errors(references: Sequence[str], hypotheses: Sequence[str], langs: Sequence[str]) -> Errors:
+    """Errors in words, and in characters where the language of the utterance writes no spaces."""
+    words = word_errors(references, hypotheses)
+    unspaced = [lang in UNSPACED for lang in langs]
+    if not any(unspaced):
+        return words
+    kinds = (words, character_errors(references, hypotheses))
+    rows = [(kinds[chosen], row) for row, chosen in enumerate(unspaced)]
+    return Errors(
+        np.array([kind.counts[row] for kind, row in rows]),
+        [kind.references[row] for kind, row in rows],
+        [kind.hypotheses[row] for kind, row in rows],
+        [kind.alignments[row] for kind, row in rows],
+    )
