@@ -1,7 +1,7 @@
 """Score what was decoded: error rates and translation scores with intervals and baselines, results.json, RESULTS.md and report.html.
 
 Example:
-  python -m m2asr.bin.score --exp exp/m2asr --decode greedy --data data --min_words 3 --check "cer<=0.30 wer<=0.80"
+  python -m m2asr.bin.score --exp exp/m2asr --decode greedy lm --data data --min_words 3 --check "greedy.wer<=0.80 lm.wer<=0.43"
 """
 
 from __future__ import annotations
@@ -13,30 +13,35 @@ from m2asr.bin.command import Parser, run
 from m2asr.errors import UserError
 from m2asr.score.bars import reached, read_bars
 
+BARS = 'bars for the means over languages, e.g. "cer<=0.30 lm.wer<=0.43": of every search, or of the one called lm; exit 1 if missed'
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="score", description=__doc__)
     parser.add_argument("--exp", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--decode", default="greedy", help="which search: the folder decode_<name>")
+    parser.add_argument("--decode", nargs="+", default=["greedy"], help="which searches: the folders decode_<name>")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--min_words", type=int, default=1, help="references with fewer words are not scored")
     parser.add_argument("--by", default="", help="tell scores per group too: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
-    parser.add_argument("--check", default="", help='bars for the means over languages, e.g. "cer<=0.30 wer<=0.80"; exit 1 if missed')
+    parser.add_argument("--check", default="", help=BARS)
     parser.add_argument("--page", type=int, default=20000, help="most utterances in report.html, the ones with most errors; 0 writes none")
     args = parser.parse_args(argv)
     if args.page < 0:
         parser.error(f"--page {args.page}: a number of utterances, or 0 for no page")
-    bars = read_bars(args.check)
+    bars = read_bars(args.check, args.decode)
 
     from m2asr.score.error_page import write_page
     from m2asr.score.evaluate import score_folder
     from m2asr.score.report import mean_rows, write_results
 
-    decoded = sorted(path.parent for path in (args.exp / f"decode_{args.decode}").glob("*/*/info.json"))
-    if not decoded:
-        raise UserError(f"{args.exp}/decode_{args.decode}: nothing decoded there; run stage 5 (decode) first")
+    decoded = []
+    for name in dict.fromkeys(args.decode):
+        folders = sorted(path.parent for path in (args.exp / f"decode_{name}").glob("*/*/info.json"))
+        if not folders:
+            raise UserError(f"{args.exp}/decode_{name}: nothing decoded there; run stage 5 (decode) first")
+        decoded += folders
     rows = [row for out in decoded for row in score_folder(out, args.data, args.min_words, args.by)]
     facts = args.exp / "train_info.json"
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}

@@ -35,7 +35,8 @@ def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path
     names = written(config)
     for option in ("texts", "arpa"):
         if unknown := sorted(getattr(search.lm, option).keys() - set(names)):
-            raise UserError(f"{search.name}: lm.{option}.{unknown[0]}: no objective writes with such a tokenizer; there is {', '.join(names)}")
+            there = f"no objective writes with such a tokenizer; there is {', '.join(names)}"
+            raise UserError(f"search {search.name}: lm.{option}.{unknown[0]}: {there}")
     for name in names:
         folder = model_folder(exp, search.name, name)
         yield f"{search.name}: {name}"
@@ -106,5 +107,6 @@ def read_phrases(search: DecodeConfig) -> list[str]:
         try:
             phrases += Path(search.hotwords.file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"hotwords.file: {search.hotwords.file}: cannot be read ({error}); name a text file, a phrase per line") from None
+            problem = f"hotwords.file: {search.hotwords.file}: cannot be read ({error})"
+            raise UserError(f"search {search.name}: {problem}; name a text file with a phrase per line") from None
     return list(dict.fromkeys(" ".join(phrase.split()) for phrase in phrases if phrase.strip()))

@@ -78,7 +78,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     told += [] if training else [f"no baseline, since {without}"]
     print(f"{info['set']} {info['objective']}: {', '.join(told)}")
     rows = (score_recognition if recognition else score_translation)(answers, lang, training, out)
-    named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")}
+    named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")} | {"search": info["search"]["name"]}
     named |= {"language_error": info["language_error"]} if "language_error" in info else {}
     named |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
     return [{**named, **row} for row in rows]

@@ -24,7 +24,7 @@ def totals(results: Mapping[str, Any]) -> Iterator[str]:
     """A table of what results.json tells of every set: figures with their intervals, kinds of errors, utterances."""
     lines: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results["rows"]:
-        key = row["set"], row.get("objective", ""), row.get("search", results["decode"])
+        key = row["set"], row.get("objective", ""), row["search"]
         lines.setdefault(key, {})[row["metric"]] = row
     if not lines:
         yield "<p>No decoded set has references.</p>"

@@ -22,11 +22,14 @@ def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the set `mean` for runs that recognize several languages."""
-    languages = len(_by_language(rows, "wer"))
-    if languages < 2:
-        return []
-    return [{"set": "mean", "task": "asr", "metric": name, "value": mean(rows, name), "languages": languages} for name in ("wer", "cer")]
+    """Rows of the set `mean`, for each search, of runs that recognize several languages."""
+    means = []
+    for search in dict.fromkeys(row["search"] for row in rows):
+        of_search = [row for row in rows if row["search"] == search]
+        languages = len(_by_language(of_search, "wer"))
+        named = {"set": "mean", "task": "asr", "search": search, "languages": languages}
+        means += [{**named, "metric": metric, "value": mean(of_search, metric)} for metric in ("wer", "cer") if languages > 1]
+    return means
 
 
 def _by_language(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[float]]:
@@ -58,26 +61,27 @@ def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
 
 
 def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One line per language and set, one column per task and metric."""
-    table: dict[tuple[str, str], dict[str, list[str]]] = {}
+    """One line per search, language and set, one column per task and metric."""
+    table: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for row in rows:
         column = row["metric"].upper() if row["task"] == "asr" else f"{row['metric']} into {row['lang']}"
-        cells = table.setdefault((row.get("source", ""), row["set"]), {})
+        cells = table.setdefault((row["search"], row.get("source", ""), row["set"]), {})
         cells.setdefault(column, []).append(figure(row, row["value"]))
     columns = sorted({column for cells in table.values() for column in cells}, key=lambda name: ("into" in name, name))
-    yield "| language | set | " + " | ".join(columns) + " |"
-    yield "|---|---|" + "---:|" * len(columns)
-    for (language, name), cells in table.items():
-        yield f"| {language} | {name} | " + " | ".join(" / ".join(cells.get(column, [])) for column in columns) + " |"
+    searches = list(dict.fromkeys(search for search, _, _ in table))
+    yield "| search | language | set | " + " | ".join(columns) + " |"
+    yield "|---|---|---|" + "---:|" * len(columns)
+    for (search, language, name), cells in sorted(table.items(), key=lambda line: searches.index(line[0][0])):
+        yield f"| {search} | {language} | {name} | " + " | ".join(" / ".join(cells.get(column, [])) for column in columns) + " |"
 
 
 def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """One line per figure, and below it one per group."""
-    yield "| set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| search | set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in _with_groups(rows):
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
-        cells = [row["set"], task, row["metric"], figure(row, row["value"])]
+        cells = [row["search"], row["set"], task, row["metric"], figure(row, row["value"])]
         cells.append(" - ".join(figure(row, one) for one in row["ci95"]) if "ci95" in row else "")
         cells.append(f"{row['sub']} / {row['del']} / {row['ins']}" if "sub" in row else "")
         cells += [str(row.get("ref_tokens", "")), str(row.get("utterances", ""))]
@@ -100,10 +104,10 @@ def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if wrong:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in wrong.items())
         yield f"- The language of each utterance is recognized by the system; wrong for: {shares}."
-    for row in rows:
-        if row.get("unrepresentable") is not None and row["metric"] == "chrf":
-            pair = f"{row['set']}, {row['source']}-{row['lang']}"
-            yield f"- {pair}: {row['unrepresentable']:.1%} of the references are longer than CTC can write; CTC cannot reorder either."
+    too_long = [row for row in rows if row.get("unrepresentable") is not None and row["metric"] == "chrf"]
+    shares = {f"{row['set']}, {row['source']}-{row['lang']}": row["unrepresentable"] for row in too_long}
+    for pair, share in shares.items():
+        yield f"- {pair}: {share:.1%} of the references are longer than CTC can write; CTC cannot reorder either."
     for signature in sorted({row["signature"] for row in rows if "signature" in row}):
         yield f"- sacrebleu: `{signature}`"
 
@@ -116,7 +120,8 @@ def facts(results: Mapping[str, Any]) -> str:
     if results.get("train_seconds"):
         known.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
     known += [f"seed {results['seed']}"] if results.get("seed") is not None else []
-    known.append(f"search {results['decode']}, utterances of at least {results['min_words']} words")
+    searches = results["decode"]
+    known.append(f"{'searches' if len(searches) > 1 else 'search'} {', '.join(searches)}; utterances of at least {results['min_words']} words")
     known.append("error rates in %, intervals from a bootstrap over utterances")
     return "; ".join(known) + "."
 
