@@ -120,8 +120,7 @@ def facts(results: Mapping[str, Any]) -> str:
     if results.get("train_seconds"):
         known.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
     known += [f"seed {results['seed']}"] if results.get("seed") is not None else []
-    searches = results["decode"]
-    known.append(f"{'searches' if len(searches) > 1 else 'search'} {', '.join(searches)}; utterances of at least {results['min_words']} words")
+    known.append(f"search {', '.join(results['decode'])}; utterances of at least {results['min_words']} words")
     known.append("error rates in %, intervals from a bootstrap over utterances")
     return "; ".join(known) + "."
 
