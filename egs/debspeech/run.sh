@@ -18,6 +18,7 @@ parts=                              # sources to fetch and prepare, such as "fil
 max_bad=0                           # utterances that may be dropped for a broken recording
 langs="en cs nl"                    # languages whose test sets are recognized and translated
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+decode_config="conf/decode.yaml conf/decode_lm.yaml"  # configs of the searches: without and with a language model
 min_words=3                         # test utterances of fewer words are not scored
 by=source                           # scores are told per group too: source, spk or lang
 parse_options "$@"
@@ -31,5 +32,5 @@ if stage 0 data "fetch the packages and prepare data directories" data; then
   python -m m2asr.bin.prepare debspeech --corpus "$downloads" --out data --max_bad "$max_bad" --parts "$parts"
 fi
 
-# stages 1 fbank, 2 tokens, 3 pretrain, 4 train, 5 decode, 6 score
+# stages 1 fbank, 2 tokens and lm, 3 pretrain, 4 train, 5 decode, 6 score
 . ../../utils/fbank_to_score.sh
