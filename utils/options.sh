@@ -8,7 +8,7 @@ nj=$(nproc)                     # processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
 train_config=                   # config of the training: streams, objectives, how they are merged
-decode_config=conf/decode.yaml  # config of the search, or of several: "conf/decode.yaml conf/decode_lm.yaml"
+decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or of several
 min_words=1                     # test utterances of fewer words are not scored
 by=                             # scores are told per group too: spk, lang, source or another table utt2... of the sets
 set=                            # changes to the training config: --set "a.b=c d.e=[f, g]"; may be given several times

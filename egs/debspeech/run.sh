@@ -18,7 +18,6 @@ parts=                              # sources to fetch and prepare, such as "fil
 max_bad=0                           # utterances that may be dropped for a broken recording
 langs="en cs nl"                    # languages whose test sets are recognized and translated
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
-decode_config="conf/decode.yaml conf/decode_lm.yaml"  # configs of the searches: without and with a language model
 min_words=3                         # test utterances of fewer words are not scored
 by=source                           # scores are told per group too: source, spk or lang
 parse_options "$@"

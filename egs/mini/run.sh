@@ -13,7 +13,6 @@ cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=corpus                       # folder that holds transcripts.tsv and audio/
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
-decode_config="conf/decode.yaml conf/decode_lm.yaml"  # configs of the searches: without and with a language model
 min_words=3                         # test prompts of fewer words are not scored
 parse_options "$@"
 . ./cmd.sh

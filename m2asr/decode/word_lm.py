@@ -12,6 +12,7 @@ from m2asr.errors import UserError
 from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
 
+MARKS = ("<s>", "</s>", "<unk>")
 UNWRITTEN = "⁇"  # letters of the unknown token
 UNKNOWN = -15.0  # natural log-probability of a word that a model without <unk> does not know
 
@@ -21,7 +22,8 @@ WordState = tuple[int, str]
 class WordNgram:
     """Scores of words when the token that begins the next word, or the end of the text, comes. Raises UserError where no token does.
 
-    A state is a state of the model and the letters since the last word.
+    A state is a state of the model and the letters since the last word. A model that writes capitals only, as those published with
+    LibriSpeech, is asked in capitals.
     """
 
     most_gain = 0.0
@@ -29,6 +31,9 @@ class WordNgram:
     def __init__(self, model: NgramModel, tokenizer: Tokenizer, where: str) -> None:
         self.model, self.vocab, self.start = model, tokenizer.size, (model.start, "")
         self.pieces = [piece if number != UNK else UNWRITTEN for number, piece in enumerate(tokenizer.tokens)]
+        capitals = all(word == word.upper() for word in model.words if word not in MARKS)
+        lower = any(piece != piece.upper() for piece in tokenizer.tokens[UNK + 1 : -1])
+        self.spelled = str.upper if capitals and lower else str
         self.begins = np.array([piece.startswith(SPACE) for piece in self.pieces])  # (V,) tokens that begin a word
         if not self.begins.any():
             raise UserError(f"{where}: a model of words, but no token of the tokenizer begins a word; use a model of its tokens")
@@ -50,7 +55,7 @@ class WordNgram:
     def _end(self, states: Sequence[WordState]) -> tuple[Tensor, Tensor]:
         """Scores (N,) of the words that the letters are, and the states (N,) of the model after them; without letters nothing ends."""
         before, letters = zip(*states, strict=True)
-        before, words = torch.tensor(before), torch.tensor(self.model.ids(letters))
+        before, words = torch.tensor(before), torch.tensor(self.model.ids(map(self.spelled, letters)))
         word, after = self.model.scores(before, words)
         word = word.masked_fill(words < 0, UNKNOWN)
         empty = torch.tensor([not one for one in letters])
