@@ -41,7 +41,7 @@ class PrefixTable:
 
     def __init__(self, model: PrefixModel, device: torch.device | str = "cpu", memory: int = MEMORY) -> None:
         self.model, self.device = model, torch.device(device)
-        self.capacity = max(LEAST_ROWS, memory // (32 * model.vocab))  # bytes of a score, a row number and a state, which the model may keep as well
+        self.capacity = max(LEAST_ROWS, memory // (32 * model.vocab))  # 4 bytes of a score, 8 of a row, 8 of a state, and as many again
         self._clear(256)
 
     def start(self) -> int:
