@@ -16,7 +16,7 @@ from m2asr.lm.lines import open_lines
 from m2asr.lm.table import BOS, EOS, LOG10, UNK, ZERO, Order, Table, find_ngrams
 from m2asr.progress import visible
 
-_CHUNK = 100_000  # n-grams parsed at once
+_CHUNK = 20_000  # n-grams parsed at once
 _SPELLINGS = {"<UNK>": UNK, "<S>": BOS, "</S>": EOS}
 
 
