@@ -1,4 +1,4 @@
-"""Reads and writes n-gram models as ARPA files, those of SRILM, KenLM and IRSTLM too."""
+"""Reads n-gram models from ARPA files, those of SRILM, KenLM and IRSTLM too."""
 
 from __future__ import annotations
 
