@@ -69,6 +69,13 @@ def test_pieces_are_the_recordings(detector, speech):
     assert all(end <= piece.start for end, piece in zip(ends, pieces[1:], strict=False))
 
 
+def test_pieces_have_half_a_pause_before_and_after_them(detector, speech):
+    wide, narrow = cut(detector, speech[0], pause=1.28), cut(detector, speech[0], pause=0.64)
+    assert narrow[0].start - wide[0].start == pytest.approx(0.32)
+    ends = [pieces[-1].start + len(pieces[-1].wave) / RATE for pieces in (wide, narrow)]
+    assert ends[0] - ends[1] == pytest.approx(0.32)
+
+
 def test_blocks_do_not_matter(detector, speech):
     pieces = cut(detector, speech[0])
     for block in (1000, 12345):

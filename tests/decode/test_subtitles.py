@@ -56,6 +56,7 @@ def test_chinese_fills_two_columns_and_needs_no_spaces():
 def test_a_word_longer_than_a_line_is_shown_alone():
     found = cues([Mark("a", 0.0, 0.1, 1.0), Mark("b" * 60, 0.1, 0.5, 1.0), Mark("c", 0.6, 0.7, 1.0)])
     assert [cue.lines for cue in found] == [["a"], ["b" * 60], ["c"]]
+    assert [cue.end for cue in found] == [0.1, 0.6, 1.6]  # seen for a second where the next one leaves room
 
 
 def test_formats():
