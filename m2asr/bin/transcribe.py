@@ -18,10 +18,10 @@ from m2asr.config import DecodeConfig, load_config
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    search = load_config(DecodeConfig, args.config, args.set) if args.config else None
+    search = load_config(DecodeConfig, args.config, args.set) if args.config else args.search
 
     from m2asr.decode.transcribe import collect, transcribe
-    from m2asr.decode.transcriber import DEFAULT, Transcriber
+    from m2asr.decode.transcriber import Transcriber
 
     found, problems = collect(args.recordings)
     for problem in problems:
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if not found:
         return 1
     options = {"cut": args.cut, "longest": args.longest, "pause": args.pause, "channels": args.channels}
-    transcriber = Transcriber(args.exp, search or DEFAULT, **options, device="cuda" if args.ngpu else "cpu")
+    transcriber = Transcriber(args.exp, search, **options, device="cuda" if args.ngpu else "cpu")
     if args.cut == "auto" and transcriber.cut == "windows":
         print("cut into windows; silero-vad cuts at pauses, which is better: pip install silero-vad", file=sys.stderr)
     failed = len(problems) + len(transcribe(transcriber, found, args.out, args.format, args.lang, args.to))
@@ -47,7 +47,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--to", help="the language to translate into as well")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: the present one)")
     parser.add_argument("--format", nargs="+", default=["txt", "json"], choices=["txt", "json", "srt", "vtt", "ctm"], help="what to write")
-    parser.add_argument("--config", help="YAML file (DecodeConfig); default: prefix beam search where there is CTC, else beam search")
+    parser.add_argument("--search", help="a search of stage 5, with the numbers that it chose; default: the last with a language model")
+    parser.add_argument("--config", help="YAML file (DecodeConfig) of a search instead, without lists of numbers")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to that config, e.g. beam=20")
     parser.add_argument("--channels", choices=["mix", "each"], default="mix", help="mix the channels, or transcribe each by itself")
     parser.add_argument("--cut", choices=["auto", "pauses", "windows"], default="auto", help="where to cut; auto: pauses with silero-vad")
@@ -57,6 +58,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.longest < 2 or args.pause <= 0:
         parser.error("--longest is at least 2 seconds, --pause above 0")
+    if args.search and args.config:
+        parser.error("--search names a search that was decoded with, --config is another; give one of them")
     if args.set and not args.config:
         parser.error("--set changes a decode config; give it with --config")
     return args

@@ -23,9 +23,12 @@ from m2asr.decode.heads import marking_head, no_recognizer, no_translator, recog
 from m2asr.decode.marks import StateTimes, token_marks, word_marks
 from m2asr.decode.pauses import PauseCutter
 from m2asr.decode.piece import Piece
+from m2asr.decode.readings import best_saved, saved_search, text_models
+from m2asr.decode.recognize import Reading
 from m2asr.decode.search import Reader, readers, search
 from m2asr.decode.segments import Answer, Read, Span, to_segments
 from m2asr.decode.transcript import Segment, Transcript
+from m2asr.decode.tuning import lists
 from m2asr.decode.vad import SpeechDetector, available
 from m2asr.decode.windows import WindowCutter
 from m2asr.errors import UserError
@@ -49,6 +52,8 @@ class Heard(NamedTuple):
 class Transcriber:
     """Turns recordings into text, and into translations where the run has them.
 
+    `search` is a config without lists of numbers, or the name of a search that stage 5 decoded with, whose numbers it chose; by default
+    the last of these with a language model, else prefix beam search.
     `cut` says where long recordings are cut: at `pauses` of so many seconds (needs silero-vad), into overlapping `windows` whose words are
     joined by their times, or `auto`: at pauses where silero-vad is installed. `longest` is the most seconds that are recognized at once.
     `channels`: their `mix`, or `each` by itself. Raises UserError where the run cannot be used so.
@@ -57,7 +62,7 @@ class Transcriber:
     def __init__(
         self,
         exp: str | Path,
-        config: DecodeConfig = DEFAULT,
+        search: DecodeConfig | str | None = None,
         *,
         cut: Literal["auto", "pauses", "windows"] = "auto",
         longest: float = 25.0,
@@ -67,15 +72,32 @@ class Transcriber:
     ) -> None:
         self.trained, self.system, self.tokenizers = load_trained(Path(exp), device)
         self.fbank = trained_fbank(Path(exp))
-        self.config, self.longest, self.pause, self.mix = config, longest, pause, channels == "mix"
+        self.longest, self.pause, self.mix = longest, pause, channels == "mix"
         self.cut = cut if cut != "auto" else "pauses" if available() else "windows"
-        self.heads = readers(self.trained, config.method)
+        self.search, saved = self._search(Path(exp), search)
+        self.heads = readers(self.trained, self.search.method)
         if not self.heads:
             raise UserError(f"{exp}: it has no objective of type ctc or attention, so it writes no text")
+        used = list(dict.fromkeys(self.heads.values()))
+        models = text_models(self.search, Path(exp), self.trained, self.tokenizers, used, device)
+        settings = {reader: saved.get(reader.name, self.search) for reader in used if reader.name in saved or not lists(self.search)}
+        self.readings = {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
         self._langid = next((self.system.objectives[name] for name, one in self.trained.objectives.items() if one.type == "langid"), None)
         self._times = StateTimes.of(self.fbank)
         self._fbank = Fbank(**self.fbank.model_dump(exclude={"compress"}))
         self._detectors = [SpeechDetector()] if self.cut == "pauses" else []
+
+    @staticmethod
+    def _search(exp: Path, search: DecodeConfig | str | None) -> tuple[DecodeConfig, dict[str, DecodeConfig]]:
+        """The search, and the settings of the readers for which stage 5 chose some."""
+        if search is None:
+            search = best_saved(exp) or DEFAULT
+        if isinstance(search, str):
+            return saved_search(exp, search)
+        if lists(search):
+            what = f"{', '.join(lists(search))} hold lists, which stage 5 (decode) chooses from"
+            raise UserError(f"search {search.name}: {what}; name the search with --search, or give numbers")
+        return search, {}
 
     def choose(self, lang: str, to: str | None) -> tuple[Reader | None, Reader | None]:
         """What recognizes a language and what translates it; None for the one that is not there or not wanted.
@@ -89,6 +111,9 @@ class Transcriber:
         if recognizes is None and translates is None:
             raise no_recognizer(self.trained, self.heads, lang)
         for reader in (recognizes, translates):
+            if reader is not None and reader not in self.readings:
+                what = f"the search {self.search.name} has no numbers for objectives.{reader.name}"
+                raise UserError(f"{what}; let stage 5 (decode) decode a set in its language too, or give another --search")
             if reader is not None and self.cut == "windows" and marking_head(self.trained, reader) is None:
                 what = f"objectives.{reader.attention} has no CTC objective beside it"
                 raise UserError(f"windows are joined by the times of their words, and {what}; pip install silero-vad and cut at pauses")
@@ -174,7 +199,7 @@ class Transcriber:
         group: list[Heard] = []
         for piece in pieces:
             group.append(piece)
-            if sum(heard.span.seconds for heard in group) >= 2 * self.config.batch_seconds:
+            if sum(heard.span.seconds for heard in group) >= 2 * self.search.batch_seconds:
                 yield group
                 group = []
         if group:
@@ -182,7 +207,7 @@ class Transcriber:
 
     def _batches(self, group: list[Heard]) -> Iterator[list[Heard]]:
         frames = np.array([len(heard.feats) for heard in group])
-        for numbers in sorted_batches(frames, self.config.batch_seconds * 1000 / self.fbank.frame_shift):
+        for numbers in sorted_batches(frames, self.search.batch_seconds * 1000 / self.fbank.frame_shift):
             yield [group[number] for number in numbers]
 
     def _spoken(self, encoded: list[Encoded]) -> str:
@@ -197,7 +222,7 @@ class Transcriber:
             return [Read("", []) for _ in spans]
         tokenizer, marking = self.tokenizers[reader.tokens], marking_head(self.trained, reader)
         with torch.inference_mode():
-            texts = [hypothesis.tokens for hypothesis in search(self.system, reader, encoded, self.config)]
+            texts = [hypothesis.tokens for hypothesis in search(self.system, reader, encoded, *self.readings[reader])]
             if marking is None:
                 return [Read(tokenizer.decode(text), None) for text in texts]
             log_probs = self.system.objectives[marking].log_probs(encoded)  # (B, T', V)
