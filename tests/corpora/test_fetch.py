@@ -184,7 +184,7 @@ def test_the_commands_of_the_recipes_are_right(line: str, out: Path, tmp_path: P
     words[words.index("--out") + 1] = str(out)
     with pytest.raises(UserError, match="there is no such file|MB are free") as error:
         download(*words, "--mirror", tmp_path.as_uri())
-    assert error.value.exit_code == 1 and words[0] in CORPORA
+    assert error.value.exit_code == 1 and words[0] in DOWNLOADS
 
 
 def test_archives_are_pinned_as_torchaudio_pins_them() -> None:
