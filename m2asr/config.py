@@ -76,6 +76,7 @@ class LanguageModel(Strict):
     prune: list[Annotated[int, Field(ge=0)]] = [0]  # n-grams that occur at most so often are left out, per order; the last for all higher
     texts: dict[str, list[str]] = {}  # by tokenizer: data directories, text sets, or files with a sentence per line, also .gz
     every: int = Field(1, ge=1)  # read each n-th line only
+    normalize: str | None = None  # language by whose rules the lines of `texts` are normalized first, as transcripts are
     arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of a model that is there already, also .gz
     weight: Weights = 0.5  # of its natural log-probability
 

@@ -9,5 +9,6 @@
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
 #   ./ablation.sh --table                     the table of what is finished; with --set hours=2, that of the quick look
 cd "$(dirname "$0")" || exit 2
+# shellcheck source=utils/command.sh
 . ../../utils/command.sh
 m2asr ablate --config conf/ablation.yaml "$@"

@@ -14,6 +14,12 @@ if stage 2 tokens "train tokenizers" "$exp/tokens"; then
   python -m m2asr.bin.tokens --config "$train_config" --set "${overrides[@]}" --data data --out "$exp/tokens"
 fi
 
+if stage 2 lm "make the language models that the searches name" "$exp/lm" decode; then
+  need "$exp/tokens" tokens
+  python -m m2asr.bin.search_models --config "${decode_configs[@]}" --train_config "$train_config" --set "${overrides[@]}" \
+    --data data --exp "$exp"
+fi
+
 if stage 3 pretrain "pretrain the encoder, where --pretrain_config is given" "$exp/pretrain"; then
   if [ -n "$pretrain_config" ]; then
     need "$dump" fbank
@@ -28,13 +34,14 @@ if stage 4 train "train on all objectives" "$exp"; then
     "${init[@]}" --ngpu "$ngpu"
 fi
 
-if stage 5 decode "recognize and translate the test sets" "$exp/decode_$search"; then
+if stage 5 decode "recognize and translate the test sets" "$exp/decode_${searches[0]}"; then
   need "$exp/model.pt" train
   sets_there "${test_sets[@]}"
-  $decode_cmd python -m m2asr.bin.decode --exp "$exp" --config "$decode_config" --data data --dump "$dump" --ngpu "$ngpu" "${there[@]}"
+  $decode_cmd python -m m2asr.bin.decode "${there[@]}" --exp "$exp" --config "${decode_configs[@]}" --data data --dump "$dump" \
+    --ngpu "$ngpu"
 fi
 
-if stage 6 score "score them" "$exp/decode_$search"; then
-  need "$exp/decode_$search" decode
-  python -m m2asr.bin.score --exp "$exp" --decode "$search" --data data --min_words "$min_words" --by "$by" --command "$command"
+if stage 6 score "score them" "$exp/decode_${searches[0]}"; then
+  need "$exp/decode_${searches[0]}" decode
+  python -m m2asr.bin.score --exp "$exp" --decode "${searches[@]}" --data data --min_words "$min_words" --by "$by" --command "$command"
 fi

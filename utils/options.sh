@@ -8,7 +8,7 @@ nj=$(nproc)                     # processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
 train_config=                   # config of the training: streams, objectives, how they are merged
-decode_config=conf/decode.yaml  # config of the search
+decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or of several
 min_words=1                     # test utterances of fewer words are not scored
 by=                             # scores are told per group too: spk, lang, source or another table utt2... of the sets
 set=                            # changes to the training config: --set "a.b=c d.e=[f, g]"; may be given several times
@@ -22,7 +22,8 @@ declare -A _help=()
 _options=() _given=() _numbers=() _names=() _whats=() _text=''
 
 # Sets the options, and what follows from them: exp, the folder of this run; overrides, the changes of --set; configs, those of the
-# trainings; init, the option that names the pretrained model; search, the name of the search; command, to repeat this run.
+# trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the searches;
+# command, to repeat this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -80,13 +81,18 @@ _read_recipe() {  # into _text run.sh, in it the files that it sources; the stag
 }
 
 _check_options() {
-  local name problem
+  local name file files problem
   _first=${_numbers[0]} _last=${_numbers[-1]}
   [[ ! $stage ]] || _find_stage stage _first
   [[ ! $stop_stage ]] || _find_stage stop_stage _last
   ((_first <= _last)) || die "--stop_stage $stop_stage comes before --stage $stage; nothing would run"
   for name in "${_options[@]}"; do
-    [[ $name != *_config || ! ${!name} || -r ${!name} ]] || die "--$name ${!name}: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
+    [[ $name == *_config ]] || continue
+    read -ra files <<<"${!name}"
+    [[ $name == decode_config || ${#files[@]} -lt 2 ]] || files=("${!name}")
+    for file in "${files[@]}"; do
+      [[ -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
+    done
   done
   [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
@@ -94,7 +100,11 @@ _check_options() {
   problem=$(python_problem)
   [[ $dry_run == true || ! $problem ]] || die "$problem"
   exp=$expdir/$tag
-  [[ ! $decode_config ]] || search=$(yaml_value "$decode_config" name)
+  read -ra decode_configs <<<"$decode_config"
+  searches=()
+  for file in "${decode_configs[@]}"; do
+    searches+=("$(yaml_value "$file" name)")
+  done
   configs=("$train_config") init=()
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
   _split_set

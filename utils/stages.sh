@@ -3,27 +3,31 @@
 #   if stage 1 fbank "log mel features" dump; then
 #     python -m ...
 #   fi
+# A fifth word names the first stage that reads its results, where that is not the next one.
 # The body is no condition, so errexit holds in it: its first failure ends the recipe. Its output goes to the terminal and to
 # $exp/log/<number>.<name>.log. A stage that ran to its end leaves a stamp in the folder of its results; it is skipped as long
 # as its commands, the variables and config files that they name, and the stages before it stay the same.
 
-_running='' _where='' _problem='' _ran=false _stamps=()
+_running='' _where='' _problem='' _ran=() _stamps=() _readers=()
 
-stage() {  # number name "what it does" folder-of-its-results; true: run the body
+stage() {  # number name "what it does" folder-of-its-results [reader]; true: run the body
   _end_stage
-  (($# == 4)) && [[ " ${_names[*]} " == *" $2 "* ]] || die "$recipe: write from the line's start \`if stage NUMBER NAME \"WHAT\" FOLDER; then\`"
+  (($# == 4 || $# == 5)) && [[ " ${_names[*]} " == *" $2 "* ]] || die "$recipe: write from the line's start \`if stage NUMBER NAME \"WHAT\" FOLDER; then\`"
   [[ -v _variables ]] || _variables=$(compgen -v)  # those a body sets later are not part of the options
-  local commands before=("${_stamps[@]}")
+  local commands i before=() ran=false
   _number=$1 _name=$2 _stamp=$4/.$2.done _log=$exp/log/$1.$2.log
-  _stamps+=("$_stamp")
+  for i in "${!_stamps[@]}"; do
+    if ! _comes_before "$_name" "${_readers[i]}"; then before+=("${_stamps[i]}") ran=${ran/false/${_ran[i]}}; fi
+  done
+  _stamps+=("$_stamp") _readers+=("${5:-}") _ran+=(false)
   ((_first <= _number && _number <= _last)) || return 1
   commands=$(sed -n "/^if stage $1 $2 /,/^fi/{/^if stage/d;/^fi/d;p}" <<<"$_text")
   _fingerprint=$(_fingerprint_of "$commands") || die "stage $1 $2: a config file that it names cannot be read"
-  if [[ $force == false && $_ran == false ]] && _is_finished "${before[@]}"; then
+  if [[ $force == false && $ran == false ]] && _is_finished "${before[@]}"; then
     echo "stage $1 $2: finished before with the same options, skipped (--force runs it again)"
     return 1
   fi
-  _ran=true
+  _ran[-1]=true
   commands=$(_expand "$commands") || die "stage $1 $2: its commands cannot be read"
   echo "stage $1 $2: $3"
   if [[ $dry_run == true ]]; then
@@ -34,6 +38,15 @@ stage() {  # number name "what it does" folder-of-its-results; true: run the bod
   printf '# %s\n%s\n' "$(date '+%F %T')" "$commands" >&9
   rm -f "$_stamp" || die "$_stamp: cannot be removed"
   _running=true SECONDS=0
+}
+
+_comes_before() {  # stage reader: whether a stage stands before the one that reads some results; not where that is the next one
+  local name
+  for name in "${_names[@]}"; do
+    if [[ $name == "$2" ]]; then return 1; fi
+    if [[ $name == "$1" ]]; then [[ $2 ]] && return; fi
+  done
+  return 1
 }
 
 need() {  # path maker: what a stage reads, and the stage or option that gives it

@@ -1,14 +1,17 @@
-"""Download a public corpus, check it and extract it: librispeech, aishell1, tedlium2, mls, the tables of covost2, debspeech.
+"""Download a public corpus, check it and extract it: librispeech, aishell1, tedlium2, mls, the tables of covost2, debspeech; and
+librispeech_lm, the language models and the text that were published with LibriSpeech.
 
 What was begun goes on with the same command, and what is there is left alone. Files are checked against published checksums; where none is
 published, that of the first download is kept beside the file. aishell2, wenetspeech and commonvoice are given out on application: the
 command tells where.
 
 Parts are those of LibriSpeech (dev-clean), languages of MLS as FLAC or Opus (italian, italian_opus), pairs of CoVoST 2 (fr_en), sources of
-debspeech (fillets). The packages of debspeech come through apt-get (of Debian 12; run apt-get update first) and pip.
+debspeech (fillets), files of librispeech_lm (3-gram, text). The packages of debspeech come through apt-get (of Debian 12; run apt-get
+update first) and pip.
 
 Example:
   python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other
+  python -m m2asr.bin.download librispeech_lm --out downloads --parts 3-gram-medium 4-gram
   python -m m2asr.bin.download librispeech --out /corpora --mirror https://openslr.elda.org/resources/12
   python -m m2asr.bin.download debspeech --out downloads --parts fillets drascula --mirror file:///media/debian
 """

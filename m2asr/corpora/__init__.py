@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m2asr.corpora import aishell1, aishell2, covost2, librispeech, mini, mls, tedlium2, tsv, wenetspeech
+from m2asr.corpora import aishell1, aishell2, covost2, librispeech, librispeech_lm, mini, mls, tedlium2, tsv, wenetspeech
 from m2asr.corpora.debspeech import prepare as debspeech
 
 CORPORA = {
@@ -22,6 +22,7 @@ DOWNLOADS = {
     "covost2": covost2.fetch,
     "debspeech": debspeech.fetch,
     "librispeech": librispeech.fetch,
+    "librispeech_lm": librispeech_lm.fetch,
     "mls": mls.fetch,
     "tedlium2": tedlium2.fetch,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,13 +40,13 @@ class HotWords:
         self.kept = [self._kept(path) for path in self.paths]  # tokens of the last phrase that ended before the node
         self.fallback = [self._suffix(node) for node in range(len(self.paths))]
 
-    def scores(self, states: Sequence[int]) -> np.ndarray:
+    def expand(self, states: Sequence[int]) -> tuple[np.ndarray, list[NextNodes]]:
         """What every token adds (N, V) after N states; the last one, the end, takes back what did not become a phrase."""
-        return np.stack([self._row(state) for state in states])
+        return np.stack([self._row(state) for state in states]), [NextNodes(self, state) for state in states]
 
-    def next(self, states: Sequence[int], tokens: np.ndarray) -> list[int]:
-        """The N states after N states and tokens (N,)."""
-        return [self._step(state, token, bool(self.boundary[token]))[0] for state, token in zip(states, tokens.tolist(), strict=True)]
+    def step(self, node: int, token: int) -> tuple[int, float]:
+        """The node after a token, and what the token adds to the score."""
+        return self._step(node, token, bool(self.boundary[token]))
 
     def _add(self, phrase: str, tokenizer: Tokenizer) -> None:
         tokens = tokenizer.encode(phrase)
@@ -94,5 +95,16 @@ class HotWords:
         while chain[-1] not in (ROOT, INSIDE):
             chain.append(self.fallback[chain[-1]])
         for token in {token for other in chain for token in self.children[other]}:
-            row[token] = self._step(node, token, bool(self.boundary[token]))[1]
+            row[token] = self.step(node, token)[1]
         return row
+
+
+@dataclass(frozen=True)
+class NextNodes:
+    """The nodes after a node."""
+
+    hotwords: HotWords
+    node: int
+
+    def __getitem__(self, token: int) -> int:
+        return self.hotwords.step(self.node, token)[0]

@@ -15,6 +15,12 @@ LEAST_ROWS = 4096  # more than the prefixes of any batch
 State = Hashable  # what a model remembers of a prefix
 
 
+class Following(Protocol):
+    """The states after the tokens that may follow a state."""
+
+    def __getitem__(self, token: int) -> State: ...
+
+
 class PrefixModel(Protocol):
     """Scores texts token by token."""
 
@@ -22,11 +28,9 @@ class PrefixModel(Protocol):
     start: State  # of the empty prefix
     most_gain: float  # the most that a token can score: 0 for log-probabilities
 
-    def scores(self, states: Sequence[State]) -> np.ndarray:
-        """Scores (N, V), float32, of every token after N states; at the last token, the end, that of the finished text."""
-
-    def next(self, states: Sequence[State], tokens: np.ndarray) -> Sequence[State]:
-        """The N states after N states and tokens (N,)."""
+    def expand(self, states: Sequence[State]) -> tuple[np.ndarray, Sequence[Following]]:
+        """What comes after N states: scores (N, V), float32, of every token, at the last one, the end, that of the finished text; and N
+        look-ups that give the state after a token."""
 
 
 class PrefixTable:
@@ -37,12 +41,12 @@ class PrefixTable:
 
     def __init__(self, model: PrefixModel, device: torch.device | str = "cpu", memory: int = MEMORY) -> None:
         self.model, self.device = model, torch.device(device)
-        self.capacity = max(LEAST_ROWS, memory // (12 * model.vocab))  # bytes of a score and of the number of a row
+        self.capacity = max(LEAST_ROWS, memory // (32 * model.vocab))  # 4 bytes of a score, 8 of a row, 8 of a state, and as many again
         self._clear(256)
 
     def start(self) -> int:
         """The row of the empty prefix."""
-        return int(self._rows([self.model.start])[0])
+        return self._rows([self.model.start])[0]
 
     def gains(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """The score (B, W, K) that each of the tokens (B, K) adds to the prefixes with these rows (B, W)."""
@@ -54,33 +58,33 @@ class PrefixTable:
         if int(after.min()) >= 0:
             return after
         missing = after < 0
-        pairs = torch.stack([rows[missing], tokens[missing]]).cpu().numpy()
-        pairs, places = np.unique(pairs, axis=1, return_inverse=True)
-        places = places.reshape(-1)
-        states = self.model.next([self.states[row] for row in pairs[0].tolist()], pairs[1])
+        before, token = rows[missing], tokens[missing]
+        states = [self.after[row][number] for row, number in zip(before.tolist(), token.tolist(), strict=True)]
         if self.count + len(states) > self.capacity:
-            return self._restart(after, missing, [states[place] for place in places.tolist()])
-        made = torch.from_numpy(self._rows(states))
-        self.following[torch.from_numpy(pairs[0]), torch.from_numpy(pairs[1])] = made.to(self.device)
-        return after.masked_scatter(missing, made[torch.from_numpy(places)].to(self.device))
+            return self._restart(after, missing, states)
+        made = torch.tensor(self._rows(states), device=self.device)
+        self.following[before, token] = made
+        return after.masked_scatter(missing, made)
 
     @property
     def count(self) -> int:
         """How many rows there are."""
         return len(self.states)
 
-    def _rows(self, states: Sequence[State]) -> np.ndarray:
+    def _rows(self, states: Sequence[State]) -> list[int]:
         """The rows of states, made where they are missing."""
         fresh = [state for state in dict.fromkeys(states) if state not in self.numbers]
         if fresh:
             first, last = self.count, self.count + len(fresh)
             self._grow(last)
+            scores, after = self.model.expand(fresh)
             self.numbers.update(zip(fresh, range(first, last), strict=True))
             self.states += fresh
-            self.scores[first:last] = torch.from_numpy(self.model.scores(fresh)).to(self.device)
+            self.after += after
+            self.scores[first:last] = torch.from_numpy(scores).to(self.device)
             self.following[first:last] = -1
             self.following[first:last, -1] = torch.arange(first, last, device=self.device)
-        return np.array([self.numbers[state] for state in states], dtype=np.int64)
+        return [self.numbers[state] for state in states]
 
     def _restart(self, after: Tensor, missing: Tensor, states: Sequence[State]) -> Tensor:
         """Begin anew with the states of prefixes whose rows are `after`, or whose states are given where they are missing."""
@@ -88,11 +92,12 @@ class PrefixTable:
         rows = zip(after.flatten().tolist(), missing.flatten().tolist(), strict=True)
         used = [next(given) if absent else self.states[row] for row, absent in rows]
         self._clear(len(self.scores))
-        return torch.from_numpy(self._rows(used)).to(self.device).view_as(after)
+        return torch.tensor(self._rows(used), device=self.device).view_as(after)
 
     def _clear(self, size: int) -> None:
         self.numbers: dict[State, int] = {}  # state -> row
         self.states: list[State] = []  # row -> state
+        self.after: list[Following] = []  # row -> the states that follow
         self.scores = torch.zeros(size, self.model.vocab, device=self.device)
         self.following = torch.zeros(size, self.model.vocab + 1, dtype=torch.long, device=self.device)
 

@@ -59,7 +59,7 @@ def written(config: TrainConfig) -> list[str]:
 
 def _sources(lm: LanguageModel, config: TrainConfig, name: str, data: Path, tokenizer: Tokenizer | None) -> Sources:
     if name in lm.texts:
-        return Sources([Path(path) for path in lm.texts[name]], "text", tokenizer, lm.every)
+        return Sources([Path(path) for path in lm.texts[name]], "text", tokenizer, lm.every, lm.normalize)
     tokens = config.tokens[name]
     return Sources([data / one for one in tokens.sets], tokens.text, tokenizer, lm.every)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from m2asr.errors import UserError
 from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer
 
 NAMED = 5  # tokens named in a message
+KEPT = 20_000  # rows of scores that are kept
 
 
 class TokenNgram:
@@ -33,14 +33,33 @@ class TokenNgram:
                 "estimate it over this tokenizer (stage 2), or use it as a model of words"
             )
         unk = model.bos if model.unk is None else model.unk  # <s> never follows
-        self.words = np.array([model.bos, unk, *(model.index[piece] for piece in pieces), model.eos])  # token -> word of the model
+        words = [model.bos, unk, *(model.index[piece] for piece in pieces), model.eos]  # of the model, by token
+        self.tokens = np.full(len(model.words), tokenizer.size)  # word of the model -> token; those that are none go to a column more
+        self.tokens[words[UNK:]] = np.arange(UNK, tokenizer.size)
+        self.keys, self.log_probs, self.next_states, self.first, self.backoffs, self.suffixes = map(
+            np.asarray, (model.keys, model.log_probs, model.next_states, model.first, model.backoffs, model.suffixes)
+        )
+        self.unigrams = np.append(self.log_probs[words], np.float32(0)), np.append(self.next_states[words], 0)
+        self.rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def scores(self, states: Sequence[int]) -> np.ndarray:
-        """Natural log-probabilities (N, V) of every token after N states of the model, at the last one of the end."""
-        rows = self.model.rows(torch.tensor(states)).numpy()[:, self.words]
-        rows[:, BLANK] = 0.0
-        return rows
+    def expand(self, states: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Natural log-probabilities (N, V) of every token after N states of the model, at the last one of the end; states that follow."""
+        if len(self.rows) > KEPT:
+            self.rows.clear()
+        rows = [self._row(state) for state in states]
+        scores = np.stack([row[: self.vocab] for row, _ in rows])
+        scores[:, BLANK] = 0.0
+        return scores, [after for _, after in rows]
 
-    def next(self, states: Sequence[int], tokens: np.ndarray) -> list[int]:
-        """The N states after N states and tokens (N,)."""
-        return self.model.next(torch.tensor(states), torch.from_numpy(self.words[tokens])).tolist()
+    def _row(self, state: int) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities and following states (V + 1,): those of the shorter context, but for the n-grams that the model lists."""
+        if state == self.model.empty:
+            return self.unigrams
+        if state not in self.rows:
+            scores, after = self._row(int(self.suffixes[state]))
+            scores, after = scores + self.backoffs[state], after.copy()
+            listed = slice(self.first[state], self.first[state + 1])
+            tokens = self.tokens[self.keys[listed] - state * len(self.tokens)]
+            scores[tokens], after[tokens] = self.log_probs[listed], self.next_states[listed]
+            self.rows[state] = scores, after
+        return self.rows[state]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from m2asr.errors import UserError
 from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
 
+MARKS = ("<s>", "</s>", "<unk>")
 UNWRITTEN = "⁇"  # letters of the unknown token
 UNKNOWN = -15.0  # natural log-probability of a word that a model without <unk> does not know
 
@@ -21,7 +23,8 @@ WordState = tuple[int, str]
 class WordNgram:
     """Scores of words when the token that begins the next word, or the end of the text, comes. Raises UserError where no token does.
 
-    A state is a state of the model and the letters since the last word.
+    A state is a state of the model and the letters since the last word. A model that writes capitals only, as those published with
+    LibriSpeech, is asked in capitals.
     """
 
     most_gain = 0.0
@@ -29,29 +32,39 @@ class WordNgram:
     def __init__(self, model: NgramModel, tokenizer: Tokenizer, where: str) -> None:
         self.model, self.vocab, self.start = model, tokenizer.size, (model.start, "")
         self.pieces = [piece if number != UNK else UNWRITTEN for number, piece in enumerate(tokenizer.tokens)]
+        capitals = all(word == word.upper() for word in model.words if word not in MARKS)
+        lower = any(piece != piece.upper() for piece in tokenizer.tokens[UNK + 1 : -1])
+        self.spelled = str.upper if capitals and lower else str
         self.begins = np.array([piece.startswith(SPACE) for piece in self.pieces])  # (V,) tokens that begin a word
         if not self.begins.any():
             raise UserError(f"{where}: a model of words, but no token of the tokenizer begins a word; use a model of its tokens")
 
-    def scores(self, states: Sequence[WordState]) -> np.ndarray:
+    def expand(self, states: Sequence[WordState]) -> tuple[np.ndarray, list[NextWords]]:
         """Natural log-probabilities (N, V): of the word that a token ends, 0 for tokens within a word; at the last one of the end."""
         word, after = self._end(states)
         end, _ = self.model.scores(after, torch.full_like(after, self.model.eos))
-        rows = word.numpy()[:, None] * self.begins
+        rows = (word.numpy()[:, None] * self.begins).astype(np.float32)
         rows[:, -1] = (word + end).numpy()
-        return rows.astype(np.float32)
-
-    def next(self, states: Sequence[WordState], tokens: np.ndarray) -> list[WordState]:
-        """The N states after N states and tokens (N,)."""
-        after = self._end(states)[1].tolist()
-        moves = zip(states, after, (self.pieces[token] for token in tokens), self.begins[tokens], strict=True)
-        return [(ended, piece[len(SPACE) :]) if begins else (state, letters + piece) for (state, letters), ended, piece, begins in moves]
+        return rows, [NextWords(self, state, ended) for state, ended in zip(states, after.tolist(), strict=True)]
 
     def _end(self, states: Sequence[WordState]) -> tuple[Tensor, Tensor]:
         """Scores (N,) of the words that the letters are, and the states (N,) of the model after them; without letters nothing ends."""
         before, letters = zip(*states, strict=True)
-        before, words = torch.tensor(before), torch.tensor(self.model.ids(letters))
+        before, words = torch.tensor(before), torch.tensor(self.model.ids(map(self.spelled, letters)))
         word, after = self.model.scores(before, words)
         word = word.masked_fill(words < 0, UNKNOWN)
         empty = torch.tensor([not one for one in letters])
         return word.masked_fill(empty, 0.0), torch.where(empty, before, after)
+
+
+@dataclass(frozen=True)
+class NextWords:
+    """The states after a state: a token goes on with its word, or ends it, which leads the model to the state `ended`."""
+
+    lm: WordNgram
+    state: WordState
+    ended: int
+
+    def __getitem__(self, token: int) -> WordState:
+        piece = self.lm.pieces[token]
+        return (self.ended, piece[len(SPACE) :]) if self.lm.begins[token] else (self.state[0], self.state[1] + piece)

@@ -13,12 +13,14 @@ from m2asr.errors import UserError
 from m2asr.lm.lines import open_lines
 from m2asr.lm.table import BOS, EOS
 from m2asr.progress import visible
+from m2asr.text.normalize import normalize
 from m2asr.text.tokenizer import Tokenizer
 
 
 @dataclass
 class Sources:
-    """Texts and how they are split: `tokenizer` into its tokens, without one at spaces into words.
+    """Texts and how they are split: `tokenizer` into its tokens, without one at spaces into words. `normalize` is the language by whose
+    rules they are normalized first, None for texts that are so already.
 
     A path is a folder with a Kaldi table `column` (a data directory or a text set), or a file with a sentence per line, also packed by
     gzip. Every `every`-th line is read, from the first on. `empty` counts the lines without text. Raises UserError for a missing path.
@@ -28,6 +30,7 @@ class Sources:
     column: str = "text"
     tokenizer: Tokenizer | None = None
     every: int = 1
+    normalize: str | None = None
     empty: int = 0
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Sources:
                     yield words
 
     def _split(self, text: str) -> list[str]:
+        if self.normalize:
+            text = normalize(text, self.normalize)
         if self.tokenizer is None:
             return text.split()
         return [self.tokenizer.tokens[number] for number in self.tokenizer.encode(text)]

@@ -63,6 +63,7 @@ class Toy(Recipe):
         (self.folder / "conf/other.yaml").write_text("epochs: 4\n")
         (self.folder / "conf/fbank.yaml").touch()
         (self.folder / "conf/decode.yaml").write_text("name: greedy  # of the search\n")
+        (self.folder / "conf/decode_lm.yaml").write_text("name: lm\n")
 
     def hook(self, text: str) -> None:
         (self.folder / "hook.sh").write_text(text)

@@ -251,3 +251,21 @@ def test_an_error_in_stage_itself_ends_the_recipe(toy: Toy) -> None:
     done = toy.run("--expdir", "other")
     assert done.returncode == 2 and "write" in done.stderr
     assert toy.ran() == ["data", "tokens"]
+
+
+def test_a_stage_whose_results_a_later_one_reads_leaves_those_between_alone(toy: Toy) -> None:
+    run = (toy.folder / "run.sh").read_text()
+    body = '  mkdir -p "$exp/lm"\n  echo "$words" >"$exp/lm/words"\n  echo lm >>ran\n'
+    extra = f'if stage 1 lm "count words" "$exp/lm" decode; then\n{body}fi\n\n'
+    run = run.replace("if stage 2 train", extra + "if stage 2 train").replace("beam=4 ", "words=2   # of the model\nbeam=4 ")
+    (toy.folder / "run.sh").write_text(run)
+    assert toy.run().returncode == 0
+    assert toy.ran() == ["data", "tokens", "lm", "train", "decode"]
+    assert toy.run("--words", "3").returncode == 0
+    assert toy.ran() == ["lm", "decode"]
+    assert toy.run("--words", "4", "--stage", "lm", "--stop_stage", "lm").returncode == 0
+    assert toy.ran() == ["lm"]
+    assert toy.run("--words", "4").returncode == 0
+    assert toy.ran() == ["decode"]  # what it reads is newer
+    assert toy.run("--words", "4").returncode == 0
+    assert toy.ran() == []

@@ -1,0 +1,148 @@
+"""Times CTC prefix beam search with a language model on one thread, and flashlight-text with KenLM on the same posteriors and ARPA file.
+
+The tokens are 500 subwords of the mini corpus's transcripts, the model is a 6-gram of them; the posteriors (10 s at 25 states per second)
+are those of noisy alignments of such transcripts, so that the beam has to decide. flashlight-text is skipped where it is not installed.
+
+python tools/bench_search.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from m2asr.decode.fusion import Fusion
+from m2asr.decode.prefix_beam import prefix_beam
+from m2asr.decode.prefix_table import PrefixTable
+from m2asr.decode.token_lm import TokenNgram
+from m2asr.lm.build import ARPA, BINARY, estimate_model, write_both
+from m2asr.lm.ngram import NgramModel
+from m2asr.lm.sources import Sources
+from m2asr.text.normalize import normalize
+from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+VOCAB, ORDER, BEAM, STATES, BATCH, TOKEN_PRUNE = 500, 6, 10, 250, 20, 20
+SECONDS = 10.0  # of audio that the states of an utterance stand for
+WEIGHT, BONUS = 0.6, 1.0
+IN_BATCH, ALONE, OF_FLASHLIGHT = 500, 200, 1.0  # at least, times real time and times as fast
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="the best round counts")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer, texts = prepare(folder)
+        log_probs = posteriors(tokenizer, texts)  # (B, T, V)
+        lengths = torch.full((BATCH,), STATES)
+        print(f"{BATCH} utterances of {SECONDS:.0f} s, {STATES} states, {VOCAB} tokens, {ORDER}-gram, beam {BEAM}, one thread")
+
+        def work(rows: slice, fusion: Fusion | None) -> list[list[int]]:
+            return search(log_probs[rows], lengths[rows], fusion)
+
+        def fusion() -> Fusion:
+            model = TokenNgram(NgramModel.load(folder / BINARY), tokenizer, BINARY)
+            return Fusion([(WEIGHT, PrefixTable(model))], BONUS)
+
+        ours = speeds(work, fusion, args.rounds)
+        told("in a batch", ours[0], IN_BATCH)
+        told("one at a time", ours[1], ALONE)
+        plain = speeds(work, lambda: None, args.rounds)
+        print(f"  without a language model: {plain[0]:,.0f} and {plain[1]:,.0f} x real time")
+        compare(folder, tokenizer, log_probs, ours, args.rounds)
+
+
+def prepare(folder: Path) -> tuple[Tokenizer, list[str]]:
+    """The tokenizer, and the transcripts that it and the language model in `folder` are made from."""
+    lines = (ROOT / "egs/mini/corpus/transcripts.tsv").read_text(encoding="utf-8").splitlines()
+    head = lines[0].split("\t")
+    rows = [dict(zip(head, line.split("\t"), strict=True)) for line in lines[1:]]
+    texts = [text for row in rows for lang in head[1:] if (text := normalize(row[lang], lang))]
+    (folder / "text").write_text("\n".join(texts), encoding="utf-8")
+    tokenizer = train_tokenizer("unigram", VOCAB, texts, folder / "tokens")
+    estimated = estimate_model(Sources([folder / "text"], tokenizer=tokenizer), ORDER, [0] * ORDER, 0.0, folder)
+    write_both(folder, estimated.table, gzip=False)
+    return tokenizer, texts
+
+
+def posteriors(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """Log-probabilities (B, T, V): every fourth state or so is for the next token of some transcripts, between blanks, all of it noisy."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(BATCH, STATES, VOCAB, generator=generator)
+    tokens = [token for text in texts for token in tokenizer.encode(text) if token != UNK]
+    for row in range(BATCH):
+        first = row * 200
+        for state in range(STATES):
+            token = tokens[(first + state // 4) % len(tokens)] if state % 4 == 0 else BLANK
+            logits[row, state, token] += 5.0
+            logits[row, state, int(torch.randint(VOCAB, (), generator=generator))] += 4.0
+    return logits.log_softmax(-1)
+
+
+def search(log_probs: Tensor, lengths: Tensor, fusion: Fusion | None) -> list[list[int]]:
+    """The best token sequences."""
+    with torch.inference_mode():
+        return [best[0].tokens for best in prefix_beam(log_probs, lengths, BEAM, TOKEN_PRUNE, fusion)]
+
+
+def speeds(work: Callable[[slice, Fusion | None], object], fusion: Callable[[], Fusion | None], rounds: int) -> tuple[float, float]:
+    """Audio per time for all utterances in a batch, and for one at a time; each round opens the model anew."""
+    batch, alone = [slice(0, BATCH)], [slice(row, row + 1) for row in range(BATCH)]
+    return max(_speed(work, fusion, batch) for _ in range(rounds)), max(_speed(work, fusion, alone) for _ in range(rounds))
+
+
+def _speed(work: Callable[[slice, Fusion | None], object], fusion: Callable[[], Fusion | None], slices: list[slice]) -> float:
+    start = time.perf_counter()
+    opened = fusion()
+    for rows in slices:
+        work(rows, opened)
+    return BATCH * SECONDS / (time.perf_counter() - start)
+
+
+def told(what: str, speed: float, target: float) -> None:
+    print(f"  {what}: {speed:,.0f} x real time (at least {target:,}: {'ok' if speed >= target else 'MISSED'})")
+
+
+def compare(folder: Path, tokenizer: Tokenizer, log_probs: Tensor, ours: tuple[float, float], rounds: int) -> None:
+    """flashlight-text's lexicon-free search, the same beam and weights."""
+    try:
+        from flashlight.lib.text.decoder import CriterionType, KenLM, LexiconFreeDecoder, LexiconFreeDecoderOptions
+        from flashlight.lib.text.dictionary import Dictionary
+    except ImportError as error:
+        print(f"  flashlight-text: skipped, {error}; pip install -c constraints.txt kenlm flashlight-text")
+        return
+    options = LexiconFreeDecoderOptions(
+        beam_size=BEAM,
+        beam_size_token=TOKEN_PRUNE,
+        beam_threshold=1e9,
+        lm_weight=WEIGHT,
+        sil_score=0.0,
+        log_add=True,
+        criterion_type=CriterionType.CTC,
+    )
+    model = KenLM(str(folder / ARPA), Dictionary(tokenizer.tokens))
+    decoder = LexiconFreeDecoder(options, model, -1, BLANK, [])
+    numbers = log_probs.contiguous().numpy()
+
+    def work(rows: slice, _: Fusion | None) -> None:
+        for row in range(*rows.indices(BATCH)):
+            decoder.decode(numbers[row].ctypes.data, STATES, VOCAB)
+
+    speed = max(speeds(work, lambda: None, rounds))
+    for what, ours_there in zip(("in a batch", "one at a time"), ours, strict=True):
+        share = ours_there / speed
+        print(f"  {what}: {share:.2f} times as fast as flashlight-text with KenLM ({speed:,.0f} x real time)", end="")
+        print(f" (at least {OF_FLASHLIGHT}: {'ok' if share >= OF_FLASHLIGHT else 'MISSED'})" if what == "in a batch" else "")
+
+
+if __name__ == "__main__":
+    main()
