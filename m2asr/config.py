@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 
 from m2asr.errors import UserError
 from m2asr.yaml_file import Loader, read_yaml
@@ -58,8 +58,13 @@ class FbankConfig(Strict):
     compress: bool = False
 
 
+NUMBER, NUMBERS = "(number)", "(numbers)"  # which of the two a value is checked as; not for the eyes of users
+
+
 def _or_list(number: Any) -> Any:
-    return number | Annotated[list[number], Field(min_length=1)]
+    several = Annotated[list[number], Field(min_length=1)]
+    kind = Discriminator(lambda value: NUMBERS if isinstance(value, list) else NUMBER)
+    return Annotated[Annotated[number, Tag(NUMBER)] | Annotated[several, Tag(NUMBERS)], kind]
 
 
 # A number, or a list of numbers of which decoding takes the best on the dev sets.
@@ -80,6 +85,12 @@ class LanguageModel(Strict):
     arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of a model that is there already, also .gz
     weight: Weights = 0.5  # of its natural log-probability
 
+    @model_validator(mode="after")
+    def _prunes_more_of_higher_orders(self) -> LanguageModel:
+        if self.prune[:1] != [0] or self.prune != sorted(self.prune) or len(self.prune) > self.order:
+            raise UserError(f"lm.prune: {self.prune}: the counts begin with 0, do not fall, and are at most order ({self.order}) many")
+        return self
+
 
 class HotWords(Strict):
     """Words and phrases that a search is to prefer; they are matched from the beginning of a word to the end of one."""
@@ -87,6 +98,12 @@ class HotWords(Strict):
     phrases: list[str] = []
     file: str | None = None  # further ones, one per line
     bonus: Weights = 1.0  # per token of a phrase
+
+    @model_validator(mode="after")
+    def _names_some(self) -> HotWords:
+        if not self.phrases and self.file is None:
+            raise UserError("hotwords: no phrases and no file; name some, or leave the section out")
+        return self
 
 
 class DecodeConfig(Strict):
@@ -213,7 +230,7 @@ def known(name: str, names: typing.Iterable[str], where: str) -> None:
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "config"
+    where = ".".join(str(part) for part in first["loc"] if part not in (NUMBER, NUMBERS)) or "config"
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _keys_at(schema, first['loc'][:-1]))}"
     if first["type"] == "missing":

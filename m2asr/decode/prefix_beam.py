@@ -19,13 +19,15 @@ def prefix_beam(
     """The `beam` best prefixes of every utterance, best first (Hannun et al. 2014); log_probs (B, T, V), lengths (B,).
 
     Sums over all alignments of a prefix; per state only the `token_prune` most probable tokens extend a prefix. `fusion` adds its scores
-    whenever a prefix grows, and at the end. With a beam and a token_prune that hold everything, the scores are exact.
+    whenever a prefix grows, and at the end, which is the last token: it is no part of a text then. With a beam and a token_prune that hold
+    everything, the scores are exact.
     """
     fusion = fusion or None  # one that changes no score is none
     batch, frames, vocab = log_probs.shape
-    device, pruned = log_probs.device, min(token_prune, vocab - 1)
+    written = vocab - 1 if fusion else vocab  # tokens that a text may hold, and the blank
+    device, pruned = log_probs.device, min(token_prune, written - 1)
     probs = _ended(log_probs, lengths)  # (B, T, V + 1): the last column is that of no token
-    values, tokens = probs[:, :, 1:vocab].topk(pruned, dim=2)  # (B, T, K)
+    values, tokens = probs[:, :, 1:written].topk(pruned, dim=2)  # (B, T, K)
     tokens = torch.cat([tokens + 1, torch.full((batch, frames, 1), -1, device=device)], dim=2)  # (B, T, K + 1): the last one: none
 
     # Candidates of a step are W prefixes that stay and W K that grow; what a candidate comes from is known beforehand.
@@ -66,7 +68,7 @@ def prefix_beam(
         torch.logaddexp(ends_blank[:, :beam], ends_token[:, :beam], out=total[:, :beam])
         if fusion:
             fused[:, :beam] = text
-            fused[:, beam:] = (text[:, :, None] + fusion.gains(states, added[:, :-1])).flatten(1)
+            fused[:, beam:].view(batch, beam, -1)[:] = text[:, :, None] + fusion.gains(states, added[:, :-1])
             scores, chosen = (total + fused).topk(beam, dim=1)
             text = fused.gather(1, chosen)
         else:

@@ -44,6 +44,7 @@ class PrefixTable:
         self.capacity = max(LEAST_ROWS, memory // (32 * model.vocab))  # 4 bytes of a score, 8 of a row, 8 of a state, and as many again
         self._clear(256)
 
+    @torch.inference_mode()  # what a search in that mode has left can be changed in no other
     def start(self) -> int:
         """The row of the empty prefix."""
         return self._rows([self.model.start])[0]
@@ -52,6 +53,7 @@ class PrefixTable:
         """The score (B, W, K) that each of the tokens (B, K) adds to the prefixes with these rows (B, W)."""
         return self.scores[rows[:, :, None], tokens[:, None, :]]
 
+    @torch.inference_mode()
     def advance(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """The rows (B, W) of the prefixes with rows (B, W) after one token more (B, W), -1 for none."""
         after = self.following[rows, tokens]  # the last column, that of -1, leads back

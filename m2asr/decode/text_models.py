@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from m2asr.config import DecodeConfig, LanguageModel
 from m2asr.decode.fusion import Fusion
-from m2asr.decode.hotwords import HotWords
+from m2asr.decode.hotwords import HotWords, write
 from m2asr.decode.prefix_table import PrefixTable
 from m2asr.decode.token_lm import TokenNgram
 from m2asr.decode.word_lm import WordNgram
@@ -18,8 +19,10 @@ from m2asr.lm.build import BINARY, convert, estimate_model, write_both
 from m2asr.lm.ngram import NgramModel
 from m2asr.lm.report import estimated_lines, table_lines
 from m2asr.lm.sources import Sources
-from m2asr.text.tokenizer import Tokenizer
+from m2asr.text.tokenizer import UNK, Tokenizer
 from m2asr.train_config import TrainConfig
+
+NAMED = 5  # hot words named in a warning
 
 
 def model_folder(exp: Path, search: str, tokens: str) -> Path:
@@ -80,6 +83,7 @@ class TextModels:
         self.models: dict[str, PrefixTable] = {}
         self.hotwords: dict[str, PrefixTable] = {}
         unspaced = set(unspaced)
+        phrases = _writable(search, tokenizers) if search.hotwords else {}
         for name, tokenizer in tokenizers.items():
             if search.lm:
                 path = model_folder(exp, search.name, name) / BINARY
@@ -87,8 +91,8 @@ class TextModels:
                     raise UserError(f"{path}: no language model for the search {search.name}; run stage 2 (lm) first")
                 kind = TokenNgram if search.lm.unit == "tokens" else WordNgram
                 self.models[name] = PrefixTable(kind(NgramModel.load(path), tokenizer, str(path)), device)
-            if search.hotwords and (phrases := read_phrases(search)):
-                self.hotwords[name] = PrefixTable(HotWords(phrases, tokenizer, name not in unspaced), device)
+            if phrases.get(name):
+                self.hotwords[name] = PrefixTable(HotWords(phrases[name], tokenizer, name not in unspaced), device)
 
     def fusion(self, settings: DecodeConfig, tokens: str) -> Fusion:
         """What the models add to a search that writes with a tokenizer; the settings hold no lists."""
@@ -98,6 +102,22 @@ class TextModels:
         if tokens in self.hotwords:
             parts.append((settings.hotwords.bonus, self.hotwords[tokens]))
         return Fusion(parts, settings.bonus)
+
+
+def _writable(search: DecodeConfig, tokenizers: Mapping[str, Tokenizer]) -> dict[str, list[str]]:
+    """The hot words that each tokenizer can write; warns of the others. Raises UserError for one that none can write."""
+    phrases = read_phrases(search)
+    writable = {name: [phrase for phrase in phrases if UNK not in one.encode(phrase)] for name, one in tokenizers.items()}
+    for phrase in phrases:
+        if not any(phrase in known for known in writable.values()):
+            for tokenizer in tokenizers.values():
+                write(phrase, tokenizer)  # tells what is wrong with it
+    for name, known in writable.items():
+        if others := [phrase for phrase in phrases if phrase not in known]:
+            named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+            told = f"{len(others)} of {len(phrases)} hot words have letters that the tokenizer {name} does not know ({named})"
+            print(f"warning: search {search.name}: {told}; they count for the others only", file=sys.stderr)
+    return writable
 
 
 def read_phrases(search: DecodeConfig) -> list[str]:

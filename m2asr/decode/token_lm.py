@@ -11,7 +11,7 @@ from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer
 
 NAMED = 5  # tokens named in a message
-KEPT = 20_000  # rows of scores that are kept
+MEMORY = 1 << 27  # bytes of rows of scores that are kept
 
 
 class TokenNgram:
@@ -44,7 +44,7 @@ class TokenNgram:
 
     def expand(self, states: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Natural log-probabilities (N, V) of every token after N states of the model, at the last one of the end; states that follow."""
-        if len(self.rows) > KEPT:
+        if len(self.rows) * 12 * self.vocab > MEMORY:  # 4 bytes of a score, 8 of a state
             self.rows.clear()
         rows = [self._row(state) for state in states]
         scores = np.stack([row[: self.vocab] for row, _ in rows])

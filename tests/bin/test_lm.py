@@ -49,7 +49,7 @@ def test_a_model_of_words_tells_what_it_left_out_and_lowered(tmp_path: Path) -> 
         (["--text", "none.txt", "--words"], "none.txt: no such file or folder", 1),
         (["--text", "README.md", "--words", "--dev", "none.txt"], "none.txt: no such file or folder", 1),
         (["--text", "m2asr/__init__.py", "--tokens", "none"], "none: not a readable tokenizer", 1),
-        (["--text", "m2asr/bin/__init__.py", "--words"], "no text to estimate a language model from", 1),
+        (["--text", "tests/lm/__init__.py", "--words"], "no text to estimate a language model from", 1),
         (["--arpa", "README.md"], "README.md:", 1),
         (["--arpa", "README.md", "--order", "3"], "--arpa takes a model over as it is", 2),
         (["--text", "README.md"], "--text needs --tokens DIR or --words", 2),

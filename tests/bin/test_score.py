@@ -10,24 +10,28 @@ from m2asr.data.directory import read_table, write_table
 from tests.conftest import command
 
 
-@pytest.fixture
-def exp(mini_data, tmp_path):
-    """A decoded run whose recognition has every fifth utterance wrong and whose translations are half right."""
-    folder = tmp_path / "run"
+def decoded(folder, mini_data, search, every):
+    """A search whose recognition and translations have every `every`-th utterance wrong."""
     for task, lang, text, objective in (("asr", "it", "text", "asr_it"), ("st", "en", "text.en", "st_it_en")):
         references = read_table(mini_data / "test_it" / text)
-        wrong = {utt: ("niente" if number % 5 == 0 else value) for number, (utt, value) in enumerate(references.items())}
-        out = folder / "decode_greedy" / "test_it" / objective
+        wrong = {utt: ("niente" if number % every == 0 else value) for number, (utt, value) in enumerate(references.items())}
+        out = folder / f"decode_{search}" / "test_it" / objective
         out.mkdir(parents=True)
         write_table(out / "text", wrong)
         info = {"objective": objective, "set": "test_it", "task": task, "lang": lang, "source": "it", "text": text}
         info |= {"train_sets": ["train_it"], "unrepresentable": 0.1 if task == "st" else 0.0, "seconds": 1.0, "audio_seconds": 9.0}
-        (out / "info.json").write_text(json.dumps({**info, "language": "oracle"}))
-    return folder
+        (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "search": {"name": search}}))
 
 
-def run(exp, mini_data, *more):
-    return command("score", "--exp", exp, "--decode", "greedy", "--data", mini_data, "--min_words", 3, "--recipe", "mini", *more)
+@pytest.fixture
+def exp(mini_data, tmp_path):
+    """A decoded run with every fifth utterance wrong."""
+    decoded(tmp_path / "run", mini_data, "greedy", 5)
+    return tmp_path / "run"
+
+
+def run(exp, mini_data, *more, searches=("greedy",)):
+    return command("score", "--exp", exp, "--decode", *searches, "--data", mini_data, "--min_words", 3, "--recipe", "mini", *more)
 
 
 def test_tables_and_files(exp, mini_data):
@@ -43,7 +47,7 @@ def test_tables_and_files(exp, mini_data):
     assert wer["baseline"]["value"] > wer["value"]
     assert rows["st", "chrf"]["value"] > rows["st", "chrf"]["baseline"]["value"]
     text = (exp / "RESULTS.md").read_text()
-    assert "| test_it | asr | wer |" in text and "st it-en" in text and "10.0%" in text and "sacrebleu" in text
+    assert "| greedy | test_it | asr | wer |" in text and "st it-en" in text and "10.0%" in text and "sacrebleu" in text
     folder = exp / "decode_greedy/test_it/asr_it"
     assert (folder / "ref.trn").read_text().count("\n") == wer["utterances"]
     result = (folder / "result.txt").read_text()
@@ -66,7 +70,7 @@ def test_the_error_page_lies_beside_the_results(exp, mini_data):
 
 def test_groups_are_those_of_a_table_of_the_set(exp, mini_data):
     done = run(exp, mini_data, "--by", "spk")
-    assert done.returncode == 0 and "| test_it, it_carlo | asr | wer |" in done.stdout, done.stderr
+    assert done.returncode == 0 and "| greedy | test_it, it_carlo | asr | wer |" in done.stdout, done.stderr
     results = json.loads((exp / "results.json").read_text())
     assert results["by"] == "spk"
     for row in results["rows"]:
@@ -79,9 +83,32 @@ def test_groups_are_those_of_a_table_of_the_set(exp, mini_data):
 def test_bars(exp, mini_data):
     assert run(exp, mini_data, "--check", "wer<=0.99 cer<=0.99").returncode == 0
     done = run(exp, mini_data, "--check", "wer<=0.01")
-    assert done.returncode == 1 and "missed: wer" in done.stdout
+    assert done.returncode == 1 and "missed: greedy: wer" in done.stdout
     done = run(exp, mini_data, "--check", "wer<0.01")
     assert done.returncode == 2 and "wer<=0.80" in done.stderr
+    done = run(exp, mini_data, "--check", "lm.wer<=0.99")
+    assert done.returncode == 2 and "searches: greedy" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_several_searches_stand_side_by_side(exp, mini_data):
+    """Each has its own rows, means and bars; the figures of one do not depend on the other."""
+    assert run(exp, mini_data).returncode == 0
+    alone = json.loads((exp / "results.json").read_text())["rows"]
+    decoded(exp, mini_data, "lm", 50)
+    done = run(exp, mini_data, "--check", "greedy.wer<=0.99 lm.wer<=0.05", searches=("greedy", "lm"))
+    assert done.returncode == 0 and "reached: lm: wer" in done.stdout, done.stderr
+    results = json.loads((exp / "results.json").read_text())
+    assert results["decode"] == ["greedy", "lm"]
+    assert [row for row in results["rows"] if row["search"] == "greedy"] == alone
+    wer = {row["search"]: row["value"] for row in results["rows"] if row["metric"] == "wer"}
+    assert 0 < wer["lm"] < wer["greedy"]
+    text = (exp / "RESULTS.md").read_text()
+    assert "| greedy | test_it | asr | wer |" in text and "| lm | test_it | asr | wer |" in text and "search greedy, lm;" in text
+    assert 'data-search="lm"' in (exp / "report.html").read_text()
+    done = run(exp, mini_data, "--check", "wer<=0.05", searches=("greedy", "lm"))
+    assert done.returncode == 1 and "missed: greedy: wer" in done.stdout and "reached: lm: wer" in done.stdout
+    done = run(exp, mini_data, searches=("greedy", "beam"))
+    assert done.returncode == 1 and "decode_beam: nothing decoded there; run stage 5" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_facts_of_the_training_and_commands_are_kept(exp, mini_data):

@@ -25,7 +25,7 @@ def decode(root, task, lang, references, hypotheses, langs=()):
     write_table(out / "text", hypotheses)
     source = lang if task == "asr" else "it"
     info = {"set": "calls", "objective": task, "task": task, "lang": lang, "source": source, "text": text, "train_sets": ["calls"]}
-    (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "unrepresentable": 0.0}))
+    (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "unrepresentable": 0.0, "search": {"name": "beam"}}))
     return out
 
 

@@ -60,15 +60,15 @@ def scored(mini_data, tmp_path):
         out = tmp_path / f"run/decode_{search}/test_it/{task}"
         write_table(out / "text", wrong)
         info = {"objective": task, "set": "test_it", "task": task, "lang": lang, "source": "it", "text": text, "train_sets": ["dev_it"]}
-        (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "unrepresentable": 0.0}))
+        (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "unrepresentable": 0.0, "search": {"name": search}}))
         folders.append(out)
-        rows += [{**row, "search": search} for row in score_folder(out, mini_data, 3)]
+        rows += score_folder(out, mini_data, 3)
     return folders, rows
 
 
 def page_of(scored, data, tmp_path, most=1000):
     folders, rows = scored
-    results = {"recipe": NASTY, "tag": "run", "decode": "greedy", "min_words": 3, "rows": rows + mean_rows(rows)}
+    results = {"recipe": NASTY, "tag": "run", "decode": ["greedy", "beam"], "min_words": 3, "rows": rows + mean_rows(rows)}
     told = write_page(tmp_path / "run/report.html", results, folders, data, most)
     return (tmp_path / "run/report.html").read_text(encoding="utf-8"), told
 

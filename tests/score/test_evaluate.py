@@ -105,8 +105,8 @@ def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
     out.mkdir(parents=True)
     (out / "text").write_text("b-1 one\nb-2 two\n")
     info = {"set": "test", "lang": "en", "task": "asr", "text": "text", "train_sets": ["train"], "source": "en"}
-    (out / "info.json").write_text(json.dumps({**info, "objective": "asr", "language": "oracle"}))
-    assert all("baseline" in row for row in score_folder(out, tmp_path, 1))
+    (out / "info.json").write_text(json.dumps({**info, "objective": "asr", "language": "oracle", "search": {"name": "greedy"}}))
+    assert all("baseline" in row and row["search"] == "greedy" for row in score_folder(out, tmp_path, 1))
     for limit, value, told in (("MOST_COMPARISONS", 3, "2 training sentences are too many"), ("LARGEST_TEXTS", 9, "texts are too large")):
         monkeypatch.setattr(evaluate, limit, value)
         assert not any("baseline" in row for row in score_folder(out, tmp_path, 1))

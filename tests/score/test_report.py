@@ -9,8 +9,9 @@ import pytest
 from m2asr.score.report import mean, mean_rows, write_results
 
 
-def asr(name: str, lang: str, metric: str, value: float) -> dict:
-    row = {"set": name, "task": "asr", "lang": lang, "source": lang, "metric": metric, "value": value, "ci95": [value - 0.01, value + 0.01]}
+def asr(name: str, lang: str, metric: str, value: float, search: str = "greedy") -> dict:
+    row = {"set": name, "task": "asr", "lang": lang, "source": lang, "metric": metric, "value": value}
+    row |= {"search": search, "ci95": [value - 0.01, value + 0.01]}
     row |= {"sub": 1, "del": 2, "ins": 3, "ref_tokens": 60, "utterances": 9, "language": "oracle"}
     return {**row, "baseline": {"name": "nearest training sentence (oracle)", "value": 0.5}}
 
@@ -18,8 +19,8 @@ def asr(name: str, lang: str, metric: str, value: float) -> dict:
 ROWS = [asr("test_clean", "en", "wer", 0.10), asr("test_other", "en", "wer", 0.30), asr("test_it", "it", "wer", 0.40)]
 ROWS += [asr("test_clean", "en", "cer", 0.05), asr("test_other", "en", "cer", 0.15), asr("test_it", "it", "cer", 0.20)]
 ST = {"set": "test_it", "task": "st", "lang": "en", "source": "it", "metric": "chrf", "value": 31.4, "ci95": [30.0, 33.0]}
-ST |= {"utterances": 9, "ref_tokens": 50, "unrepresentable": 0.125, "signature": "nrefs:1|case:mixed"}
-RESULTS = {"recipe": "mini", "tag": "run", "decode": "greedy", "min_words": 3, "params": 2_200_000, "seed": 1}
+ST |= {"search": "greedy", "utterances": 9, "ref_tokens": 50, "unrepresentable": 0.125, "signature": "nrefs:1|case:mixed"}
+RESULTS = {"recipe": "mini", "tag": "run", "decode": ["greedy", "lm"], "min_words": 3, "params": 2_200_000, "seed": 1}
 
 
 def test_a_language_counts_once_however_many_sets_it_has():
@@ -28,6 +29,14 @@ def test_a_language_counts_once_however_many_sets_it_has():
     assert mean([ST], "wer") is None
     assert [row["languages"] for row in mean_rows(ROWS)] == [2, 2]
     assert mean_rows([ST]) == mean_rows(ROWS[:2]) == []
+
+
+def test_every_search_has_its_own_mean():
+    figures = ("it", "wer", 0.20), ("en", "wer", 0.06), ("it", "cer", 0.10), ("en", "cer", 0.02)
+    rows = [*ROWS, *(asr(f"test_{lang}", lang, metric, value, "lm") for lang, metric, value in figures)]
+    means = {(row["search"], row["metric"]): row["value"] for row in mean_rows(rows)}
+    expected = {("greedy", "wer"): 0.30, ("greedy", "cer"): 0.15, ("lm", "wer"): 0.13, ("lm", "cer"): 0.06}
+    assert means == pytest.approx(expected)
 
 
 def test_sets_in_several_languages_are_no_language_of_the_mean():
@@ -39,22 +48,26 @@ def test_groups_stand_below_their_set(tmp_path):
     group = {key: ROWS[0][key] for key in ("sub", "del", "ins", "ref_tokens", "utterances", "baseline")}
     rows = [{**ROWS[0], "groups": {"anna": {**group, "value": 0.07, "ci95": [0.05, 0.09]}}}, ROWS[1]]
     lines = write_results(tmp_path, {**RESULTS, "by": "spk", "rows": rows}, []).splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith("| test_clean | asr | wer | 10.0 "))
-    assert lines[place + 1].startswith("| test_clean, anna | asr | wer | 7.0 | 5.0 - 9.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest")
-    assert lines[place + 2].startswith("| test_other | asr | wer ")
+    place = next(number for number, line in enumerate(lines) if line.startswith("| greedy | test_clean | asr | wer | 10.0 "))
+    assert lines[place + 1].startswith("| greedy | test_clean, anna | asr | wer | 7.0 | 5.0 - 9.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest")
+    assert lines[place + 2].startswith("| greedy | test_other | asr | wer ")
     assert mean(rows, "wer") == mean(ROWS[:2], "wer")
 
 
 def test_tables(tmp_path):
-    rows = [*ROWS, ST, *mean_rows(ROWS)]
+    lm = [asr("test_it", "it", "wer", 0.25, "lm")]
+    rows = [*ROWS, ST, *mean_rows(ROWS), *lm]
     text = write_results(tmp_path, {**RESULTS, "rows": rows}, ["./run.sh --tag run", "./run.sh --stage score"])
     assert text == (tmp_path / "RESULTS.md").read_text()
     assert json.loads((tmp_path / "results.json").read_text()) == {**RESULTS, "rows": rows}
     lines = text.splitlines()
-    assert "| language | set | CER | WER | chrf into en |" in lines
-    assert "| en | test_clean | 5.0 | 10.0 |  |" in lines
-    assert "| it | test_it | 20.0 | 40.0 | 31.4 |" in lines
-    assert "|  | mean | 15.0 | 30.0 |  |" in lines
-    assert "| test_it | asr | wer | 40.0 | 39.0 - 41.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
-    assert "2.20 M parameters; seed 1" in text and "12.5% of the references" in text and "not recognized" in text
+    assert "| search | language | set | CER | WER | chrf into en |" in lines
+    assert "| greedy | en | test_clean | 5.0 | 10.0 |  |" in lines
+    assert "| greedy | it | test_it | 20.0 | 40.0 | 31.4 |" in lines
+    assert "| greedy |  | mean | 15.0 | 30.0 |  |" in lines
+    assert "| lm | it | test_it |  | 25.0 |  |" in lines
+    assert "| greedy | test_it | asr | wer | 40.0 | 39.0 - 41.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
+    assert "| lm | test_it | asr | wer | 25.0 | 24.0 - 26.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
+    assert "2.20 M parameters; seed 1; search greedy, lm; utterances" in text
+    assert "12.5% of the references" in text and "not recognized" in text
     assert lines[-4:] == ["```bash", "./run.sh --tag run", "./run.sh --stage score", "```"]
