@@ -55,7 +55,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def alike(text: str, texts: list[str], errors: float = 0.15) -> bool:
+def alike(text: str, texts: list[str], errors: float = 0.25) -> bool:
     """Whether at most this share of the letters is wrong: sentences are heard with other pauses around them than in training."""
     return Levenshtein.normalized_distance(text, " ".join(texts)) <= errors
 
@@ -143,7 +143,7 @@ def test_a_call_cut_at_pauses(root, call):
     assert alike(found.text, texts) and [word.text for word in found.words] == found.text.split()
     assert sum(told) == pytest.approx(found.seconds, abs=0.01)
     translations = list(read_table(root / "data/some_it/text.en").values())
-    assert alike(found.translation, translations)
+    assert alike(found.translation, translations, 0.4)
     edges = [edge for word in found.words for edge in (word.start, word.end)]
     assert edges == sorted(edges)
     for (start, end), text in zip(spans, texts, strict=True):
