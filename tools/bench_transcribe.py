@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exp", type=Path, default=ROOT / "egs/mini/exp/train_m2asr", help="a trained run of mini")
     parser.add_argument("--data", type=Path, default=ROOT / "egs/mini/data", help="its data directories")
-    parser.add_argument("--langs", nargs="+", default=["en"], help="a recording for each")
+    parser.add_argument("--langs", nargs="+", default=["en", "it", "ru"], help="a recording for each")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of a recording")
     parser.add_argument("--cut", nargs="+", default=["pauses", "windows"], help="ways to cut")
     args = parser.parse_args()
