@@ -20,6 +20,7 @@ from rapidfuzz.distance import Levenshtein
 
 from m2asr.data.audio import at_rate, read_audio
 from m2asr.data.directory import read_table
+from m2asr.decode.vad import available
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET_WER, TARGET_SPEED, TARGET_MEMORY = 2.0, 40, 1.5  # points above the prompts one by one; times real time; GB
@@ -47,6 +48,9 @@ def main() -> None:
             expected = wer(" ".join(alone[utt] for utt in prompts), reference)
             print(f"{lang}: {len(prompts)} prompts, {len(reference.split())} words; one by one WER {expected:.2f} %")
             for cut in args.cut:
+                if cut == "pauses" and not available():
+                    print("  pauses: skipped, silero-vad is not installed")
+                    continue
                 measure(args.exp, path, lang, cut, reference, expected)
 
 
@@ -110,12 +114,16 @@ def measure(exp: Path, path: Path, lang: str, cut: str, reference: str, expected
     memory = after.ru_maxrss / 1e6  # GB; of the largest child so far
     speed, clock = seconds / cpu, seconds / wall
     found = wer((out / f"{path.stem}.txt").read_text(encoding="utf-8"), reference)
-    for text, good in (
-        (f"WER {found:.2f} %, {found - expected:+.2f} (at most +{TARGET_WER:g})", found <= expected + TARGET_WER),
-        (f"{speed:.0f} x real time by CPU time, {clock:.0f} by the clock (at least {TARGET_SPEED})", speed >= TARGET_SPEED),
-        (f"peak memory {memory:.2f} GB (at most {TARGET_MEMORY})", memory <= TARGET_MEMORY),
-    ):
-        print(f"  {cut}, {seconds / 60:.0f} min: {text}: {'ok' if good else 'MISSED'}", flush=True)
+    print(f"  {cut}, {seconds / 60:.0f} min: WER {found:.2f} %, {found - expected:+.2f}", end="")
+    if cut == "pauses":  # windows are for where there is nothing better
+        print(f" (at most +{TARGET_WER:g}):", _verdict(found <= expected + TARGET_WER), end="")
+    told = f"{speed:.0f} x real time by CPU time, {clock:.0f} by the clock (at least {TARGET_SPEED}):"
+    print(f"\n    {told}", _verdict(speed >= TARGET_SPEED))
+    print(f"    peak memory {memory:.2f} GB (at most {TARGET_MEMORY}):", _verdict(memory <= TARGET_MEMORY), flush=True)
+
+
+def _verdict(good: bool) -> str:
+    return "ok" if good else "MISSED"
 
 
 def wer(hypothesis: str, reference: str) -> float:

@@ -96,8 +96,8 @@ def _tell(out: Path, found: list[Aligned], worst: int) -> int:
         print(f"not aligned: {one.utt}: {one.problem}", file=sys.stderr)
     if len(problems) > SHOWN:
         print(f"not aligned: {len(problems) - SHOWN} more, see {out / 'unaligned'}", file=sys.stderr)
-    mean = sum(one.score for one in scored) / max(1, len(scored))
-    print(f"{out}: {len(scored)} of {len(found)} utterances aligned, mean score {mean:.3f}")
+    mean = f", mean score {sum(one.score for one in scored) / len(scored):.3f}" if scored else ""
+    print(f"{out}: {len(scored)} of {len(found)} utterances aligned{mean}")
     if worst > 0 and len(scored) > 1:
         print(f"the worst of {out / 'scores'}, whose texts fit their audio least:")
         for one in scored[:worst]:

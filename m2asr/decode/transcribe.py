@@ -15,6 +15,8 @@ from m2asr.decode.transcript_files import output_names, text_lines, write_transc
 from m2asr.errors import UserError
 from m2asr.progress import visible
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}]"
+
 
 def collect(paths: Iterable[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Every recording that files and folders name, once, with its path in its folder; and what is wrong with the other names."""
@@ -46,7 +48,8 @@ def transcribe(
         transcriber.choose(known, to)
     names = output_names(found)
     failed = []
-    with tqdm(total=round(_seconds(path for path, _ in found)), unit="s", desc="audio", disable=not visible()) as bar:
+    total = _seconds(path for path, _ in found)
+    with tqdm(total=total, desc="transcribe", disable=not visible(), bar_format=BAR) as bar:
         for path, _ in found:
             try:
                 transcript = transcriber(path, lang, to, bar.update)

@@ -82,6 +82,16 @@ def test_what_is_missing_is_told(root, tmp_path):
         ((data, "--exp", tmp_path), "no trained model"),
         ((tmp_path / "none", "--exp", root / "exp"), "none"),
         ((data, "--exp", root / "exp", "--dump", tmp_path), "no features"),
+        ((data, "--exp", root / "exp", "--out", root / "data"), "some_it: it exists and holds no alignment"),
     ):
-        done = command("align", *args, "--out", tmp_path / "out")
+        done = command("align", "--out", tmp_path / "out", *args)
         assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert (data / "wav.scp").is_file()
+
+
+@pytest.mark.slow
+def test_an_alignment_is_replaced_as_a_whole(root, tmp_path):
+    data = root / "data/some_it"
+    for formats, names in (("ctm", {"words.ctm", "tokens.ctm", "scores"}), ("textgrid", {"scores", "textgrid"})):
+        done = command("align", data, "--exp", root / "exp", "--out", tmp_path, "--format", formats)
+        assert done.returncode == 0 and {path.name for path in (tmp_path / "some_it").iterdir()} == names, done.stderr

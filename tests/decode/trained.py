@@ -16,7 +16,7 @@ from m2asr.files import lock
 from tests.conftest import ROOT, command
 
 SETS = ("some_en", "some_it")
-PAUSES = ((0.0, 0.0), (0.25, 0.3), (0.7, 0.2))  # seconds of quiet before and after a recording, in which it is heard while training
+PAUSES = ((0.0, 0.0), (0.18, 0.16), (0.7, 0.2))  # seconds of quiet before and after a recording, in which it is heard while training
 CONFIG = {
     "model": {
         "encoder": {"type": "conformer", "blocks": 2, "dim": 64, "heads": 2, "kernel": 7, "subsampling": "dwconv", "dropout": 0.0},
