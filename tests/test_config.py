@@ -202,3 +202,56 @@ def test_patches_merge_and_remove():
     assert merge_patch({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}) == {"a": {"b": "d"}}
     assert merge_patch({"a": "foo"}, {"a": {"bb": {"ccc": None}}}) == {"a": {"bb": {}}}
     assert merge_patch({"e": None}, {"a": 1}) == {"e": None, "a": 1}
+
+
+def said(tmp_path: Path, text: str) -> str:
+    """The one line said about a decode config, without the name of the file."""
+    path = tmp_path / "decode.yaml"
+    path.write_text("method: prefix_beam\n" + text)
+    return message(path, schema=DecodeConfig).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lm: {weight: often}", "lm.weight: Input should be a valid number, got 'often'"),
+        ("lm: {weight: .nan}", "lm.weight: Input should be a finite number, got nan"),
+        ("lm: {weight: -1}", "lm.weight: Input should be greater than or equal to 0, got -1"),
+        ("lm: {weight: [0.1, -1]}", "lm.weight.1: Input should be greater than or equal to 0, got -1"),
+        ("lm: {weight: [0.1, x]}", "lm.weight.1: Input should be a valid number, got 'x'"),
+        ("lm: {weight: [.inf]}", "lm.weight.0: Input should be a finite number, got inf"),
+        ("lm: {weight: []}", "lm.weight: List should have at least 1 item after validation, not 0, got []"),
+        ("lm: {weight: null}", "lm.weight: Input should be a valid number, got None"),
+        ("bonus: true", "bonus: Input should be a valid number, got True"),
+        ("bonus: '1'", "bonus: Input should be a valid number, got '1'"),
+        ("bonus: {a: 1}", "bonus: Input should be a valid number, got {'a': 1}"),
+        ("ctc_weight: [0.1, 1.5]", "ctc_weight.1: Input should be less than or equal to 1, got 1.5"),
+        ("ctc_weight: .nan", "ctc_weight: Input should be less than or equal to 1, got nan"),
+        ("length_penalty: -1", "length_penalty: Input should be greater than or equal to 0, got -1"),
+        ("hotwords: {phrases: [a], bonus: [1, x]}", "hotwords.bonus.1: Input should be a valid number, got 'x'"),
+        ("hotwords: {bonus: 2}", "hotwords: no phrases and no file; name some, or leave the section out"),
+        ("hotwords: {phrases: anna}", "hotwords.phrases: Input should be a valid list, got 'anna'"),
+        ("lm: {wieght: 1}", "lm.wieght: unknown key; did you mean `weight`?"),
+        ("lm: {order: 11}", "lm.order: Input should be less than or equal to 10, got 11"),
+        ("lm: {unit: letters}", "lm.unit: Input should be 'tokens' or 'words', got 'letters'"),
+        ("lm: {prune: [0, 2, 1]}", "lm.prune: [0, 2, 1]: the counts begin with 0, do not fall, and are at most order (6) many"),
+        ("lm: {prune: []}", "lm.prune: []: the counts begin with 0, do not fall, and are at most order (6) many"),
+        ("lm: {order: 2, prune: [0, 0, 1]}", "lm.prune: [0, 0, 1]: the counts begin with 0, do not fall, and are at most order (2) many"),
+    ],
+)
+def test_mistakes_in_a_search_are_told_by_key(tmp_path: Path, text: str, expected: str) -> None:
+    assert said(tmp_path, text) == expected
+
+
+@pytest.mark.parametrize("text", ["lm: {}", "hotwords: {phrases: [a]}", "bonus: 0.5", "bonus: [0.0]"])
+def test_greedy_search_takes_no_text_models(tmp_path: Path, text: str) -> None:
+    (tmp_path / "decode.yaml").write_text(text)
+    told = "method greedy takes the best label of every state: lm, hotwords and bonus want another, such as prefix_beam"
+    assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {told}"
+
+
+def test_a_number_may_be_a_list_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "decode.yaml").write_text("{method: prefix_beam, bonus: [1, 2.5], lm: {weight: 1, prune: [0, 0, 1]}, ctc_weight: [0, 1]}")
+    config = load_config(DecodeConfig, tmp_path / "decode.yaml")
+    assert (config.bonus, config.lm.weight, config.ctc_weight, config.length_penalty) == ([1, 2.5], 1, [0, 1], 0.0)
+    assert DecodeConfig.model_validate(config.model_dump()) == config == DecodeConfig.model_validate(yaml.safe_load(dump_config(config)))

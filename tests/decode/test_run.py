@@ -1,0 +1,105 @@
+"""Several searches in one pass: each gives what it gives alone; mistakes are told before anything is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from m2asr.config import DecodeConfig
+from m2asr.data.directory import read_table
+from m2asr.decode.run import decode
+from m2asr.decode.text_models import make_models
+from m2asr.errors import UserError
+from tests.conftest import command
+
+SETS = ["test_en", "test_it"]
+TIMES = ("seconds",)
+
+
+def search(name, **options) -> DecodeConfig:
+    return DecodeConfig.model_validate({"name": name, "beam": 4, "max_ratio": 0.3, **options})
+
+
+GREEDY = search("greedy")
+LM = search("lm", method="prefix_beam", lm={"order": 3, "weight": [0.2, 0.8]}, bonus=[0.0, 1.0])
+JOINT = search("joint", method="attention", hotwords={"phrases": ["per favore", "please"], "bonus": 2.0})
+
+
+def written(run, name) -> dict[str, object]:
+    """Everything in the folder of a search, but for times."""
+    folder, found = run.exp / f"decode_{name}", {}
+    for path in sorted(folder.rglob("*")):
+        if path.name == "info.json":
+            info = json.loads(path.read_text())
+            found[str(path.relative_to(folder))] = {key: value for key, value in info.items() if key not in TIMES}
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+def test_several_searches_in_one_pass_give_what_each_gives_alone(run):
+    list(make_models(LM, run.load().config, run.data, run.exp))
+    together = [GREEDY, LM, JOINT]
+    decode(run.load(), together, SETS)
+    passed = {one.name: written(run, one.name) for one in together}
+    for one in together:
+        shutil.rmtree(run.exp / f"decode_{one.name}")
+        decode(run.load(), [one], SETS)
+        assert written(run, one.name) == passed[one.name]
+    assert passed["lm"].keys() >= {"tuning.asr_en.tsv", "test_en/asr_en/text", "test_it/st_it_en/info.json"}
+    assert len({passed[name]["test_en/asr_en/text"] for name in ("greedy", "lm")}) == 2
+    info = passed["lm"]["test_en/asr_en/info.json"]["search"]
+    assert info["name"] == "lm" and isinstance(info["lm"]["weight"], float) and isinstance(info["bonus"], float)
+
+
+def test_every_utterance_has_a_hypothesis(run):
+    decode(run.load(), [search("beam", method="prefix_beam", beam=200, token_prune=500, bonus=2.0)], SETS)
+    for name, target in (("test_en", "asr_en"), ("test_it", "asr_it"), ("test_it", "st_it_en")):
+        texts = read_table(run.exp / f"decode_beam/{name}/{target}/text")
+        assert texts.keys() == read_table(run.data / name / "text").keys() and any(texts.values())
+
+
+@pytest.mark.parametrize("method", ["prefix_beam", "attention"])
+def test_weights_of_zero_change_no_hypothesis(run, method):
+    zero = search("zero", method=method, lm={"order": 2, "weight": 0.0}, hotwords={"phrases": ["please"], "bonus": 0.0}, bonus=0.0)
+    list(make_models(zero, run.load().config, run.data, run.exp))
+    decode(run.load(), [search("bare", method=method), zero], SETS)
+    for path in (run.exp / "decode_bare").glob("*/*/text"):
+        assert path.read_bytes() == (run.exp / "decode_zero" / path.relative_to(run.exp / "decode_bare")).read_bytes()
+
+
+def test_two_searches_of_one_name_are_refused(run):
+    with pytest.raises(UserError, match="two searches have the name lm; give each config a name of its own"):
+        decode(run.load(), [LM, GREEDY, LM], SETS)
+    assert not list(run.exp.glob("decode_*"))
+
+
+def test_a_missing_model_is_told_before_anything_is_written(run):
+    with pytest.raises(UserError, match=r"no language model for the search lm; run stage 2 \(lm\) first"):
+        decode(run.load(), [GREEDY, LM], SETS)
+    assert not list(run.exp.glob("decode_*"))
+
+
+def test_the_command(run, tmp_path):
+    (tmp_path / "greedy.yaml").write_text("{}")
+    (tmp_path / "bonus.yaml").write_text("{name: bonus, method: prefix_beam, bonus: [0.0, 1.0]}")
+    configs = tmp_path / "greedy.yaml", tmp_path / "bonus.yaml"
+    done = command("decode", "test_en", "--config", *configs, *run.options())
+    assert done.returncode == 0, done.stderr
+    assert "tuning.asr_en.tsv: best of 2 on 10 dev utterances: bonus " in done.stdout
+    assert done.stdout.count("5 utterances") == 2 and not done.stderr
+    done = command("score", "--exp", run.exp, "--decode", "greedy", "bonus", "--data", run.data)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((run.exp / "results.json").read_text())["rows"]
+    assert {row["search"] for row in rows} == {"greedy", "bonus"}
+
+    for change, message in (
+        ("lm.weight=often", "lm.weight: Input should be a valid number, got 'often'"),
+        ("bonus=.nan", "bonus: Input should be a finite number, got nan"),
+        ("name=one", "two searches have the name one"),
+    ):
+        options = ("--set", "method=prefix_beam", change) if change != "name=one" else ("--set", change)
+        done = command("decode", "test_en", "--config", *configs, *options, *run.options())
+        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
