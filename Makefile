@@ -2,8 +2,10 @@
 # An older pair of torch and torchaudio: make setup CONSTRAINTS=constraints-torch2.11.txt; what .venv was made from holds from then on.
 
 SHELL := /bin/bash
-PYTHON ?= python3
 BIN := .venv/bin
+ifeq ($(origin PYTHON), undefined)  # the one that .venv was made with holds until another one is chosen
+PYTHON := $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || echo python3)
+endif
 TESTS ?= tests
 TORCH_TESTS := tests/bin tests/decode tests/features tests/models tests/moo tests/objectives tests/train
 
@@ -11,9 +13,12 @@ help:  # print this list
 	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18
 
 setup:  # install everything into .venv, in the versions of constraints.txt, and check it (once)
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
 		{ echo "error: $(PYTHON): Python 3.10 to 3.13 is needed: apt-get install python3 python3-venv, or make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) tools/install.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS)) $(if $(DISK_GB),--disk_gb $(DISK_GB))
+	@"$(PYTHON)" tools/install.py $(if $(CONSTRAINTS),--constraints "$(CONSTRAINTS)") $(if $(DISK_GB),--disk_gb $(DISK_GB))
+
+check: setup  # tell what is installed, what is missing, and what does not work
+	$(BIN)/python -m m2asr.bin.check
 
 update: setup  # choose new versions for the constraints files, test with them, and only then write them (half an hour)
 	$(BIN)/python tools/update_constraints.py
@@ -44,4 +49,4 @@ clean:  # remove .venv, caches, and what the mini recipe made
 	rm -rf .venv .pytest_cache .ruff_cache *.egg-info egs/mini/data egs/mini/dump egs/mini/exp
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup update demo test test-torch recipes lint bench clean
+.PHONY: help setup check update demo test test-torch recipes lint bench clean

@@ -20,6 +20,7 @@ setup(
         "espnet_tts_frontend",  # English text cleaners; brings pypinyin for Mandarin
         "num2words",  # numbers as words, per language
         "jiwer",  # word and character errors
+        "rapidfuzz",  # edit distances, many at once
         "sacrebleu",  # BLEU and chrF
         "pyyaml",  # configs
         "pydantic>=2.11",  # types and limits of configs; from 2.11 on it writes `from`, no name in Python, as it reads it

@@ -17,8 +17,42 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = "make setup"
 PYTHONS = ((3, 10), (3, 13))  # the oldest and the newest, as in setup.py
+REMAKE = "rm -rf .venv, then make setup"
+MODULES = {  # package that m2asr needs: the module of it that is imported
+    "numpy": "numpy",
+    "soundfile": "soundfile",
+    "kaldiio": "kaldiio",
+    "sentencepiece": "sentencepiece",
+    "espnet_tts_frontend": "tacotron_cleaner.cleaners",
+    "num2words": "num2words",
+    "jiwer": "jiwer",
+    "rapidfuzz": "rapidfuzz",
+    "sacrebleu": "sacrebleu",
+    "pyyaml": "yaml",
+    "pydantic": "pydantic",
+    "tqdm": "tqdm",
+    "tensorboard": "tensorboard",
+    "matplotlib": "matplotlib",
+    "packaging": "packaging",
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+}
+# Imports modules, given as package=module, and prints which of them fail and why.
+IMPORTS = """
+import importlib, sys
+for package, module in (word.split("=") for word in sys.argv[1:]):
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        print(f"{package}: {type(error).__name__}: {error}".splitlines()[0])
+"""
 SHOWN = 5  # packages named in a line before the rest are counted
-CPU_BUILDS = "take both from one index: see `Without a GPU` in README.md"
+CPU_BUILDS = "remove .venv and take both from one index: see `Without a GPU` in README.md"
+# what the loader of shared libraries says, and packages that could not load theirs
+LOADER = (
+    "undefined symbol|shared object file|not load this library|ailed to load lib|file too short|invalid ELF|GLIBC|sndfile library|"
+    "multiarray failed"
+)
 OPTIONAL = {  # package: what it is for
     "torchjd": "further weightings",
     "silero-vad": "finds the pauses of long recordings",
@@ -63,16 +97,15 @@ def bad_pair() -> str:
 def explain(error: BaseException) -> str:
     """What to tell of an error that comes from the installation and not from m2asr or the user, in one line; empty for other errors."""
     causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
+    while cause := causes[-1].__cause__ or (None if causes[-1].__suppress_context__ else causes[-1].__context__):
         causes.append(cause)
-    text = str(causes[-1]) or str(error)  # the first cause says more than "could not load this library"
-    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("m2asr"):
-        what = f"the package {error.name.split('.')[0]} is not installed for {sys.executable}"
-    elif isinstance(error, ImportError | OSError) and re.search(r"undefined symbol|shared object file|not load this library", text):
-        what = bad_pair() or _load_problem(text)
-    else:
-        return ""
-    return f"{what}; `{SETUP}` in {ROOT} installs what works together, `python -m m2asr.bin.check` tells more"
+    what = ""
+    if isinstance(error, ModuleNotFoundError) and error.name in {module.split(".")[0] for module in MODULES.values()}:
+        what = f"the package {error.name} is not installed for {sys.executable}"
+    elif isinstance(error, ImportError | OSError) and all(getattr(cause, "errno", None) is None for cause in causes):
+        text = next((str(cause) for cause in reversed(causes) if re.search(LOADER, str(cause))), "")  # the first cause says most
+        what = text and (bad_pair() or _load_problem(text))
+    return f"{what}; `{SETUP}` in {ROOT} installs what works together, `make check` there tells more" if what else ""
 
 
 def constraints_used() -> Path:
@@ -91,6 +124,9 @@ def findings(constraints: Path) -> Iterator[Finding]:
     supported = oldest <= here <= newest
     what = f"{sys.version.split()[0]}, {sys.executable}" + ("" if supported else f"; 3.{oldest[1]} to 3.{newest[1]} are supported")
     yield Finding("python", "found" if supported else "broken", what, "" if supported else f"{SETUP} PYTHON=python3.{newest[1]}")
+    venv = ROOT / ".venv"
+    if (venv / ".ready").is_file() and Path(sys.prefix).resolve() != venv.resolve():
+        yield Finding("python", "differs", "not that of .venv, with which make and the recipes run", "make check")
     if version("m2asr") is None:
         yield Finding("m2asr", "missing", "not installed for this python", SETUP)
         return
@@ -98,7 +134,7 @@ def findings(constraints: Path) -> Iterator[Finding]:
         yield Finding("packages", "missing", ", ".join(missing), SETUP)
     else:
         yield from _packages()
-        yield _pins(constraints)
+        yield from _pins(constraints)
     if not {"torch", "torchaudio"} & set(missing):
         yield from _loads()
     pip = f"{_short(sys.executable)} -m pip install -c {_short(constraints)}"
@@ -114,40 +150,57 @@ def required() -> dict[str, str]:
 
 
 def pins(constraints: Path) -> dict[str, str]:
-    """{package: version} of a constraints file, of the lines that hold for this python and machine."""
-    from packaging.requirements import Requirement
+    """{package: version} of the lines with == of a constraints file that hold for this python and machine."""
+    from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
-    lines = (line.split("#")[0].strip() for line in constraints.read_text(encoding="utf-8").splitlines())
-    pinned = [Requirement(line) for line in lines if line]
-    return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pinned if pin.marker is None or pin.marker.evaluate()}
+    pinned = {}
+    for line in constraints.read_text(encoding="utf-8").splitlines():
+        try:
+            pin = Requirement(line.split("#")[0].strip())
+        except InvalidRequirement:
+            continue  # an option of pip
+        exact = [specifier.version for specifier in pin.specifier if specifier.operator == "=="]
+        if exact and (pin.marker is None or pin.marker.evaluate()):
+            pinned[canonicalize_name(pin.name)] = exact[0]
+    return pinned
 
 
 def _packages() -> Iterator[Finding]:
+    """Whether the packages are there, in versions that setup.py allows, and can be imported."""
+    others = [f"{package}={module}" for package, module in MODULES.items() if package not in ("torch", "torchaudio")]
+    done = _python(IMPORTS, *others)
+    if done.returncode or done.stdout:
+        yield Finding("packages", "broken", "; ".join(done.stdout.splitlines()) or _cause(done.stderr), REMAKE)
+        return
     from packaging.requirements import Requirement
 
     needed = required()
     for name, line in needed.items():
         if not Requirement(line).specifier.contains(version(name), prereleases=True):
             yield Finding(name, "broken", f"{version(name)}, but setup.py asks for {line}", SETUP)
-    yield Finding("packages", "found", f"the {len(needed)} that m2asr needs")
+    yield Finding("packages", "found", f"the {len(needed)} that m2asr needs, imported")
 
 
-def _pins(constraints: Path) -> Finding:
-    pinned = {name: (wanted, version(name)) for name, wanted in pins(constraints).items()}
+def _pins(constraints: Path) -> Iterator[Finding]:
+    try:
+        pinned = {name: (wanted, version(name)) for name, wanted in pins(constraints).items()}
+    except ImportError:
+        return  # without packaging, which _packages tells
     installed = {name: pair for name, pair in pinned.items() if pair[1] is not None}
     others = [f"{name} {there} ({wanted})" for name, (wanted, there) in installed.items() if there.split("+")[0] != wanted]
     if not others:
-        return Finding("versions", "found", f"all {len(installed)} as in {constraints.name}, tested together")
+        yield Finding("versions", "found", f"all {len(installed)} as in {constraints.name}, tested together")
+        return
     told = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
-    return Finding("versions", "differs", f"{len(others)} of {len(installed)} are not those of {constraints.name}: {told}", SETUP)
+    yield Finding("versions", "differs", f"{len(others)} of {len(installed)} are not those of {constraints.name}: {told}", SETUP)
 
 
 def _loads() -> Iterator[Finding]:
     """Whether torch and torchaudio load, and on what they can run."""
     loaded = _python("import torch; print(torch.__version__)")
     if loaded.returncode:
-        yield Finding("torch", "broken", f"{version('torch')} does not load ({_cause(loaded.stderr)})", SETUP)
+        yield Finding("torch", "broken", f"{version('torch')} does not load ({_cause(loaded.stderr)})", REMAKE)
         return
     yield Finding("torch", "found", f"{loaded.stdout.strip()}, loads")
     loaded = _python("import torch, torchaudio; print(torchaudio.__version__)")
@@ -179,8 +232,8 @@ def _load_problem(cause: str) -> str:
     return f"torch {version('torch')} or torchaudio {version('torchaudio')} does not load"
 
 
-def _python(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+def _python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
 
 
 def _cause(stderr: str) -> str:

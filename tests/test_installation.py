@@ -57,6 +57,21 @@ def test_a_sound_installation() -> None:
     assert parts["packages"][0] == parts["CPU"][0] == "found"
 
 
+def test_the_check_knows_the_module_of_every_package_that_setup_py_names() -> None:
+    assert installation.MODULES.keys() == {name.lower() for name in installation.required()}
+
+
+def test_a_package_whose_files_are_gone_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "sacrebleu.py").write_text("raise ImportError('half of it is gone')")
+    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert done.returncode == 1 and "sacrebleu: ImportError: half of it is gone: rm -rf .venv, then make setup" in done.stdout
+
+
+def test_a_constraints_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("--extra-index-url x\n# why\ntqdm\nnumpy>=2\nnums==1.0 ; python_version < '3'\njiwer==4.0.0  # via\n")
+    assert installation.pins(tmp_path / "own.txt") == {"jiwer": "4.0.0"}
+
+
 def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     lines = {finding.part: finding for finding in installation.findings(ROOT / "constraints.txt")}
@@ -95,7 +110,7 @@ def test_a_command_that_meets_a_broken_library_says_so_in_a_line(broken: dict[st
     options = ["--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", mini_data, "--dump", tmp_path / "dump", "dev_en"]
     done = run([sys.executable, "-m", "m2asr.bin.fbank", *options], cwd=ROOT, env=broken)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: torch") and "`make setup`" in done.stderr and "m2asr.bin.check" in done.stderr
+    assert done.stderr.startswith("error: torch") and "`make setup`" in done.stderr and "`make check`" in done.stderr
 
 
 def test_a_build_without_cuda_below_one_that_needs_it() -> None:
@@ -103,6 +118,33 @@ def test_a_build_without_cuda_below_one_that_needs_it() -> None:
     error.__cause__ = OSError("libc10_cuda.so: cannot open shared object file: No such file or directory")
     assert "needs the CUDA build of torch" in installation.explain(error) and "Without a GPU" in installation.explain(error)
     assert "## Without a GPU" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def after(error: Exception, cause: Exception | None, *, told: bool = True) -> Exception:
+    """An error raised while another one was handled, or from it where that is told."""
+    error.__context__, error.__cause__, error.__suppress_context__ = cause, cause if told else None, not told
+    return error
+
+
+@pytest.mark.parametrize(
+    "text", ["x.so: file too short", "x.so: invalid ELF header", "libc.so.6: version `GLIBC_2.34' not found", "sndfile library not found"]
+)
+def test_what_the_loader_says_in_other_words(text: str) -> None:
+    assert "`make setup`" in installation.explain(OSError(text)) and "`make setup`" in installation.explain(ImportError(text))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(2, "No such file or directory", "audio/my shared object file.wav"),
+        after(OSError(2, "No such file or directory", "/nope"), OSError("x.so: undefined symbol: y")),
+        after(OSError("the disk is gone"), OSError("x.so: undefined symbol: y"), told=False),
+        ModuleNotFoundError("No module named 'torch.nope'", name="torch.nope"),
+        ModuleNotFoundError("No module named 'extractt'", name="extractt"),
+    ],
+)
+def test_errors_of_files_and_of_names_are_not_taken_for_the_loaders(error: Exception) -> None:
+    assert installation.explain(error) == ""
 
 
 @pytest.mark.parametrize("error", [OSError(2, "No such file"), ImportError("cannot import name 'x' from 'm2asr.data'"), KeyError("x")])
@@ -119,15 +161,19 @@ def test_a_python_without_packages_is_a_line(bare: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["utils/validate_data_dir.sh", "utils/fix_data_dir.sh", "egs/mini/run.sh", "egs/mini/ablation.sh"])
-@pytest.mark.parametrize("state", ["nothing", "a python without m2asr", "an interrupted set-up"])
+@pytest.mark.parametrize("state", ["nothing", "a python without m2asr", "an interrupted set-up", "a copied folder", "no python any more"])
 def test_scripts_without_set_up(bare: Path, tmp_path: Path, script: str, state: str) -> None:
     shutil.copytree(ROOT / "utils", tmp_path / "utils")
     shutil.copytree(ROOT / "egs/mini", tmp_path / "egs/mini", symlinks=True, ignore=shutil.ignore_patterns("exp", "dump", "data", "corpus"))
     path = "/usr/bin:/bin"
     if state == "a python without m2asr":
         path = f"{bare}:{path}"
-    elif state == "an interrupted set-up":
+    elif state != "nothing":
         (tmp_path / ".venv/bin").mkdir(parents=True)
+        if state != "an interrupted set-up":
+            place = "/elsewhere" if state == "a copied folder" else tmp_path
+            (tmp_path / ".venv/.ready").write_text(f"constraints.txt\n0\n{place}\n")
+            (tmp_path / ".venv/bin/python").symlink_to(bare / "python" if state == "a copied folder" else "/nonexistent")
     done = run([tmp_path / script, "data"][: 1 if script.startswith("egs") else 2], cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)})
     assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: ") and "make setup" in done.stderr

@@ -1,7 +1,7 @@
-"""Install m2asr into .venv in exactly the versions of a constraints file, once; `make setup` runs it with any Python 3.
+"""Install m2asr into .venv in exactly the versions of a constraints file, once; `make setup` runs it.
 
 Example:
-  python3 tools/install.py                                           # as .venv was made before, else from constraints.txt
+  python3 tools/install.py                                           # the versions that .venv was made with, else constraints.txt
   python3 tools/install.py --constraints constraints-torch2.11.txt   # an older pair of torch and torchaudio
 
 pip's own settings hold: its configuration files, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX, PIP_CACHE_DIR, proxies.
@@ -13,18 +13,23 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-STAMP = VENV / ".ready"  # line 1: the constraints file that .venv was made from; line 2: its hash; then the packages that were installed
+PYTHON = VENV / "bin/python"
+STAMP = VENV / ".ready"  # lines: the constraints file, a hash of what was wanted, this folder; then the packages that were installed
+CHOICE = VENV / ".constraints"  # the constraints file that was chosen, also where installing it has failed
 EXTRAS = "test,lint"
 # GB, measured with PyPI's builds, which bring CUDA: .venv; what pip downloads before it installs, once more if it keeps a cache
-INSTALLED, DOWNLOADED = 6.5, 3.3
+INSTALLED, DOWNLOADED, FEW = 6.5, 3.3, 1.0  # FEW: where torch is there already
 
 
 class SetupError(Exception):
@@ -33,11 +38,10 @@ class SetupError(Exception):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--constraints", help="file of versions, below the toolkit's folder; default: that of the .venv which is there")
+    parser.add_argument("--constraints", help="file of versions; default: the one that was chosen before")
     parser.add_argument("--disk_gb", type=float, help="disk space to ask for before anything is fetched; default: that of PyPI's builds")
     args = parser.parse_args()
-    with open(ROOT / "setup.py", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once wait for each other
+    with lock():
         install(args.constraints or last_constraints(), args.disk_gb)
 
 
@@ -50,25 +54,37 @@ def install(constraints: str, disk_gb: float | None) -> None:
     if not file.is_file():
         raise SetupError(f"{constraints}: no such file; there is {', '.join(sorted(path.name for path in ROOT.glob('constraints*.txt')))}")
     content = hashlib.sha256((ROOT / "setup.py").read_bytes() + file.read_bytes()).hexdigest()
-    head = [constraints, content]
-    stamp = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.is_file() else []
-    if stamp[:2] == head and set(stamp[2:]) <= set(packages()):
+    head, stamp = [constraints, content, str(ROOT)], _lines(STAMP)
+    if stamp[:3] == head and set(stamp[3:]) <= set(packages()) and is_ours():
         return
-    check_venv()
-    check_disk(disk_gb)
-    STAMP.unlink(missing_ok=True)
+    make_venv()
+    CHOICE.write_text(f"{constraints}\n", encoding="utf-8")
+    check_disk(file, disk_gb)
     print(f"installing into {VENV} what {constraints} names; PyPI's builds are {DOWNLOADED:.0f} GB to fetch", flush=True)
-    run([sys.executable, "-m", "venv", *(["--clear"] if other_python() else []), str(VENV)], "cannot make a virtual environment")
-    pip = [str(VENV / "bin/python"), "-m", "pip", "install", *([] if sys.stdout.isatty() else ["--quiet"]), "--constraint", str(file)]
+    pip = [str(PYTHON), "-m", "pip", "install", *([] if sys.stdout.isatty() else ["--progress-bar", "off"]), "--constraint", str(file)]
     problem = "pip could not install all of it, see its lines above; its settings: .venv/bin/python -m pip config debug"
     run([*pip, "pip", "setuptools"], problem)
     run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{EXTRAS}]"], problem)  # built by the setuptools of the constraints
-    STAMP.write_text("\n".join([*head, *packages()]) + "\n", encoding="utf-8")  # the check reads it
+    problem = "the installation does not work, see the lines above; where pip finds nothing to mend: rm -rf .venv, then make setup"
+    run([str(PYTHON), "-m", "m2asr.bin.check", "--constraints", str(file)], problem)
+    STAMP.write_text("\n".join([*head, *packages()]) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Let another set-up of this folder end first; where no file can be written there is none to wait for."""
     try:
-        run([str(VENV / "bin/python"), "-m", "m2asr.bin.check"], "")
-    except BaseException:
-        STAMP.unlink()
-        raise
+        file = open(ROOT / ".venv.lock", "ab")  # noqa: SIM115 - held until the end of the block
+    except OSError:
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("waiting for another `make setup` of this folder", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def packages() -> list[str]:
@@ -77,62 +93,85 @@ def packages() -> list[str]:
 
 
 def last_constraints() -> str:
-    """The constraints file that .venv was made from, constraints.txt without one."""
-    lines = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.is_file() else []
-    return lines[0] if lines and (ROOT / lines[0]).is_file() else "constraints.txt"
+    """The constraints file that was chosen before, constraints.txt without a choice."""
+    return (_lines(CHOICE) or _lines(STAMP) or ["constraints.txt"])[0]
 
 
-def check_venv() -> None:
-    """Raise SetupError where this Python cannot make virtual environments, as Debian's without python3-venv."""
+def is_ours() -> bool:
+    """Whether the Python of .venv runs, in the version that .venv was made for, and finds m2asr in this folder, not where it was before."""
+    program = "import m2asr, sys; print(m2asr.__file__, 'python{}.{}'.format(*sys.version_info))"
+    asked = _ask([str(PYTHON), "-c", program])
+    name = asked.rpartition(" ")[2]
+    return asked == f"{ROOT / 'm2asr/__init__.py'} {name}" and (VENV / "lib" / name).is_dir()
+
+
+def make_venv() -> None:
+    """Make .venv, anew where it is of another version of Python than this one, does not run, or was made in another folder."""
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        raise SetupError(f"{sys.executable} cannot make virtual environments: apt-get install python3-venv") from None
+        package = "python{}.{}-venv".format(*sys.version_info)
+        raise SetupError(f"{sys.executable} cannot make virtual environments: apt-get install {package}") from None
+    if VENV.exists() and not VENV.is_dir():
+        raise SetupError(f"{VENV}: it is no folder; move it away")
+    program = "import sys; print('{}.{}'.format(*sys.version_info), sys.prefix)"
+    fits = _ask([str(PYTHON), "-c", program]) == "{}.{} {}".format(*sys.version_info[:2], VENV)
+    fits = fits and _lines(STAMP)[2:3] in ([], [str(ROOT)]) and (VENV / "lib" / "python{}.{}".format(*sys.version_info)).is_dir()
+    if VENV.is_dir():
+        STAMP.unlink(missing_ok=True)
+    run([sys.executable, "-m", "venv", *([] if fits else ["--clear"]), str(VENV)], "cannot make a virtual environment")
 
 
-def check_disk(disk_gb: float | None) -> None:
+def check_disk(constraints: Path, disk_gb: float | None) -> None:
     """Raise SetupError where a file system has less free space than what is put on it; what an unfinished .venv holds counts as free."""
-    needs = {ROOT: INSTALLED, Path(tempfile.gettempdir()): DOWNLOADED} if disk_gb is None else {ROOT: disk_gb}
+    torch = re.search(r"^torch==(\S+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
+    if disk_gb is None and torch and any(name.startswith(f"torch-{torch[1]}") for name in packages()):
+        disk_gb = FEW
+    needs = [(ROOT, INSTALLED), (Path(tempfile.gettempdir()), DOWNLOADED)] if disk_gb is None else [(ROOT, disk_gb)]
     if disk_gb is None and (cache := pip_cache()) is not None:
-        needs[cache] = needs.get(cache, 0.0) + DOWNLOADED
+        needs.append((cache, DOWNLOADED))
     there = sum(path.lstat().st_size for path in VENV.rglob("*") if path.is_file() and not path.is_symlink()) / 1e9
     by_device: dict[int, float] = {}
-    for folder, need in needs.items():
+    for folder, need in needs:
         device = folder.stat().st_dev
-        by_device[device] = by_device.get(device, 0.0) + need - (there if folder == ROOT else 0.0)
+        by_device[device] = by_device.get(device, 0.0) + need - (there if folder == ROOT and need == INSTALLED else 0.0)
         free = shutil.disk_usage(folder).free / 1e9
         if free < by_device[device]:
             raise SetupError(
-                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB needed for PyPI's builds and what pip fetches and keeps; "
+                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB are needed for the packages and what pip fetches and keeps; "
                 "free some space, or set TMPDIR or PIP_CACHE_DIR; CPU builds need 3 GB: `Without a GPU` in README.md, make setup DISK_GB=3"
             )
 
 
 def pip_cache() -> Path | None:
     """Where pip keeps what it fetched, or the nearest folder above that is there; None where it is told to keep nothing."""
-    asked = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False)
-    if "cache is disabled" in asked.stderr:
-        return None
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pip"
-    folder = Path(asked.stdout.strip() or default)  # this Python may have no pip yet
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
-
-
-def other_python() -> bool:
-    """Whether .venv is there and belongs to another version of Python."""
-    link = VENV / "bin" / "python{}.{}".format(*sys.version_info)
-    return (VENV / "bin").is_dir() and not link.exists()
+    told = _ask([str(PYTHON), "-m", "pip", "cache", "dir"])
+    return next((path for path in (Path(told), *Path(told).parents) if path.is_dir()), None) if told else None
 
 
 def run(command: list[str], problem: str) -> None:
     """Run a command. Raises SetupError, with `problem`, where it fails."""
     # m2asr is meant to be installed as a link to this folder, which setuptools warns of
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
-    environment["PYTHONWARNINGS"] = "ignore"
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, env={**_environment(), "PYTHONWARNINGS": "ignore"}, check=False).returncode
     if code:
-        raise SetupError(problem or "the installation does not work, see the lines above")
+        raise SetupError(problem)
+
+
+def _ask(command: list[str]) -> str:
+    """What a command prints, empty where it cannot be run or fails; it does not start in this folder, whose m2asr it would find."""
+    try:
+        return subprocess.run(command, cwd="/", env=_environment(), capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 if __name__ == "__main__":
@@ -142,5 +181,5 @@ if __name__ == "__main__":
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted: make setup goes on", file=sys.stderr)
+        print("interrupted; run make setup again to go on", file=sys.stderr)
         sys.exit(130)

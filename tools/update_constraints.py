@@ -30,8 +30,7 @@ HEAD = """# Every package that `make setup{option}` installs, with what asks for
 
 def main() -> int:
     python = Path(sys.executable)
-    installed = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), "uv"]
-    subprocess.run(installed, check=True)
+    call([str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), "uv"])
     with tempfile.TemporaryDirectory(prefix="m2asr-update-") as folder:
         copy = Path(folder) / "m2asr"
         copy_tree(copy)
@@ -50,11 +49,18 @@ def main() -> int:
     return 0
 
 
+def call(command: list[str], folder: Path = ROOT) -> str:
+    """What a command prints. Ends with its messages and one line where it fails."""
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}error: `{' '.join(command)}` failed, see above; nothing was changed")
+    return done.stdout
+
+
 def copy_tree(copy: Path) -> None:
     """Copy the files that git knows or would not ignore."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode()
-    for name in filter(None, listed.split("\0")):
+    for name in filter(None, call(command).split("\0")):
         source = ROOT / name
         if source.is_symlink() or source.is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +73,10 @@ def resolve(uv: Path, path: Path, fixed: list[str]) -> None:
     pair = path.with_name("fixed.in")
     pair.write_text("\n".join(fixed), encoding="utf-8")
     options = ["--universal", "--python-version", "3.10", "--all-extras", "--no-header", "--annotation-style", "line", "--quiet"]
-    done = subprocess.run(
-        [uv, "pip", "compile", "setup.py", *options, "--constraint", pair.name], cwd=path.parent, check=True, capture_output=True, text=True
-    )
+    resolved = call([str(uv), "pip", "compile", "setup.py", *options, "--constraint", pair.name], path.parent)
     pair.unlink()
     option, pinned = (f" CONSTRAINTS={path.name}", f", with {' and '.join(fixed)}") if fixed else ("", "")
-    path.write_text(HEAD.format(option=option, fixed=pinned) + done.stdout, encoding="utf-8")
+    path.write_text(HEAD.format(option=option, fixed=pinned) + resolved, encoding="utf-8")
 
 
 def show_changes(name: str, before: str, after: str) -> None:

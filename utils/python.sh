@@ -3,12 +3,19 @@
 # $root is the folder of the toolkit.
 
 python_problem() {  # what is wrong with that python, empty where nothing is
+  local stamp=() here
+  here=$(realpath "$root")
   if [[ -e $root/.venv ]]; then
-    [[ -e $root/.venv/.ready ]] || echo "$root/.venv is not complete; run \`make setup\` in $root"
+    [[ ! -r $root/.venv/.ready ]] || mapfile -t stamp <"$root/.venv/.ready"
+    if [[ ! -e $root/.venv/.ready || ! -x $root/.venv/bin/python ]]; then
+      echo "$root/.venv is not complete; run \`make setup\` in $root"
+    elif [[ ${stamp[2]:-$here} != "$here" ]]; then  # its programs hold the place where they were installed
+      echo "$root/.venv was made in ${stamp[2]}; run \`make setup\` in $root"
+    fi
   elif ! command -v python >/dev/null; then
     echo "$root is not set up; run \`make setup\` there"
-  elif ! python -c 'import importlib.util as util, sys; sys.exit(util.find_spec("m2asr") is None)'; then
-    echo "$root is not set up, and m2asr is not installed for $(command -v python); run \`make setup\` there"
+  elif [[ $(cd / && python -c 'import importlib.util as u; print(getattr(u.find_spec("m2asr"), "origin", ""))') != "$here/m2asr/__init__.py" ]]; then
+    echo "$root is not set up, and $(command -v python) has no m2asr of this folder; run \`make setup\` there"
   fi
 }
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from m2asr.errors import UserError
+from m2asr.installation import explain
 from m2asr.moo.collectives import Collectives
 from m2asr.processes import end_with_parent
 from m2asr.train.launch import launched
@@ -146,9 +147,12 @@ def joined(gpu: bool) -> Iterator[Collectives]:
             _leave(error.exit_code)
         except KeyboardInterrupt:  # passed on by the process that started this one, which tells of it
             _leave(130)
-        except Exception:
-            _first_to_fail()
-            traceback.print_exc()
+        except Exception as error:
+            first = _first_to_fail()
+            if line := explain(error):
+                print(f"error: {line}" * first, file=sys.stderr)
+            else:
+                traceback.print_exc()
             _leave(1)
     dist.destroy_process_group()
 

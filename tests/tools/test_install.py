@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+cleared: list[bool] = []  # of every virtual environment that was made, whether it was made anew
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -26,19 +28,22 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name in ("setup.py", "constraints.txt", "constraints-torch2.11.txt"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv/.ready")
+    for name, path in (("VENV", ""), ("STAMP", ".ready"), ("CHOICE", ".constraints"), ("PYTHON", "bin/python")):
+        monkeypatch.setattr(module, name, tmp_path / ".venv" / path)
+    monkeypatch.setattr(module, "is_ours", lambda: (tmp_path / ".venv/bin").is_dir())
     return module
 
 
 def commands(install: ModuleType, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[str]:
     """The commands that set-up would run; the one that holds the word `fails` fails."""
-    ran = []
+    ran: list[str] = []
+    cleared.clear()
 
     def run(command: list[str], problem: str) -> None:
         ran.append(" ".join(command))
         if "venv" in command:
             (install.VENV / "bin").mkdir(parents=True, exist_ok=True)
+            cleared.append("--clear" in command)
         if fails and fails in ran[-1]:
             raise install.SetupError(problem)
 
@@ -72,11 +77,25 @@ def test_a_replaced_package_is_installed_again_an_added_one_is_not(install: Modu
     assert len(ran) == 8
 
 
-def test_a_choice_of_versions_holds_from_then_on(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands(install, monkeypatch)
+@pytest.mark.parametrize("fails", ["", "pip setuptools"])
+def test_a_choice_of_versions_holds_from_then_on(install: ModuleType, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    commands(install, monkeypatch, fails)
     assert install.last_constraints() == "constraints.txt"
-    install.install("constraints-torch2.11.txt", 0)
+    with nullcontext() if not fails else pytest.raises(install.SetupError):
+        install.install("constraints-torch2.11.txt", 0)
     assert install.last_constraints() == "constraints-torch2.11.txt"
+
+
+def test_what_was_moved_or_has_lost_its_python_is_made_anew(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands(install, monkeypatch)
+    install.install("constraints.txt", 0)
+    lines = install.STAMP.read_text().splitlines()
+    assert lines[2] == str(install.ROOT)
+    for change in (lambda: install.STAMP.write_text("\n".join([*lines[:2], "/elsewhere"])), lambda: (install.VENV / "bin").rmdir()):
+        change()
+        ran = commands(install, monkeypatch)
+        install.install("constraints.txt", 0)
+        assert len(ran) == 4 and cleared == [True]
 
 
 @pytest.mark.parametrize("step", ["-m venv", "pip setuptools", "--editable", "bin.check"])
@@ -95,9 +114,9 @@ def test_too_little_disk_is_told_before_anything_is_fetched(install: ModuleType,
     monkeypatch.setattr(install.shutil, "disk_usage", lambda folder: Usage(10, 6, 4e9))
     with pytest.raises(install.SetupError, match=r"4\.0 GB are free, .*DISK_GB=3"):
         install.install("constraints.txt", None)
-    assert ran == []
+    assert not any(" pip " in line for line in ran)
     install.install("constraints.txt", 3)
-    assert len(ran) == 4
+    assert any("--editable" in line for line in ran)
 
 
 def test_unknown_constraints_are_a_line(install: ModuleType) -> None:
