@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.text and not (args.tokens or args.words):
         parser.error("--text needs --tokens DIR or --words")
+    if args.arpa and (args.order is not None or args.prune != [0] or args.threshold or args.every != 1 or args.gzip):
+        parser.error("--arpa takes a model over as it is; --order, --prune, --threshold, --every and --gzip are for --text")
     if args.order is None:
         args.order = 6 if args.tokens else 3
     if not 1 <= args.order <= 10:

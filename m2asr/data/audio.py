@@ -45,11 +45,12 @@ def at_rate(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
         return wave
     if rate < wanted:
         raise UserError(f"{rate} Hz, the features want {wanted} Hz, and a lower rate cannot be raised; set sample_rate in the fbank config")
-    return _resampler(rate, wanted)(torch.from_numpy(wave)).numpy()
+    return resampler(rate, wanted)(torch.from_numpy(wave)).numpy()
 
 
 @cache
-def _resampler(rate: int, wanted: int) -> torch.nn.Module:
+def resampler(rate: int, wanted: int) -> torch.nn.Module:
+    """A low-pass filter that turns samples (..., N) at one rate into samples at another."""
     from torchaudio.transforms import Resample  # imported late, as few corpora need it
 
     return Resample(rate, wanted, lowpass_filter_width=_FILTER_WIDTH)
@@ -73,17 +74,27 @@ def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
 @contextmanager
 def _open(wav: str, allow_pipes: bool) -> Iterator[soundfile.SoundFile]:
     """The recording, found to be whole and of one channel; what goes wrong while it is read becomes a UserError too."""
+    with open_audio(wav, allow_pipes) as (file, what):
+        if file.channels != 1:
+            raise UserError(f"{wav}: {file.channels} channels; make it one channel first")
+        if what:
+            raise UserError(f"{wav}: truncated: {what}; fetch the file again")
+        yield file
+
+
+@contextmanager
+def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.SoundFile, str | None]]:
+    """A recording of any number of channels, and what tells that it has lost its end, or None.
+
+    What goes wrong in the block, while it is read, becomes a UserError too.
+    """
     piped = _run(wav.rstrip()[:-1], allow_pipes) if wav.rstrip().endswith("|") else None
     try:
         with (
             open(wav, "rb") if piped is None else io.BytesIO(piped) as raw,
             soundfile.SoundFile(wav if piped is None else io.BytesIO(piped)) as file,
         ):
-            if file.channels != 1:
-                raise UserError(f"{wav}: {file.channels} channels; make it one channel first")
-            if what := truncated(raw, file.format):
-                raise UserError(f"{wav}: truncated: {what}; fetch the file again")
-            yield file
+            yield file, truncated(raw, file.format)
     except FileNotFoundError:
         raise UserError(f"{wav}: cannot read this recording: no such file") from None
     except (OSError, ValueError, soundfile.SoundFileError) as error:

@@ -11,16 +11,14 @@ from pathlib import Path
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import write_table
 from m2asr.data.index import UtteranceIndex
+from m2asr.decode.readings import tuned_readings
 from m2asr.decode.recognize import Reading, Recognized, Task, recognize
 from m2asr.decode.routes import Route, language_id, routes, unread
 from m2asr.decode.search import Reader, readers
-from m2asr.decode.text_models import TextModels
 from m2asr.decode.trained import Trained
-from m2asr.decode.tuning import lists, tune
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.objectives.langid import LanguageId
-from m2asr.text.normalize import UNSPACED
 
 
 @dataclass(frozen=True)
@@ -71,21 +69,7 @@ def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, Utteranc
     if problem:
         print(f"warning: {problem}", file=sys.stderr)
     used = dict.fromkeys(reader for by_target in chosen.values() for route in by_target.values() for reader in route.readers.values())
-    return Plan(search, chosen, _readings(trained, search, list(used)), langid)
-
-
-def _readings(trained: Trained, search: DecodeConfig, used: Sequence[Reader]) -> dict[Reader, Reading]:
-    """How each reader searches, by the numbers that are best for it on its dev sets where the search leaves some open."""
-    unspaced = {reader.tokens for reader in used if _language(trained, reader) in UNSPACED}
-    tokenizers = {reader.tokens: trained.tokenizers[reader.tokens] for reader in used}
-    models = TextModels(search, trained.exp, tokenizers, unspaced, next(trained.system.parameters()).device)
-    settings = {reader: tune(trained, search, reader, models) if lists(search) else search for reader in used}
-    return {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
-
-
-def _language(trained: Trained, reader: Reader) -> str | None:
-    """The language that a reader writes, None for several."""
-    return trained.config.streams[reader.stream].lang if reader.text == "text" else reader.text.removeprefix("text.")
+    return Plan(search, chosen, tuned_readings(trained, search, used), langid)
 
 
 def _write(exp: Path, plan: Plan, name: str, target: str, result: Recognized) -> None:

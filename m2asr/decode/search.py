@@ -31,6 +31,11 @@ class Reader:
     ctc: str | None = None
     attention: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The objective that leads."""
+        return self.attention or self.ctc
+
 
 def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
     """What reads each target of a system, under the name of the objective that leads.

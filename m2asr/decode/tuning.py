@@ -50,7 +50,7 @@ def tune(trained: Trained, search: DecodeConfig, reader: Reader, models: TextMod
         raise UserError(f"search {search.name}: {what}; give numbers instead of lists")
     errors = [dev_error(dev.references, texts, dev.langs, reader.text == "text") for texts in dev.hypotheses]
     best = tried[min(range(len(tried)), key=errors.__getitem__)]
-    path = trained.exp / f"decode_{search.name}" / f"tuning.{reader.attention or reader.ctc}.tsv"
+    path = trained.exp / f"decode_{search.name}" / f"tuning.{reader.name}.tsv"
     _write_tried(path, search, zip(tried, errors, strict=True), reader.text == "text")
     told = ", ".join(f"{key} {_get(best, key):g}" for key in lists(search))
     print(f"{path}: best of {len(tried)} on {len(dev.references)} dev utterances: {told}")

@@ -1,9 +1,10 @@
-"""Reads and writes n-gram models as ARPA files, those of SRILM, KenLM and IRSTLM too."""
+"""Reads n-gram models from ARPA files, those of SRILM, KenLM and IRSTLM too."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ from m2asr.lm.lines import open_lines
 from m2asr.lm.table import BOS, EOS, LOG10, UNK, ZERO, Order, Table, find_ngrams
 from m2asr.progress import visible
 
-_CHUNK = 100_000  # n-grams parsed at once
+_CHUNK = 20_000  # n-grams parsed at once
 _SPELLINGS = {"<UNK>": UNK, "<S>": BOS, "</S>": EOS}
 
 
@@ -103,8 +104,9 @@ class _Reader:
 
     def ngrams(self, n: int, count: int, keys: Sequence[np.ndarray]) -> Order:
         """The n-grams of order n, sorted; `keys` are those of the lower orders."""
-        parts = []
+        parts, starts = [], []
         for rows, numbers in self.chunks(n, count):
+            starts.append(numbers[0])
             ids = self.ids(n, rows, numbers)
             context, suffix = find_ngrams(keys, ids[:, :-1]), find_ngrams(keys, ids[:, 1:])
             if (context < 0).any():
@@ -120,24 +122,37 @@ class _Reader:
             return order
         by_key = np.argsort(found)
         if (twice := np.flatnonzero(np.diff(found[by_key]) == 0)).size:
-            word = list(self.index)[order.word[by_key[twice[0]]]]
-            self.fail(f"an n-gram that ends in `{_shown(word)}` stands among the {n}-grams twice")
+            later = int(by_key[twice[0] : twice[0] + 2].max())
+            self.fail(f"this n-gram stands among the {n}-grams twice", starts[later // _CHUNK] + later % _CHUNK)
         return Order(*(array[by_key] for array in vars(order).values()))
 
     def chunks(self, n: int, count: int) -> Iterator[tuple[list[list[bytes]], list[int]]]:
         """The fields and the line numbers of the n-grams of order n, many at a time."""
         for begin in range(0, count, _CHUNK):
-            rows, numbers = [], []
-            for i in range(begin, min(count, begin + _CHUNK)):
-                line = self.line()
-                if line.startswith(b"\\") and len(line.split()) == 1:
-                    self.fail(f"`{_shown(line)}` after {i} of the {count} {n}-grams that \\data\\ announces")
-                rows.append(line.split())
-                numbers.append(self.number)
-                if not n + 1 <= len(rows[-1]) <= n + 2:
-                    self.fail(f"{len(rows[-1])} fields; a log-probability, {n} words and at most a back-off weight are due")
+            rows: list[list[bytes]] = []
+            numbers: list[int] = []
+            while missing := min(count - begin, _CHUNK) - len(rows):
+                fields = [line.split() for line in islice(self.lines, missing)]
+                lines = range(self.number + 1, self.number + 1 + len(fields))
+                self.number += len(fields)
+                if not fields:
+                    self.fail(f"the file ends after {begin + len(rows)} of the {count} {n}-grams: it is truncated")
+                if not {len(row) for row in fields} <= {n + 1, n + 2}:
+                    lines = [number for number, row in zip(lines, fields, strict=True) if row]  # there are empty lines, or worse
+                    fields = [row for row in fields if row]
+                    self.check(n, count, begin + len(rows), fields, lines)
+                rows += fields
+                numbers += lines
             self.bar.update(len(rows))
             yield rows, numbers
+
+    def check(self, n: int, count: int, before: int, rows: list[list[bytes]], numbers: list[int]) -> None:
+        """Raise UserError where a line is no n-gram of order n; `before` have been read."""
+        for i, (row, number) in enumerate(zip(rows, numbers, strict=True), before):
+            if len(row) == 1 and row[0].startswith(b"\\"):
+                self.fail(f"`{_shown(row[0])}` after {i} of the {count} {n}-grams that \\data\\ announces", number)
+            if not n + 1 <= len(row) <= n + 2:
+                self.fail(f"{len(row)} fields; a log-probability, {n} words and at most a back-off weight are due", number)
 
     def weights(self, n: int, rows: list[list[bytes]], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Natural log-probabilities and back-off weights, (M,) float32."""

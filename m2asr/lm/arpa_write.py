@@ -27,10 +27,10 @@ def write_arpa(path: Path, table: Table) -> None:
             file.write(b"\n\\%d-grams:\n" % n)
             for begin in range(0, len(order), _CHUNK):
                 rows = slice(begin, begin + _CHUNK)
-                fields = [order.log_prob[rows] / LOG10, *spelled[table.ngrams(n, rows)].T]
+                fields = [order.log_prob[rows].astype(np.float64) / LOG10, *spelled[table.ngrams(n, rows)].T]
                 line = b"%.7g\t" + b" ".join([b"%b"] * n)
                 if n < len(table.orders):
-                    fields.append(order.backoff[rows] / LOG10)
+                    fields.append(order.backoff[rows].astype(np.float64) / LOG10)
                     line += b"\t%.7g"
                 file.write(_format(line + b"\n", fields))
                 bar.update(len(fields[0]))

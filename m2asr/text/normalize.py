@@ -8,7 +8,7 @@ import unicodedata
 from m2asr.text.numbers import spell_numbers
 
 UNSPACED = {"zh", "ja"}
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
 _EDGE_APOSTROPHES = re.compile(r"(?<!\S)'+|'+(?!\S)")
 _ENGLISH_TO_EXPAND = re.compile(r"[0-9]|\b[a-z]{2,4}\.|&")
@@ -33,7 +33,7 @@ def normalize(text: str, lang: str) -> str:
         text = _EDGE_APOSTROPHES.sub("", re.sub("'+", "'", " ".join(text.split())))
         text = " ".join(text.split())
     if lang in UNSPACED:
-        text = re.sub(f"(?<=[{_CJK}]) | (?=[{_CJK}])", "", text)
+        text = re.sub(f"(?<=[{CJK}]) | (?=[{CJK}])", "", text)
     return text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from m2asr.config import check_config
+from m2asr.config import FbankConfig, check_config, load_config
 from m2asr.errors import UserError
 from m2asr.objectives.system import System, build_system
 from m2asr.text.tokenizer import Tokenizer
@@ -29,6 +29,14 @@ def load_trained(exp: Path, device: str = "cpu") -> tuple[TrainConfig, System, d
     system = build_system(config, {name: tokenizer.size for name, tokenizer in tokenizers.items()}, feat_dim)
     checkpoint.load_weights(system, state["model"], path)
     return config, system.to(torch.device(device)).eval(), tokenizers
+
+
+def trained_fbank(exp: Path) -> FbankConfig:
+    """How the features that a run was trained on were computed, by exp/fbank.yaml. Raises UserError for runs that did not write it."""
+    path = exp / "fbank.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, an older run did not write it; copy dump/<set>/fbank.yaml of one of its sets there")
+    return load_config(FbankConfig, path)
 
 
 def initialize(system: System, path: Path, prefixes: Mapping[str, str | None] | None = None) -> str:

@@ -61,6 +61,7 @@ class Trainer:
         self.system.scale.copy_(materials.scale)
         self.clipped = self.system.parts()
         self.dev = materials.dev
+        self.geometry = materials.geometry
         self.frame_seconds = materials.geometry.frame_shift / 1000
 
         given = enumerate(config.phase_list())
@@ -138,6 +139,8 @@ class Trainer:
         if self.writes:
             with open_atomic(self.exp / "config.yaml") as file:
                 file.write(dump_config(self.config))
+            with open_atomic(self.exp / "fbank.yaml") as file:  # with which recordings become features wherever the model is used
+                file.write(dump_config(self.geometry))
         self._same_weights()
         with (TrainLog if self.writes else NoLog)(self.exp, self.total_steps, self.number, self.options.log_every) as log:
             self._started = time.perf_counter() - self.train_seconds

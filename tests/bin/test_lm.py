@@ -51,6 +51,7 @@ def test_a_model_of_words_tells_what_it_left_out_and_lowered(tmp_path: Path) -> 
         (["--text", "m2asr/__init__.py", "--tokens", "none"], "none: not a readable tokenizer", 1),
         (["--text", "tests/lm/__init__.py", "--words"], "no text to estimate a language model from", 1),
         (["--arpa", "README.md"], "README.md:", 1),
+        (["--arpa", "README.md", "--order", "3"], "--arpa takes a model over as it is", 2),
         (["--text", "README.md"], "--text needs --tokens DIR or --words", 2),
         (["--text", "README.md", "--words", "--order", "11"], "--order 11: 1 to 10", 2),
         (["--text", "README.md", "--words", "--prune", "1"], "--prune 1: the counts begin with 0", 2),

@@ -184,7 +184,7 @@ def test_the_commands_of_the_recipes_are_right(line: str, out: Path, tmp_path: P
     words[words.index("--out") + 1] = str(out)
     with pytest.raises(UserError, match="there is no such file|MB are free") as error:
         download(*words, "--mirror", tmp_path.as_uri())
-    assert error.value.exit_code == 1 and words[0] in CORPORA
+    assert error.value.exit_code == 1 and words[0] in DOWNLOADS
 
 
 def test_archives_are_pinned_as_torchaudio_pins_them() -> None:
@@ -199,3 +199,20 @@ def test_archives_are_pinned_as_torchaudio_pins_them() -> None:
     assert [row[0] for row in rows] == covost2.PAIRS and mls.ARCHIVES.keys() == mls.LANGUAGES.keys() - {"english"}
     checksums = [row[2] for row in rows] + [checksum for _, checksum in [*librispeech.ARCHIVES.values(), *mls.ARCHIVES.values()]]
     assert len(set(checksums)) == len(checksums) == 36 + 7 + 7 and all(re.fullmatch("[0-9a-f]{64}", checksum) for checksum in checksums)
+
+
+def test_language_models_of_librispeech(server: Server, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server.files = {"/11/3-gram.arpa.gz": b"three", "/11/librispeech-lm-norm.txt.gz": b"text"}
+    line = ["librispeech_lm", "--out", out, "--mirror", f"{server.address}/11", "--parts", "3-gram", "text"]
+    download(*line)
+    assert "no checksums are published" in capsys.readouterr().out
+    assert (out / "3-gram.arpa.gz").read_bytes() == b"three" and (out / "librispeech-lm-norm.txt.gz").read_bytes() == b"text"
+    server.asked.clear()
+    download(*line)
+    assert server.asked == []
+    (out / "3-gram.arpa.gz").unlink()
+    server.files["/11/3-gram.arpa.gz"] = b"other"
+    with pytest.raises(UserError, match="3-gram.arpa.gz"):  # not what the first download was
+        download(*line)
+    with pytest.raises(UserError, match="--parts 5-gram: no such part"):
+        download("librispeech_lm", "--out", out, "--parts", "5-gram")

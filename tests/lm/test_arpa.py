@@ -91,9 +91,10 @@ def swapped(first: str, second: str) -> str:
         ARPA.replace("\\data\\", "written by hand\n\\data\\"),
         ARPA.replace("\nngram 3=1", "\nngram 3=1\nngram 4=0").replace("\\end\\", "\\4-grams:\n\n\\end\\"),
         ARPA.replace("\\end\\\n", "\\end\\"),
+        ARPA.replace("-0.3\ta b", "\n \n-0.3\ta b"),
         swapped(LINES[14], LINES[16]),
     ],
-    ids=["crlf", "spaces", "UNK", "irstlm", "inf", "kenlm", "weight", "comment", "empty order", "no newline", "unsorted"],
+    ids=["crlf", "spaces", "UNK", "irstlm", "inf", "kenlm", "weight", "comment", "empty order", "no newline", "empty lines", "unsorted"],
 )
 def test_the_ways_of_other_toolkits_are_read(variant: str, tmp_path: Path) -> None:
     assert variant != ARPA
@@ -118,12 +119,12 @@ def test_the_ways_of_other_toolkits_are_read(variant: str, tmp_path: Path) -> No
         ("<s> a b\n", "<s> b a\n", r"lm.arpa:20: `<s> b`, the context, is not among the 2-grams"),
         ("-0.3\ta b\t-0.5", "-0.3\ta", r"lm.arpa:16: 2 fields; a log-probability, 2 words"),
         ("-0.3\ta b\t-0.5", "-0.3\ta b\t-0.5\t7", r"lm.arpa:16: 5 fields; a log-probability, 2 words"),
-        ("-0.9\tb </s>", "-0.9\ta b", r"an n-gram that ends in `b` stands among the 2-grams twice"),
+        ("-0.9\tb </s>", "-0.9\ta b", r"lm.arpa:17: this n-gram stands among the 2-grams twice"),
         ("-0.4\tb\t", "-0.4\ta\t", r"lm.arpa:12: the word `a` stands among the unigrams twice"),
         ("</s>", "end", r"the unigrams lack </s>"),
         ("\\end\\", "", r"the file ends before \\end\\"),
         ("\\data\\", "", r"the file ends before \\end\\"),
-        ("-0.9\tb </s>\n\n\\3-grams:\n-0.1\t<s> a b\n\n\\end\\", "", r"lm.arpa:17: the file ends before \\end\\"),
+        ("-0.9\tb </s>\n\n\\3-grams:\n-0.1\t<s> a b\n\n\\end\\", "", r"lm.arpa:17: the file ends after 2 of the 3 2-grams"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_the_line(old: str, new: str, message: str, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from m2asr.config import FbankConfig
 from m2asr.train.checkpoint import FORMAT
+from m2asr.train.initialize import trained_fbank
 from tests.train import recipe
 
 
@@ -123,7 +125,7 @@ def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp
     lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
     assert lines[-1]["kind"] == "dev" and lines[-1]["step"] == steps
     assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"]["cpc"] > 0.18  # schedules end with the budget
-    assert (exp / "model.pt").is_file()
+    assert (exp / "model.pt").is_file() and trained_fbank(exp) == FbankConfig()  # all that recordings need to become text
     done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.2")
     assert done.returncode == 0, done.stderr
     assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.2 * 3600

@@ -1,0 +1,155 @@
+"""When the words of known texts are said: CTC alignment of data directories and of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from m2asr.config import FbankConfig
+from m2asr.data.batching import sorted_batches
+from m2asr.data.directory import read_table
+from m2asr.data.feats import AudioFeats, StoredFeats
+from m2asr.data.index import UtteranceIndex
+from m2asr.data.recording import Recording
+from m2asr.decode.ctc_align import ctc_align, states_needed
+from m2asr.decode.encode import encode
+from m2asr.decode.heads import no_recognizer, recognizer
+from m2asr.decode.marks import Mark, StateTimes, token_marks, word_marks
+from m2asr.decode.search import Reader, readers
+from m2asr.errors import UserError
+from m2asr.features.fbank import Fbank
+from m2asr.text.normalize import normalize
+from m2asr.text.tokenizer import UNK
+from m2asr.train.initialize import load_trained, trained_fbank
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The time marks of an utterance, or why there are none (`problem`, with neither marks nor score).
+
+    `score` is the mean log-probability of a state on the best path: the lower, the worse the text fits the audio.
+    """
+
+    utt: str
+    text: str
+    seconds: float
+    tokens: Sequence[Mark] = ()
+    words: Sequence[Mark] = ()
+    score: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """An utterance to be aligned: its features (T, F), what is said in it, and its length in seconds."""
+
+    utt: str
+    feats: np.ndarray
+    text: str
+    lang: str
+    seconds: float
+
+
+class Aligner:
+    """Aligns texts by the CTC heads of a trained run: an utterance by that of its language.
+
+    Raises UserError where the run has no CTC objective that recognizes speech.
+    """
+
+    def __init__(self, exp: str | Path, device: str = "cpu") -> None:
+        self.exp = Path(exp)
+        self.config, self.system, self.tokenizers = load_trained(self.exp, device)
+        self.heads = {name: reader for name, reader in readers(self.config, "greedy").items() if reader.ctc and reader.text == "text"}
+        if not self.heads:
+            raise UserError(f"{exp}: no objective of type ctc reads `text`; an alignment needs one")
+
+    def head(self, lang: str) -> Reader:
+        """The head for a language. Raises UserError where there is none."""
+        reader = recognizer(self.config, self.heads, lang)
+        if reader is None:
+            raise no_recognizer(self.config, self.heads, lang)
+        return reader
+
+    def align(self, batch: Sequence[Said], fbank: FbankConfig) -> list[Aligned]:
+        """The time marks of some utterances, whose features were computed by `fbank`; they are encoded together."""
+        found: list[Aligned | None] = [None] * len(batch)
+        chosen: dict[Reader, list[int]] = {}
+        for row, said in enumerate(batch):
+            try:
+                chosen.setdefault(self.head(said.lang), []).append(row)
+            except UserError as error:
+                found[row] = Aligned(said.utt, said.text, said.seconds, problem=str(error))
+        if chosen:
+            encoded = encode(self.system, [said.feats for said in batch])
+        for reader, rows in chosen.items():
+            with torch.inference_mode():
+                log_probs = self.system.objectives[reader.ctc].log_probs(encoded)[rows]  # (B', T', V)
+            tokenizer = self.tokenizers[reader.tokens]
+            texts = [tokenizer.encode(batch[row].text) for row in rows]
+            lengths = encoded.lengths[rows]
+            problems = [_problem(text, states, tokenizer.decode(text)) for text, states in zip(texts, lengths.tolist(), strict=True)]
+            usable = [text if not problem else [] for text, problem in zip(texts, problems, strict=True)]
+            for row, problem, alignment in zip(rows, problems, ctc_align(log_probs, lengths, usable), strict=True):
+                said = batch[row]
+                if problem or alignment is None:
+                    problem = problem or "its alignment would need more than 2 GB of memory; cut it into shorter utterances"
+                    found[row] = Aligned(said.utt, said.text, said.seconds, problem=problem)
+                    continue
+                tokens = token_marks(alignment, tokenizer, StateTimes.of(fbank), said.seconds)
+                found[row] = Aligned(said.utt, said.text, said.seconds, tokens, word_marks(tokens), alignment.score)
+        return found  # type: ignore[return-value]
+
+    def recording(self, path: str | Path, text: str, lang: str) -> Aligned:
+        """The time marks of one recording, of any rate and number of channels, and what is said in it, which is normalized first.
+
+        Raises UserError where the recording cannot be read or no head reads the language.
+        """
+        self.head(lang)
+        fbank = trained_fbank(self.exp)
+        recording = Recording(path)
+        wave = np.concatenate([block[0] for block in recording.blocks(fbank.sample_rate)])  # (N,)
+        feats = Fbank(**fbank.model_dump(exclude={"compress"}))(wave)  # (T, F)
+        if not len(feats):
+            raise UserError(f"{path}: {len(wave)} samples are less than one window of {fbank.frame_length:g} ms")
+        said = Said(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)
+        return self.align([said], fbank)[0]
+
+    def align_set(
+        self, index: UtteranceIndex, feats: StoredFeats | AudioFeats, fbank: FbankConfig, batch_seconds: float = 120.0
+    ) -> Iterator[Aligned]:
+        """The time marks of every utterance of a set, longest first; `fbank` says how its features were computed."""
+        if not index.has_text():
+            raise UserError(f"{index.data_dir / 'text'}: no such file, there is nothing to align")
+        durations = read_table(index.data_dir / "utt2dur") if (index.data_dir / "utt2dur").is_file() else {}
+        for numbers in sorted_batches(index.frames, batch_seconds * 1000 / fbank.frame_shift):
+            batch = []
+            for number in map(int, numbers):
+                utt, text = index.utt_ids(number), index.text(number)
+                try:
+                    rows = feats(index, number, np.random.default_rng(0))  # (T, F)
+                except UserError as error:
+                    yield Aligned(utt, text or "", 0.0, problem=str(error))
+                    continue
+                seen = ((len(rows) - 1) * fbank.frame_shift + fbank.frame_length) / 1000  # without the rest that fills no frame
+                seconds = max(seen, float(durations.get(utt, 0)))
+                if text is None:
+                    yield Aligned(utt, "", seconds, problem="no line in `text`")
+                else:
+                    batch.append(Said(utt, rows, text, index.lang(number), seconds))
+            if batch:
+                yield from self.align(batch, fbank)
+
+
+def _problem(tokens: Sequence[int], states: int, written: str) -> str:
+    """Why a text cannot be aligned; empty where it can."""
+    if not tokens:
+        return "empty text"
+    if UNK in tokens:
+        return f"letters that the tokenizer does not know, shown as ⁇: {written}"
+    if (needed := states_needed(tokens)) > states:
+        return f"text too long: {len(tokens)} tokens need {needed} states, the recording has {states}"
+    return ""

@@ -1,0 +1,69 @@
+"""The best path of a known text through the states of an utterance (forced alignment) by CTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torchaudio.functional import forced_align
+
+from m2asr.decode.ctc import BLANK
+
+MOST_CELLS = 1 << 31  # states x labels of one alignment: a byte of memory each
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which states of the best path write which token; every other state writes a blank.
+
+    Token n takes the states from starts[n] to ends[n], the latter excluded. `posteriors` are the mean probabilities of the tokens over
+    their states, `score` is the mean log-probability of all states of the path, blanks included.
+    """
+
+    tokens: list[int]
+    starts: list[int]
+    ends: list[int]
+    posteriors: list[float]
+    score: float
+
+
+def states_needed(tokens: Sequence[int]) -> int:
+    """The least states a text needs under CTC: one per token and one between equal neighbours."""
+    return len(tokens) + sum(one == other for one, other in pairwise(tokens))
+
+
+def ctc_align(log_probs: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) -> list[Alignment | None]:
+    """The most probable path of every text (Graves et al. 2006), found by torchaudio's forced_align.
+
+    log_probs (B, T, V), lengths (B,), a text of token ids without blanks per utterance. None stands for a text that needs more states
+    than there are, or more memory than 2 GB; an empty text is a path of blanks.
+    """
+    found: list[Alignment | None] = []
+    for row, (length, tokens) in enumerate(zip(lengths.tolist(), texts, strict=True)):  # torchaudio takes one utterance at a time
+        if length < max(1, states_needed(tokens)) or length * (2 * len(tokens) + 1) > MOST_CELLS:
+            found.append(None)
+            continue
+        own = log_probs[row : row + 1, :length]  # (1, T, V)
+        if tokens:
+            path, scores = forced_align(own, torch.tensor([list(tokens)], device=own.device), blank=BLANK)
+        else:
+            path, scores = torch.full_like(own[:, :, 0], BLANK, dtype=torch.long), own[:, :, BLANK]
+        found.append(_spans(path[0].tolist(), scores[0]))
+    return found
+
+
+def _spans(path: list[int], scores: Tensor) -> Alignment:
+    """The runs of equal labels in a path (T,), scores (T,); two equal tokens have a blank between them."""
+    edges = [0, *(t for t in range(1, len(path)) if path[t] != path[t - 1]), len(path)]
+    runs = [(start, end) for start, end in pairwise(edges) if path[start] != BLANK]
+    posteriors = scores.exp()
+    return Alignment(
+        tokens=[path[start] for start, _ in runs],
+        starts=[start for start, _ in runs],
+        ends=[end for _, end in runs],
+        posteriors=[float(posteriors[start:end].mean()) for start, end in runs],
+        score=float(scores.mean()),
+    )

@@ -1,0 +1,110 @@
+"""Transcripts as files: txt, json, srt, vtt and ctm."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from m2asr.decode.ctm import ctm_lines
+from m2asr.decode.marks import Mark
+from m2asr.decode.subtitles import Cue, cues, srt, vtt
+from m2asr.decode.transcript import Segment, Transcript, spread
+from m2asr.files import open_atomic
+
+FORMATS = ("txt", "json", "srt", "vtt", "ctm")
+
+
+def text_lines(transcript: Transcript, translation: bool = False) -> list[str]:
+    """A line per segment; where channels were heard one by one, it begins with the number of its channel."""
+    rows = [(segment, _said(segment, translation)) for segment in transcript.segments]
+    return [_channel(transcript, segment) + text for segment, text in rows if text]
+
+
+def write_transcript(transcript: Transcript, stem: Path, formats: Iterable[str]) -> list[Path]:
+    """Write <stem>.<format>, and <stem>.<language>.<format> of the translation; json has both in one file. Returns the paths."""
+    written = []
+    for kind in formats:
+        for translation in (False, True) if transcript.to and kind != "json" else (False,):
+            path = stem.with_name(f"{stem.name}.{transcript.to}.{kind}" if translation else f"{stem.name}.{kind}")
+            with open_atomic(path) as file:
+                file.write(_content(transcript, kind, translation, stem.name))
+            written.append(path)
+    return written
+
+
+def output_names(recordings: Sequence[tuple[Path, Path]]) -> dict[Path, Path]:
+    """Where the files of every recording go, without suffix: its path in the folder it was found in, or its name.
+
+    Names that would be equal keep the suffix of the recording, such as call.wav and call.mp3; where that is not enough, they begin with
+    the names of the folders above them, as many as it takes, and at last with a number. Upper and lower case count as equal.
+    """
+    given = dict(recordings)
+    names = {path: relative.with_suffix("") for path, relative in given.items()}
+    ways = [lambda path, number: given[path]]
+    for depth in range(1, max((len(path.resolve().parts) for path in names), default=0)):
+        ways.append(lambda path, number, depth=depth: Path("_".join([*path.resolve().parts[1:-1][-depth:], path.name])))
+    ways.append(lambda path, number: Path(f"{number}_{path.name}"))
+    for way in ways:
+        counts = Counter(str(name).casefold() for name in names.values())
+        names = {
+            path: way(path, number) if counts[str(name).casefold()] > 1 else name for number, (path, name) in enumerate(names.items(), 1)
+        }
+    return names
+
+
+def _content(transcript: Transcript, kind: str, translation: bool, name: str) -> str:
+    if kind == "txt":
+        return "".join(f"{line}\n" for line in text_lines(transcript, translation))
+    if kind == "json":
+        return json.dumps(as_data(transcript), ensure_ascii=False, indent=1) + "\n"
+    if kind == "ctm":
+        utt = "_".join(name.split()) or "-"
+        return "".join(ctm_lines(utt, _words(segment, translation), segment.channel) for segment in transcript.segments)
+    return {"srt": srt, "vtt": vtt}[kind](_cues(transcript, translation))
+
+
+def as_data(transcript: Transcript) -> dict[str, Any]:
+    """A transcript as plain values, for JSON; times in seconds."""
+    segments = []
+    for segment in transcript.segments:
+        data: dict[str, Any] = {"channel": segment.channel, "start": round(segment.start, 3), "end": round(segment.end, 3)}
+        data |= {"text": segment.text, "words": [_word(word) for word in segment.words]}
+        if transcript.to:
+            data |= {"translation": segment.translation, "translated_words": [_word(word) for word in segment.translated]}
+        segments.append(data)
+    data = {"file": transcript.path, "seconds": round(transcript.seconds, 3), "language": transcript.lang, "text": transcript.text}
+    if transcript.to:
+        data |= {"translated_into": transcript.to, "translation": transcript.translation}
+    return {**data, "notes": transcript.notes, "segments": segments}
+
+
+def _word(word: Mark) -> dict[str, Any]:
+    return {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3), "confidence": round(word.confidence, 3)}
+
+
+def _cues(transcript: Transcript, translation: bool) -> list[Cue]:
+    """Cues of every channel, by time; no cue reaches over a pause between segments."""
+    found = []
+    for channel in sorted({segment.channel for segment in transcript.segments}):
+        own = [segment for segment in transcript.segments if segment.channel == channel]
+        prefix = _channel(transcript, own[0])
+        found += cues([word for segment in own for word in _words(segment, translation)], prefix)
+    return sorted(found, key=lambda cue: cue.start)
+
+
+def _words(segment: Segment, translation: bool) -> Sequence[Mark]:
+    """The words with their times; those of a segment without are spread over it."""
+    words = segment.translated if translation else segment.words
+    return words or spread(_said(segment, translation), segment.start, segment.end)
+
+
+def _said(segment: Segment, translation: bool) -> str:
+    return (segment.translation or "") if translation else segment.text
+
+
+def _channel(transcript: Transcript, segment: Segment) -> str:
+    """The beginning of a line that tells the channel, empty where there is only one."""
+    return f"{segment.channel}: " if transcript.channels > 1 else ""

@@ -1,0 +1,187 @@
+"""Recordings to text in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from rapidfuzz.distance import Levenshtein
+
+from m2asr.config import DecodeConfig, FbankConfig, dump_config
+from m2asr.data.audio import read_audio, resampler
+from m2asr.data.directory import read_table
+from m2asr.decode.transcriber import DEFAULT, Transcriber
+from m2asr.decode.vad import available
+from m2asr.errors import UserError
+from m2asr.objectives.system import build_system, resolve
+from m2asr.text.tokenizer import train_tokenizer
+from m2asr.train import checkpoint
+from m2asr.train_config import TrainConfig
+from tests.decode.trained import quiet, trained_once
+
+RATE = 16000
+CUTS = [pytest.param("pauses", marks=pytest.mark.skipif(not available(), reason="silero-vad is not installed")), "windows"]
+ATTENTION = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2}
+NOISE = (0.01 * np.random.default_rng(0).standard_normal(3 * RATE)).astype(np.float32)
+
+
+def untrained(exp: Path, objectives: dict[str, dict], streams: dict[str, str | None], **decoders: dict) -> Path:
+    """A run with random weights and a tokenizer of a few letters; `streams` have languages."""
+    config = resolve(
+        TrainConfig.model_validate(
+            {
+                "model": {"encoder": {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3}, "decoders": decoders},
+                "streams": {name: {"sets": ["x"], **({"lang": lang} if lang else {})} for name, lang in streams.items()},
+                "tokens": {"t": {"type": "char", "sets": ["x"]}},
+                "objectives": objectives,
+            }
+        )
+    )
+    vocab = {"t": train_tokenizer("char", None, ["abc de"], exp / "tokens/t").size}
+    torch.manual_seed(0)
+    weights = build_system(config, vocab, feat_dim=80).state_dict()
+    checkpoint.write(exp / "model.pt", {"model": weights, "config": config.model_dump(mode="json")})
+    (exp / "fbank.yaml").write_text(dump_config(FbankConfig()))
+    return exp
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("noise") / "noise.wav"
+    soundfile.write(path, NOISE, RATE)
+    return path
+
+
+def alike(text: str, texts: list[str], errors: float = 0.25) -> bool:
+    """Whether at most this share of the letters is wrong: sentences are heard with other pauses around them than in training."""
+    return Levenshtein.normalized_distance(text, " ".join(texts)) <= errors
+
+
+def ctc(stream: str, text: str = "text") -> dict[str, str]:
+    return {"type": "ctc", "stream": stream, "tokens": "t", "text": text}
+
+
+def attention(stream: str) -> dict[str, object]:
+    return {"type": "attention", "stream": stream, "tokens": "t", "decoder": ATTENTION}
+
+
+def test_which_language(tmp_path, noise):
+    several = Transcriber(untrained(tmp_path / "several", {"a": ctc("en"), "b": ctc("it")}, {"en": "en", "it": "it"}), cut="windows")
+    for lang, to, message in (
+        (None, None, "which language\\? give --lang, one of en, it"),
+        ("fr", None, "no head reads fr; there are heads for en, it"),
+        ("en", "de", "no head translates en into de; there is no translation in this system"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            several(noise, lang=lang, to=to)
+        assert "\n" not in str(error.value)
+    assert several(noise, lang="it").lang == several(noise, lang="it", to="it").lang == "it"
+
+    single = Transcriber(untrained(tmp_path / "single", {"a": ctc("en"), "s": ctc("en", "text.de")}, {"en": "en"}), cut="windows")
+    assert single(noise).lang == "en"
+    with pytest.raises(UserError, match="no head translates en into it; there is en into de"):
+        single(noise, to="it")
+
+    shared = Transcriber(untrained(tmp_path / "shared", {"a": ctc("all")}, {"all": None}), cut="windows")
+    assert shared(noise).lang == "und" and shared(noise, lang="fr").text == shared(noise).text != ""
+
+
+def test_a_decoder_alone_gives_times_of_segments(tmp_path, noise, monkeypatch):
+    exp = untrained(tmp_path, {"a": attention("en")}, {"en": "en"})
+    with pytest.raises(UserError, match="windows are joined by the times of their words, and objectives.a has no CTC objective"):
+        Transcriber(exp, cut="windows")(noise)
+    pytest.importorskip("silero_vad")
+    monkeypatch.setattr("m2asr.decode.pauses.SPEECH", 0.0)  # everything is speech
+    found = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="pauses")(noise)
+    assert found.text and not found.words and (found.segments[0].start, found.segments[0].end) == pytest.approx((0.0, 3.0), abs=0.05)
+    assert found.notes == ["times are those of segments: there is no CTC objective that tells when words are said"]
+
+
+def test_a_ctc_objective_tells_the_times_of_a_decoder(tmp_path, noise):
+    exp = untrained(tmp_path, {"a": attention("en"), "c": ctc("en")}, {"en": "en"})
+    found = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="windows")(noise)
+    assert found.text and [word.text for word in found.words] == found.text.split()
+
+
+def test_windows_and_whole_give_the_words_of_every_window_once(tmp_path, noise):
+    """Joined, several windows are as long as the recording, and no word stands beside itself at the same time."""
+    exp = untrained(tmp_path, {"a": ctc("en")}, {"en": "en"})
+    words = Transcriber(exp, cut="windows", longest=2.0)(noise).words
+    assert words[-1].end > 2.0 and all(before.middle < after.middle for before, after in zip(words, words[1:], strict=False))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, mini_data: Path) -> Path:
+    return trained_once(tmp_path_factory, mini_data)
+
+
+@pytest.fixture(scope="module")
+def call(root: Path) -> tuple[Path, list[str], list[tuple[float, float]]]:
+    """A recording of Italian sentences with pauses, what is said in it, and when."""
+    texts, wavs = read_table(root / "data/some_it/text"), read_table(root / "data/some_it/wav.scp")
+    waves, spans, at = [], [], 0.0
+    for utt in texts:
+        wave, _ = read_audio(wavs[utt])
+        waves += [quiet(1.2), wave]
+        spans.append((at + 1.2, at + 1.2 + len(wave) / RATE))
+        at = spans[-1][1]
+    path = root / "call.wav"
+    soundfile.write(path, np.concatenate([*waves, quiet(1.0)]), RATE)
+    return path, list(texts.values()), spans
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(), reason="silero-vad is not installed")
+def test_a_call_cut_at_pauses(root, call):
+    path, texts, spans = call
+    told: list[float] = []
+    found = Transcriber(root / "exp")(path, to="en", progress=told.append)  # langid tells the language
+    assert (found.lang, found.to, found.whole, found.notes) == ("it", "en", True, [])
+    assert alike(found.text, texts) and [word.text for word in found.words] == found.text.split()
+    assert sum(told) == pytest.approx(found.seconds, abs=0.01)
+    translations = list(read_table(root / "data/some_it/text.en").values())
+    assert alike(found.translation, translations, 0.4)
+    edges = [edge for word in found.words for edge in (word.start, word.end)]
+    assert edges == sorted(edges)
+    for start, end in spans:
+        assert any(start - 0.2 < word.middle < end + 0.2 for word in found.words)
+    assert all(any(start - 0.2 < word.middle < end + 0.2 for start, end in spans) for word in found.words)
+    assert all(0 < word.confidence <= 1 for word in found.words)
+    for batch_seconds in (1.0, 1000.0):
+        config = DEFAULT.model_copy(update={"batch_seconds": batch_seconds})
+        assert Transcriber(root / "exp", config)(path, lang="it").text == found.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(), reason="silero-vad is not installed")
+def test_rates_channels_and_formats(root, call, tmp_path):
+    path, texts, _ = call
+    wave, _ = read_audio(str(path))
+    english = np.concatenate([quiet(1.0), read_audio(next(iter(read_table(root / "data/some_en/wav.scp").values())))[0], quiet(1.0)])
+    high = resampler(RATE, 44100)(torch.from_numpy(wave)).numpy()
+    soundfile.write(tmp_path / "high.flac", high, 44100)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([wave, np.pad(english, (0, len(wave) - len(english)))], axis=1), RATE)
+    transcriber = Transcriber(root / "exp")
+    assert alike(transcriber(tmp_path / "high.flac").text, texts)
+    each = Transcriber(root / "exp", channels="each")(tmp_path / "stereo.wav", lang="it")
+    assert each.channels == 2 and alike(" ".join(segment.text for segment in each.segments if segment.channel == 1), texts)
+    assert any(segment.channel == 2 for segment in each.segments)
+    soundfile.write(tmp_path / "low.wav", wave[::2], 8000)
+    assert "8000 Hz, the system learned from 16000 Hz" in transcriber(tmp_path / "low.wav", lang="it").notes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", CUTS)
+def test_nothing_to_hear(root, tmp_path, cut):
+    transcriber = Transcriber(root / "exp", cut=cut)
+    soundfile.write(tmp_path / "tiny.wav", np.zeros(50), RATE)
+    found = transcriber(tmp_path / "tiny.wav")
+    assert (found.text, found.notes, found.segments) == ("", ["no speech was found"], [])
+    soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
+    found = transcriber(tmp_path / "silence.wav", lang="en")
+    assert found.text == "" if cut == "pauses" else found.seconds == 3
+    soundfile.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal(3 * RATE), RATE)
+    assert cut == "windows" or transcriber(tmp_path / "noise.wav").notes == ["no speech was found"]
