@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -80,10 +82,14 @@ def test_a_wide_beam_is_brute_force(weights, bonus, ctc_weight, penalty, models)
 class Steps:
     """A scorer of prefixes whose tokens have random log-probabilities at every place: a dear token may stand before cheap ones."""
 
-    def __init__(self, batch, beam, seed):
+    def __init__(self, beam, table):
+        self.table = table  # (B, U, V)
+        self.place, self.total = 0, torch.zeros(len(table), beam, dtype=torch.float64)
+
+    @classmethod
+    def drawn(cls, batch, beam, seed):
         torch.manual_seed(seed)
-        self.table = (4 * torch.randn(batch, 13, VOCAB, dtype=torch.float64)).log_softmax(-1)
-        self.place, self.total = 0, torch.zeros(batch, beam, dtype=torch.float64)
+        return cls(beam, (4 * torch.randn(batch, 13, VOCAB, dtype=torch.float64)).log_softmax(-1))
 
     def scores(self):
         self.after = self.total[:, :, None] + self.table[:, None, self.place]
@@ -100,15 +106,24 @@ def test_an_early_stop_loses_nothing(penalty, models):
 
     def best(weights, bonus, seed, most_gain=None):
         fusion = fuse(models, weights, bonus)
-        scorers = [(1.0, Steps(3, 4, seed)), (1.0, FusedPrefix(fusion, 3, 4, VOCAB, torch.device("cpu")))]
+        scorers = [(1.0, Steps.drawn(3, 4, seed)), (1.0, FusedPrefix(fusion, 3, 4, VOCAB, torch.device("cpu")))]
         found = beam_search(scorers, limits, EOS, 4, penalty, fusion.most_gain if most_gain is None else most_gain)
         return [one[0] for one in found]
 
     for seed in range(12):
-        for weights, bonus in (({"tokens": 0.3}, 3.0), ({"hot": 4.0}, 0.5), ({"tokens": 0.8, "hot": 1.0}, -0.5), ({}, 2.0)):
+        for weights, bonus in (({"tokens": 0.3}, 3.0), ({"hot": 4.0}, 0.5), ({"tokens": 0.8}, -0.5), ({}, 2.0)):
             assert best(weights, bonus, seed) == best(weights, bonus, seed, most_gain=1e6)
             lost += best(weights, bonus, seed) != best(weights, bonus, seed, most_gain=0.0)
     assert lost > 5  # a search that knows of no bonus does lose texts
+
+
+def test_an_early_stop_divides_by_the_length_that_is_best():
+    """Under a large penalty and a large bonus a text of two tokens is the best: longer ones are worse, yet it came after one of one."""
+    table = torch.full((1, 13, VOCAB), 1e-9, dtype=torch.float64)
+    table[0, 0, 3], table[0, 1, 3], table[0, 1, EOS], table[0, 2:, EOS] = 1.0, 0.5, 0.5, 1.0
+    scorers = [(1.0, Steps(4, table.log())), (1.0, FusedPrefix(Fusion(bonus=6.0), 1, 4, VOCAB, torch.device("cpu")))]
+    ((best, *_),) = beam_search(scorers, torch.tensor([12]), EOS, 4, 1.5, most_gain=6.0)
+    assert best.tokens == [3, 3] and best.score == pytest.approx((12 + math.log(0.5)) / 3**1.5, abs=1e-6)
 
 
 def test_most_gain_is_the_most_that_a_token_adds(models):

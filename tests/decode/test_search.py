@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from m2asr.config import DecodeConfig
+from m2asr.decode import search as search_module
+from m2asr.decode.beam import beam_search
+from m2asr.decode.fusion import Fusion
 from m2asr.decode.routes import language_id, routes, unread
 from m2asr.decode.search import readers, search
 from m2asr.errors import UserError
@@ -58,6 +61,25 @@ def test_every_method_gives_what_each_utterance_gets_alone(method):
             (one,) = search(system, reader, system.encode(alone, view, 0), options)
             assert one.tokens == together[row].tokens
             assert one.score == pytest.approx(together[row].score, abs=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["attention", "joint"])
+def test_an_early_stop_reckons_with_bonuses(method, monkeypatch):
+    """The beam search of a decoder is told how much a token can add at most."""
+    told = []
+
+    def watched(*args):
+        told.append(args[-1])
+        return beam_search(*args)
+
+    monkeypatch.setattr(search_module, "beam_search", watched)
+    system = build.system(objectives=PAIRED, streams=STREAMS, penalty=None).eval()
+    encoded = system.encode(build.batch([60], {}), View(train=False, grad=False), 0)
+    reader = readers(config(PAIRED), method)["att_x"]
+    for bonus in (-1.0, 0.0, 2.5):
+        search(system, reader, encoded, DecodeConfig(method=method, beam=3, max_ratio=0.3), Fusion(bonus=bonus))
+    assert told == [0.0, 0.0, 2.5]
 
 
 def test_routes_follow_the_known_language():
