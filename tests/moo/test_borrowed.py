@@ -58,7 +58,7 @@ def test_another_torchjd_than_the_tested_one_is_told(torchjd, monkeypatch: pytes
 
 def test_setup_asks_for_the_tested_torchjd() -> None:
     text = (ROOT / "setup.py").read_text(encoding="utf-8")
-    assert text.count("torchjd[full]") == text.count(f'"torchjd[full]=={TESTED}.*"') == 2
+    assert text.count("torchjd[") == text.count(f'"torchjd[quadprog_projector,cagrad,fairgrad]=={TESTED}.*"') == 2
 
 
 def distance(rows: torch.Tensor) -> float:
