@@ -217,8 +217,8 @@ def check(recipe: Walked) -> None:
         if row["set"] != "mean":
             found.setdefault(row["set"], set()).add(row["metric"])
     assert found == walk.scores
-    searches = {"greedy", "lm"} if not walk.decode else {path.name.removeprefix("decode_") for path in exp.glob("decode_*")}
-    assert {row["search"] for row in rows} == searches
+    searches = {path.name.removeprefix("decode_") for path in exp.glob("decode_*")}
+    assert {row["search"] for row in rows} == searches and len(searches) == 1 + ("lm" in searches) == 2 - bool(walk.decode)
     for path, text in hypotheses(exp).items():
         data = recipe.folder / "data" / path.split("/")[1]
         assert [line.split()[0] for line in text.splitlines()] == [line.split()[0] for line in lines(data / "utt2spk")]
