@@ -24,15 +24,18 @@ from m2asr.yaml_file import read_yaml
 SAVED = "search.yaml"  # in decode_<name>: the settings of each reader, without lists
 
 
-def tuned_readings(trained: Trained, search: DecodeConfig, used: Iterable[Reader]) -> dict[Reader, Reading]:
-    """How each reader searches, by the numbers that are best for it on its dev sets where the search leaves some open; keeps them."""
-    used = list(used)
-    device = next(trained.system.parameters()).device
-    models = text_models(search, trained.exp, trained.config, trained.tokenizers, used, device)
+def tuned_readings(trained: Trained, search: DecodeConfig, used: Iterable[Reader], models: TextModels) -> dict[Reader, Reading]:
+    """How each reader searches, by the numbers that are best for it on its dev sets where the search leaves some open; keeps them.
+
+    What the same search found for other readers of the same model stays too.
+    """
     settings = {reader: tune(trained, search, reader, models) if lists(search) else search for reader in used}
-    with open_atomic(trained.exp / f"decode_{search.name}" / SAVED) as file:
-        named = {reader.name: chosen.model_dump(mode="json") for reader, chosen in settings.items()}
-        yaml.safe_dump({"search": search.model_dump(mode="json"), "readers": named}, file, sort_keys=False, allow_unicode=True, width=120)
+    path, given = trained.exp / f"decode_{search.name}" / SAVED, search.model_dump(mode="json")
+    named = {reader.name: chosen.model_dump(mode="json") for reader, chosen in settings.items()}
+    if path.is_file() and path.stat().st_mtime > (trained.exp / "model.pt").stat().st_mtime and (old := read_yaml(path))["search"] == given:
+        named = {**old["readers"], **named}
+    with open_atomic(path) as file:
+        yaml.safe_dump({"search": given, "readers": named}, file, sort_keys=False, allow_unicode=True, width=120)
     return {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
 
 

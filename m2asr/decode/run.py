@@ -11,10 +11,11 @@ from pathlib import Path
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import write_table
 from m2asr.data.index import UtteranceIndex
-from m2asr.decode.readings import tuned_readings
+from m2asr.decode.readings import text_models, tuned_readings
 from m2asr.decode.recognize import Reading, Recognized, Task, recognize
 from m2asr.decode.routes import Route, language_id, routes, unread
 from m2asr.decode.search import Reader, readers
+from m2asr.decode.text_models import TextModels
 from m2asr.decode.trained import Trained
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
@@ -23,16 +24,17 @@ from m2asr.objectives.langid import LanguageId
 
 @dataclass(frozen=True)
 class Plan:
-    """One search over all sets: who reads what, and how."""
+    """One search over all sets: who reads what, and with which text models."""
 
     search: DecodeConfig
     routes: Mapping[str, Mapping[str, Route]]  # set -> target -> route
-    readings: Mapping[Reader, Reading]
+    used: Sequence[Reader]
+    models: TextModels
     langid: LanguageId | None  # what tells the language, where the utterance does not
 
-    def tasks(self, name: str) -> dict[str, Task]:
+    def tasks(self, name: str, readings: Mapping[Reader, Reading]) -> dict[str, Task]:
         """What is to be recognized of a set, by target."""
-        return {target: Task(route.readers, self.readings, self.langid is not None) for target, route in self.routes[name].items()}
+        return {target: Task(route.readers, readings, self.langid is not None) for target, route in self.routes[name].items()}
 
 
 def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[str]) -> None:
@@ -44,16 +46,18 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two searches have the name {twice[0]}; give each config a name of its own")
     indexes = {name: trained.open(name) for name in sets}
-    plans = [_plan(trained, search, indexes) for search in searches]
+    plans = [_plan(trained, search, indexes) for search in searches]  # what is missing is told before the work of any of them
+    readings = [tuned_readings(trained, plan.search, plan.used, plan.models) for plan in plans]
     langid = next((plan.langid for plan in plans if plan.langid), None)
     for name in indexes:
-        tasks = {(number, target): task for number, plan in enumerate(plans) for target, task in plan.tasks(name).items()}
+        wanted = [plan.tasks(name, found) for plan, found in zip(plans, readings, strict=True)]
+        tasks = {(number, target): task for number, by_target in enumerate(wanted) for target, task in by_target.items()}
         if not tasks:
             continue
         used = [reader for task in tasks.values() for reader in task.routes.values()]
         batches = trained.batches(name, used, min(search.batch_seconds for search in searches))
         for (number, target), result in recognize(trained.system, tasks, batches, trained.tokenizers, langid).items():
-            _write(trained.exp, plans[number], name, target, result)
+            _write(trained.exp, plans[number], readings[number], name, target, result)
 
 
 def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, UtteranceIndex]) -> Plan:
@@ -69,14 +73,16 @@ def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, Utteranc
     if problem:
         print(f"warning: {problem}", file=sys.stderr)
     used = dict.fromkeys(reader for by_target in chosen.values() for route in by_target.values() for reader in route.readers.values())
-    return Plan(search, chosen, tuned_readings(trained, search, used), langid)
+    device = next(trained.system.parameters()).device
+    models = text_models(search, trained.exp, trained.config, trained.tokenizers, used, device)
+    return Plan(search, chosen, list(used), models, langid)
 
 
-def _write(exp: Path, plan: Plan, name: str, target: str, result: Recognized) -> None:
+def _write(exp: Path, plan: Plan, readings: Mapping[Reader, Reading], name: str, target: str, result: Recognized) -> None:
     """Write the hypotheses of a target on a set with what is to be known of them, and print a line."""
     route, out = plan.routes[name][target], exp / f"decode_{plan.search.name}" / name / target
     write_table(out / "text", result.texts)
-    settings = {lang: plan.readings[reader].settings.model_dump() for lang, reader in route.readers.items()}
+    settings = {lang: readings[reader].settings.model_dump() for lang, reader in route.readers.items()}
     same = len({json.dumps(one, sort_keys=True) for one in settings.values()}) == 1
     info = {
         "objective": target,

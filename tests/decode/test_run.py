@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table
+from m2asr.decode.readings import saved_search
 from m2asr.decode.run import decode
 from m2asr.decode.text_models import make_models
 from m2asr.errors import UserError
@@ -80,6 +82,22 @@ def test_a_missing_model_is_told_before_anything_is_written(run):
     with pytest.raises(UserError, match=r"no language model for the search lm; run stage 2 \(lm\) first"):
         decode(run.load(), [GREEDY, LM], SETS)
     assert not list(run.exp.glob("decode_*"))
+
+
+def test_what_was_found_for_other_languages_stays(run):
+    """Until the search or the model is another."""
+    config = search("lm", method="prefix_beam", bonus=[0.0, 1.0])
+    decode(run.load(), [config], ["test_it"])
+    _, first = saved_search(run.exp, "lm")
+    decode(run.load(), [config], ["test_en"])
+    whole, settings = saved_search(run.exp, "lm")
+    assert whole == config and settings == {**first, "asr_en": settings["asr_en"]} and len(first) == 2
+    decode(run.load(), [search("lm", method="prefix_beam", bonus=[0.0, 2.0])], ["test_en"])
+    assert saved_search(run.exp, "lm")[1].keys() == {"asr_en"}
+    decode(run.load(), [config], ["test_it"])
+    os.utime(run.exp / "model.pt")
+    decode(run.load(), [config], ["test_en"])
+    assert saved_search(run.exp, "lm")[1].keys() == {"asr_en"}
 
 
 def test_the_command(run, tmp_path):

@@ -19,11 +19,12 @@ from tests.recipes.tiny import write_tiny
 
 pytestmark = pytest.mark.recipes
 
-STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
+STAGES = ["0.data", "1.fbank", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
 INSIDE = {  # stage: what it is about to put in place when it is killed, for which time
     "0 data": (r"^data/\w+$", 2),  # sets
     "1 fbank": (r"^dump/\..+\.tmp/utt2num_frames$", 1),  # the features are there
     "2 tokens": (r"/tokens/.*/tokenizer\.yaml$", 1),
+    "2 lm": (r"/lm/lm/.*/lm\.bin$", 1),
     "3 pretrain": (r"/pretrain/checkpoints/last\.pt$", 2),
     "4 train": (r"/checkpoints/last\.pt$", 2),
     "5 decode": (r"/test_clean/\w+/info\.json$", 1),
@@ -206,8 +207,8 @@ def check(recipe: Walked) -> None:
     for path, texts in walk.texts.items():
         assert sorted(read_table(recipe.folder / "data" / path).values()) == sorted(texts), path
     assert (exp / "pretrain/model.pt").exists() == bool(walk.pretrain)
-    for number, name in enumerate(STAGES):
-        assert (exp / "log" / f"{number}.{name}.log").stat().st_size > 0
+    for name in STAGES:
+        assert (exp / "log" / f"{name}.log").stat().st_size > 0
     for name in ("config.yaml", "model.pt", "plots", "train.jsonl", "tensorboard", "RESULTS.md"):
         assert (exp / name).exists(), name
     rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
@@ -216,6 +217,8 @@ def check(recipe: Walked) -> None:
         if row["set"] != "mean":
             found.setdefault(row["set"], set()).add(row["metric"])
     assert found == walk.scores
+    searches = {path.name.removeprefix("decode_") for path in exp.glob("decode_*")}
+    assert {row["search"] for row in rows} == searches and len(searches) == 1 + ("lm" in searches) == 2 - bool(walk.decode)
     for path, text in hypotheses(exp).items():
         data = recipe.folder / "data" / path.split("/")[1]
         assert [line.split()[0] for line in text.splitlines()] == [line.split()[0] for line in lines(data / "utt2spk")]

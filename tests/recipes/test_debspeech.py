@@ -89,26 +89,28 @@ def test_every_recording_and_text_of_the_packages_is_in_a_set(debspeech: Debspee
 def test_scores_are_told_per_language_and_source(debspeech: Debspeech) -> None:
     results = json.loads((debspeech.exp / "results.json").read_text(encoding="utf-8"))
     assert (results["by"], results["min_words"]) == ("source", 3)
-    rows = {(row["set"], row["task"], row["lang"], row["metric"]): row for row in results["rows"] if row["set"] != "mean"}
+    keys = "search", "set", "task", "lang", "metric"
+    rows = {tuple(row[key] for key in keys): row for row in results["rows"] if row["set"] != "mean"}
     expected = {(f"test_{lang}", "asr", lang, metric) for lang in ST for metric in ("wer", "cer")}
-    assert set(rows) == expected | {(f"test_{lang}", "st", other, metric) for lang, other in ST.items() for metric in ("bleu", "chrf")}
+    expected |= {(f"test_{lang}", "st", other, metric) for lang, other in ST.items() for metric in ("bleu", "chrf")}
+    assert set(rows) == {(search, *row) for search in ("greedy", "lm") for row in expected}
     text = (debspeech.exp / "RESULTS.md").read_text(encoding="utf-8")
-    for (name, task, lang, metric), row in rows.items():
+    for (search, name, task, lang, metric), row in rows.items():
         sources = debspeech.table(f"{name}/utt2source")
         scored = Counter(sources[utt] for utt in debspeech.table(f"{name}/text" if task == "asr" else f"{name}/text.{lang}"))
         assert {source: figures["utterances"] for source, figures in row["groups"].items()} == scored
         told = task if task == "asr" else f"st {row['source']}-{lang}"
         for source, figures in row["groups"].items():
             assert figures["ci95"][0] <= figures["ci95"][1] and "baseline" in figures
-            assert f"| {name}, {source} | {told} | {metric} |" in text
-    assert set(rows["test_en", "asr", "en", "wer"]["groups"]) == SOURCES["en"]
+            assert f"| {search} | {name}, {source} | {told} | {metric} |" in text
+    assert set(rows["lm", "test_en", "asr", "en", "wer"]["groups"]) == SOURCES["en"]
     assert "nearest training sentence" in text
 
 
 def test_a_second_run_does_nothing_whatever_the_mirror(debspeech: Debspeech) -> None:
     before, start = debspeech.written(), cpu_seconds()
     done = debspeech.run(*debspeech.options, "--mirror", "https://mirror.invalid/debian")
-    assert done.returncode == 0 and done.stdout.count("skipped") == 7, done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.count("skipped") == 8, done.stdout + done.stderr
     assert cpu_seconds() - start < 2 and debspeech.written() == before
 
 

@@ -15,7 +15,7 @@ from tests.recipes.recipe import ROOT, Copied, cpu_seconds
 
 pytestmark = pytest.mark.recipes
 
-STAGES = ["data", "fbank", "tokens", "pretrain", "train", "decode", "score"]
+STAGES = ["0.data", "1.fbank", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
 SMALL = (
     "model.encoder.blocks=1 model.encoder.dim=16 model.encoder.heads=2 batching.seconds=240 "
     "train.hours=null train.epochs=2 train.eval_every=1 train.average_best=1 train.log_every=1 train.save_every=3 train.precision=float32"
@@ -41,14 +41,20 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
 
 
 def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
-    for number, name in enumerate(STAGES):
-        assert (mini.exp / "log" / f"{number}.{name}.log").stat().st_size > 0
+    for name in STAGES:
+        assert (mini.exp / "log" / f"{name}.log").stat().st_size > 0
     for name in ("config.yaml", "model.pt", "checkpoints", "tensorboard", "plots", "train.jsonl", "RESULTS.md", "tokens/en/tokens.txt"):
         assert (mini.exp / name).exists(), name
     rows = json.loads((mini.exp / "results.json").read_text())["rows"]
     found = {(row["set"], row["metric"]) for row in rows}
     assert {(f"test_{lang}", metric) for lang in ("en", "it", "ru") for metric in ("wer", "cer")} <= found
     assert {(f"test_{lang}", metric) for lang in ("it", "ru") for metric in ("bleu", "chrf")} <= found
+    by_search = [{(row["set"], row["task"], row["metric"]) for row in rows if row["search"] == search} for search in ("greedy", "lm")]
+    assert by_search[0] == by_search[1] and {row["search"] for row in rows} == {"greedy", "lm"}
+    text = (mini.exp / "RESULTS.md").read_text()
+    assert "| greedy |  | mean |" in text and "| lm |  | mean |" in text
+    assert {path.parent.name for path in mini.exp.glob("lm/lm/*/lm.bin")} == {"en", "it", "ru", "en_cased"}
+    assert len(list(mini.exp.glob("decode_lm/tuning.*.tsv"))) == 5
 
 
 def test_a_second_run_does_nothing(mini: Mini) -> None:
