@@ -26,7 +26,7 @@ RANDOM = ["gradvac", "pcgrad", "random"]
 CHOOSY = ["krum", "pcd", "random"]  # equal gradients get other than equal weights
 LOSS_BASED = ["dwa", "famo", "uncertainty"]
 installed = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torchjd", "cvxpy", "quadprog", "qpsolvers", "scipy")), reason="torchjd and its solvers are not installed"
+    any(find_spec(name) is None for name in ("torchjd", "cvxpy", "quadprog", "qpsolvers", "scipy")), reason="torchjd or a solver is missing"
 )
 
 
