@@ -24,8 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     searches = [load_config(DecodeConfig, path) for path in args.config]
     config = load_config(TrainConfig, args.train_config, args.set)
 
-    from m2asr.decode.text_models import make_models
+    from m2asr.decode.text_models import check_names, make_models
 
+    check_names(searches)
     for search in searches:
         for line in make_models(search, config, args.data, args.exp):
             print(line)

@@ -15,7 +15,7 @@ from m2asr.decode.readings import text_models, tuned_readings
 from m2asr.decode.recognize import Reading, Recognized, Task, recognize
 from m2asr.decode.routes import Route, language_id, routes, unread
 from m2asr.decode.search import Reader, readers
-from m2asr.decode.text_models import TextModels
+from m2asr.decode.text_models import TextModels, check_names
 from m2asr.decode.trained import Trained
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
@@ -42,9 +42,7 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
 
     Raises UserError where nothing can be decoded, or two searches have one name.
     """
-    names = [search.name for search in searches]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two searches have the name {twice[0]}; give each config a name of its own")
+    check_names(searches)
     indexes = {name: trained.open(name) for name in sets}
     plans = [_plan(trained, search, indexes) for search in searches]  # what is missing is told before the work of any of them
     readings = [tuned_readings(trained, plan.search, plan.used, plan.models) for plan in plans]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +28,13 @@ NAMED = 5  # hot words named in a warning
 def model_folder(exp: Path, search: str, tokens: str) -> Path:
     """Where the language model of a search over a tokenizer lies."""
     return exp / "lm" / search / tokens
+
+
+def check_names(searches: Sequence[DecodeConfig]) -> None:
+    """Raise UserError where two searches have one name: they would write the same folders."""
+    names = [search.name for search in searches]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two searches have the name {twice[0]}; give each config a name of its own")
 
 
 def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path) -> Iterable[str]:

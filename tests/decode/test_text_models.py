@@ -177,6 +177,8 @@ def test_the_command_makes_the_models_of_several_searches(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("greedy: no language model\nlm: en\n") and done.stdout.count("wrote") == 3
     assert {path.parent.name for path in run.exp.glob("lm/lm/*/lm.bin")} == set(TOKENIZERS)
+    done = command("search_models", "--config", tmp_path / "lm.yaml", tmp_path / "lm.yaml", *options)  # the second would replace the first
+    assert done.returncode == 1 and done.stderr == "error: two searches have the name lm; give each config a name of its own\n"
     (tmp_path / "lm.yaml").write_text("{name: lm, method: prefix_beam, lm: {oder: 3}}")
     done = command("search_models", "--config", tmp_path / "lm.yaml", *options)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "lm.oder: unknown key; did you mean `order`?" in done.stderr
