@@ -130,11 +130,20 @@ class Rates(Strict):
     ssl: float = Field(5.0e-3, ge=0)
 
 
-class Optim(Strict):
-    """Optimizer and schedule; the warm-up may differ per group."""
+class Muon(Strict):
+    """How Muon moves the encoder's matrices."""
 
-    type: Literal["adamw", "adam"] = "adamw"
+    rate: float = Field(3.0, gt=0)  # its learning rate, of lr.backbone
+    momentum: float = Field(0.95, ge=0, lt=1)
+    steps: int = Field(3, ge=1)  # of the iteration that makes an update orthogonal
+
+
+class Optim(Strict):
+    """Optimizer and schedule; the warm-up may differ per group. `muon` moves the encoder's matrices so, and all else as `adamw` does."""
+
+    type: Literal["adamw", "adam", "muon"] = "adamw"
     lr: Rates = Rates()
+    muon: Muon = Muon()
     schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
     warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
     final_lr: float = Field(0.01, ge=0, le=1)  # of the peak, at the end of the cosine or the line
@@ -250,6 +259,13 @@ class TrainConfig(Strict):
         for name, stream in self.streams.items():
             if stream.speeds != [1.0] and self.features.source != "audio":
                 raise UserError(f"streams.{name}.speeds: needs `features: {{source: audio}}`; stored features have one speed")
+        return self
+
+    @model_validator(mode="after")
+    def _muon_is_read(self) -> TrainConfig:
+        optims = [self.optim, *(phase.optim for phase in self.phases if phase.optim)]
+        if self.optim.muon != Muon() and all(optim.type != "muon" for optim in optims):
+            raise UserError(f"optim.muon: not read under `type: {self.optim.type}`; set `type: muon`, or take it away")
         return self
 
     @model_validator(mode="after")

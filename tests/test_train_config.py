@@ -45,6 +45,13 @@ def test_what_was_resolved_can_be_read_again(made: TrainConfig) -> None:
     assert check_config(TrainConfig, made.model_dump(mode="json"), "again") == made
 
 
+def test_options_of_muon_need_muon_somewhere() -> None:
+    with pytest.raises(UserError, match=r"optim.muon: not read under `type: adamw`"):
+        config(optim={"muon": {"rate": 2.0}})
+    made = config(optim={"muon": {"rate": 2.0}}, phases=[{"name": "a", "optim": {"type": "muon"}}])
+    assert made.phases[0].optim.muon.rate == 2.0
+
+
 def test_phases_inherit_the_optimizer() -> None:
     made = config(optim={"clip": 1.0, "lr": {"heads": 0.1}}, phases=[{"name": "a", "optim": {"lr": {"backbone": 1.0e-5}}}])
     optim = made.phases[0].optim

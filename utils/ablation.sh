@@ -2,7 +2,8 @@
 # Train, decode and score every row of conf/ablation.yaml for each of its seeds, and compare them with the first row.
 # The same command goes on where it stopped; exp/ablation/RESULTS.md grows with every finished run. Other hours than the config's have a
 # folder of their own, such as exp/ablation_2h.
-# Started several times at once, for instance with CUDA_VISIBLE_DEVICES=0 and =1, the processes share the runs.
+# A run for each core goes on at the same time (--jobs). Started several times, for instance with CUDA_VISIBLE_DEVICES=0 and =1 and
+# --jobs 1, the processes share the runs.
 # A recipe has it as a link beside its run.sh.
 #
 #   ./ablation.sh                             hours of audio, seeds and rows as in the config

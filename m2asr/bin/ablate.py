@@ -1,7 +1,8 @@
 """Train, decode and score every row of an ablation for several seeds under one budget, and compare them with the first row.
 
-Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run. Started several
-times, on one machine or on many that share the folder, the processes share the runs among them.
+Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run. As many runs as
+there are cores go on at the same time, since a training takes one thread; on many machines that share the folder, each takes its part of
+the runs.
 
 Examples:
   cd egs/mini && python -m m2asr.bin.ablate --config conf/ablation.yaml      # runs and table in exp/ablation
@@ -10,6 +11,7 @@ Examples:
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -24,12 +26,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it, e.g. hours=2 seeds=[1]")
     parser.add_argument("--expdir", type=Path, default=Path("exp"), help="runs go to EXPDIR/<name of the config>[_<other hours>h]")
     parser.add_argument("--decode", default="greedy", help="the search to be compared")
+    parser.add_argument("--jobs", type=int, default=0, help="runs at the same time; 0: one per core")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     args = parser.parse_args(argv)
+    if args.jobs < 0:
+        raise UserError(f"--jobs {args.jobs}: it is a number from 0", exit_code=2)
 
     from m2asr.files import lock
     from m2asr.score.comparison import write_comparison
-    from m2asr.train.ablation import Ablation, call_recipe, changes, finished, jobs, run_job
+    from m2asr.train.ablation import Ablation, call_recipe, changes, finished, helpers, jobs, run_job
 
     ablation = load_config(Ablation, args.config, args.set)
     name = args.config.stem
@@ -44,11 +49,14 @@ def main(argv: list[str] | None = None) -> int:
     if not args.table:
         with lock(args.expdir / ".data.lock", wait=True):
             call_recipe("--stop_stage", "fbank")
-        for job in wanted:
-            if not run_job(job, folder):
-                print(f"== {job.tag}: another process is at it", flush=True)
-            elif found := finished(wanted, folder):  # no row, where the first one is made of several runs
-                write_comparison(folder, found, args.decode)
+        others = min(args.jobs or len(os.sched_getaffinity(0)), len(wanted)) - 1
+        given = sys.argv[1:] if argv is None else argv
+        with helpers([*given, "--jobs", "1"], others, folder):
+            for job in wanted:
+                if not run_job(job, folder):
+                    print(f"== {job.tag}: another process is at it", flush=True)
+                elif found := finished(wanted, folder):  # no row, where the first one is made of several runs
+                    write_comparison(folder, found, args.decode)
     print(write_comparison(folder, finished(wanted, folder), args.decode))
     return 0
 

@@ -37,10 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
     parser.add_argument("--nproc", type=int, default=1, help="processes to train in without GPUs")
     parser.add_argument("--max_restarts", type=int, default=3, help="how often processes that were killed are started again")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of a training process, 0: its share of all cores")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
-    if args.ngpu < 0 or args.nproc < 1 or args.max_restarts < 0:
-        raise UserError("--ngpu and --max_restarts are numbers from 0, --nproc from 1", exit_code=2)
+    if min(args.ngpu, args.max_restarts, args.threads) < 0 or args.nproc < 1:
+        raise UserError("--ngpu, --max_restarts and --threads are numbers from 0, --nproc from 1", exit_code=2)
     if not launched():
         load_config(TrainConfig, args.config, args.set)  # mistakes are told before anything is started
         processes = args.ngpu or args.nproc
@@ -50,8 +50,10 @@ def main(argv: list[str] | None = None) -> int:
             check_gpus(args.ngpu)
             return launch(processes, "m2asr.bin.train", sys.argv[1:] if argv is None else argv, args.max_restarts)
 
+    from m2asr.train.cpu import prepare_cpu
     from m2asr.train.distributed import joined
 
+    prepare_cpu(args.threads)
     with joined(gpu=args.ngpu > 0) as group:
         train(args, group)
     return 0
@@ -59,15 +61,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, group: Collectives) -> None:
     """Train as one process of a group."""
-    import torch
 
     from m2asr.objectives.system import resolve
     from m2asr.train.initialize import initialize
     from m2asr.train.materials import gather
     from m2asr.train.trainer import Trainer
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
     config = resolve(load_config(TrainConfig, args.config, args.set))
     with group.first_alone():  # it builds the indexes
         materials = gather(config, args.data, args.dump, args.exp)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
-from m2asr.models.subsampling import Subsampling
+from m2asr.models.subsampling import Kind, front_end
 
 
 class ConformerBlock(nn.Module):
@@ -35,11 +35,13 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Convolution front end and Conformer blocks: features (B, T, F) to states (B, T', D), one in 4 frames.
+    """Front end and Conformer blocks: features (B, T, F) to states (B, T', D), one in 4 frames.
 
-    No layer mixes utterances, and padding changes no valid state. `subsampling` is the paper's conv2d or a depthwise-separable one
-    for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
+    No layer mixes utterances, and padding changes no valid state. `subsampling` is the paper's conv2d, a depthwise-separable one
+    (dwconv), or linear layers on windows of frames, for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
     """
+
+    multiple = 4  # of states, to which `pad` brings the length of a batch
 
     def __init__(
         self,
@@ -50,11 +52,11 @@ class Conformer(nn.Module):
         kernel: int = 31,
         ff_mult: int = 4,
         dropout: float = 0.1,
-        subsampling: Literal["conv2d", "dwconv"] = "conv2d",
+        subsampling: Kind = "conv2d",
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.subsampling = Subsampling(feat_dim, dim, separable=subsampling == "dwconv")
+        self.subsampling = front_end(subsampling, feat_dim, dim)
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
 
@@ -66,6 +68,13 @@ class Conformer(nn.Module):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Valid states per utterance (B,) from valid frames (B,)."""
         return self.subsampling.output_lengths(lengths)
+
+    def pad(self, feats: Tensor) -> Tensor:
+        """Zeros behind features (B, T, F), so that batches have few different numbers of states: a library that prepares a kernel for
+        every shape it meets, as oneDNN does, then seldom meets a new one."""
+        states = int(self.output_lengths(torch.tensor(feats.shape[1])))
+        wanted = self.subsampling.frames_for(-(-states // self.multiple) * self.multiple)
+        return F.pad(feats, (0, 0, 0, max(0, wanted - feats.shape[1])))
 
     def forward(self, feats: Tensor, lengths: Tensor, causal: bool = False) -> Encoded:
         """Encode features (B, T, F) with valid frames (B,); in a `causal` pass no state sees a later front-end state."""

@@ -1,21 +1,46 @@
-"""Convolution front ends: 10 ms frames to 40 ms states."""
+"""Front ends: 10 ms frames to 40 ms states."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Kind = Literal["conv2d", "dwconv", "windows"]
+
 
 class Subsampling(nn.Module):
-    """Two 3x3 convolutions of stride 2 and a linear layer (M2ASR, Saif et al. 2024): (B, T, F) -> (B, T', D).
+    """What every front end has in common: a state sees 7 frames, 4 frames after those of the state before it.
 
-    With `separable` there are at most 64 channels and the second convolution is depthwise, then pointwise: for cheap runs. No
-    frame is added at the edges, so a valid state sees valid frames only.
+    No frame is added at the edges, so a valid state sees valid frames only.
     """
 
     factor = 4  # frames from one state to the next
     span = 7  # frames that a state sees
+
+    @classmethod
+    def output_lengths(cls, lengths: Tensor) -> Tensor:
+        """Valid states per utterance (B,) from valid frames (B,): 0 for fewer than 7."""
+        return torch.div(lengths - (cls.span - cls.factor), cls.factor, rounding_mode="floor").clamp(min=0)
+
+    @classmethod
+    def frames_for(cls, states: int) -> int:
+        """The fewest frames that give so many states."""
+        return cls.factor * states + cls.span - cls.factor
+
+    @classmethod
+    def at_least_one_state(cls, feats: Tensor) -> Tensor:
+        """Features (B, T, F), with zeros behind those that are too short for a state: it is one of length 0."""
+        return F.pad(feats, (0, 0, 0, max(0, cls.span - feats.shape[1])))
+
+
+class Convolutions(Subsampling):
+    """Two 3x3 convolutions of stride 2 and a linear layer (M2ASR, Saif et al. 2024): (B, T, F) -> (B, T', D).
+
+    With `separable` there are at most 64 channels and the second convolution is depthwise, then pointwise: for cheap runs.
+    """
 
     def __init__(self, feat_dim: int, dim: int, separable: bool) -> None:
         super().__init__()
@@ -26,12 +51,8 @@ class Subsampling(nn.Module):
         self.to(memory_format=torch.channels_last)  # oneDNN's faster layout for depthwise convolutions, and for all in bfloat16
         self.output = nn.Linear(channels * (((feat_dim - 1) // 2 - 1) // 2), dim)
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Valid states per utterance (B,) from valid frames (B,): 0 for fewer than 7."""
-        return (((lengths - 1) // 2 - 1) // 2).clamp(min=0)
-
     def forward(self, feats: Tensor) -> Tensor:
-        feats = F.pad(feats, (0, 0, 0, max(0, 7 - feats.shape[1])))  # too short for a state: give one, of length 0
+        feats = self.at_least_one_state(feats)
         x = F.relu_(self.first(feats.unsqueeze(1)))  # (B, C, T/2, F/2)
         if self.pointwise is None:
             x = self.second(x)
@@ -42,3 +63,28 @@ class Subsampling(nn.Module):
             x = self.pointwise(F.relu_(x))
         x = x.transpose(1, 2).flatten(2)  # (B, T', C * F')
         return self.output(F.relu_(x))  # (B, T', D)
+
+
+class Windows(Subsampling):
+    """Linear layers on windows of 5 frames, every second frame, and on pairs of those: (B, T, F) -> (B, T', D).
+
+    The same frames per state as the convolutions have, but all channels of a window are seen at once. Nothing but matrix
+    multiplications: the cheapest front end, and on small corpora the one that learns fastest.
+    """
+
+    def __init__(self, feat_dim: int, dim: int) -> None:
+        super().__init__()
+        self.window = nn.Linear(5 * feat_dim, dim)
+        self.pair = nn.Linear(2 * dim, dim)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        feats = self.at_least_one_state(feats)
+        windows = feats.unfold(1, 5, 2).transpose(2, 3).flatten(2)  # (B, T/2, 5 F), a view: frames lie one after the other
+        x = F.relu(self.window(windows))  # (B, T/2, D)
+        x = x[:, : x.shape[1] // 2 * 2].unflatten(1, (-1, 2)).flatten(2)  # (B, T', 2 D)
+        return self.pair(x)  # (B, T', D)
+
+
+def front_end(kind: Kind, feat_dim: int, dim: int) -> Subsampling:
+    """The front end that a config names."""
+    return Windows(feat_dim, dim) if kind == "windows" else Convolutions(feat_dim, dim, separable=kind == "dwconv")

@@ -60,6 +60,8 @@ class System(nn.Module):
         train = self.training and view.train
         if train and view.cut is None and not view.causal and self.augment is not None:
             feats = spec_augment(feats, lengths, self.augment, torch.Generator().manual_seed(seed))
+        if view.cut is None:  # pieces have few lengths anyway
+            feats = self.encoder.pad(feats)
         is_future = view.cut is not None and view.cut.piece == "future"
         torch.manual_seed(seed ^ _FUTURE_STREAM if is_future else seed)
         self.encoder.train(train)

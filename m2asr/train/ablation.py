@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +86,38 @@ def run_job(job: Job, folder: Path) -> bool:
                     file.write(text)
             call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(config))
         return mine
+
+
+@contextmanager
+def helpers(arguments: Sequence[str], count: int, folder: Path) -> Iterator[None]:
+    """Let `count` more processes work on the same runs, and wait for them; each with its share of the cores.
+
+    Their output goes to folder/log/process<number>.log. They end when the block ends with an error. Raises UserError where one of them
+    failed.
+    """
+    if count < 1:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // (count + 1)))
+    logs = [folder / "log" / f"process{number}.log" for number in range(2, count + 2)]
+    (folder / "log").mkdir(parents=True, exist_ok=True)
+    print(f"== {count + 1} runs at the same time; output of the others: {logs[0]}{' and so on' if count > 1 else ''}", flush=True)
+    started: list[subprocess.Popen] = []
+    try:
+        for path in logs:
+            with path.open("a", encoding="utf-8") as log:
+                command = [sys.executable, "-m", "m2asr.bin.ablate", *arguments]
+                started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+        yield
+        codes = [process.wait() for process in started]
+    except BaseException:
+        for process in started:
+            process.send_signal(signal.SIGINT)  # as Ctrl-C: its recipe ends with it, and goes on from there
+        for process in started:
+            process.wait()
+        raise
+    if failed := [str(path) for path, code in zip(logs, codes, strict=True) if code]:
+        raise UserError(f"a run failed, see the end of {failed[0]}; the same command goes on from there")
 
 
 def call_recipe(*options: str) -> None:

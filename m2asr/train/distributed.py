@@ -119,7 +119,7 @@ class ProcessGroup(Collectives):
 def joined(gpu: bool) -> Iterator[Collectives]:
     """The group of processes that torchrun started, or the single process where it did not.
 
-    Each takes the GPU of its local number, or its share of the CPU threads. Only process 0 writes to standard output. Where one
+    Each takes the GPU of its local number. Only process 0 writes to standard output. Where one
     fails, only the first to do so says why; the others end as well.
     """
     if gpu:
@@ -130,8 +130,6 @@ def joined(gpu: bool) -> Iterator[Collectives]:
     end_with_parent()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // _processes_here()))
     with _peers():
         store, rank, world = _meet()
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"

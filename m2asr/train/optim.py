@@ -1,47 +1,78 @@
-"""Optimizer, learning-rate schedules per parameter group, and clipping part by part."""
+"""Optimizers of a phase, learning-rate schedules per parameter group, and clipping part by part."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from m2asr.errors import UserError
+from m2asr.train.muon import Muon
 from m2asr.train_config import Optim
+
+Named = tuple[str, Parameter]
 
 
 class Optimizer:
-    """Adam or AdamW over the groups backbone, heads and ssl, with a rate that is a function of the position in the run.
+    """Adam, AdamW or Muon over the groups backbone, heads and ssl, with a rate that is a function of the position in the run.
 
-    Biases, norms and other vectors have no weight decay.
+    Muon moves the matrices of the backbone, at `muon.rate` times its rate, and AdamW all else. Biases, norms and other vectors have no
+    weight decay. Moments are saved under the names of their parameters.
+
+    Args:
+        groups: the named parameters of each group.
+        total_steps: at which the schedule ends.
+        dtype: of Muon's products.
     """
 
-    def __init__(self, config: Optim, groups: Mapping[str, Sequence[tuple[str, Parameter]]], total_steps: int) -> None:
-        self.config, self.total_steps = config, total_steps
-        parts = []
-        for name, parameters in groups.items():
-            matrices = [parameter for _, parameter in parameters if parameter.dim() > 1]
-            vectors = [parameter for _, parameter in parameters if parameter.dim() <= 1]
-            for members, decay in ((matrices, config.weight_decay), (vectors, 0.0)):
-                if members:
-                    parts.append({"params": members, "weight_decay": decay, "name": name})
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.type]
-        self.inner = kind(parts, lr=0.0, betas=config.betas, eps=1e-8, fused=True)
+    def __init__(
+        self, config: Optim, groups: Mapping[str, Sequence[Named]], total_steps: int, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.config, self.total_steps, self.groups = config, total_steps, list(groups)
+        self.params = dict(pair for members in groups.values() for pair in members)
+        matrices = [param for _, param in groups.get("backbone", ()) if param.dim() == 2] if config.type == "muon" else []
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if matrices:
+            options = {"momentum": config.muon.momentum, "steps": config.muon.steps, "dtype": dtype}
+            group = {"params": matrices, "name": "backbone", "rate": config.muon.rate}
+            self.optimizers.append(Muon([group], lr=0.0, weight_decay=config.weight_decay, **options))
+        rest = _parts(groups, {id(param) for param in matrices}, config.weight_decay)
+        if rest:
+            kind = torch.optim.Adam if config.type == "adam" else torch.optim.AdamW
+            self.optimizers.append(kind(rest, lr=0.0, betas=config.betas, eps=1e-8, fused=True))
+        self._moved_by = {param: one for one in self.optimizers for group in one.param_groups for param in group["params"]}
 
     def step(self, position: float) -> dict[str, float]:
         """Update with the rates of this position (steps from 0) and return them per group."""
         rates = self.rates(position)
-        for group in self.inner.param_groups:
-            group["lr"] = rates[group["name"]]
-        self.inner.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * rates[group["name"]]
+            optimizer.step()
         return rates
 
     def rates(self, position: float) -> dict[str, float]:
         """Learning rate per group: a linear warm-up to the peak, then what `schedule` says."""
         peaks = self.config.lr.model_dump()
-        return {name: peaks[name] * self._factor(name, position) for name in {group["name"] for group in self.inner.param_groups}}
+        return {name: peaks[name] * self._factor(name, position) for name in self.groups}
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """The moments of every parameter that was moved, by its name."""
+        states = {name: self._moved_by[param].state.get(param) for name, param in self.params.items()}
+        return {name: dict(state) for name, state in states.items() if state}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on with the moments of a `state_dict`, in whichever order it names them. Raises UserError where they do not fit."""
+        for name, moments in state.items():
+            param = self.params.get(name)
+            if param is None or any(value.dim() and value.shape != param.shape for value in moments.values()):
+                where = "which this model does not have in that shape: it is of another model or of an older revision"
+                raise UserError(f"the checkpoint holds optimizer moments of `{name}`, {where}; start from its weights with --init_from")
+            self._moved_by[param].state[param] = {key: value.clone() for key, value in moments.items()}
 
     def _factor(self, name: str, position: float) -> float:
         config = self.config
@@ -56,6 +87,17 @@ class Optimizer:
         progress = min(1.0, max(0.0, (position + 1 - warmup) / max(1.0, self.total_steps - warmup)))
         falling = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == "warmup_cosine" else 1 - progress
         return config.final_lr + (1 - config.final_lr) * falling
+
+
+def _parts(groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float) -> list[dict[str, Any]]:
+    """Per group its matrices, with decay, and its vectors, without."""
+    parts = []
+    for name, members in groups.items():
+        params = [param for _, param in members if id(param) not in left_out]
+        for chosen, rate in (([one for one in params if one.dim() > 1], decay), ([one for one in params if one.dim() <= 1], 0.0)):
+            if chosen:
+                parts.append({"params": chosen, "weight_decay": rate, "name": name, "rate": 1.0})
+    return parts
 
 
 def clip_groups(groups: Sequence[tuple[str, Sequence[Parameter]]], limit: float) -> dict[str, float]:

@@ -79,7 +79,7 @@ class Phase:
         """Take memory and begin to read."""
         if self._steps is None:
             self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype, self.group)
-            self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps)
+            self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps, self.dtype)
             self._steps = iter(self.loader)
 
     def stop(self) -> None:
@@ -145,14 +145,14 @@ class Phase:
         loader = self.loader.state_dict()
         loader["bad"] = sorted(set().union(*self.group.exchange(loader["bad"])))
         return {
-            "optimizer": self.optimizer.inner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "levels": [level.state_dict() for level in self.levels],
             "loader": loader,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
-        self.optimizer.inner.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         for level, saved in zip(self.levels, state["levels"], strict=True):
             level.load_state_dict(saved)
         self.loader.load_state_dict(state["loader"])

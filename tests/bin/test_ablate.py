@@ -8,6 +8,7 @@ import pytest
 
 from m2asr.bin import ablate
 from m2asr.errors import UserError
+from tests.conftest import ROOT
 from tests.train import recipe
 
 
@@ -30,7 +31,7 @@ def write_base(start: float) -> None:
 def run(*more: str) -> None:
     """Nothing is scored here."""
     with pytest.raises(UserError, match="no run is finished there yet"):
-        ablate.main(["--config", "ablation.yaml", *more])
+        ablate.main(["--config", "ablation.yaml", "--jobs", "1", *more])
 
 
 def hours(path: Path) -> list[str]:
@@ -53,3 +54,21 @@ def test_a_row_that_was_changed_is_refused_and_left_out_of_the_table(exp, capsys
         ablate.main(["--config", "ablation.yaml"])
     run("--table")
     assert "warning: exp/ablation: joint_seed1 had other values of penalty.start" in capsys.readouterr().err
+
+
+def test_runs_at_the_same_time_share_the_runs(exp, monkeypatch):
+    """Every run is done once, and the output of the second process is kept; its failure is told, here that nothing can be compared."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    work = 'echo "$6" >>calls; sleep 1; mkdir -p "$4/$6/checkpoints"'
+    (exp.parent / "run.sh").write_text(f'#!/bin/sh\n[ "$1" != --stage ] || [ -d "$4/$6" ] || {{ {work}; }}\n')
+    with pytest.raises(UserError, match="a run failed, see the end of exp/ablation/log/process2.log"):
+        ablate.main(["--config", "ablation.yaml", "--set", "seeds=[1, 2, 3, 4]", "--jobs", "2"])
+    assert "no run is finished there yet" in (exp / "ablation/log/process2.log").read_text()
+    calls = (exp.parent / "calls").read_text().split()
+    assert sorted(calls) == [f"joint_seed{seed}" for seed in (1, 2, 3, 4)]
+
+
+def test_a_number_of_runs_below_zero_is_refused(exp):
+    with pytest.raises(UserError, match="--jobs -1"):
+        ablate.main(["--config", "ablation.yaml", "--jobs", "-1"])

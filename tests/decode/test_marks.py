@@ -8,14 +8,14 @@ import torch
 from m2asr.config import FbankConfig
 from m2asr.decode.ctc_align import Alignment
 from m2asr.decode.marks import Mark, StateTimes, join_words, token_marks, word_marks
-from m2asr.models.subsampling import Subsampling
+from m2asr.models.subsampling import Convolutions
 from m2asr.text.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize("config", [FbankConfig(), FbankConfig(frame_length=20.0, frame_shift=12.5)])
 def test_a_state_lies_in_the_middle_of_the_frames_it_sees(config):
     """Found by changing one frame at a time and looking at which states change."""
-    times, front = StateTimes.of(config), Subsampling(feat_dim=16, dim=8, separable=True)
+    times, front = StateTimes.of(config), Convolutions(feat_dim=16, dim=8, separable=True)
     feats = torch.randn(1, 40, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         plain = front(feats)

@@ -42,7 +42,7 @@ def gradients(model: Conformer, batches: list[tuple[torch.Tensor, torch.Tensor]]
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv"])
+@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv", "windows"])
 def test_padding_changes_no_state_and_no_gradient(subsampling: str) -> None:
     model, parts = conformer(subsampling), utterances(FRAMES)
     together = padded(parts, size=120, fill=9.0)  # what stands in the padding must not matter
@@ -77,7 +77,7 @@ def test_no_gradient_reaches_padding() -> None:
         assert feats.grad[row, length:].abs().sum() == 0
 
 
-@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv"])
+@pytest.mark.parametrize("subsampling", ["conv2d", "dwconv", "windows"])
 @pytest.mark.parametrize("size", [1, 6, 7, 50])
 def test_too_short_utterances_have_no_states_and_break_nothing(subsampling: str, size: int) -> None:
     model = conformer(subsampling)

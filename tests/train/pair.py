@@ -16,8 +16,9 @@ from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.train.distributed import joined
+from m2asr.train.optim import Optimizer
 from m2asr.train.step import JointStep
-from m2asr.train_config import Phase, Weighting
+from m2asr.train_config import Optim, Phase, Weighting
 from tests.objectives import build
 
 WEIGHTINGS = {
@@ -108,6 +109,16 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
     }
 
 
+def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
+    """The model's weights after three steps with Muon."""
+    joint = make(kind, group)
+    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), joint.system.groups(), total_steps=3)
+    for number in range(3):
+        joint(draws(joint, number), number, factors=(1, 0.1))
+        optimizer.step(number)
+    return {name: param.detach().clone() for name, param in joint.system.named_parameters()}
+
+
 def everything(group: Collectives, folder: Path) -> dict:
     """What every process finds, by kind of weighting or case."""
     found: dict = {"local": group.local}
@@ -118,6 +129,7 @@ def everything(group: Collectives, folder: Path) -> dict:
             state = joint.levels[0].state_dict()
             found["state"] = state
             found["after"] = step(joint, STEPS)
+    found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2")}
     found["nothing"] = [step(make(kind, group), 0, "nothing") for kind in ("static", "mgda", "modo2", "features")]
     for case in ("absent", "untranslated"):
         found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features")]

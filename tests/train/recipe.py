@@ -23,7 +23,7 @@ CONFIG = {
     "weighting": {"type": "modo"},
     "penalty": {"start": 0.1, "end": 0.2},
     "batching": {"seconds": 240, "buckets": 4},
-    "optim": {"warmup_steps": 4},
+    "optim": {"type": "muon", "warmup_steps": 4},
     "train": {
         "epochs": 2,
         "epoch_of": "en",

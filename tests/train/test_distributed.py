@@ -82,6 +82,15 @@ def test_all_processes_end_with_the_same_bits(found, kind):
             assert torch.equal(gradient, theirs["gradients"][name]), name
 
 
+@pytest.mark.parametrize("kind", ["static", "modo2"])
+def test_muon_moves_two_processes_as_one(found, kind):
+    single, (one, other) = found
+    start = dict(pair.make(kind, Collectives()).system.named_parameters())
+    for name, weight in single["muon"][kind].items():
+        assert torch.equal(one["muon"][kind][name], other["muon"][kind][name]), name
+        assert close(one["muon"][kind][name] - start[name], weight - start[name]), name
+
+
 @pytest.mark.parametrize(
     ("kind", "vectors"),
     [("static", 1), ("mgda", 3 + 1), ("moco", 3 + 1), ("features", 2 + 1), ("modo2", 2 * 3 + 1), ("modo3", 3 + 2 + 1)],

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from m2asr.errors import UserError
 from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train_config import Optim, Rates
 
@@ -44,7 +45,7 @@ def test_every_group_has_its_own_peak_and_warm_up():
     one = optimizer(schedule="warmup_constant", warmup_steps={"backbone": 10})
     assert one.rates(0) == pytest.approx({"backbone": 0.1, "heads": 0.1})
     assert one.step(4) == pytest.approx({"backbone": 0.5, "heads": 0.1})
-    assert {group["name"]: group["lr"] for group in one.inner.param_groups} == pytest.approx({"backbone": 0.5, "heads": 0.1})
+    assert {group["name"]: group["lr"] for group in one.optimizers[0].param_groups} == pytest.approx({"backbone": 0.5, "heads": 0.1})
 
 
 def test_a_warm_up_longer_than_the_run_is_no_error():
@@ -110,3 +111,58 @@ def test_parts_without_gradient_are_left_out():
         parameter.grad = None
     assert clip_groups(found, 2.0).keys() == {"encoder", "asr"}
     assert clip_groups([("none", [nn.Parameter(torch.zeros(2))])], 2.0) == {}
+
+
+def mixed() -> tuple[nn.Module, dict]:
+    torch.manual_seed(2)
+    model = nn.ModuleDict({"encoder": nn.Sequential(nn.Linear(4, 6), nn.Conv1d(6, 6, 3)), "head": nn.Linear(6, 4)})
+    groups = {"backbone": list(model["encoder"].named_parameters("encoder")), "heads": list(model["head"].named_parameters("head"))}
+    return model, groups
+
+
+def moved(model: nn.Module, optimizer: Optimizer, steps: range) -> None:
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        for param in model.parameters():
+            param.grad = torch.randn(param.shape, generator=generator)
+        optimizer.step(step)
+
+
+def test_muon_moves_the_matrices_of_the_backbone_and_adamw_the_rest():
+    config = {"schedule": "warmup_constant", "warmup_steps": 1, "lr": Rates(backbone=0.01, heads=0.01)}
+    (ours, groups), (theirs, reference) = mixed(), mixed()
+    moved(ours, Optimizer(Optim(type="muon", **config), groups, 10), range(3))
+    moved(theirs, Optimizer(Optim(type="adamw", **config), reference, 10), range(3))
+    matrix = torch.nn.Parameter(mixed()[0]["encoder"][0].weight.detach().clone())
+    muon = torch.optim.Muon([matrix], lr=0.03, weight_decay=0.01, ns_steps=3, adjust_lr_fn="match_rms_adamw")
+    for step in range(3):
+        generator = torch.Generator().manual_seed(step)
+        matrix.grad = torch.randn(matrix.shape, generator=generator)
+        muon.step()
+    pairs = zip(ours.named_parameters(), theirs.parameters(), strict=True)
+    different = {name for (name, mine), other in pairs if not torch.equal(mine, other)}
+    assert different == {"encoder.0.weight"}
+    assert torch.allclose(ours["encoder"][0].weight, matrix, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_moments_are_loaded_by_name_in_any_order(kind):
+    config = Optim(type=kind, warmup_steps=1)
+    (whole, groups), (resumed, again) = mixed(), mixed()
+    optimizer = Optimizer(config, groups, 10)
+    moved(whole, optimizer, range(3))
+    state = copy.deepcopy(optimizer.state_dict())
+    resumed.load_state_dict(whole.state_dict())
+    other = Optimizer(config, {name: list(reversed(again[name])) for name in reversed(again)}, 10)
+    other.load_state_dict({name: state[name] for name in reversed(state)})
+    moved(whole, optimizer, range(3, 5))
+    moved(resumed, other, range(3, 5))
+    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["encoder.0.bias", "state"])
+def test_moments_that_do_not_fit_are_named(name):
+    model, groups = mixed()
+    optimizer = Optimizer(Optim(), groups, 10)
+    with pytest.raises(UserError, match=f"moments of `{name}`.*--init_from"):
+        optimizer.load_state_dict({name: {"exp_avg": torch.zeros(7)}})

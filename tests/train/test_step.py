@@ -233,13 +233,13 @@ def test_the_optimizer_moves_nothing_without_any_target():
     optimizer = Optimizer(Optim(warmup_steps=0), system.groups(), total_steps=10)
     assert not step([build.draw()], 0, factors=(1, 0.1)).idle
     optimizer.step(0)
-    weights, moments = copy.deepcopy(system.state_dict()), copy.deepcopy(optimizer.inner.state_dict()["state"])
+    weights, moments = copy.deepcopy(system.state_dict()), copy.deepcopy(optimizer.state_dict())
     outcome = step([{}], 1, factors=(1, 0.1), measure=True)
     assert outcome.idle and outcome.problem is None and clip_groups(system.parts(), 5.0) == {}
     optimizer.step(1)
     for key, value in system.state_dict().items():
         assert torch.equal(value, weights[key]), key
-    for place, state in optimizer.inner.state_dict()["state"].items():
+    for place, state in optimizer.state_dict().items():
         assert all(torch.equal(value, moments[place][key]) for key, value in state.items())
 
 

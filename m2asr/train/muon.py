@@ -1,0 +1,85 @@
+"""Muon: momentum whose matrices are made orthogonal before each update, many matrices of one shape at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+A, B, C = 3.4445, -4.7750, 2.0315  # of the quintic iteration (Jordan et al. 2024), steepest for small singular values
+EPSILON = 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalized by `steps` Newton-Schulz iterations, for matrices inside a network (Jordan et al. 2024).
+
+    Every update of a matrix (M, N) is scaled to the root mean square that AdamW's have, .2 sqrt(max(M, N)) (Liu et al. 2025, Muon is
+    Scalable, equation 4), so that one learning rate and one weight decay serve both. The length of a gradient does not matter.
+
+    The same algorithm as torch.optim.Muon with adjust_lr_fn "match_rms_adamw"; here matrices of one shape, or of its transpose, are
+    multiplied together. Products are taken in `dtype`; float64 matrices keep their own.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        steps: int = 3,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "steps": steps})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update the matrices that have a gradient."""
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if not params:
+                continue
+            averages = [self._average(param) for param in params]
+            gradients = [param.grad for param in params]
+            torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov's look ahead
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            for members in _by_shape(params):
+                stack = orthogonalize(_stack([ahead[index] for index in members], self.dtype), group["steps"])  # (K, M, N)
+                scale = -0.2 * group["lr"] * max(stack.shape[1:]) ** 0.5
+                updates = stack.to(params[members[0]].dtype).mul_(scale).unbind()
+                for index, update in zip(members, updates, strict=True):
+                    params[index].add_(update if len(params[index]) <= params[index].shape[1] else update.T)
+
+    def _average(self, param: Parameter) -> Tensor:
+        state = self.state[param]
+        if not state:
+            state["momentum"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+        return state["momentum"]
+
+
+def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
+    """Matrices (K, M, N), M <= N, with singular values near 1 and the same singular vectors: between .7 and 1.2 after 5 steps."""
+    x = matrices / torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True).clamp(min=EPSILON)
+    for _ in range(steps):
+        gramian = x @ x.mT  # (K, M, M)
+        polynomial = torch.baddbmm(gramian, gramian, gramian, beta=B, alpha=C)
+        x = torch.baddbmm(x, polynomial, x, beta=A)
+    return x
+
+
+def _by_shape(params: Sequence[Parameter]) -> list[list[int]]:
+    """The indices of parameters of one shape, or of its transpose."""
+    groups: dict[tuple, list[int]] = {}
+    for index, param in enumerate(params):
+        groups.setdefault((*sorted(param.shape), param.dtype), []).append(index)
+    return list(groups.values())
+
+
+def _stack(matrices: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """Matrices (K, M, N) with M <= N, for products in `dtype`."""
+    lying = torch.stack([matrix if len(matrix) <= matrix.shape[1] else matrix.T for matrix in matrices])
+    return lying if lying.dtype == torch.float64 else lying.to(dtype)

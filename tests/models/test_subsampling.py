@@ -1,0 +1,49 @@
+"""Front ends of one geometry: which frames a state sees, and how many states there are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2asr.models.conformer import Conformer
+from m2asr.models.subsampling import Subsampling, front_end
+
+KINDS = ["conv2d", "dwconv", "windows"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frames", [1, 6, 7, 8, 10, 11, 12, 30, 31, 64])
+def test_there_are_as_many_states_as_lengths_tell(kind: str, frames: int) -> None:
+    front = front_end(kind, feat_dim=16, dim=8)
+    states = int(front.output_lengths(torch.tensor(frames)))
+    assert front(torch.randn(2, frames, 16)).shape == (2, max(1, states), 8)
+    assert states == max(0, ((frames - 1) // 2 - 1) // 2), "two convolutions of width 3 and stride 2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_sees_seven_frames_four_after_the_state_before(kind: str) -> None:
+    torch.manual_seed(0)
+    front = front_end(kind, feat_dim=16, dim=8).double()
+    feats = torch.randn(1, 31, 16, dtype=torch.float64, requires_grad=True)
+    states = front(feats)[0]
+    for index, state in enumerate(states):
+        (gradient,) = torch.autograd.grad(state.square().sum(), feats, retain_graph=True)
+        seen = torch.nonzero(gradient[0].abs().sum(1)).flatten().tolist()
+        assert seen and set(seen) <= set(range(4 * index, 4 * index + 7)), index
+        assert seen[0] == 4 * index and seen[-1] == 4 * index + 6
+
+
+def test_frames_for_is_the_fewest() -> None:
+    for states in range(1, 20):
+        frames = Subsampling.frames_for(states)
+        assert Subsampling.output_lengths(torch.tensor([frames, frames - 1])).tolist() == [states, states - 1]
+
+
+@pytest.mark.parametrize("frames", [1, 7, 19, 20, 99, 100, 131, 132])
+def test_batches_are_padded_to_multiples_of_states(frames: int) -> None:
+    encoder = Conformer(16, blocks=1, dim=8, heads=2, kernel=3, subsampling="windows")
+    feats = torch.randn(2, frames, 16)
+    padded = encoder.pad(feats)
+    states, before = (int(encoder.output_lengths(torch.tensor(one.shape[1]))) for one in (padded, feats))
+    assert torch.equal(padded[:, :frames], feats) and not padded[:, frames:].any()
+    assert states % 4 == 0 and before <= states < before + 4
