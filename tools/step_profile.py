@@ -32,8 +32,11 @@ WITHIN = {
 NAMED = {
     "multiplications of linear layers": ("mm", "addmm", "bmm", "baddbmm"),
     "convolutions of the front end": ("mkldnn_convolution", "convolution_backward", "convolution_overrideable", "slow_conv2d_forward"),
-    "norms and elementwise": tuple(
-        ["native_layer_norm", "native_layer_norm_backward", "silu", "silu_backward", "sigmoid", "sigmoid_", "glu", "glu_backward", "relu", "relu_", "threshold_backward", "clamp_min", "clamp_min_", "mul", "mul_", "add", "add_", "sub", "sub_", "div", "div_", "addcmul", "addcmul_", "neg", "sum", "mean", "exp", "linalg_vector_norm", "_softmax", "_softmax_backward_data", "masked_fill", "masked_fill_", "where"]
+    "norms and elementwise": (
+        "native_layer_norm", "native_layer_norm_backward", "silu", "silu_backward", "sigmoid", "sigmoid_", "glu", "glu_backward",
+        "relu", "relu_", "threshold_backward", "clamp_min", "clamp_min_", "mul", "mul_", "add", "add_", "sub", "sub_", "div",
+        "div_", "addcmul", "addcmul_", "neg", "sum", "mean", "exp", "linalg_vector_norm", "_softmax", "_softmax_backward_data",
+        "masked_fill", "masked_fill_", "where",
     ),
     "dropout and random numbers": ("random_", "uniform_", "rand", "bernoulli_", "native_dropout"),
     "CTC": ("_ctc_loss", "_ctc_loss_backward", "_log_softmax", "_log_softmax_backward_data"),
