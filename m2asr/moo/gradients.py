@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from m2asr.moo.collectives import Collectives
 
 ALIGNMENT = 16  # entries; every parameter starts on a 64-byte border, so that fused kernels stay on their fast path
-CHUNK = {"cpu": 1 << 18, "cuda": 1 << 20}  # columns whose products are summed before the next ones are read: few kernels, in the cache
+CHUNK = {"cpu": 1 << 16, "cuda": 1 << 20}  # columns whose products are summed before the next ones are read: few kernels, in the cache
 EVERYTHING = slice(None)
 
 
@@ -73,6 +73,8 @@ class GradientBuffers:
         self.size = padded_size(self.params)
         self.rows = rows
         self.columns = -(-self.size // (ALIGNMENT * self.group.world)) * ALIGNMENT * self.group.world  # equal parts, aligned as well
+        ends = [start + param.numel() for start, param in zip(self._starts, self.params, strict=True)]
+        self._gaps = list(zip(ends, [*self._starts[1:], self.columns], strict=True))  # columns that belong to no parameter
         self._own = self.group.part(self.columns)
         self._held: dict[int, Tensor] = {}  # rows that have memory
         self._reduced: set[int] = set()
@@ -102,27 +104,32 @@ class GradientBuffers:
             self._reduced.discard(row)
 
     @contextmanager
-    def accumulate_into(self, row: int, frees_graph: bool = False) -> Iterator[None]:
+    def accumulate_into(self, row: int, copies: Mapping[Parameter, Tensor] | None = None) -> Iterator[None]:
         """Within the block, backward passes add the parameters' gradients to `row`; afterwards their .grad is None.
 
-        With `frees_graph` the block holds one backward pass that does not retain its graph. A row of zeros then gets its memory when that
-        of the activations is free: autograd's own gradients, which come as activations go, are copied. It is slower by one copy, during
-        which that gradient is there twice.
+        A row of zeros gets its memory at the end of the block, when activations are free: the gradients that autograd has allocated
+        are copied there. `copies` are leaves that stand in for parameters, in another type; what they collect is added as well.
 
-        Raises RuntimeError if a gradient was put elsewhere, e.g. by create_graph=True, or without `frees_graph` by zero_grad() within.
+        Raises RuntimeError if a gradient was put elsewhere: by create_graph=True, or by zero_grad() within where the row has memory.
         """
         self._own_alone(row)
-        collect = frees_graph and row not in self._held
-        views = [None] * len(self.params) if collect else self._views(row)
+        copies = copies or {}
+        views = [None] * len(self.params) if row not in self._held else self._views(row)
         self._set_gradients(views)
         try:
             yield
-            if collect:
-                self._collect(row)
+            if row not in self._held:
+                self._store(row, copies)
             elif any(param.grad is not view for param, view in zip(self.params, views, strict=True)):
                 raise RuntimeError("a gradient was replaced instead of added to; no zero_grad() or create_graph within accumulate_into")
+            else:
+                for param, view in zip(self.params, views, strict=True):
+                    if (copy := copies.get(param)) is not None and copy.grad is not None:
+                        view.add_(copy.grad)
         finally:
             self._set_gradients([None] * len(self.params))
+            for copy in copies.values():
+                copy.grad = None
 
     def assign(self, row: int) -> None:
         """Make `row` the .grad of the parameters, for clipping and the optimizer; no copy."""
@@ -229,13 +236,21 @@ class GradientBuffers:
             for param, strides, start in zip(self.params, self._strides, self._starts, strict=True)
         ]
 
-    def _collect(self, row: int) -> None:
-        """Copy what autograd has put into .grad."""
-        found = [(view, param.grad) for view, param in zip(self._views(row), self.params, strict=True) if param.grad is not None]
-        if any(gradient.requires_grad for _, gradient in found):
-            raise RuntimeError("a gradient has a graph of its own; no create_graph within accumulate_into")
-        if found:
-            torch._foreach_copy_(*map(list, zip(*found, strict=True)))
+    def _store(self, row: int, copies: Mapping[Parameter, Tensor]) -> None:
+        """Make a row of what autograd has put into .grad."""
+        self._held[row] = torch.empty(self.columns, dtype=self.dtype, device=self.device)
+        for param, view, (end, next_start) in zip(self.params, self._views(row), self._gaps, strict=True):
+            found = [one.grad for one in (param, copies.get(param)) if one is not None and one.grad is not None]
+            if any(gradient.requires_grad for gradient in found):
+                raise RuntimeError("a gradient has a graph of its own; no create_graph within accumulate_into")
+            if end < next_start:
+                self._held[row][end:next_start] = 0.0
+            if not found:
+                view.zero_()
+                continue
+            view.copy_(found[0])
+            for gradient in found[1:]:
+                view.add_(gradient)
 
     def _set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
         for param, gradient in zip(self.params, gradients, strict=True):
@@ -258,4 +273,5 @@ def _products(rows: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     if rows.is_cuda:
         left, right = zip(*pairs, strict=True)
         return (rows @ rows.T)[list(left), list(right)]
-    return torch.stack([torch.dot(rows[left], rows[right]) for left, right in pairs])  # a flat matrix product is slow on a CPU
+    single = rows.unbind()
+    return torch.stack([torch.dot(single[left], single[right]) for left, right in pairs])  # faster than a flat matrix product on a CPU

@@ -16,7 +16,7 @@ from m2asr.moo.monitor import Conflicts
 from m2asr.objectives.objective import Loss
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
-from m2asr.train.precision import autocast
+from m2asr.train.precision import ShortWeights, autocast
 from m2asr.train.seeds import seed_of
 from m2asr.train.states import Backward, StateGradients, cut_off, through_head
 
@@ -86,6 +86,7 @@ class Pass:
         `cuts`, which end at the states that they read and go on from there together. The rows of cuts, and those that are `complete` after
         this pass, are summed over processes, each as soon as its last backward is done.
         """
+        weights = ShortWeights(self.system.encoder, self.dtype)
         order = list(dict.fromkeys(self.streams.values()))
         ends = {row: max(map(order.index, self.streams_into(group)), default=-1) for row, group in rows.items() if row in complete}
         asked = {name for group in rows.values() for name in group} | {name for cut in cuts for name in cut.names}
@@ -97,11 +98,11 @@ class Pass:
             for micro, batch in enumerate(batches):
                 # the micro-batches of all processes have numbers of their own, as if one process had them all
                 key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
-                backwards = self._forward(names, rows, cuts, batch, key, outcome)
-                several = len(backwards) > 1
+                with weights.used():
+                    backwards = self._forward(names, rows, cuts, batch, key, outcome)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
-                    with self.buffers.accumulate_into(row, frees_graph=several and not backwards):
+                    with self.buffers.accumulate_into(row, weights.copies):
                         torch.autograd.backward(tensors, gradients, retain_graph=bool(backwards))
                     del tensors, gradients
                     while row in due and micro == len(batches) - 1:

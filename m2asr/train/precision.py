@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
 
 NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of CPUs that multiply bfloat16 in hardware
 
@@ -24,6 +27,31 @@ def choose(precision: Literal["auto", "float32", "bfloat16"], device: torch.devi
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Mixed precision where `dtype` is bfloat16, nothing for float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+class ShortWeights:
+    """Copies of a module's weights in the type that it multiplies in, made once, where autocast makes them anew for every batch.
+
+    The copies are leaves of their own: a backward pass leaves their gradients there, without a graph for the change of type. With float32
+    there are none.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d)] if dtype == torch.bfloat16 else []
+        found = [(layer, name, param) for layer in layers for name, param in layer.named_parameters(recurse=False) if param.requires_grad]
+        self.copies: dict[Parameter, Tensor] = {param: param.detach().to(dtype).requires_grad_() for _, _, param in found}
+        self._places = found
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block the module computes with the copies."""
+        for layer, name, param in self._places:
+            layer._parameters[name] = self.copies[param]
+        try:
+            yield
+        finally:
+            for layer, name, param in self._places:
+                layer._parameters[name] = param
 
 
 def describe_devices() -> tuple[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
 
-from m2asr.models.attention import attend, rotary_heads
+from m2asr.models.attention import SelfAttention, attend, attend_to_self, causal_bias, padding_bias, rotary_heads
 
 
 def test_rotary_heads_pass_gradcheck() -> None:
@@ -31,3 +33,46 @@ def test_bfloat16_attention_equals_the_fused_kernel() -> None:
     exact = attend(query, key, value, bias)
     short = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), bias.bfloat16())
     torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.03)
+
+
+@pytest.fixture(params=["no bias", "padding", "later positions"])
+def bias(request: pytest.FixtureRequest) -> Tensor | None:
+    lengths = torch.tensor([5, 3])
+    given = {
+        "no bias": None,
+        "padding": padding_bias(torch.arange(5) < lengths[:, None], lengths),
+        "later positions": causal_bias(5, torch.device("cpu")),
+    }
+    return given[request.param]
+
+
+def test_attention_to_self_in_one_function_equals_its_steps(bias: Tensor | None) -> None:
+    qkv = torch.randn(2, 5, 3, 2, 6, dtype=torch.float64, requires_grad=True)
+    whole = attend_to_self(qkv, bias)
+    steps = attend(*rotary_heads(qkv), None if bias is None else bias.double()).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(whole, steps)
+    grad = torch.randn_like(whole)
+    torch.testing.assert_close(torch.autograd.grad(whole, qkv, grad)[0], torch.autograd.grad(steps, qkv, grad)[0])
+
+
+def test_attention_to_self_passes_gradcheck(bias: Tensor | None) -> None:
+    qkv = torch.randn(2, 5, 3, 2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: attend_to_self(x, bias), (qkv,))
+
+
+def test_attention_to_self_goes_backward_twice_through_one_graph() -> None:
+    qkv = torch.randn(2, 5, 3, 2, 6, requires_grad=True)
+    loss = attend_to_self(qkv, None).square().sum()
+    first = torch.autograd.grad(loss, qkv, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(loss, qkv)[0]) and first.abs().sum() > 0
+
+
+def test_bfloat16_self_attention_equals_float32() -> None:
+    torch.manual_seed(0)
+    attention, x = SelfAttention(16, 2), torch.randn(2, 5, 16)
+    lengths = torch.tensor([5, 3])
+    bias = padding_bias(torch.arange(5) < lengths[:, None], lengths)
+    exact = attention(x, bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = attention(x.bfloat16(), bias)
+    torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.02)

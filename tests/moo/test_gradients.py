@@ -71,11 +71,13 @@ def test_backward_writes_in_place_and_adds(net: Net, x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=2)
     with buffers.accumulate_into(1):
         net.loss(0, x).backward()
+    once = buffers.row(1).clone()
+    begin = buffers.row(1).data_ptr()
+    with buffers.accumulate_into(1):
         pointers = [param.grad.data_ptr() for param in net.backbone()]
-        once = buffers.row(1).clone()
         net.loss(0, x).backward()
         assert pointers == [param.grad.data_ptr() for param in net.backbone()]
-    begin = buffers.row(1).data_ptr()
+    assert begin == buffers.row(1).data_ptr()
     assert all(begin <= pointer < begin + buffers.row(1).nbytes for pointer in pointers)
     assert once.abs().sum() > 0 and torch.equal(buffers.row(1), 2 * once)
     assert buffers.row(0).abs().sum() == 0
@@ -83,21 +85,56 @@ def test_backward_writes_in_place_and_adds(net: Net, x: Tensor) -> None:
     assert held(buffers).abs().sum() == 0
 
 
-def test_a_pass_that_frees_its_graph_gives_the_same(net: Net, x: Tensor) -> None:
-    """The first gradient of a row is copied, later ones are added, with either kind of pass."""
-    buffers = GradientBuffers(net.backbone(), rows=4)
-    for row, kinds in enumerate([(False, False), (True, False), (False, True), (True, True)]):
-        for head, frees_graph in enumerate(kinds):
-            with buffers.accumulate_into(row, frees_graph):
-                net.loss(head, x).backward()
-            assert all(param.grad is None for param in net.backbone())
-    assert all(torch.equal(buffers.row(row), buffers.row(0)) for row in range(1, 4)) and buffers.row(0).abs().sum() > 0
+def test_several_passes_in_a_block_give_the_same_as_several_blocks(net: Net, x: Tensor) -> None:
+    """The first gradient of a row is copied, later ones are added."""
+    buffers = GradientBuffers(net.backbone(), rows=2)
+    for head in range(2):
+        with buffers.accumulate_into(0):
+            net.loss(head, x).backward()
+        assert all(param.grad is None for param in net.backbone())
+    with buffers.accumulate_into(1):
+        for head in range(2):
+            net.loss(head, x).backward()
+    assert torch.equal(buffers.row(0), buffers.row(1)) and buffers.row(0).abs().sum() > 0
+
+
+def test_a_new_row_is_zero_where_no_gradient_came(net: Net, x: Tensor) -> None:
+    """Also between parameters, in memory that held other numbers before."""
+    buffers = GradientBuffers(net.backbone(), rows=2)
+    for _ in range(3):
+        dirty = torch.full((buffers.columns,), float("nan"))
+        del dirty
+        with buffers.accumulate_into(0):
+            net.loss(0, x).backward()
+        assert buffers.row(0).isfinite().all()
+        assert buffers.row(0).count_nonzero() <= sum(param.numel() for param in net.backbone()) - net.unused.numel()
+        buffers.zero([0])
+
+
+def test_gradients_of_copies_are_those_of_the_parameters(net: Net, x: Tensor) -> None:
+    """Parameters with a copy in another type, which may be used beside the parameter itself."""
+    buffers = GradientBuffers(net.backbone(), rows=2)
+    weight, copy = net.linear.weight, net.linear.weight.detach().bfloat16().requires_grad_()
+
+    def loss(head: int, copied: Tensor) -> Tensor:
+        states = net.conv(x).mean((2, 3)) @ (copied.float() + weight).T + net.linear.bias
+        return net.heads[head](states.tanh()).square().mean()
+
+    expected = [plain(net, loss(head, weight.bfloat16())) for head in range(2)]
+    for row, head in ((0, 0), (0, 1), (1, 0)):
+        with buffers.accumulate_into(row, {weight: copy}):
+            loss(head, copy).backward()
+        assert copy.grad is None and weight.grad is None
+    for row, wanted in ((1, expected[0]), (0, [one + two for one, two in zip(*expected, strict=True)])):
+        buffers.assign(row)
+        for param, grad in zip(net.backbone(), wanted, strict=True):
+            torch.testing.assert_close(param.grad, grad, rtol=1e-6, atol=1e-8)
 
 
 def test_rows_of_zeros_take_no_memory(net: Net, x: Tensor) -> None:
     """They count as zeros all the same, as those of objectives without a target do."""
     buffers = GradientBuffers(net.backbone(), rows=4)
-    with buffers.accumulate_into(1, frees_graph=True):
+    with buffers.accumulate_into(1):
         net.loss(0, x).backward()
     gramian = buffers.gramian([0, 1, 2])
     assert gramian[1, 1] > 0 and gramian.count_nonzero() == 1
@@ -163,6 +200,7 @@ def test_float64_parameters_get_float64_rows(x: Tensor) -> None:
 
 def test_replaced_gradient_is_noticed(net: Net, x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=1)
+    buffers.row(0)  # which has memory from now on
     with pytest.raises(RuntimeError, match="zero_grad"), buffers.accumulate_into(0):
         net.zero_grad()
         net.loss(0, x).backward()
@@ -172,7 +210,7 @@ def test_replaced_gradient_is_noticed(net: Net, x: Tensor) -> None:
 @pytest.mark.filterwarnings("ignore:Using backward")
 def test_a_gradient_with_a_graph_is_noticed(net: Net, x: Tensor) -> None:
     buffers = GradientBuffers(net.backbone(), rows=1)
-    with pytest.raises(RuntimeError, match="create_graph"), buffers.accumulate_into(0, frees_graph=True):
+    with pytest.raises(RuntimeError, match="create_graph"), buffers.accumulate_into(0):
         net.loss(0, x).backward(create_graph=True)
     assert all(param.grad is None for param in net.backbone())
 

@@ -20,23 +20,22 @@ def test_steps_that_use_weights_again_hold_no_gradients_of_the_one_that_found_th
 
 @pytest.mark.parametrize("kind", ["static", "mgda", "moco"])
 def test_gradients_take_no_memory_while_activations_grow(kind, monkeypatch):
-    """Before the first forward of a step, and before the last backward of a stream for the row that it fills."""
+    """Before the first forward of a step, and before the backward that fills a row."""
     system, seen = build.system(), []
     step = joint(system, {"type": kind})
     kept = set(range(4, 7)) if kind == "moco" else set()
     forward, accumulate = Pass._forward, step.buffers.accumulate_into
     monkeypatch.setattr(Pass, "_forward", lambda *args: seen.append(set(step.buffers._held)) or forward(*args))
 
-    def accumulate_into(row, frees_graph=False):
-        held.append((row, frees_graph, row in step.buffers._held))
-        return accumulate(row, frees_graph)
+    def accumulate_into(row, copies=None):
+        held.append((row, row in step.buffers._held))
+        return accumulate(row, copies)
 
     monkeypatch.setattr(step.buffers, "accumulate_into", accumulate_into)
     for number in range(2):
-        held: list[tuple[int, bool, bool]] = []
+        held: list[tuple[int, bool]] = []
         step([build.draw(10 * number)], number, factors=(1, 0.1))
         assert seen[0] == kept
-        assert len({row for row, *_ in held}) == (1 if kind == "static" else 4)
-        assert not any(there for row, _, there in held if row > 0)
-        assert [frees_graph for _, frees_graph, _ in held].count(True) == (0 if kind == "static" else 1)  # two objectives on y
+        assert len({row for row, _ in held}) == (1 if kind == "static" else 4)
+        assert not any(there for row, there in held if row > 0)
         seen.clear()

@@ -1,0 +1,52 @@
+"""The bench of a step tells what it costs and where its time goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def bench(*options: str) -> str:
+    line = [sys.executable, "tools/bench_step.py", "--case", "tiny", "--rounds", "2", *options]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_profile_says_where_the_time_goes() -> None:
+    out = bench("--profile", "--set", "train.workers=0", "train.precision=bfloat16")
+    rows = {name.strip(): (float(time), float(share)) for name, time, share in re.findall(r"^(.+?) +([\d.]+) ms +([\d.]+)%$", out, re.M)}
+    total, whole = rows.pop("together, CPU time of a step")
+    assert whole == 100 and sum(time for time, _ in rows.values()) == pytest.approx(total, abs=1)
+    assert sum(share for _, share in rows.values()) == pytest.approx(100, abs=1)
+    for kind in ("multiplications", "attention", "depthwise", "dropout", "gradients", "clipping", "CTC", "norms", "casts", "the rest"):
+        assert [share for name, (_, share) in rows.items() if name.startswith(kind) and share > 0], kind
+    assert re.search(r"preparing kernels costs -?[\d.]+ ms more; \d+ page faults", out)
+    work, time, speed = map(float, re.search(r"([\d.]+) GFLOP in ([\d.]+) ms are (\d+) GFLOP/s", out).groups())
+    assert work >= 0 and time == total and speed == pytest.approx(1000 * work / time, abs=1 + 100 / time)
+
+
+def test_the_bench_counts_cpu_time() -> None:
+    out = bench("--set", "train.workers=1")
+    found = re.search(r"([\d.]+) s of audio per s on 1 threads, ([\d.]+) per s of CPU time, ([\d.]+) ms of CPU time per step, ", out)
+    assert found and min(map(float, found.groups())) > 0
+
+
+def test_revisions_take_turns_in_worktrees_that_are_gone_afterwards(tmp_path: Path) -> None:
+    from tools import compare_revisions
+
+    before = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    with compare_revisions.checked_out("HEAD") as root:
+        assert (root / "m2asr").is_dir() and root != ROOT
+    assert not root.exists()
+    assert subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout == before
+    with compare_revisions.checked_out(None) as root:
+        assert root == ROOT and (ROOT / "m2asr").is_dir()
