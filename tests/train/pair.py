@@ -89,7 +89,7 @@ def join(batches: list[Batch]) -> Batch:
 def step(joint: JointStep, number: int, case: str = "") -> dict:
     """One step and what came of it."""
     before = dict(getattr(joint.group, "moved", {}))
-    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=True)
+    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=number > 0)  # what measuring moves is not counted
     joint.applied(outcome)
     rows = [*range(1, joint.buffers.rows)]
     return {
@@ -100,6 +100,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "losses": outcome.losses,
         "metrics": outcome.metrics,
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
+        "cross": outcome.conflicts and torch.stack(list(outcome.conflicts.cross.values())),
         "inactive": outcome.inactive,
         "frames": outcome.frames,
         "idle": outcome.idle,
