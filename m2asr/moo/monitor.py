@@ -34,7 +34,13 @@ class Conflicts:
         return torch.stack(list(self.gramians.values())).sum(0)
 
     def line(self) -> dict[str, object]:
-        """Plain values for a log."""
+        """Plain values for a log; M gradients, a value per layer by its name, the whole encoder as `all` or in the key beside.
+
+        names: of the gradients. matrix, layers: cosines (M, M) on one batch, where gradients of one stream share its noise. cross: cosines
+        (M, M) of independent batches, on the diagonal of each gradient with itself; null where they were not compared. norm, norms:
+        lengths (M). rate: the share of pairs whose cosine on one batch is negative: half of them where there is nothing but noise.
+        merged, pull, deviation: as above.
+        """
         whole = self.gramian
         return {
             "names": self.names,
@@ -93,7 +99,7 @@ def norms(gramian: Tensor) -> Tensor:
 
 
 def conflict_rate(gramian: Tensor) -> float:
-    """The share of pairs of gradients whose inner product is negative; 0 for a single gradient."""
+    """The share of pairs of gradients whose inner product is negative, by noise or in truth; 0 for a single gradient."""
     row, column = torch.triu_indices(len(gramian), len(gramian), offset=1, device=gramian.device)
     pairs = gramian[row, column]
     return float((pairs < 0).double().mean()) if len(pairs) else 0.0
