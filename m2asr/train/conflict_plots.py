@@ -35,7 +35,7 @@ def cosines(measured: list[dict]) -> Any:
     found = Cosines(measured)
     few, bounded = len(found.pairs) <= MOST_LINES, knows_noise(measured)
     size, shown = len(found.names), min(MOST_INTERVALS, len(found.pairs))
-    heights = [3.6, 0.55 * size + 1.8, 0 if few else 0.145 * len(found.pairs) + 1.2, (0.2 * (shown + size) + 1.4) * bounded]
+    heights = [3.6, 0.55 * size + 1.8, 0 if few else 0.145 * len(found.pairs) + 1.2, (0.2 * shown + 1.4) * bounded]
     figure, panels = new_figure(1, 2 + bounded, 8.0 + 0.75 * size + 5.5 * bounded, max(heights))
     if bounded:
         _matrix(panels[0], found)
@@ -48,27 +48,26 @@ def cosines(measured: list[dict]) -> Any:
 
 
 def _matrix(panel: Any, found: Cosines) -> None:
-    """Cosines of independent batches over the run; pale where they cannot be told from 0."""
+    """Cosines of independent batches over the run; white where they cannot be told from 0."""
     size = range(len(found.names))
     estimates = [[found.mean((row, column)) for column in size] for row in size]
     values = np.array([[one.value for one in row] for row in estimates])
     sure = np.array([[one.negative or one.positive for one in row] for row in estimates])
     plot_table(panel, values, found.names, found.names, ".2f", sure, **_around_zero(values))
-    panel.set_title("cosines of independent batches\ndiagonal: of a gradient with itself; pale: not told from 0", fontsize=10)
+    panel.set_title("cosines of independent batches\ndiagonal: of a gradient with itself; white: not told from 0", fontsize=10)
 
 
 def _intervals(panel: Any, found: Cosines) -> None:
-    """The pairs of the lowest and of the highest cosines, and below each objective with itself."""
-    pairs = sorted((pair for pair in found.pairs if not math.isnan(found.mean(pair).value)), key=lambda pair: found.mean(pair).value)
+    """The pairs of the lowest and of the highest cosines."""
+    estimates = {pair: found.mean(pair) for pair in found.pairs}
+    pairs = sorted((pair for pair in found.pairs if not math.isnan(estimates[pair].value)), key=lambda pair: estimates[pair].value)
     if len(pairs) > MOST_INTERVALS:
         pairs = pairs[: MOST_INTERVALS // 2] + pairs[-MOST_INTERVALS // 2 :]
-    selves = [(place, place) for place in range(len(found.names)) if not math.isnan(found.mean((place, place)).value)]
-    estimates = [found.mean(pair) for pair in [*pairs, *selves]]
-    labels = [f"{found.names[i]} | {found.names[j]}" for i, j in pairs] + [f"{found.names[place]}, itself" for place, _ in selves]
-    colors = [CONFLICT if one.negative else ALIGNED if one.positive else UNTOLD for one in estimates]
-    bounds = [(one.value, one.low, one.high) for one in estimates]
+    shown = [estimates[pair] for pair in pairs]
+    labels = [f"{found.names[i]} | {found.names[j]}" for i, j in pairs]
+    colors = [CONFLICT if one.negative else ALIGNED if one.positive else UNTOLD for one in shown]
     legend = {"in conflict": CONFLICT, "aligned": ALIGNED, "not told from 0": UNTOLD}
-    plot_intervals(panel, bounds, labels, colors, legend)
+    plot_intervals(panel, [(one.value, one.low, one.high) for one in shown], labels, colors, legend)
     panel.set_title("mean over the run, 95 % interval", fontsize=10)
 
 
@@ -150,7 +149,7 @@ def _layer_cosines(panel: Any, lines: list[dict]) -> None:
     sure = np.array([[one.negative or one.positive for one in estimates[pair]] for pair in shown]) if bounded else None
     plot_table(panel, values, labels, layers, ".2f", sure, **_around_zero(values))
     which = "" if len(shown) == len(pairs) else f", {len(shown)} lowest pairs"
-    when = "over the run; pale: not told from 0" if bounded else "mean of the last third"
+    when = "over the run;\nwhite: not told from 0" if bounded else "mean of the last third"
     panel.set_title(f"cosines by layer{which}, {when}", fontsize=10)
 
 
@@ -162,7 +161,7 @@ def _layer_selves(panel: Any, lines: list[dict]) -> None:
     values = np.array([[one.value for one in row] for row in estimates])
     sure = np.array([[one.positive for one in row] for row in estimates])
     plot_table(panel, values, names, layers, ".2f", sure, vmin=0, vmax=1, cmap="Greens")
-    panel.set_title("signal: cosine of a gradient with itself on another batch, over the run", fontsize=10)
+    panel.set_title("signal: cosine of a gradient with itself on another batch, over the run;\nwhite: not told from 0", fontsize=10)
 
 
 def _layer_norms(panel: Any, lines: list[dict]) -> None:

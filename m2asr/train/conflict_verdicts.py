@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from m2asr.train.conflict_stats import Cosines, Estimate
+from m2asr.train.conflict_stats import UNKNOWN, Cosines, Estimate
 from m2asr.train.tables import PERIODS, table_head, table_row
 
 CHANCE = 0.025  # of a pair without conflict to be called one, since intervals hold 95 %
@@ -16,19 +16,20 @@ READING = """
 A pair is in conflict where the 95 % interval of its mean cosine lies wholly below 0, aligned where it lies wholly above; the others cannot
 be told from 0. `cosine` compares independent batches, which share no noise: the noise of a batch shrinks it towards 0 but does not turn its
 sign. `without noise` is the cosine of the two true gradients, after Spearman's correction by both selves; it says `noise` where one of the
-selves is not above 0. `one batch` is the mean on the same batch, where two objectives of one stream share the noise. `?`: seen too rarely.
+selves, in the table below, is not above 0. `one batch` is the mean on the same batch, where two objectives of one stream share the noise.
+`?`: measured too rarely.
 """.strip()
 
 
-def verdict(cosines: Cosines, last: Cosines) -> list[str]:
-    """The result in a line, over the whole run, and in one more over its last third."""
+def verdict(cosines: Cosines, periods: Sequence[Cosines]) -> list[str]:
+    """The result in a line, over the whole run; below it that of every period, and what chance alone would give."""
     negative, positive, rest = cosines.counts()
     count = negative + positive + rest
-    lines = [f"**Of {count} pairs {_are(negative)} in conflict, {_are(positive)} aligned, {rest} cannot be told from 0.**"]
-    negative, positive, rest = last.counts()
-    lines.append(f"In the last third of the run {_are(negative)} in conflict, {_are(positive)} aligned, {rest} cannot be told from 0.")
-    lines.append(f"By chance alone about {CHANCE * count:.1g} of {count} pairs would be called in conflict, and as many aligned.")
-    return lines
+    lines = [f"**Of {count} pairs {_are(negative)} in conflict, {_are(positive)} aligned, {rest} cannot be told from 0.**", ""]
+    for title, period in zip(PERIODS, periods, strict=False):
+        negative, positive, _ = period.counts()
+        lines.append(f"* {title}: {_are(negative)} in conflict, {_are(positive)} aligned")
+    return [*lines, "", f"By chance alone about {CHANCE * count:.1g} of {count} pairs are called in conflict, and as many aligned."]
 
 
 def pairs(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
@@ -42,7 +43,16 @@ def pairs(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
         label = cosines.label(pair)
         cells = [_word(found[pair]), interval(found[pair]), interval(true) if true.known else "noise"]
         cells.append(f"{np.nanmean(one_batch):+.3f}")
-        yield table_row([label, *cells, *(_of_period(period, pair, cosines.names) for period in periods)])
+        yield table_row([label, *cells, *(_marked(_in(period, pair, cosines.names)) for period in periods)])
+
+
+def selves(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
+    """How well each gradient repeats on another batch, and the ratio of squared lengths of signal and noise that follows from it."""
+    yield from table_head(["objective", "signal to noise", "whole run", *PERIODS[: len(periods)]])
+    for place, name in enumerate(cosines.names):
+        whole = cosines.mean((place, place))
+        ratio = f"{whole.value / (1 - whole.value):.2g}" if whole.positive and whole.value < 1 else "noise" if whole.known else "?"
+        yield table_row([name, ratio, interval(whole), *(interval(_in(period, (place, place), cosines.names)) for period in periods)])
 
 
 def layers(names: Sequence[str], whole: Sequence[dict], periods: Sequence[Sequence[dict]]) -> Iterator[str]:
@@ -62,23 +72,19 @@ def interval(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} ± {estimate.high - estimate.value:.3f}" if estimate.known else f"{estimate.value:+.3f} ± ?"
 
 
-def self_cosine(cosines: Cosines, name: str) -> str:
-    """How well the gradient of an objective repeats on another batch."""
-    place = cosines.names.index(name)
-    return interval(cosines.mean((place, place)))
-
-
 def _shares(cosines: Cosines) -> str:
     negative, positive, rest = cosines.counts()
     count = negative + positive + rest
     return f"{negative / count:.0%} in conflict, {positive / count:.0%} aligned" if count else ""
 
 
-def _of_period(period: Cosines, pair: tuple[int, int], names: Sequence[str]) -> str:
-    if not {names[place] for place in pair} <= set(period.names):
-        return ""
-    first, second = (period.names.index(names[place]) for place in pair)
-    estimate = period.mean((first, second))
+def _in(period: Cosines, pair: tuple[int, int], names: Sequence[str]) -> Estimate:
+    """Of a pair in a period, whose lines may know fewer `names`."""
+    index = [period.names.index(names[place]) for place in pair if names[place] in period.names]
+    return period.mean((index[0], index[1])) if len(index) == 2 else UNKNOWN
+
+
+def _marked(estimate: Estimate) -> str:
     mark = " conflict" if estimate.negative else " aligned" if estimate.positive else ""
     return interval(estimate) + mark
 

@@ -36,9 +36,8 @@ def summarize(exp: Path) -> str:
     head = [f"# {exp.name}: conflicts", ""]
     count = f"{len(measured)} steps measured, {measured[0]['step']} to {measured[-1]['step']}."
     parts = _above_noise(measured, periods, count) if knows_noise(measured) else _with_noise(periods, count)
-    titles = "self cosine, " if knows_noise(measured) else ""
     parts += [
-        ["", f"## Objectives: {titles}length of the gradient, weight lambda, loss", "", *_objectives(periods)],
+        ["", "## Objectives: length of the gradient, weight lambda, loss", "", *_objectives(periods)],
         ["", "## The merged gradient", "", *_merged(periods)],
     ]
     return "\n".join(line for part in [head, *parts] for line in part) + "\n"
@@ -48,8 +47,9 @@ def _above_noise(measured: Sequence[dict], periods: Sequence[Sequence[dict]], co
     cosines, parts = Cosines(measured), [Cosines(period) for period in periods]
     layers = list(dict.fromkeys(layer for line in measured for layer in line["conflict"]["rate"]))
     return [
-        [*conflict_verdicts.verdict(cosines, parts[-1]), "", count, "", conflict_verdicts.READING],
+        [*conflict_verdicts.verdict(cosines, parts), "", count, "", conflict_verdicts.READING],
         ["", "## Pairs", "", *conflict_verdicts.pairs(cosines, parts)],
+        ["", "## Signal: cosine of each gradient with itself on another batch (self)", "", *conflict_verdicts.selves(cosines, parts)],
         ["", "## Layers: the share of pairs in conflict and aligned", "", *conflict_verdicts.layers(layers, measured, periods)],
     ]
 
@@ -118,14 +118,12 @@ def _objectives(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     for name in dict.fromkeys(name for period in periods for line in period for name in line["conflict"]["names"]):
         cells = []
         for period in periods:
-            cosines = Cosines([line for line in period if name in line["conflict"]["names"]])
-            repeats = conflict_verdicts.self_cosine(cosines, name) if cosines.names and knows_noise(period) else ""
             norms = [dict(zip(line["conflict"]["names"], line["conflict"]["norm"], strict=True)).get(name) for line in period]
             weights = [line["lambda"].get(name) for line in period]
             losses = [line["loss"].get(name) for line in period]
             values = [("", norms), ("lambda ", weights), ("loss ", losses)]
             shown = [f"{label}{_mean(known):.3g}" for label, given in values if (known := [one for one in given if one is not None])]
-            cells.append(", ".join([f"self {repeats}"] * bool(repeats) + shown))
+            cells.append(", ".join(shown))
         yield table_row([name, *cells])
 
 

@@ -82,7 +82,7 @@ def plot_intervals(
         panel.plot([low, high], [row, row], color=color, linewidth=2)
         panel.plot([value], [row], "o", color=color, markersize=4)
     panel.set_yticks(range(len(labels)), labels, fontsize=7)
-    panel.set_ylim(len(labels) - 0.5, -0.5)
+    panel.set_ylim(max(1, len(labels)) - 0.5, -0.5)
     panel.axvline(0, color="black", linewidth=0.6)
     for label, color in legend.items():
         panel.plot([], [], "o-", color=color, markersize=4, label=label)
@@ -98,6 +98,7 @@ def plot_shares(panel: Any, shares: np.ndarray, labels: list[str], legend: dict[
     panel.set_yticks(range(len(labels)), labels, fontsize=8)
     panel.invert_yaxis()
     panel.set_xlim(0, 1)
+    panel.set_axisbelow(True)
     panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
