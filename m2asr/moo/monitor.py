@@ -16,6 +16,7 @@ class Conflicts:
     names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
     gradients per group of layers, of one batch, without the factors of their levels (a sum over levels of several factors: with them);
     cross: `cross_cosines` (M, M) per layer and for `all`, as far as independent batches were compared;
+    halved: those whose cosine with itself, and with each other, is that of two halves of a batch;
     merged: ||sum_m lambda_m g_m|| of the first level, the distance to Pareto stationarity (with levels below that were added to it,
     where its gradients were added up); pull: the length of what the levels below add to it, ||gamma g_lower||; deviation: the largest
     |lambda - exact lambda|, where weights came from gradients at encoder states.
@@ -24,6 +25,7 @@ class Conflicts:
     names: list[str]
     gramians: dict[str, Tensor]
     cross: dict[str, Tensor] = field(default_factory=dict)
+    halved: list[str] = field(default_factory=list)
     merged: float = 0.0
     pull: float = 0.0
     deviation: float | None = None
@@ -37,8 +39,8 @@ class Conflicts:
         """Plain values for a log; M gradients, a value per layer by its name, the whole encoder as `all` or in the key beside.
 
         names: of the gradients. matrix, layers: cosines (M, M) on one batch, where gradients of one stream share its noise. cross: cosines
-        (M, M) of independent batches, on the diagonal of each gradient with itself; null where they were not compared. norm, norms:
-        lengths (M). rate: the share of pairs whose cosine on one batch is negative: half of them where there is nothing but noise.
+        (M, M) of independent batches, on the diagonal of each gradient with itself; null where they were not compared. halved: as above.
+        norm, norms: lengths (M). rate: the share of pairs whose cosine on one batch is negative, which is half of them where all is noise.
         merged, pull, deviation: as above.
         """
         whole = self.gramian
@@ -51,7 +53,7 @@ class Conflicts:
             "rate": {layer: conflict_rate(gramian) for layer, gramian in {**self.gramians, "all": whole}.items()},
             "merged": self.merged,
             "pull": self.pull,
-            **({"cross": {layer: cosines.tolist() for layer, cosines in self.cross.items()}} if self.cross else {}),
+            **({"cross": {layer: cosines.tolist() for layer, cosines in self.cross.items()}, "halved": self.halved} if self.cross else {}),
             **({} if self.deviation is None else {"deviation": self.deviation}),
         }
 
@@ -63,34 +65,23 @@ def cosines(gramian: Tensor) -> Tensor:
     return torch.where(lengths > 0, gramian / lengths, 0.0).clamp(-1, 1)
 
 
-def independent_products(products: Tensor, owners: Sequence[int], batches: Sequence[set]) -> Tensor:
-    """Mean inner products (L, M, M) of M gradients over all pairs of independent batches, from those of N >= M rows (L, N, N).
+def cross_cosines(products: Tensor, owners: Sequence[int], batches: Sequence[set]) -> Tensor:
+    """Cosines (L + 1, M, M) of M gradients on independent batches, for each layer and as the last over all of them.
 
-    owners: the gradient of every row, from 0 to M - 1; batches: what every row was computed from. Two rows that share nothing have
-    independent noise, so the mean of their product is the product of their means: that of the true gradients, also on the diagonal
-    (as MoDo uses it; Chen et al. 2023). NaN where no two rows are independent.
+    products: of N >= M rows (L, N, N); owners: the gradient of every row, from 0 to M - 1; batches: what every row was computed from. Two
+    rows that share nothing have independent noise, so the mean of their product is the product of their means: that of the true
+    gradients, also on the diagonal (which MoDo builds on; Chen et al. 2023). The mean over all pairs of such rows is divided by the lengths
+    of the gradients, of several rows the geometric mean. On the diagonal: signal^2 / (signal^2 + noise^2), how well a gradient
+    repeats on another batch. NaN where no two rows are independent, and beside a gradient that is 0.
     """
-    count = max(owners) + 1
-    total, pairs = products.new_zeros(len(products), count, count), products.new_zeros(count, count)
-    for left, first in enumerate(batches):
-        for right, second in enumerate(batches):
-            if not first & second:
-                total[:, owners[left], owners[right]] += products[:, left, right]
-                pairs[owners[left], owners[right]] += 1
-    return total / pairs  # 0 / 0 is NaN
-
-
-def cross_cosines(cross: Tensor, squares: Tensor, owners: Sequence[int], layers: Sequence[str]) -> dict[str, Tensor]:
-    """Products between independent batches (L, M, M) over the lengths of the gradients, for each layer and, as `all`, over all of them.
-
-    squares: squared lengths (L, N) of the rows, whose gradients `owners` (N,) names; of several rows the geometric mean counts. The
-    diagonal tells how well a gradient repeats on another batch: signal^2 / (signal^2 + noise^2). NaN where a gradient is 0 or unknown.
-    """
-    cross, squares = torch.cat([cross, cross.sum(0, keepdim=True)]), torch.cat([squares, squares.sum(0, keepdim=True)])
-    mine = torch.nn.functional.one_hot(torch.tensor(owners)).to(squares)  # (N, M)
-    lengths = (0.5 * (squares.clamp(min=0).log() @ (mine / mine.sum(0)))).exp()  # (L + 1, M)
-    scaled = cross / (lengths[:, :, None] * lengths[:, None])
-    return dict(zip([*layers, "all"], scaled.where(scaled.isfinite(), torch.nan), strict=True))
+    products = torch.cat([products, products.sum(0, keepdim=True)])
+    mine = torch.nn.functional.one_hot(torch.tensor(owners)).to(products)  # (N, M)
+    independent = torch.tensor([[not first & second for second in batches] for first in batches]).to(products)  # (N, N)
+    means = (mine.T @ (products * independent) @ mine) / (mine.T @ independent @ mine)  # 0 / 0 is NaN
+    squares = products.diagonal(dim1=1, dim2=2).clamp(min=0)
+    lengths = (0.5 * (squares.log() @ (mine / mine.sum(0)))).exp()  # (L + 1, M)
+    cosines = means / (lengths[:, :, None] * lengths[:, None])
+    return cosines.where(cosines.isfinite(), torch.nan)
 
 
 def norms(gramian: Tensor) -> Tensor:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 GROUPS = 10  # of consecutive steps, at most
+ENOUGH = 4
 QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # Student's t, 97.5 %, with 1 to GROUPS - 1 degrees of freedom
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the ends of its 95 % interval; all NaN where nothing is known, the ends alone where it was seen only once."""
+    """A number with the ends of its 95 % interval, from `count` observations; NaN where these are none, the ends alone with one."""
 
     value: float
     low: float
     high: float
+    count: int
 
     @property
     def negative(self) -> bool:
@@ -36,8 +38,13 @@ class Estimate:
         """Whether there is an interval."""
         return self.low <= self.high
 
+    @property
+    def rare(self) -> bool:
+        """Whether there are too few observations to say that it is nothing but noise."""
+        return self.count < ENOUGH
 
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def mean(values: np.ndarray) -> Estimate:
@@ -49,16 +56,22 @@ def mean(values: np.ndarray) -> Estimate:
     return _jackknife(values[~np.isnan(values)][:, None], lambda means: means[0])
 
 
-def corrected(pair: np.ndarray, first: np.ndarray, second: np.ndarray) -> Estimate:
+def corrected(pair: np.ndarray, selves: Sequence[np.ndarray], doubled: Sequence[bool] = (False, False)) -> Estimate:
     """The cosine of two true gradients, from the cosines of noisy ones (n,) on independent batches; UNKNOWN where noise hides it.
 
-    pair: of the two with each other; first, second: of each with itself. Noise shrinks all of them: Spearman (1904), "The proof and
-    measurement of association between two things", divides by the geometric mean of the last two. There must be a gradient above the
-    noise in both. The interval leaves out each group of consecutive steps in turn (jackknife), so it follows the noise of all three.
+    pair: of the two with each other; selves: of each with itself. Noise shrinks all of them: Spearman (1904), "The proof and
+    measurement of association between two things", divides by the geometric mean of the selves, which must both be above 0. Of a gradient
+    that is `doubled` the pair saw the whole batch but the self two halves, of which a whole has 2 r / (1 + r) (Spearman 1910, Brown 1910).
+    The interval leaves out each group of consecutive steps in turn (jackknife), so it follows the noise of all three.
     """
-    if not (mean(first).positive and mean(second).positive):
+    if not all(mean(values).positive for values in selves):
         return UNKNOWN
-    return _jackknife(np.stack([pair, first, second], 1), lambda means: means[0] / math.sqrt(max(means[1] * means[2], 0.0) or math.nan))
+
+    def statistic(means: np.ndarray) -> float:
+        first, second = (2 * r / (1 + r) if double else r for r, double in zip(means[1:], doubled, strict=True))
+        return means[0] / math.sqrt(first * second) if first > 0 and second > 0 else math.nan
+
+    return _jackknife(np.stack([pair, *selves], 1), statistic)
 
 
 def _jackknife(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> Estimate:
@@ -68,17 +81,16 @@ def _jackknife(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> 
     if fewest == 0:
         return UNKNOWN
     groups = np.array_split(values, min(GROUPS, fewest))
-    sums, counts = (
-        np.array([combine(group) for group in groups]) for combine in (lambda x: np.nansum(x, 0), lambda x: (~np.isnan(x)).sum(0))
-    )
+    sums = np.array([np.nansum(group, 0) for group in groups])
+    counts = np.array([(~np.isnan(group)).sum(0) for group in groups])
     value = statistic(sums.sum(0) / counts.sum(0))
     filled = int((counts > 0).sum(0).min())  # groups of the series that is known in the fewest
     if filled < 2:
-        return Estimate(value, math.nan, math.nan)
+        return Estimate(value, math.nan, math.nan, filled)
     without = np.array([statistic(means) for means in (sums.sum(0) - sums) / (counts.sum(0) - counts)])  # all groups but one
     error = math.sqrt((len(groups) - 1) / len(groups) * float(((without - without.mean()) ** 2).sum()))
     margin = QUANTILES[filled - 2] * error
-    return Estimate(value, value - margin, value + margin)
+    return Estimate(value, value - margin, value + margin, filled)
 
 
 class Cosines:
@@ -98,6 +110,7 @@ class Cosines:
         conflicts = [line["conflict"] for line in lines]
         self.names = list(dict.fromkeys(name for one in conflicts for name in one["names"]))
         self.one_batch = self._stack(conflicts, [one["matrix"] if layer == "all" else one["layers"].get(layer) for one in conflicts])
+        self._halved = [{*one.get("halved", ())} for one in conflicts]
         self.independent = self._stack(conflicts, [one.get("cross", {}).get(layer) for one in conflicts])
 
     def _stack(self, conflicts: Sequence[Mapping], matrices: Sequence[list | None]) -> np.ndarray:
@@ -123,8 +136,10 @@ class Cosines:
 
     def corrected(self, pair: tuple[int, int]) -> Estimate:
         """Of the two true gradients."""
-        first, second = pair
-        return corrected(*(self.independent[:, row, column] for row, column in (pair, (first, first), (second, second))))
+        both = {self.names[place] for place in pair}
+        together = any(both <= halved for halved in self._halved)  # the pair itself is known from halves
+        doubled = [not together and any(self.names[place] in halved for halved in self._halved) for place in pair]
+        return corrected(self.independent[:, pair[0], pair[1]], [self.independent[:, place, place] for place in pair], doubled)
 
     def counts(self) -> tuple[int, int, int]:
         """Pairs in conflict, aligned, and those whose interval holds 0 or is not known."""

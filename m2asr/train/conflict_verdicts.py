@@ -38,20 +38,27 @@ def pairs(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
     yield from table_head(names)
     found = {pair: cosines.mean(pair) for pair in cosines.pairs}
     for pair in sorted(found, key=lambda pair: (not found[pair].negative, found[pair].positive, _or_inf(found[pair].value))):
-        true = cosines.corrected(pair)
+        true, members = cosines.corrected(pair), [cosines.mean((place, place)) for place in pair]
         one_batch = cosines.one_batch[:, pair[0], pair[1]]
         label = cosines.label(pair)
-        cells = [_word(found[pair]), interval(found[pair]), interval(true) if true.known else "noise"]
+        cells = [
+            _word(found[pair]),
+            interval(found[pair]),
+            interval(true) if true.known else _hidden(members),
+        ]
         cells.append(f"{np.nanmean(one_batch):+.3f}")
         yield table_row([label, *cells, *(_marked(_in(period, pair, cosines.names)) for period in periods)])
 
 
 def selves(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
-    """How well each gradient repeats on another batch, and the ratio of squared lengths of signal and noise that follows from it."""
+    """How well each gradient repeats on another batch, and the ratio of squared lengths of signal and noise that follows from it.
+
+    Both are those of half the speech of a step: a half of its batch, or one of MoDo's two.
+    """
     yield from table_head(["objective", "signal to noise", "whole run", *PERIODS[: len(periods)]])
     for place, name in enumerate(cosines.names):
         whole = cosines.mean((place, place))
-        ratio = f"{whole.value / (1 - whole.value):.2g}" if whole.positive and whole.value < 1 else "noise" if whole.known else "?"
+        ratio = f"{whole.value / (1 - whole.value):.2g}" if whole.positive else _hidden([whole])
         yield table_row([name, ratio, interval(whole), *(interval(_in(period, (place, place), cosines.names)) for period in periods)])
 
 
@@ -70,6 +77,11 @@ def interval(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "?"
     return f"{estimate.value:+.3f} ± {estimate.high - estimate.value:.3f}" if estimate.known else f"{estimate.value:+.3f} ± ?"
+
+
+def _hidden(selves: Sequence[Estimate]) -> str:
+    """Why there is no value: one of these gradients is noise, or it was measured too rarely to say so."""
+    return "?" if any(one.rare and not one.positive for one in selves) else "noise"
 
 
 def _shares(cosines: Cosines) -> str:

@@ -18,6 +18,7 @@ UNTOLD = (
     "The noise was not measured in this run, whose log is older than that: nobody can tell which of these cosines differ from 0 by more "
     "than chance, nor which of them are due to a batch that two objectives share."
 )
+SIGNAL = "Signal: cosine of each gradient with itself (self), between two halves of the speech of a step"
 DEVIATION = "largest deviation of a lambda from the exact one"
 Pair = tuple[str, str]
 
@@ -49,7 +50,12 @@ def _above_noise(measured: Sequence[dict], periods: Sequence[Sequence[dict]], co
     return [
         [*conflict_verdicts.verdict(cosines, parts), "", count, "", conflict_verdicts.READING],
         ["", "## Pairs", "", *conflict_verdicts.pairs(cosines, parts)],
-        ["", "## Signal: cosine of each gradient with itself on another batch (self)", "", *conflict_verdicts.selves(cosines, parts)],
+        [
+            "",
+            "## Signal: cosine of each gradient with itself, between two halves of a step's speech (self)",
+            "",
+            *conflict_verdicts.selves(cosines, parts),
+        ],
         ["", "## Layers: the share of pairs in conflict and aligned", "", *conflict_verdicts.layers(layers, measured, periods)],
     ]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from m2asr.data.batch import Batch
 from m2asr.moo.gradients import GradientBuffers
-from m2asr.moo.monitor import Conflicts, cross_cosines, independent_products, merged_norm
+from m2asr.moo.monitor import Conflicts, cross_cosines, merged_norm
 from m2asr.objectives.system import System
 from m2asr.train.passes import Draw, Outcome, Pass, share_totals
 from m2asr.train.seeds import seed_of
@@ -48,9 +48,10 @@ class Gradient:
         return any(not first & second for first in self.batches for second in self.batches)
 
     @property
-    def divisible(self) -> bool:
-        """Whether it can be computed from halves of a batch."""
-        return len(self.streams) == 1 and not any(math.isnan(factor) for factor in self.terms.values())
+    def lacks_a_batch(self) -> bool:
+        """Whether it is known for no second batch, but can be computed from halves of its one."""
+        divisible = len(self.streams) == 1 and not any(math.isnan(factor) for factor in self.terms.values())
+        return divisible and not self.repeated
 
 
 class Measuring:
@@ -60,8 +61,8 @@ class Measuring:
     by the covariance of the noise. Between independent batches it has the right mean. MoDo has two batches in every step. For weightings
     of one batch the utterances of a stream are split into two halves, and both go through the encoder once more, before the step and
     apart from it: the step itself is the same bit for bit, and no gradient needs memory of its own. Since that costs about
-    what the stream costs in a step, it is done for one stream at most, which a hash of the step chooses: each has its turn in one of as
-    many measured steps as there are gradients without a second batch.
+    what the stream costs in a step, it is done for one stream, which a hash of the step chooses; where there is only one, in every second
+    measured step.
 
     Args:
         system: the system that is trained.
@@ -103,14 +104,14 @@ class Measuring:
         return found
 
     def halves(self, gradients: Sequence[Gradient], spare: Sequence[int], draw: Draw, number: int) -> Tensor:
-        """Inner products (L, R, R) between two halves of the batch of the stream whose turn it is; NaN for all others.
+        """Cosines (L + 1, R, R) between two halves of the batch of the stream whose turn it is, the last over all layers; else NaN.
 
         It uses row 0 and the `spare` rows, at least one of them, which must be zeroed afterwards as must the gradients of heads.
         """
-        products = torch.full((len(self.layers), len(gradients), len(gradients)), torch.nan, dtype=torch.float64)
+        cosines = torch.full((len(self.layers) + 1, len(gradients), len(gradients)), torch.nan, dtype=torch.float64)
         stream = self._turn(gradients, number)
         if stream is None:
-            return products
+            return cosines
         group = self.buffers.group
         first, second = (
             Pass(self.system, self.streams, self.buffers, {stream: half}, (self.seed, number, f"half {place}"), self.dtype)
@@ -119,43 +120,49 @@ class Measuring:
         share_totals([first, second], group)
         first.draws = second.draws = dict.fromkeys(self.streams, 1)
         known = {name for name in self.streams if first.total[name] > 0 and second.total[name] > 0}
-        divisible = [place for place, gradient in enumerate(gradients) if gradient.divisible and gradient.streams == {stream}]
-        members = [place for place in divisible if gradients[place].terms.keys() <= known]
-        kept, columns = members[: len(spare)], list(self.layers.values())
+        read = [place for place, gradient in enumerate(gradients) if gradient.lacks_a_batch and gradient.streams == {stream}]
+        members = [place for place in read if gradients[place].terms.keys() <= known]
+        kept = members[: len(spare)]
         rows = list(spare[: len(kept)])
         self._fill(first, {row: gradients[place].terms for row, place in zip(rows, kept, strict=True)})
         for place in members:  # one row serves the second half, so that measuring takes no memory
             self._fill(second, {0: gradients[place].terms})
-            products[:, kept, place] = self.buffers.gramians(rows, [0], columns)[..., 0].cpu()
+            cosines[:, kept, place] = self._cosines(rows)
         if len(kept) < len(members):  # the last had no row for its first half; its second lies in row 0
             self._fill(first, {rows[0]: gradients[members[-1]].terms})
-            products[:, members[-1], members[-1]] = self.buffers.gramians(rows[:1], [0], columns)[:, 0, 0].cpu()
-        return torch.stack([products, products.mT]).nanmean(0)
+            cosines[:, members[-1], members[-1]] = self._cosines(rows[:1])[:, 0]
+        return torch.stack([cosines, cosines.mT]).nanmean(0)
 
     def conflicts(self, gradients: Sequence[Gradient], halves: Tensor) -> Conflicts:
-        """Inner products per layer in batch 1, and those between independent batches, as far as the step or its `halves` know them."""
+        """Inner products per layer in batch 1, and cosines of independent batches, as far as the step or its `halves` know them."""
         rows = [row for gradient in gradients for row in gradient.rows]
         units = torch.tensor([gradient.unit for gradient in gradients for _ in gradient.rows], dtype=torch.float64)
         products = self.buffers.gramians(rows, None, list(self.layers.values())).cpu() * units.outer(units)  # (L, N, N)
         owners = [place for place, gradient in enumerate(gradients) for _ in gradient.rows]
-        batches = [seen for gradient in gradients for seen in gradient.batches]
+        cross = cross_cosines(products, owners, [seen for gradient in gradients for seen in gradient.batches])
         firsts = torch.tensor([owners.index(place) for place in range(len(gradients))])
-        cross = independent_products(products, owners, batches)
-        cross = torch.where(cross.isnan(), halves, cross)
         return Conflicts(
             [gradient.name for gradient in gradients],
             dict(zip(self.layers, products[:, firsts[:, None], firsts], strict=True)),
-            cross_cosines(cross, products.diagonal(dim1=1, dim2=2), owners, list(self.layers)),
+            dict(zip([*self.layers, "all"], torch.where(cross.isnan(), halves, cross), strict=True)),
+            [gradient.name for gradient, cosine in zip(gradients, halves[-1].diagonal(), strict=True) if not cosine.isnan()],
         )
 
     def _turn(self, gradients: Sequence[Gradient], number: int) -> str | None:
         """The stream that is halved in step `number`, if any; the same in all processes and after a resume."""
-        lacking = [gradient for gradient in gradients if gradient.divisible and not gradient.repeated]
-        if len(gradients) < 2 or not lacking:
+        streams = sorted(set().union(*(gradient.streams for gradient in gradients if gradient.lacks_a_batch)))
+        if len(gradients) < 2 or not streams:
             return None
-        streams = sorted(set().union(*(gradient.streams for gradient in lacking)))
-        turn = seed_of(self.seed, number, "halves") % len(lacking)
+        turn = seed_of(self.seed, number, "halves") % max(2, len(streams))
         return streams[turn] if turn < len(streams) else None
+
+    def _cosines(self, rows: Sequence[int]) -> Tensor:
+        """Cosines (L + 1, len(rows)) between `rows` and row 0, the last over all layers; NaN where a gradient is 0."""
+        columns = list(self.layers.values())
+        found = self.buffers.gramians([0], [0, *rows], columns)[:, 0].cpu()  # (L, 1 + K)
+        squares = torch.stack([self.buffers.gramians([row], None, columns)[:, 0, 0].cpu() for row in rows], 1)  # (L, K)
+        products, squares = (torch.cat([values, values.sum(0, keepdim=True)]) for values in (found, squares))
+        return products[:, 1:] / (squares * products[:, :1]).sqrt()
 
     def _fill(self, half: Pass, rows: Mapping[int, Mapping[str, float]]) -> None:
         self.buffers.zero(list(rows))

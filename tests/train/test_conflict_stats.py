@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from m2asr.moo.monitor import cross_cosines, independent_products
+from m2asr.moo.monitor import cross_cosines
 from m2asr.train.conflict_stats import Cosines, corrected, mean
 
 SIZE = 400  # columns of a gradient
@@ -22,10 +22,7 @@ def measured(generator, truth, noise, steps, shared=0.0):
         rows = truth + noise / math.sqrt(SIZE) * (math.sqrt(1 - shared) * own + math.sqrt(shared) * common)
         rows = torch.tensor(rows.swapaxes(0, 1).reshape(4, SIZE))  # objective 0 in two batches, then objective 1
         batches = [{("x", 0)}, {("x", 1)}, {("x" if shared else "y", 0)}, {("x" if shared else "y", 1)}]
-        products = (rows @ rows.T)[None]
-        cross = cross_cosines(
-            independent_products(products, [0, 0, 1, 1], batches), products.diagonal(dim1=1, dim2=2), [0, 0, 1, 1], ["layer"]
-        )
+        cross = dict(zip(("layer", "all"), cross_cosines((rows @ rows.T)[None], [0, 0, 1, 1], batches), strict=True))
         one_batch = torch.nn.functional.cosine_similarity(rows[[0, 2]][:, None], rows[[0, 2]], dim=-1)
         conflict = {"names": ["a", "b"], "matrix": one_batch.tolist(), "layers": {"layer": one_batch.tolist()}}
         lines.append({"conflict": conflict | {"cross": {layer: found.tolist() for layer, found in cross.items()}}})
@@ -85,11 +82,25 @@ def test_a_shared_batch_biases_the_cosine_of_one_batch_and_not_ours():
     assert true.low <= -0.3 <= true.high
 
 
+def test_halves_count_as_wholes_where_the_pair_saw_the_whole_batch():
+    """Two streams of one batch each: selves come from halves, which have twice the noise of the batch that the pair comes from."""
+    generator = np.random.default_rng(7)
+    truth, noise = directions(-0.3), 4.0 / math.sqrt(SIZE)
+    rows = truth[:, None] + noise * generator.standard_normal((400, 2, 2, SIZE))  # (step, objective, half, P)
+    whole = rows.mean(2)
+    values = [
+        (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+        for a, b in ((whole[:, 0], whole[:, 1]), (rows[:, 0, 0], rows[:, 0, 1]), (rows[:, 1, 0], rows[:, 1, 1]))
+    ]
+    true, naive = corrected(values[0], values[1:], (True, True)), corrected(values[0], values[1:])
+    assert true.low < -0.3 < true.high < naive.value + 0.5 and naive.high < -0.3
+
+
 def test_without_a_gradient_above_the_noise_there_is_no_true_cosine():
     generator = np.random.default_rng(5)
     values = generator.standard_normal((3, 40))
-    assert not corrected(values[0], 1 + values[1], values[2]).known
-    assert corrected(values[0], 1 + 0.1 * values[1], 1 + 0.1 * values[2]).known
+    assert not corrected(values[0], [1 + values[1], values[2]]).known
+    assert corrected(values[0], [1 + 0.1 * values[1], 1 + 0.1 * values[2]]).known
 
 
 def test_what_is_seen_rarely_has_wide_intervals_or_none():
@@ -109,6 +120,6 @@ def test_the_corrected_interval_follows_series_with_gaps():
     for _ in range(150):
         pair, first, second = (value + 0.1 * generator.standard_normal(90) for value in (-0.15, 0.5, 0.5))
         first[np.arange(90) % 6 != 0], second[np.arange(90) % 6 != 3] = np.nan, np.nan
-        true = corrected(pair, first, second)
+        true = corrected(pair, [first, second])
         held.append(true.low <= -0.3 <= true.high)
     assert np.mean(held) >= 0.92

@@ -73,6 +73,14 @@ def test_two_processes_compute_what_one_does(found, kind):
             check(rank[kind][number], single[kind][number])
 
 
+@pytest.mark.parametrize(("kind", "known"), [("mgda", 2), ("moco", 2), ("modo3", 2), ("modo2", 3)])
+def test_processes_measure_independent_batches_together(found, kind, known):
+    """Halves of the stream y, whose utterances are in both processes, or both batches of MoDo; `check` compares the numbers."""
+    single, ranks = found
+    for measured in (single[kind][1], *(rank[kind][1] for rank in ranks)):
+        assert int((~measured["cross"][-1].diagonal().isnan()).sum()) == known
+
+
 @pytest.mark.parametrize("kind", pair.WEIGHTINGS)
 def test_all_processes_end_with_the_same_bits(found, kind):
     _, (one, other) = found
