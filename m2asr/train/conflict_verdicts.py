@@ -58,7 +58,7 @@ def selves(cosines: Cosines, periods: Sequence[Cosines]) -> Iterator[str]:
     yield from table_head(["objective", "signal to noise", "whole run", *PERIODS[: len(periods)]])
     for place, name in enumerate(cosines.names):
         whole = cosines.mean((place, place))
-        ratio = f"{whole.value / (1 - whole.value):.2g}" if whole.positive else _hidden([whole])
+        ratio = f"{whole.value / (1 - whole.value):.2g}" if whole.positive and whole.value < 1 else _hidden([whole])
         yield table_row([name, ratio, interval(whole), *(interval(_in(period, (place, place), cosines.names)) for period in periods)])
 
 

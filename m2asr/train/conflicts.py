@@ -24,7 +24,9 @@ Pair = tuple[str, str]
 
 
 def summarize(exp: Path) -> str:
-    """Markdown: pairs of objectives, layers, gradients and weights, each for three periods of the run.
+    """Markdown: the verdict, pairs of objectives, layers, gradients and weights, each for three periods of the run.
+
+    What counts is beyond the noise of batches, where the log knows it; a log that does not is older, and the report says so.
 
     Raises UserError where the run measured no conflicts, as under static weights.
     """
