@@ -13,6 +13,7 @@ from m2asr.train.panels import (
     hide,
     last_third,
     new_figure,
+    noise_of,
     plot_intervals,
     plot_lines,
     plot_shares,
@@ -75,10 +76,9 @@ def _over_time(panel: Any, found: Cosines, steps: list[int], bounded: bool) -> N
     values = found.independent if bounded else found.one_batch
     pairs = [pair for pair in found.pairs if not np.isnan(values[:, pair[0], pair[1]]).all()]
     smoothed = np.array([smooth(values[:, i, j].tolist()) for i, j in pairs]).reshape(len(pairs), len(steps))
-    # what smoothing leaves of the noise of a pair whose cosine is 0: single steps are independent
-    spread = [float(np.nanstd(values[:, i, j])) for i, j in pairs]
+    spread = [noise_of(values[:, i, j]) for i, j in pairs]
     labels = [f"{found.names[i]} | {found.names[j]}" for i, j in pairs]
-    error = 1.96 * smoothed_error(len(steps))
+    error = 1.96 * smoothed_error(len(steps))  # what smoothing leaves of it, where a pair's cosine is 0
     if len(found.pairs) <= MOST_LINES:
         if bounded and spread:
             band = float(np.median(spread)) * error

@@ -102,6 +102,12 @@ def plot_shares(panel: Any, shares: np.ndarray, labels: list[str], legend: dict[
     panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
+def noise_of(values: np.ndarray) -> float:
+    """The standard deviation of the noise in a series, from the differences of neighbours, which a drift hardly changes; nan is left out."""
+    values = values[~np.isnan(values)]
+    return float(np.sqrt(0.5 * np.mean(np.diff(values) ** 2))) if len(values) > 1 else 0.0
+
+
 def smoothed_error(count: int) -> np.ndarray:
     """What `smooth` makes of the standard deviation of independent values: its share (count,) at each of them."""
     weights = (1 - 1 / SPAN) ** np.arange(count)

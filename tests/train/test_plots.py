@@ -11,7 +11,7 @@ import pytest
 
 from m2asr.train.conflict_plots import conflicts, cosines
 from m2asr.train.log import read_log
-from m2asr.train.panels import smooth, smoothed_error
+from m2asr.train.panels import noise_of, smooth, smoothed_error
 from m2asr.train.plots import draw
 from tests.conftest import command
 
@@ -102,6 +102,14 @@ def test_smoothing_shrinks_noise_as_much_as_told():
     noise = np.random.default_rng(1).standard_normal((4000, 12))
     found = np.array([smooth(row.tolist()) for row in noise]).std(0)
     assert found == pytest.approx(smoothed_error(12), rel=0.05)
+
+
+def test_the_noise_of_a_series_is_not_its_drift():
+    noise = 0.5 * np.random.default_rng(2).standard_normal(2000)
+    drifting = noise + np.linspace(0, 20, 2000)
+    drifting[::7] = np.nan
+    assert noise_of(drifting) == pytest.approx(0.5, rel=0.05) and np.nanstd(drifting) > 5
+    assert noise_of(np.array([np.nan, 1.0])) == 0
 
 
 def test_smoothing_keeps_a_constant_and_passes_over_gaps():
