@@ -103,7 +103,7 @@ def plot_shares(panel: Any, shares: np.ndarray, labels: list[str], legend: dict[
 
 
 def noise_of(values: np.ndarray) -> float:
-    """The standard deviation of the noise in a series, from the differences of neighbours, which a drift hardly changes; nan is left out."""
+    """The standard deviation of the noise of a series, from differences of neighbours, which a drift hardly changes; nan is left out."""
     values = values[~np.isnan(values)]
     return float(np.sqrt(0.5 * np.mean(np.diff(values) ** 2))) if len(values) > 1 else 0.0
 
