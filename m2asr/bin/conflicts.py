@@ -1,4 +1,4 @@
-"""Tell which objectives of a run fight, in which layers, and how it changed while it trained.
+"""Tell which objectives of a run fight, beyond the noise of their batches, in which layers, and how it changed while it trained.
 
 Example:
   python -m m2asr.bin.conflicts exp/train_m2asr

@@ -28,7 +28,8 @@ class TrainLog:
 
     There is a line per `every` steps, and one before each checkpoint and look at the dev sets where steps are left over. Losses and metrics
     are means over the steps since the line before; steps with a loss or gradient that is not finite, which change nothing,
-    are left out of them. Time spent on dev sets counts neither in speed nor in waiting.
+    are left out of them. `conflict` holds what `Conflicts.line` tells of a measured step. Time spent on dev sets counts neither in speed
+    nor in waiting.
     """
 
     def __init__(self, exp: Path, total_steps: int, done: int, every: int) -> None:
@@ -226,12 +227,18 @@ def _phase(name: str) -> str:
 
 
 def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float | None]]:
-    """Tags are <quantity>/<layer>/<objectives>; the layer `all` is the whole backbone."""
+    """Tags are <quantity>/<layer>/<objectives>; the layer `all` is the whole backbone.
+
+    `cosine` is that of one batch, `cross` of independent batches, `self` of a gradient with itself on another batch.
+    """
     names = value["names"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     found = [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
     for layer, matrix in {"all": value["matrix"], **value["layers"]}.items():
         found += [(f"cosine/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+    for layer, matrix in value.get("cross", {}).items():
+        found += [(f"cross/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+        found += [(f"self/{layer}/{name}", row[i]) for i, (name, row) in enumerate(zip(names, matrix, strict=True))]
     for layer, norms in {"all": value["norm"], **value["norms"]}.items():
         found += [(f"gradient/{layer}/{name}", norm) for name, norm in zip(names, norms, strict=True)]
     found += [("gradient/all/merged", value["merged"]), ("gradient/all/pull", value["pull"])]

@@ -12,8 +12,8 @@ from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gradients import GradientBuffers
 from m2asr.moo.layers import layers_of
 from m2asr.moo.level import Level
-from m2asr.moo.monitor import Conflicts, merged_norm
 from m2asr.objectives.system import System
+from m2asr.train.measure import Measuring, measure_lengths
 from m2asr.train.passes import Draw, Outcome, Pass, share_totals
 from m2asr.train.states import StateGradients
 
@@ -50,6 +50,7 @@ class JointStep:
         for level in self.levels:
             level.settle(self.buffers, first, self.layers)
             first += level.rows
+        self.measuring = Measuring(system, self.streams, self.buffers, self.layers, seed, dtype)
 
     def __call__(self, draws: Sequence[Draw], number: int, factors: Sequence[float], measure: bool = False) -> Outcome:
         """Forward and backward of step `number`.
@@ -64,7 +65,13 @@ class JointStep:
         share_totals(passes, self.group)
         for one in passes:  # an objective's loss is the mean over the draws that hold it
             one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
-        parts = [_Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
+        parts = [Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
+        measured = measure and bool(parts[0].active) and any(part.apart for part in parts)
+        if measured:  # before the step, whose rows it uses
+            gradients = self.measuring.gradients(parts, len(draws))
+            spare = [row for part in parts if part.apart for row in part.level.passing]
+            halves = self.measuring.halves(gradients, spare, draws[0], number)
+            self.system.zero_grad(set_to_none=True)
         self.buffers.zero([0, *(row for level in self.levels for row in level.passing)])
         outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
         outcome.idle = not any(part.active for part in parts)
@@ -80,13 +87,13 @@ class JointStep:
             for part in parts:
                 if not part.apart:
                     part.merge(passes, outcome)
-            if measure and parts[0].active and any(part.apart for part in parts):
-                outcome.conflicts = self._conflicts(parts)
+            if measured:
+                outcome.conflicts = self.measuring.conflicts(gradients, halves)
             for part in parts:
                 if part.apart:
                     part.merge(passes, outcome)
             if outcome.conflicts is not None and outcome.problem is None:
-                _measure_lengths(outcome.conflicts, parts)
+                measure_lengths(outcome.conflicts, parts)
         for part in parts:
             if part is parts[0] or len(part.level.objectives) > 1:
                 outcome.weights |= dict.fromkeys(part.level.objectives, 0.0) | part.weights
@@ -107,21 +114,8 @@ class JointStep:
             if active:
                 level.weighting.after_step(active)
 
-    def _conflicts(self, parts: Sequence[_Part]) -> Conflicts:
-        """Inner products per layer of the gradients that are kept apart, in batch 1, and of the sum of the others, which lies in row 0."""
-        apart = [part for part in parts if part.apart]
-        names = [name for part in apart for name in part.active]
-        rows = [part.level.row(name) for part in apart for name in part.active]
-        unit = [part.level.draws for part in apart for _ in part.active]  # rows hold gradients divided by the number of draws
-        others = [name for part in _summed(parts) for name in part.active]
-        if others:
-            names, rows, unit = [*names, "+".join(others)], [*rows, 0], [*unit, 1 / _factor_of_sum(parts)]
-        units = torch.tensor(unit, dtype=torch.float64)
-        gramians = self.buffers.gramians(rows, None, list(self.layers.values())).cpu() * units.outer(units)
-        return Conflicts(names, dict(zip(self.layers, gramians, strict=True)))
 
-
-class _Part:
+class Part:
     """What a level does in one step: its active objectives, whether their gradients are kept apart, and whether weights are computed.
 
     An objective is active if it has a target in a draw; in all of them, where the weighting needs several.
@@ -184,7 +178,7 @@ class _Part:
         return at_states or (self.level.take_in(self.active) if self.apart else [])
 
 
-def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
+def _rows(parts: Sequence[Part], place: int) -> dict[int, dict[str, float]]:
     """The rows of draw `place`, each with the objectives whose gradients it takes and their factors."""
     rows: dict[int, dict[str, float]] = {}
     for part in parts:
@@ -193,32 +187,6 @@ def _rows(parts: Sequence[_Part], place: int) -> dict[int, dict[str, float]]:
     return rows
 
 
-def _summed(parts: Sequence[_Part]) -> list[_Part]:
-    """The parts of a step whose gradients were added up in row 0."""
-    return [part for part in parts if part.factor and part.active and not part.apart]
-
-
-def _factor_of_sum(parts: Sequence[_Part]) -> float:
-    """What the gradients added up in row 0 are multiplied by there, where that is the same for all of them; else 1."""
-    factors = {part.factor for part in _summed(parts)}
-    return factors.pop() if len(factors) == 1 else 1.0
-
-
-def _measure_lengths(conflicts: Conflicts, parts: Sequence[_Part]) -> None:
-    """Lengths of the first level's merged gradient, and of what the levels below add to it.
-
-    Where the first level's gradients were added up, those of other levels that were added to them count with it.
-    """
-    first, unit = parts[0], parts[0].factor
-    weights = [part.factor * part.weights[name] for part in parts if part.apart for name in part.active]
-    upper = [part is first for part in parts if part.apart for _ in part.active]
-    if len(weights) < len(conflicts.names):
-        weights, upper = [*weights, _factor_of_sum(parts)], [*upper, not first.apart]
-    scaled, is_upper = torch.tensor(weights, dtype=torch.float64) / unit, torch.tensor(upper)
-    conflicts.merged = merged_norm(conflicts.gramian, scaled * is_upper)
-    conflicts.pull = merged_norm(conflicts.gramian, scaled * ~is_upper)
-
-
-def _gradient_not_finite(parts: Sequence[_Part]) -> str | None:
+def _gradient_not_finite(parts: Sequence[Part]) -> str | None:
     broken = [name for part in parts for name in part.broken()]
     return f"the gradient of {', '.join(broken)} is not finite" if broken else None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from m2asr.moo.monitor import Conflicts, conflict_rate, cosines, merged_norm
+from m2asr.moo.monitor import Conflicts, conflict_rate, cosines, cross_cosines, merged_norm
 
 ROWS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-3.0, 3.0], [0.0, 0.0]])
 
@@ -24,6 +24,25 @@ def test_merged_norm_is_the_length_of_the_weighted_sum() -> None:
     weights = torch.tensor([0.5, 0.2, 0.3, 0.0], dtype=torch.float64)
     assert abs(merged_norm(ROWS @ ROWS.T, weights) - float((weights @ ROWS.double()).norm())) < 1e-6
     assert merged_norm(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), torch.tensor([0.5, 0.5])) == 0
+
+
+def test_cosines_of_independent_batches_use_no_pair_that_shares_one() -> None:
+    """Two objectives on a stream of two batches, a third on a stream of one."""
+    rows = torch.randn(5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    batches = [{("x", 0)}, {("x", 1)}, {("x", 0)}, {("x", 1)}, {("y", 0)}]
+    whole, left = rows, rows[:, :4]
+    products = torch.stack([part @ part.T for part in (left, rows[:, 4:])])
+    found = cross_cosines(products, [0, 0, 1, 1, 2], batches)
+    for part, cross in ((left, found[0]), (whole, found[-1])):
+        lengths = torch.stack([(part[0].norm() * part[1].norm()).sqrt(), (part[2].norm() * part[3].norm()).sqrt(), part[4].norm()])
+        expected = torch.full((3, 3), torch.nan, dtype=torch.float64)
+        expected[0, 0], expected[1, 1] = part[0] @ part[1], part[2] @ part[3]
+        expected[0, 1] = expected[1, 0] = (part[0] @ part[3] + part[1] @ part[2]) / 2
+        expected[0, 2] = expected[2, 0] = (part[0] + part[1]) @ part[4] / 2
+        expected[1, 2] = expected[2, 1] = (part[2] + part[3]) @ part[4] / 2
+        torch.testing.assert_close(cross, expected / lengths.outer(lengths), equal_nan=True)
+    zero = cross_cosines(torch.zeros(1, 2, 2, dtype=torch.float64), [0, 0], [{("x", 0)}, {("x", 1)}])
+    assert zero.isnan().all()  # a gradient that is 0 has no direction
 
 
 def test_the_line_of_a_log_tells_layers_and_the_whole() -> None:

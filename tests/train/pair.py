@@ -90,7 +90,8 @@ def join(batches: list[Batch]) -> Batch:
 def step(joint: JointStep, number: int, case: str = "") -> dict:
     """One step and what came of it."""
     before = dict(getattr(joint.group, "moved", {}))
-    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=True)
+    # what measuring moves is not counted, so the first step is not measured; the second has the turn of the stream y
+    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=number > 0)
     joint.applied(outcome)
     rows = [*range(1, joint.buffers.rows)]
     return {
@@ -101,6 +102,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "losses": outcome.losses,
         "metrics": outcome.metrics,
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
+        "cross": outcome.conflicts and torch.stack(list(outcome.conflicts.cross.values())),
         "inactive": outcome.inactive,
         "frames": outcome.frames,
         "idle": outcome.idle,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from m2asr.errors import UserError
@@ -47,6 +48,62 @@ def test_it_tells_who_fights_where_and_when(tmp_path):
     assert "| st | 1, lambda 0.7, loss 2 |" in text and "| cpc | 0.5, loss 3 |" in text
     assert "| pull over distance | 0.125 | 0.25 | 0.25 |" in text
     assert "| accuracy of cpc | 0.200, chance 0.100 |" in text
+
+
+def write_noise(exp, steps=24):
+    """A log in which asr fights st in block1 alone, st and tr agree, and cpc is nothing but noise; halves of cpc are measured rarely."""
+    generator = np.random.default_rng(1)
+    names = ["asr", "st", "tr", "cpc"]
+    with open(exp / "train.jsonl", "w") as file:
+        for step in range(1, steps + 1):
+            cross = {}
+            for layer, fight in (("block1", -0.1), ("block2", 0.0), ("all", -0.05)):
+                found = np.diag([0.5, 0.4, 0.3, 0.0])
+                found[0, 1], found[1, 2] = fight, 0.06
+                found = found + 0.02 * np.triu(generator.standard_normal((4, 4)))
+                rows = (found + np.triu(found, 1).T).tolist()
+                rows[3][3] = rows[3][3] if step % 6 == 0 else None
+                cross[layer] = rows
+            plain = np.full((4, 4), 0.2).tolist()  # what a shared batch makes of it
+            conflict = {"names": names, "matrix": plain, "layers": {"block1": plain, "block2": plain}, "cross": cross, "norm": [1.0] * 4}
+            conflict |= {"rate": {"block1": 0.0, "block2": 0.0, "all": 0.0}, "merged": 0.8, "pull": 0.1}
+            line = {"kind": "train", "step": step, "gamma": {}, "conflict": conflict, "metrics": {}, "loss": {"asr": 1.0}, "lambda": {}}
+            file.write(json.dumps(line) + "\n")
+
+
+def test_only_what_is_beyond_the_noise_counts(tmp_path):
+    write_noise(tmp_path)
+    text = summarize(tmp_path)
+    assert "**Of 6 pairs 1 is in conflict, 1 is aligned, 4 cannot be told from 0.**" in text
+    assert text.index("**Of 6") < text.index("24 steps measured")
+    above = text[: text.index("## Objectives")]
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in above.splitlines() if line.startswith("| ")}
+    state, cosine, true, one_batch, *periods = rows["asr - st"]
+    assert state == "in conflict" and cosine.startswith("-0.05") and one_batch == "+0.200"
+    value, margin = map(float, true.split(" ± "))
+    assert abs(value + 0.05 / (0.5 * 0.4) ** 0.5) < margin < 0.03 and all("conflict" in cell for cell in periods)
+    assert rows["st - tr"][0] == "aligned" and rows["asr - tr"][0] == "not told from 0"
+    assert rows["asr - cpc"][2] == "noise" and rows["cpc"][0] == "noise"
+    assert float(rows["asr"][0]) == pytest.approx(1.0, abs=0.1) and float(rows["asr"][1].split()[0]) == pytest.approx(0.5, abs=0.02)
+    assert rows["block1"][1] == "17% in conflict, 17% aligned" and rows["block1"][0].startswith("asr - st -0.10")
+    assert rows["block2"][1] == "0% in conflict, 17% aligned"
+    assert "older" not in text and "nan" not in text
+    assert list(rows).index("asr - st") < list(rows).index("asr - tr") < list(rows).index("st - tr")
+
+
+def test_a_log_without_noise_says_so(tmp_path):
+    write(tmp_path, [0.4] * 6)
+    text = summarize(tmp_path)
+    assert "The noise was not measured in this run" in text and "cannot be told" not in text
+
+
+def test_a_run_may_go_on_from_a_log_without_noise(tmp_path):
+    write(tmp_path, [0.4] * 6)
+    old = (tmp_path / "train.jsonl").read_text()
+    write_noise(tmp_path)
+    (tmp_path / "train.jsonl").write_text(old + (tmp_path / "train.jsonl").read_text())
+    text = summarize(tmp_path)
+    assert "30 steps measured" in text and "| asr - st | in conflict |" in text and "nan" not in text
 
 
 def test_it_tells_how_far_feature_level_weights_are_from_exact_ones(tmp_path):

@@ -148,7 +148,8 @@ def test_tensorboard_has_every_scalar(tmp_path):
 
     with TrainLog(tmp_path, 2, 0, every=1) as log:
         gramians = {"block1": torch.tensor([[16.0, -2.0], [-2.0, 1.0]]), "block2": torch.tensor([[9.0, -1.0], [-1.0, 4.0]])}
-        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], gramians, merged=2.0, pull=1.0, deviation=0.25)))
+        cross = {layer: torch.tensor([[0.5, -0.25], [-0.25, torch.nan]]) for layer in ("block1", "block2", "all")}
+        take(log, 1, outcome(conflicts=Conflicts(["asr", "cpc"], gramians, cross, merged=2.0, pull=1.0, deviation=0.25)))
         log.dev(1, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, 0.5, "train")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -168,6 +169,8 @@ def test_tensorboard_has_every_scalar(tmp_path):
     found = {name: events.Scalars(name)[0].value for name in names}
     assert found["cosine/all/asr|cpc"] == pytest.approx(-3 / 125**0.5) and found["cosine/block1/asr|cpc"] == -0.5
     assert found["cosine/block2/asr|cpc"] == pytest.approx(-1 / 6)
+    assert found["cross/all/asr|cpc"] == found["cross/block2/asr|cpc"] == -0.25 and found["self/block1/asr"] == 0.5
+    assert "self/all/cpc" not in found  # not known in this step
     assert found["gradient/all/asr"] == pytest.approx(5.0) and found["gradient/block2/asr"] == 3.0
     assert found["gradient/all/merged"] == 2.0 and found["gradient/all/pull"] == 1.0
     assert found["conflict_rate/block1"] == found["conflict_rate/all"] == 1.0

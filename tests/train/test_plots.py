@@ -9,14 +9,16 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from m2asr.train.conflict_plots import conflicts
+from m2asr.train.conflict_plots import conflicts, cosines
 from m2asr.train.log import read_log
-from m2asr.train.panels import smooth
+from m2asr.train.panels import noise_of, smooth, smoothed_error
 from m2asr.train.plots import draw
 from tests.conftest import command
 
 
-def write_log(exp, upper: int, lower: bool, steps: int = 12, conflicts: bool = True, layers: int = 2, norms: bool = True) -> None:
+def write_log(
+    exp, upper: int, lower: bool, steps: int = 12, conflicts: bool = True, layers: int = 2, norms: bool = True, noise: bool = False
+) -> None:
     names = [f"asr_{number}" for number in range(upper)]
     both = [*names, "cpc"] if lower else names
     with open(exp / "train.jsonl", "w") as file:
@@ -31,15 +33,21 @@ def write_log(exp, upper: int, lower: bool, steps: int = 12, conflicts: bool = T
                 places = [f"blocks.{place}" for place in range(layers)]
                 matrix, rates = np.eye(len(known)).tolist(), dict.fromkeys([*places, "all"], 0.4 if len(known) > 1 else 0.0)
                 line["conflict"] = {"names": known, "matrix": matrix, "layers": dict.fromkeys(places, matrix), "rate": rates}
+                if noise:  # the first two fight, the last gradient is never compared with itself
+                    cross = 0.02 * np.random.default_rng(step).standard_normal((len(known), len(known))) + 0.3 * np.eye(len(known))
+                    cross[0, 1] = cross[1, 0] = -0.2 + 0.01 * step
+                    found = [[None if i == j == len(known) - 1 else value for j, value in enumerate(row)] for i, row in enumerate(cross)]
+                    line["conflict"]["cross"] = dict.fromkeys([*places, "all"], found)
                 line["conflict"] |= {"merged": 1 / step, "pull": 0.1 * (known == both), "norm": [1.0] * len(known)}
                 line["conflict"] |= {"norms": dict.fromkeys(places, [0.5] * len(known))} if norms else {}
             file.write(json.dumps(line) + "\n")
         file.write(json.dumps({"kind": "dev", "step": steps, "epoch": 1, "loss": {names[0]: 1.0}, "metrics": {}, "select": None}) + "\n")
 
 
+@pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize(("upper", "lower", "steps", "layers"), [(2, False, 1, 1), (2, False, 12, 2), (3, True, 4, 5), (11, True, 12, 14)])
-def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper, lower, steps, layers):
-    write_log(tmp_path, upper, lower, steps, layers=layers)
+def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper, lower, steps, layers, noise):
+    write_log(tmp_path, upper, lower, steps, layers=layers, noise=noise)
     written = draw(tmp_path)
     assert [path.name for path in written] == ["losses.png", "weights.png", "cosines.png", "conflicts.png"]
     for path in written:
@@ -69,11 +77,39 @@ def test_a_picture_has_panels_for_what_the_log_knows_alone(tmp_path):
         assert all(panel.has_data() for panel in panels)
         return [panel.get_title().split(",")[0] for panel in panels]
 
-    every = ["share of pairs of objectives in conflict", "cosines by layer", "length of the merged gradient"]
+    every = ["share of pairs of objectives below 0", "cosines by layer", "length of the merged gradient"]
     lengths, accuracy = "length of the gradient by layer", "accuracy of contrastive objectives"
     assert shown(lower=True) == [*every, lengths, accuracy]
     assert shown(lower=False) == [*every, lengths]
     assert shown(lower=False, norms=False) == every
+    above_noise = ["share of pairs of objectives in conflict", *every[1:]]
+    selves = "signal: cosine of a gradient with itself on another batch"
+    assert shown(lower=True, noise=True) == [*above_noise, lengths, selves, accuracy]
+
+
+def test_the_picture_of_cosines_shows_intervals_where_noise_was_measured(tmp_path):
+    for noise, count in ((False, 2), (True, 3)):
+        write_log(tmp_path, 3, True, noise=noise)
+        figure = cosines([line for line in read_log(tmp_path) if line["kind"] == "train"])
+        panels = [panel for panel in figure.axes if panel.get_title()]
+        assert len(panels) == count
+    labels = [text.get_text() for text in panels[1].get_yticklabels()]
+    assert labels[0] == "asr_0 | asr_1" and len(labels) == 6
+    assert {collection.get_label() for collection in panels[2].collections} == {"noise of a pair at 0"}
+
+
+def test_smoothing_shrinks_noise_as_much_as_told():
+    noise = np.random.default_rng(1).standard_normal((4000, 12))
+    found = np.array([smooth(row.tolist()) for row in noise]).std(0)
+    assert found == pytest.approx(smoothed_error(12), rel=0.05)
+
+
+def test_the_noise_of_a_series_is_not_its_drift():
+    noise = 0.5 * np.random.default_rng(2).standard_normal(2000)
+    drifting = noise + np.linspace(0, 20, 2000)
+    drifting[::7] = np.nan
+    assert noise_of(drifting) == pytest.approx(0.5, rel=0.05) and np.nanstd(drifting) > 5
+    assert noise_of(np.array([np.nan, 1.0])) == 0
 
 
 def test_smoothing_keeps_a_constant_and_passes_over_gaps():

@@ -30,10 +30,10 @@ def gradients(system):
     return {name: None if p.grad is None else p.grad.clone() for name, p in system.named_parameters()}
 
 
-def reference(system, draw, name, number=0, index=0):
+def reference(system, draw, name, number=0, index=0, stream=None):
     """Gradient of one objective alone, by autograd, over all parameters."""
     objective = system.objectives[name]
-    stream = build.config().objectives[name].stream
+    stream = stream or build.config().objectives[name].stream
     (batch,) = draw[stream]
     key = (1, number, index, stream, 0)
     encoded = {view: system.encode(batch, view, seed_of(*key)) for view in objective.views}
