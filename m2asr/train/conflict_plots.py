@@ -69,7 +69,8 @@ def _intervals(panel: Any, found: Cosines) -> None:
     colors = [CONFLICT if one.negative else ALIGNED if one.positive else UNTOLD for one in shown]
     legend = {"in conflict": CONFLICT, "aligned": ALIGNED, "not told from 0": UNTOLD}
     plot_intervals(panel, [(one.value, one.low, one.high) for one in shown], labels, colors, legend)
-    panel.set_title("mean over the run, 95 % interval", fontsize=10)
+    which = f", {len(pairs)} lowest and highest pairs" if len(pairs) == MOST_INTERVALS else ""
+    panel.set_title(f"mean over the run, 95 % interval{which}", fontsize=10)
 
 
 def _over_time(panel: Any, found: Cosines, steps: list[int], bounded: bool) -> None:
