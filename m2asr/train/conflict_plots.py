@@ -69,7 +69,8 @@ def _intervals(panel: Any, found: Cosines) -> None:
     colors = [CONFLICT if one.negative else ALIGNED if one.positive else UNTOLD for one in shown]
     legend = {"in conflict": CONFLICT, "aligned": ALIGNED, "not told from 0": UNTOLD}
     plot_intervals(panel, [(one.value, one.low, one.high) for one in shown], labels, colors, legend)
-    panel.set_title("mean over the run, 95 % interval", fontsize=10)
+    which = f", {len(pairs)} lowest and highest pairs" if len(pairs) == MOST_INTERVALS else ""
+    panel.set_title(f"mean over the run, 95 % interval{which}", fontsize=10)
 
 
 def _over_time(panel: Any, found: Cosines, steps: list[int], bounded: bool) -> None:
@@ -88,7 +89,8 @@ def _over_time(panel: Any, found: Cosines, steps: list[int], bounded: bool) -> N
         panel.set_title("each pair over time, smoothed", fontsize=10)
     else:
         if bounded:
-            smoothed = np.where(np.abs(smoothed) < np.outer(spread, error), 0.0, smoothed)
+            seen = np.array([np.cumsum(~np.isnan(values[:, i, j])) for i, j in pairs])  # (pairs, steps) a step may not know a pair
+            smoothed = np.where(np.abs(smoothed) < np.array(spread)[:, None] * error[np.maximum(seen - 1, 0)], 0.0, smoothed)
         plot_strips(panel, steps, smoothed.tolist(), labels, **_around_zero(smoothed))
         panel.set_title("each pair over time, smoothed" + ("; white: within the noise" if bounded else ""), fontsize=10)
     panel.set_xlabel("step", fontsize=9)

@@ -77,14 +77,13 @@ def corrected(pair: np.ndarray, selves: Sequence[np.ndarray], doubled: Sequence[
 def _jackknife(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> Estimate:
     """A statistic of the means of several series (n, S), NaN where unknown; of one mean the interval is that of batch means."""
     values = values[~np.isnan(values).all(1)]
-    fewest = int((~np.isnan(values)).sum(0).min()) if len(values) else 0
-    if fewest == 0:
+    if not len(values) or np.isnan(values).all(0).any():
         return UNKNOWN
-    groups = np.array_split(values, min(GROUPS, fewest))
+    groups = np.array_split(values, min(GROUPS, len(values)))
     sums = np.array([np.nansum(group, 0) for group in groups])
     counts = np.array([(~np.isnan(group)).sum(0) for group in groups])
     value = statistic(sums.sum(0) / counts.sum(0))
-    filled = int((counts > 0).sum(0).min())  # groups of the series that is known in the fewest
+    filled = int((counts > 0).sum(0).min())  # groups that know the series which is known in the fewest
     if filled < 2:
         return Estimate(value, math.nan, math.nan, filled)
     without = np.array([statistic(means) for means in (sums.sum(0) - sums) / (counts.sum(0) - counts)])  # all groups but one

@@ -37,7 +37,9 @@ def test_columns_divide_the_buffers() -> None:
     before = held(buffers)
     buffers.merge([0, 1], [0.25, 0.75], 2, columns[1])
     torch.testing.assert_close(buffers.row(2)[columns[1]], 0.25 * before[0, columns[1]] + 0.75 * before[1, columns[1]])
-    assert torch.equal(buffers.row(2)[columns[0]], before[2, columns[0]]) and torch.equal(buffers.row(2)[columns[2]], before[2, columns[2]])
+    assert torch.equal(buffers.row(2)[columns[0]], before[2, columns[0]]) and torch.equal(
+        buffers.row(2)[columns[2]], before[2, columns[2]]
+    )
 
 
 def test_columns_of_strangers_are_refused() -> None:
