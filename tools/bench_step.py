@@ -14,6 +14,7 @@ import os
 import time
 from pathlib import Path
 
+from compare_revisions import with_lower_level
 from m2asr.train.cpu import prepare_cpu
 
 
@@ -35,8 +36,7 @@ def main() -> None:
     if args.case == "mini" and not (args.exp / "tokens").is_dir():
         parser.error("run ./run.sh --stop_stage tokens in egs/mini first")
     steps.CONFIG = args.config
-    gammas = [] if "supervised" in args.config.name else ["penalty={start: 0.1, end: 0.1}"]
-    demo = steps.CASES[args.case].phase([*gammas, *args.set], args.exp, "cpu")
+    demo = steps.CASES[args.case].phase(with_lower_level(args.config, args.set), args.exp, "cpu")
     run = steps.training_step(demo)
     if args.profile:
         from step_profile import profile_step

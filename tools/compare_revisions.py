@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 5  # steps that do not count
 
@@ -71,11 +73,18 @@ def checked_out(revision: str | None) -> Iterator[Path]:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(root)], check=True)
 
 
+def with_lower_level(config: Path, changes: list[str]) -> list[str]:
+    """Changes to a config, and gamma 0.1 where it has a lower level: in the first step of most trainings it is 0, and that level idle."""
+    below = "penalty" in yaml.safe_load(config.read_text(encoding="utf-8"))
+    return ["penalty={start: 0.1, end: 0.1}", *changes] if below else list(changes)
+
+
 class Turns:
     """A process that trains with the code of one revision, a step whenever it is asked to."""
 
     def __init__(self, root: Path, config: Path, exp: Path, changes: list[str], threads: int, environment: list[str]) -> None:
-        line = [sys.executable, __file__, "--worker", str(root), str(root / "egs/mini" / config), str(exp), str(threads), *changes]
+        config = root / "egs/mini" / config
+        line = [sys.executable, __file__, "--worker", str(root), str(config), str(exp), str(threads), *with_lower_level(config, changes)]
         env = {**os.environ, "OMP_NUM_THREADS": str(threads), **dict(pair.split("=", 1) for pair in environment)}
         self.process = subprocess.Popen(
             line, cwd=ROOT / "egs/mini", env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tools import compare_revisions
 
 
 def bench(*options: str) -> str:
@@ -41,8 +42,6 @@ def test_the_bench_counts_cpu_time() -> None:
 
 
 def test_revisions_take_turns_in_worktrees_that_are_gone_afterwards(tmp_path: Path) -> None:
-    from tools import compare_revisions
-
     before = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     with compare_revisions.checked_out("HEAD") as root:
         assert (root / "m2asr").is_dir() and root != ROOT
@@ -50,3 +49,9 @@ def test_revisions_take_turns_in_worktrees_that_are_gone_afterwards(tmp_path: Pa
     assert subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout == before
     with compare_revisions.checked_out(None) as root:
         assert root == ROOT and (ROOT / "m2asr").is_dir()
+
+
+def test_a_lower_level_is_not_idle() -> None:
+    conf = ROOT / "egs/mini/conf"
+    assert compare_revisions.with_lower_level(conf / "train_m2asr.yaml", ["a=1"]) == ["penalty={start: 0.1, end: 0.1}", "a=1"]
+    assert compare_revisions.with_lower_level(conf / "train_supervised.yaml", ["a=1"]) == ["a=1"]
