@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoded import Encoded
-from m2asr.models.layers import Dropout, FeedForward, valid_positions
+from m2asr.models.layers import Dropout, FeedForward, round_length, valid_positions
 from m2asr.models.subsampling import Kind, front_end
 
 
@@ -41,8 +41,6 @@ class Conformer(nn.Module):
     (dwconv), or linear layers on windows of frames, for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
     """
 
-    multiple = 4  # of states, to which `pad` brings the length of a batch
-
     def __init__(
         self,
         feat_dim: int,
@@ -70,11 +68,9 @@ class Conformer(nn.Module):
         return self.subsampling.output_lengths(lengths)
 
     def pad(self, feats: Tensor) -> Tensor:
-        """Zeros behind features (B, T, F), so that batches have few different numbers of states: a library that prepares a kernel for
-        every shape it meets, as oneDNN does, then seldom meets a new one."""
+        """Features (B, T, F) with as many zeros behind them as make the number of states one of few."""
         states = int(self.output_lengths(torch.tensor(feats.shape[1])))
-        wanted = self.subsampling.frames_for(-(-states // self.multiple) * self.multiple)
-        return F.pad(feats, (0, 0, 0, max(0, wanted - feats.shape[1])))
+        return F.pad(feats, (0, 0, 0, max(0, self.subsampling.frames_for(round_length(states)) - feats.shape[1])))
 
     def forward(self, feats: Tensor, lengths: Tensor, causal: bool = False) -> Encoded:
         """Encode features (B, T, F) with valid frames (B,); in a `causal` pass no state sees a later front-end state."""

@@ -13,6 +13,7 @@ from m2asr.config import construct
 from m2asr.data.batch import Batch, target_key
 from m2asr.models import DECODERS
 from m2asr.models.encoded import Encoded
+from m2asr.models.layers import round_length
 from m2asr.objectives.objective import Loss, Objective, full_precision
 from m2asr.objectives.view import View
 
@@ -69,6 +70,7 @@ class Attention(Objective):
         if len(rows) == 0:
             return Loss(sum((p.sum() for p in self.decoder.parameters()), memory.sum()) * 0.0, 0.0, metrics)
         targets, sizes = batch.targets[self.target][rows], batch.target_lengths[self.target][rows]
+        targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))
         labels = with_end(targets, sizes, self.eos)  # (B', U + 1)
         logits = full_precision(self.decoder(targets, memory, one.lengths[rows], self.prefix))  # (B', U + 1, V)
         loss = F.cross_entropy(

@@ -16,8 +16,9 @@ def prepare_cpu(threads: int) -> None:
     spinning: two threads beside one busy process fall to a small part of the speed of a single one, which a busy process hardly
     slows down. Several runs side by side, each with a thread, use all cores.
 
-    oneDNN prepares a kernel for every shape of a multiplication, and by default remembers 1024. Batches of speech have more.
+    oneDNN prepares a kernel for every shape of a multiplication, and by default remembers 1024. Batches of speech have more; a kernel takes
+    some 0.3 MB, so there is a limit.
     """
-    os.environ.setdefault(KERNELS, "20000")
+    os.environ.setdefault(KERNELS, "8192")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this run on this machine
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // here))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2asr.models.layers import Dropout, valid_positions
+from m2asr.models.layers import Dropout, round_length, valid_positions
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -49,3 +49,11 @@ def test_add_is_a_weighted_sum_with_dropout() -> None:
 def test_nothing_padded_needs_no_mask() -> None:
     assert valid_positions(torch.tensor([3, 3]), 3) is None
     assert valid_positions(torch.tensor([3, 1, 0]), 3).tolist() == [[True, True, True], [True, False, False], [False, False, False]]
+
+
+def test_lengths_are_rounded_to_few_that_are_hardly_longer() -> None:
+    rounded = [round_length(size) for size in range(1, 4097)]
+    for size, more in enumerate(rounded, 1):
+        assert size <= more <= max(size + 3, size * 17 / 16) and more % 4 == 0
+    assert len(set(rounded)) == 32 + 5 * 16
+    assert rounded == sorted(rounded) and round_length(0) == 0
