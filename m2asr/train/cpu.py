@@ -19,6 +19,6 @@ def prepare_cpu(threads: int) -> None:
     oneDNN prepares a kernel for every shape of a multiplication, and by default remembers 1024. Batches of speech have more; a kernel takes
     some 0.3 MB, so there is a limit.
     """
-    os.environ.setdefault(KERNELS, "8192")
+    os.environ.setdefault(KERNELS, "4096")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this run on this machine
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // here))
