@@ -42,7 +42,7 @@ class Stream(Strict):
     sets: list[str] = Field(min_length=1)
     dev: list[str] = []
     lang: str | None = None
-    speeds: list[float] = [1.0]  # speed perturbation factors, drawn per utterance; others than 1 need features.source audio
+    speeds: list[Annotated[float, Field(gt=0)]] = Field([1.0], min_length=1)  # speed perturbation (Ko et al. 2015), drawn per utterance
 
 
 class Tokens(Strict):
@@ -256,9 +256,6 @@ class TrainConfig(Strict):
         for where, stream in [("train", self.train.epoch_of), *((f"phases.{phase.name}", phase.epoch_of) for phase in self.phases)]:
             if stream is not None:
                 known(stream, self.streams, f"{where}.epoch_of")
-        for name, stream in self.streams.items():
-            if stream.speeds != [1.0] and self.features.source != "audio":
-                raise UserError(f"streams.{name}.speeds: needs `features: {{source: audio}}`; stored features have one speed")
         return self
 
     @model_validator(mode="after")
@@ -328,6 +325,14 @@ class TrainConfig(Strict):
         """The names of all sets that the streams read, training sets and then dev sets."""
         train = [one for stream in self.streams.values() for one in stream.sets]
         return list(dict.fromkeys(train + [one for stream in self.streams.values() for one in stream.dev]))
+
+    def stored_speeds(self) -> dict[str, list[float]]:
+        """The speeds other than 1 of which the training reads stored features, by set."""
+        found: dict[str, set[float]] = {}
+        for stream in self.streams.values() if self.features.source == "dump" else ():
+            for name in stream.sets:
+                found.setdefault(name, set()).update(set(stream.speeds) - {1.0})
+        return {name: sorted(speeds) for name, speeds in found.items() if speeds}
 
     def phase_list(self) -> list[Phase]:
         """The phases, or the single one where the config names none."""

@@ -89,7 +89,7 @@ def one_by_one(exp: Path, data: Path, lang: str) -> dict[str, str]:
     torch.set_num_threads(1)
     transcriber = Transcriber(exp, cut="windows")
     reader, _ = transcriber.choose(lang, None)
-    fbank = Fbank(**transcriber.fbank.model_dump(exclude={"compress"}))
+    fbank = Fbank(**transcriber.fbank.geometry())
     found = {}
     for utt, wav in read_table(data / "wav.scp").items():
         encoded = encode(transcriber.system, [fbank(at_rate(*read_audio(str(_path(wav))), fbank.sample_rate))])

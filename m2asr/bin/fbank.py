@@ -1,4 +1,5 @@
-"""Compute log mel filterbank features of data directories, those named and those that training configs read.
+"""Compute log mel filterbank features of data directories, those named and those that training configs read, at all
+speeds that these name.
 
 Example:
   python -m m2asr.bin.fbank --config conf/fbank.yaml --nj 4 --data data --dump dump train_en dev_en
@@ -33,27 +34,32 @@ def main(argv: list[str] | None = None) -> int:
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
     config = load_config(FbankConfig, args.config, [*args.set, *(["compress=true"] if args.compress else [])])
+    if config.speed != 1:
+        raise UserError(f"{args.config}: speed {config.speed}: it is streams.*.speeds of a training config that says so; take it away here")
 
-    names = list(args.sets)
+    wanted = [(name, 1.0) for name in args.sets]
     for number, path in enumerate(args.train_config):
         training = load_config(TrainConfig, path, args.train_set if number == 0 else [])
-        names += training.sets()
+        wanted += [(name, 1.0) for name in training.sets()]
+        wanted += [(name, speed) for name, speeds in training.stored_speeds().items() for speed in speeds]
         check_prepared(training, path, args.data)
-    if not names:
+    if not wanted:
         parser.error("give sets, or --train_config")
 
     from m2asr.data.extract import extract, kept
+    from m2asr.data.feats import dump_of
 
-    for name in dict.fromkeys(names):
-        if args.keep and kept(args.data / name, args.dump / name, config):
-            print(f"{args.dump / name}: computed before, kept")
+    for name, speed in dict.fromkeys(wanted):
+        dump, options = dump_of(args.dump, name, speed), config.model_copy(update={"speed": speed})
+        if args.keep and kept(args.data / name, dump, options):
+            print(f"{dump}: computed before, kept")
             continue
         start = time.perf_counter()
-        done = extract(args.data / name, args.dump / name, config, args.nj, args.allow_pipes)
-        speed = done.hours * 3600 / (time.perf_counter() - start)
-        print(f"{args.dump / name}: {done.utterances} utterances, {done.hours:.2f} h, {speed:.0f} x real time")
+        done = extract(args.data / name, dump, options, args.nj, args.allow_pipes)
+        rate = done.hours * 3600 / (time.perf_counter() - start)
+        print(f"{dump}: {done.utterances} utterances, {done.hours:.2f} h, {rate:.0f} x real time")
         for rate, count in sorted(done.resampled.items()):
-            print(f"{args.dump / name}: {count} of {done.utterances} utterances resampled from {rate} Hz to {config.sample_rate} Hz")
+            print(f"{dump}: {count} of {done.utterances} utterances resampled from {rate} Hz to {config.sample_rate} Hz")
     return 0
 
 

@@ -48,6 +48,18 @@ def at_rate(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return resampler(rate, wanted)(torch.from_numpy(wave)).numpy()
 
 
+def at_speed(wave: np.ndarray, rate: int, speed: float) -> np.ndarray:
+    """Samples (N,) at `rate` Hz, played at a speed: 1.1 is a tenth faster and higher (Ko et al. 2015)."""
+    return wave if speed == 1 else _player(rate, speed)(torch.from_numpy(wave))[0].numpy()
+
+
+@cache
+def _player(rate: int, speed: float) -> torch.nn.Module:
+    from torchaudio.transforms import Speed  # imported late, as few trainings need it
+
+    return Speed(rate, speed)
+
+
 @cache
 def resampler(rate: int, wanted: int) -> torch.nn.Module:
     """A low-pass filter that turns samples (..., N) at one rate into samples at another."""

@@ -21,7 +21,7 @@ import yaml
 from tqdm import tqdm
 
 from m2asr.config import FbankConfig, load_config
-from m2asr.data.audio import DURATION_TOLERANCE, at_rate, read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, at_rate, at_speed, read_audio
 from m2asr.data.directory import write_table
 from m2asr.data.recordings import Item, read_items
 from m2asr.errors import UserError
@@ -148,21 +148,22 @@ def _result(future: Future[Written]) -> Written:
 
 def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Written:
     """Append the features of a chunk to an ark file."""
-    fbank, compress = _fbank(config), FbankConfig.model_validate_json(config).compress
+    fbank, options = _fbank(config), FbankConfig.model_validate_json(config)
     done = Written([], np.zeros((2, fbank.num_mel_bins + 1)), [], Counter())
     with open(ark, "ab") as file:
         for item in chunk:
             try:
                 rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither: the same whatever process draws it
                 wave, rate = _read(item, allow_pipes)
-                feats = fbank(at_rate(wave, rate, fbank.sample_rate), rng)  # (T, F)
+                wave = at_speed(at_rate(wave, rate, fbank.sample_rate), fbank.sample_rate, options.speed)
+                feats = fbank(wave, rng)  # (T, F)
                 if not len(feats):
                     raise UserError("shorter than one frame")
             except UserError as error:
                 done.bad.append(f"{item.place}: {item.utt}: {error}")
                 continue
             done.utts.append((item.utt, file.tell() + len(item.utt.encode()) + 1, len(feats)))
-            kaldiio.save_ark(file, {item.utt: feats}, compression_method=COMPRESSION if compress else None)
+            kaldiio.save_ark(file, {item.utt: feats}, compression_method=COMPRESSION if options.compress else None)
             done.stats[:] += accumulate(feats)
             if rate != fbank.sample_rate:
                 done.resampled[rate] += 1
@@ -171,7 +172,7 @@ def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Writ
 
 @cache
 def _fbank(config: str) -> Fbank:
-    return Fbank(**FbankConfig.model_validate_json(config).model_dump(exclude={"compress"}))
+    return Fbank(**FbankConfig.model_validate_json(config).geometry())
 
 
 def _read(item: Item, allow_pipes: bool) -> tuple[np.ndarray, int]:

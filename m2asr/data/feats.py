@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
-import torch
 
 from m2asr.config import FbankConfig
-from m2asr.data.audio import at_rate
+from m2asr.data.audio import at_rate, at_speed
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 
 
-class StoredFeats:
-    """Features as stage fbank stored them."""
+def dump_of(dump: Path, name: str, speed: float = 1.0) -> Path:
+    """The folder of a set's features, of its recordings played at a speed: dump/train_en, dump/train_en_sp0.9."""
+    return dump / (name if speed == 1 else f"{name}_sp{speed:g}")
 
-    stretch = 1.0  # how much longer than its index says an utterance may get
+
+class StoredFeats:
+    """Features as stage fbank stored them, of recordings played at one of some speeds, drawn anew whenever an utterance is read.
+
+    Args:
+        speeds: those that are drawn.
+        played: for every speed other than 1 the sets with features of that speed, by name; they number the same utterances alike.
+
+    Attributes:
+        stretch: how much longer than its index says an utterance may get.
+    """
+
+    def __init__(self, speeds: Sequence[float] = (1.0,), played: Mapping[float, Mapping[str, UtteranceIndex]] | None = None) -> None:
+        self.speeds, self.played = list(speeds), played or {}
+        self.stretch = max(1.0, 1 / min(speeds))
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i."""
-        return index.feats(i)
+        speed = self.speeds[rng.integers(len(self.speeds))]
+        return (index if speed == 1 else self.played[speed][index.name]).feats(i)
 
 
 class AudioFeats:
     """Fbank of the recording, played at one of some speeds, drawn anew whenever an utterance is read (Ko et al. 2015).
 
-    Speed 1.1 is a tenth faster and higher. Nothing is stored, so several speeds need no more disk than one.
+    Nothing is stored, so several speeds need no more disk than one.
     """
 
     def __init__(self, config: FbankConfig, speeds: Sequence[float] = (1.0,)) -> None:
-        from torchaudio.transforms import Speed  # imported late, as only this source needs it
-
         from m2asr.features.fbank import Fbank
 
-        self.fbank = Fbank(**config.model_dump(exclude={"compress"}))
-        self.speeds = [None if speed == 1 else Speed(config.sample_rate, speed) for speed in speeds]
+        self.fbank, self.speeds = Fbank(**config.geometry()), list(speeds)
         self.stretch = max(1.0, 1 / min(speeds))
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i. Raises UserError where its recording cannot be read or has a lower sample rate."""
         wave, rate = index.audio(i)
         wave = at_rate(wave, rate, self.fbank.sample_rate)
-        speed = self.speeds[rng.integers(len(self.speeds))]
-        if speed is not None:
-            wave = speed(torch.from_numpy(wave))[0].numpy()
+        wave = at_speed(wave, self.fbank.sample_rate, self.speeds[rng.integers(len(self.speeds))])
         feats = self.fbank(wave, rng)  # (T, F)
         if not len(feats):
             raise UserError(f"{len(wave)} samples are less than one window; remove this utterance")

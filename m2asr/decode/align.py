@@ -112,7 +112,7 @@ class Aligner:
         fbank = trained_fbank(self.exp)
         recording = Recording(path)
         wave = np.concatenate([block[0] for block in recording.blocks(fbank.sample_rate)])  # (N,)
-        feats = Fbank(**fbank.model_dump(exclude={"compress"}))(wave)  # (T, F)
+        feats = Fbank(**fbank.geometry())(wave)  # (T, F)
         if not len(feats):
             raise UserError(f"{path}: {len(wave)} samples are less than one window of {fbank.frame_length:g} ms")
         said = Said(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)

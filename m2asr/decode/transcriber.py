@@ -84,7 +84,7 @@ class Transcriber:
         self.readings = {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
         self._langid = next((self.system.objectives[name] for name, one in self.trained.objectives.items() if one.type == "langid"), None)
         self._times = StateTimes.of(self.fbank)
-        self._fbank = Fbank(**self.fbank.model_dump(exclude={"compress"}))
+        self._fbank = Fbank(**self.fbank.geometry())
         self._detectors = [SpeechDetector()] if self.cut == "pauses" else []
 
     @staticmethod

@@ -10,7 +10,7 @@ import torch
 
 from m2asr.config import FbankConfig, load_config
 from m2asr.data.ark import read_matrix
-from m2asr.data.feats import AudioFeats, StoredFeats
+from m2asr.data.feats import AudioFeats, StoredFeats, dump_of
 from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
@@ -48,7 +48,11 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
     train, dev = {}, {}
     for name, stream in config.streams.items():
         targets = targets_of(config, name, tokenizers)
-        feats = AudioFeats(geometry, stream.speeds) if from_audio else StoredFeats()
+        if from_audio:
+            feats = AudioFeats(geometry, stream.speeds)
+        else:
+            played = {speed: {one: open_set(one, data, dump, speed) for one in stream.sets} for speed in set(stream.speeds) - {1.0}}
+            feats = StoredFeats(stream.speeds, played)
         train[name] = Source(name, [indexes[one] for one in stream.sets], targets, geometry.frame_shift / 1000, feats)
         if stream.dev:
             dev[name] = Source(name, [stored[one] for one in stream.dev], targets, geometry.frame_shift / 1000)
@@ -65,7 +69,7 @@ def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
         found[name] = load_config(FbankConfig, dump / name / "fbank.yaml")
     first = next(iter(found))
     for name, one in found.items():
-        if one.model_dump(exclude={"compress"}) != found[first].model_dump(exclude={"compress"}):
+        if one.geometry() != found[first].geometry():
             raise UserError(f"{dump / name}: its features were computed otherwise than those of {first}; run stage 1 (fbank) with --force")
     return found[first]
 
@@ -94,13 +98,14 @@ def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainCon
     return config
 
 
-def open_set(name: str, data: Path, dump: Path) -> UtteranceIndex:
-    """The index of one set. Raises UserError naming the stage that makes what is missing."""
+def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> UtteranceIndex:
+    """The index of one set, with the features of a speed. Raises UserError naming the stage that makes what is missing."""
     if not (data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
-    if not (dump / name / "feats.scp").is_file():
-        raise UserError(f"{dump / name}/feats.scp: no features; run stage 1 (fbank) first")
-    return UtteranceIndex(data / name, dump / name)
+    folder = dump_of(dump, name, speed)
+    if not (folder / "feats.scp").is_file():
+        raise UserError(f"{folder}/feats.scp: no features; run stage 1 (fbank) first")
+    return UtteranceIndex(data / name, folder)
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:

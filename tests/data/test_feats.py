@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from m2asr.config import FbankConfig
-from m2asr.data.feats import AudioFeats
+from m2asr.data.extract import extract
+from m2asr.data.feats import AudioFeats, StoredFeats, dump_of
 from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.data.streams import eval_batches
@@ -98,3 +99,24 @@ def test_a_higher_sample_rate_is_lowered_and_a_lower_one_refused(recordings: Pat
     assert len(AudioFeats(FbankConfig(sample_rate=8000))(index, 0, rng())) == 98
     with pytest.raises(UserError, match="16000 Hz, the features want 22050 Hz"):
         AudioFeats(FbankConfig(sample_rate=22050))(index, 0, rng())
+
+
+def test_stored_speeds_are_those_of_the_recording_played_so(recordings: Path, tmp_path: Path) -> None:
+    """Drawn as from the recording, and equal to it."""
+    config, data, dump = FbankConfig(), recordings, tmp_path / "dump"
+    speeds = [0.9, 1.0, 1.1]
+    for speed in speeds:
+        extract(data, dump_of(dump, data.name, speed), config.model_copy(update={"speed": speed}), jobs=1)
+    indexes = {speed: UtteranceIndex(data, dump_of(dump, data.name, speed)) for speed in speeds}
+    stored = StoredFeats(speeds, {speed: {data.name: indexes[speed]} for speed in (0.9, 1.1)})
+    computed, recorded = AudioFeats(config, speeds), UtteranceIndex(data)
+    drawn = set()
+    for seed in range(12):
+        ours, theirs = stored(indexes[1.0], 2, np.random.default_rng(seed)), computed(recorded, 2, np.random.default_rng(seed))
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+        drawn.add(len(ours))
+    assert len(drawn) == 3 and stored.stretch == pytest.approx(1 / 0.9)
+
+
+def test_folders_of_speeds() -> None:
+    assert [dump_of(Path("dump"), "train_en", speed).name for speed in (1.0, 0.9, 1.1)] == ["train_en", "train_en_sp0.9", "train_en_sp1.1"]

@@ -6,11 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from m2asr.bin import fbank
 from m2asr.config import check_config
+from m2asr.data.index import UtteranceIndex
+from m2asr.errors import UserError
 from m2asr.objectives.system import resolve
 from m2asr.train.materials import gather, with_languages
 from m2asr.train_config import TrainConfig
+from tests.conftest import ROOT
 from tests.train.recipe import CONFIG, prepare
 
 
@@ -28,6 +33,26 @@ def test_recordings_are_read_while_training_at_several_speeds(mini_data: Path, m
             assert np.allclose(read.inputs["feats"], stored.inputs["feats"], atol=1e-3)
     dev = [one.dev["raw"].load(numbers, key)[0] for one in (plain, audio)]
     assert np.array_equal(dev[0].inputs["feats"], dev[1].inputs["feats"])
+
+
+def test_stage_fbank_stores_the_speeds_that_a_config_names(mini_data: Path, mini_dump: Path, tmp_path: Path) -> None:
+    """And training reads them; before, it says which stage makes them."""
+    config = {**CONFIG, "streams": {**CONFIG["streams"], "en": {**CONFIG["streams"]["en"], "sets": ["dev_en"], "speeds": [0.9]}}}
+    path, dump = prepare(tmp_path, mini_data, config), tmp_path / "dump"
+    dump.mkdir()
+    for name in ("train_en", "dev_en"):
+        (dump / name).symlink_to(mini_dump / name)
+    resolved = resolve(check_config(TrainConfig, config, "x"))
+    assert resolved.stored_speeds() == {"dev_en": [0.9]}
+    with pytest.raises(UserError, match=r"dev_en_sp0.9/feats.scp: no features; run stage 1"):
+        gather(resolved, mini_data, dump, tmp_path)
+    options = ["--config", str(ROOT / "egs/mini/conf/fbank.yaml"), "--data", str(mini_data), "--dump", str(dump), "--keep"]
+    assert fbank.main([*options, "--nj", "1", "--train_config", str(path)]) == 0
+    slow, plain = (gather(one, mini_data, dump, tmp_path).train[stream] for one, stream in ((resolved, "en"), (resolved, "raw")))
+    first, same = slow.load([0, 7], (1, "en", 0, 0))[0], UtteranceIndex(mini_data / "dev_en", dump / "dev_en")
+    assert first.utt_ids == [same.utt_ids(0), same.utt_ids(7)]
+    assert np.allclose(first.lengths["feats"], np.array([same.frames[0], same.frames[7]]) / 0.9, atol=3)
+    assert (slow.frames >= first.lengths["feats"].max().item()).any() and plain.feats.stretch == 1
 
 
 def test_an_undetermined_language_is_none_to_tell() -> None:
