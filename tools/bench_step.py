@@ -3,19 +3,27 @@
 Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens), which `make bench` sees to. Run from the root of the repository:
   python tools/bench_step.py
   python tools/bench_step.py --profile    # where the time of a step goes
+  python tools/bench_step.py --beside_busy
   python tools/bench_step.py --config conf/train_supervised.yaml --set optim.type=adamw --threads 2
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
+import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compare_revisions import with_lower_level
 from m2asr.train.cpu import prepare_cpu
+
+BLOCKS = 4  # of `rounds` steps each, with and without a busy process in turn
 
 
 def main() -> None:
@@ -27,6 +35,7 @@ def main() -> None:
     parser.add_argument("--case", default="mini", help="tiny: a small model on noise")
     parser.add_argument("--exp", type=Path, default=Path("exp/train_m2asr"), help="run whose tokens/ are used, inside the recipe")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--beside_busy", action="store_true", help="how much a busy process of another login slows it down")
     parser.add_argument("--profile", action="store_true", help="print where the time of a step goes")
     args = parser.parse_args()
     prepare_cpu(args.threads)
@@ -43,20 +52,44 @@ def main() -> None:
 
         print(profile_step(run, steps.batches_of(demo, args.rounds), demo.dtype))
         return
-    seconds = 0.0
-    for number, step in enumerate(itertools.islice(demo.loader, args.rounds + 1)):
+    found = iter(demo.loader)
+    run(next(found).draws(), 0)  # starting the workers is not part of a step
+    if args.beside_busy:
+        rates: dict[bool, list[float]] = {False: [], True: []}
+        for turn in range(2 * BLOCKS):
+            with busy_process() if turn % 2 else contextlib.nullcontext():
+                rates[turn % 2 == 1].append(timed(found, run, args.rounds)[0])
+        alone, beside = (statistics.median(rates[busy]) for busy in (False, True))
+        print(f"{args.threads} threads: {alone:.1f} s of audio per s, {beside:.1f} beside a busy process: {beside / alone:.2f} (bar 0.70)")
+        return
+    demo.loader.wait_seconds = 0.0
+    rate, seconds, elapsed, busy = timed(found, run, args.rounds)
+    print(
+        f"demo: {rate:.1f} s of audio per s on {args.threads} threads, {seconds / busy:.1f} per s of CPU time, "
+        f"{1000 * busy / args.rounds:.1f} ms of CPU time per step, {demo.loader.wait_seconds / elapsed:.2%} waiting for data (bar 3 %)"
+    )
+
+
+def timed(found: Iterator, run: Callable, rounds: int) -> tuple[float, float, float, float]:
+    """Seconds of audio per second, and the seconds of audio, of time and of CPU time of so many steps."""
+    seconds, start, busy = 0.0, time.perf_counter(), time.process_time()
+    for number, step in enumerate(itertools.islice(found, rounds), 1):
         draws = step.draws()
-        if number == 0:  # starting the workers is not part of a step
-            run(draws, number)
-            start, busy, demo.loader.wait_seconds = time.perf_counter(), time.process_time(), 0.0
-            continue
         run(draws, number)
         seconds += sum(batch.seconds for draw in draws for batches in draw.values() for batch in batches)
     elapsed, busy = time.perf_counter() - start, time.process_time() - busy
-    print(
-        f"demo: {seconds / elapsed:.1f} s of audio per s on {args.threads} threads, {seconds / busy:.1f} per s of CPU time, "
-        f"{1000 * busy / args.rounds:.1f} ms of CPU time per step, {demo.loader.wait_seconds / elapsed:.2%} waiting for data (bar 3 %)"
-    )
+    return seconds / elapsed, seconds, elapsed, busy
+
+
+@contextlib.contextmanager
+def busy_process() -> Iterator[None]:
+    """A process that keeps a core busy, at nice 10 and in a session of its own, as of another login: the system shares cores by session."""
+    process = subprocess.Popen(["nice", "-n", "10", sys.executable, "-c", "while True: pass"], start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_a_profile_says_where_the_time_goes() -> None:
     assert re.search(r"preparing kernels costs -?[\d.]+ ms more; \d+ page faults", out)
     work, time, speed = map(float, re.search(r"([\d.]+) GFLOP in ([\d.]+) ms are (\d+) GFLOP/s", out).groups())
     assert work >= 0 and time == total and speed == pytest.approx(1000 * work / time, abs=1 + 100 / time)
+
+
+def test_a_busy_process_ends_with_the_bench() -> None:
+    out = bench("--beside_busy", "--set", "train.workers=0")
+    assert re.fullmatch(r"1 threads: [\d.]+ s of audio per s, [\d.]+ beside a busy process: [\d.]+ \(bar 0.70\)\n", out)
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            commands.append(path.read_bytes())
+    assert commands and not any(b"while True: pass" in command for command in commands)
 
 
 def test_the_bench_counts_cpu_time() -> None:
