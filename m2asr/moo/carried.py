@@ -27,17 +27,20 @@ class CarriedWeights(Weighting):
         rho: strength of the pull towards uniform weights.
         scale: `auto` divides A by one running mean of squared gradient norms, common to all objectives, which
             leaves the limit of lambda where it is (for rho 0); `none` is the papers'. Raw CTC gradients are so long that without
-            it lambda jumps between vertices.
+            it lambda jumps between vertices. `each` divides every gradient by the running mean of its own length: lambda then follows
+            how gradients stand to each other, where the min-norm point otherwise rewards the shortest of them.
     """
 
     recalls = True
 
-    def __init__(self, objectives: list[str], step: float, rho: float, scale: Literal["auto", "none"]) -> None:
+    def __init__(self, objectives: list[str], step: float, rho: float, scale: Literal["auto", "each", "none"]) -> None:
         super().__init__(objectives)
         from_zero(step=step, rho=rho)
         self.step, self.rho, self.scale = step, rho, scale
         self._lambda = torch.full((len(objectives),), 1 / len(objectives), dtype=torch.float64)
         self._mean_norm = 0.0
+        self._squares = torch.zeros(len(objectives), dtype=torch.float64)  # running means of squared lengths, of `scale: each`
+        self._seen = [0] * len(objectives)  # steps in each of these
         self._steps = 0  # steps with at least two active objectives
         self._vertex_steps = 0
 
@@ -46,11 +49,13 @@ class CarriedWeights(Weighting):
             return torch.ones(1, dtype=torch.float64)
         inside = self._inside(active)
         self._steps += 1
-        slope = gramian @ inside / self._unit(squared_norms) + self.rho * inside
+        lengths = self._lengths(active, squared_norms)
+        slope = (gramian / lengths.outer(lengths)) @ inside + self.rho * inside
         inside = project_onto_simplex(inside - self.step * slope)
         self._vertex_steps += int(inside.max() > VERTEX)
         self._lambda[active] = self._lambda[active].sum() * inside  # those that are away keep their share
-        return inside
+        weights = inside / lengths  # of the gradients themselves, which are divided by their lengths
+        return weights / weights.sum()
 
     @property
     def vertex_share(self) -> float:
@@ -69,22 +74,31 @@ class CarriedWeights(Weighting):
             "mean_norm": self._mean_norm,
             "steps": self._steps,
             "vertex_steps": self._vertex_steps,
+            "squares": dict(zip(self.objectives, zip(self._squares.tolist(), self._seen, strict=True), strict=True)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         saved = state.get("lambda", {})
         same_objectives(saved, self.objectives)
         self._lambda = torch.tensor([saved[name] for name in self.objectives], dtype=torch.float64)
+        squares = [state.get("squares", {}).get(name, (0.0, 0)) for name in self.objectives]  # of older revisions: none
+        self._squares, self._seen = torch.tensor([mean for mean, _ in squares], dtype=torch.float64), [steps for _, steps in squares]
         self._mean_norm, self._steps, self._vertex_steps = state["mean_norm"], state["steps"], state["vertex_steps"]
 
     def _inside(self, active: Tensor) -> Tensor:
         share = self._lambda[active]
         return share / share.sum() if share.sum() > 0 else torch.full_like(share, 1 / len(active))
 
-    def _unit(self, squared_norms: Tensor) -> float:
+    def _lengths(self, active: Tensor, squared_norms: Tensor) -> Tensor:
+        """What the gradients of this step are divided by (A,): lengths from means that are plain over the first steps, then exponential,
+        since gradients shrink while a network learns."""
         if self.scale == "none":
-            return 1.0
-        # the plain mean of the first steps, then an exponential one: gradients shrink while a network learns
-        share = 1 / min(self._steps, MEMORY)
-        self._mean_norm += share * (float(squared_norms.mean()) - self._mean_norm)
-        return self._mean_norm or 1.0
+            return torch.ones_like(squared_norms)
+        if self.scale == "auto":
+            self._mean_norm += (float(squared_norms.mean()) - self._mean_norm) / min(self._steps, MEMORY)
+            return torch.full_like(squared_norms, self._mean_norm or 1.0).sqrt()
+        for m, square in zip(active.tolist(), squared_norms, strict=True):
+            self._seen[m] += 1
+            self._squares[m] += (square - self._squares[m]) / min(self._seen[m], MEMORY)
+        lengths = self._squares[active].sqrt()
+        return torch.where(lengths > 0, lengths, 1.0)

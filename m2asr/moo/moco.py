@@ -23,7 +23,7 @@ class MoCo(CarriedWeights):
         objectives: names of the objectives.
         step: step size of lambda; with `scale: auto` free of units.
         rho: strength of the pull towards uniform weights.
-        scale: `auto` divides Y Y^T by a running mean of squared lengths, as in MoDo; `none` is the paper.
+        scale: `auto` divides Y Y^T by a running mean of squared lengths, `each` every y by its own length, as in MoDo; `none` is the paper.
         beta: share of the newest gradient in its mean; 1 tracks nothing.
     """
 
@@ -34,7 +34,7 @@ class MoCo(CarriedWeights):
         objectives: list[str],
         step: float = 0.1,
         rho: float = 0.0,
-        scale: Literal["auto", "none"] = "auto",
+        scale: Literal["auto", "each", "none"] = "auto",
         beta: float = 0.1,
     ) -> None:
         super().__init__(objectives, step, rho, scale)

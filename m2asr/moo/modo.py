@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from m2asr.errors import UserError
 from m2asr.moo.carried import CarriedWeights
 
 
@@ -25,8 +26,10 @@ class MoDo(CarriedWeights):
         step: step size of lambda; with `scale: auto` free of units.
         rho: strength of the pull towards uniform weights.
         scale: `auto` divides the products by one running mean of squared gradient norms, common to all objectives, which
-            leaves the limit of lambda where it is (for rho 0); `none` is the paper.
-        samples: independent batches per step, 2 or 3.
+            leaves the limit of lambda where it is (for rho 0); `each` every gradient by its own running length; `none` is the paper.
+        samples: independent batches per step, 2 or 3; `scale: each` takes 2.
+
+    Raises UserError for three samples with `scale: each`.
     """
 
     def __init__(
@@ -34,10 +37,12 @@ class MoDo(CarriedWeights):
         objectives: list[str],
         step: float = 0.1,
         rho: float = 0.0,
-        scale: Literal["auto", "none"] = "auto",
+        scale: Literal["auto", "each", "none"] = "auto",
         samples: Literal[2, 3] = 2,
     ) -> None:
         super().__init__(objectives, step, rho, scale)
+        if samples == 3 and scale == "each":  # the second batch is weighted before the lengths of its gradients are known
+            raise UserError("weighting.scale: `each` needs `samples: 2`")
         self.draws = samples
 
     def current(self, active: Sequence[int] | None = None) -> Tensor:

@@ -130,3 +130,44 @@ def test_raw_gradients_jump_between_vertices_and_scaled_ones_do_not() -> None:
 def test_impossible_options_are_refused(options: dict) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         MoDo(NAMES, **options)
+
+
+def along(factors: torch.Tensor, modo: MoDo, steps: int = 300) -> torch.Tensor:
+    """The weight of every raw gradient times its factor, normalized: the direction, after steps on noisy gradients times `factors`."""
+    generator, found = torch.Generator().manual_seed(3), []
+    rows = gradients(torch.tensor([-0.5, 0.6, 0.3], dtype=torch.float64))
+    for step in range(steps):
+        first, second = (factors[:, None] * noisy(rows, generator) for _ in range(2))
+        weights = modo.weights(first @ second.T, squared_norms=(first.square().sum(1) + second.square().sum(1)) / 2)
+        if step >= steps // 2:
+            found.append(weights * factors / (weights * factors).sum())
+    return torch.stack(found).mean(0)
+
+
+def test_with_a_scale_for_each_the_length_of_a_gradient_does_not_matter() -> None:
+    plain = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    longer = torch.tensor([50.0, 1.0], dtype=torch.float64)
+    one, other = (along(factors, MoDo(NAMES, step=0.05, scale="each")) for factors in (plain, longer))
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    short = [float(along(factors, MoDo(NAMES, step=0.05))[0]) for factors in (plain, longer)]
+    assert abs(short[1] - short[0]) > 1e-3, "with one scale for all it does"
+
+
+def test_with_a_scale_for_each_weights_are_mgdas_of_normalized_gradients() -> None:
+    rows = gradients(torch.tensor([-0.5, 0.6, 0.3], dtype=torch.float64))
+    noise = rows.square().sum(1).mean()
+    lengths = (rows.square().sum(1) + noise).sqrt()  # as they are seen: with the noise
+    inside = MGDA(NAMES).weights((rows / lengths[:, None]) @ (rows / lengths[:, None]).T)
+    optimum = inside / lengths / (inside / lengths).sum()
+    found = along(torch.ones(2, dtype=torch.float64), MoDo(NAMES, step=0.01, scale="each"), steps=6000)
+    torch.testing.assert_close(found, optimum, rtol=0, atol=0.04)
+
+
+def test_a_scale_for_each_is_resumed_and_needs_two_samples() -> None:
+    modo, again = (MoDo(NAMES, scale="each") for _ in range(2))
+    along(torch.tensor([3.0, 1.0], dtype=torch.float64), modo, steps=7)
+    again.load_state_dict(modo.state_dict())
+    one, other = (along(torch.tensor([3.0, 1.0], dtype=torch.float64), weighting, steps=5) for weighting in (modo, again))
+    assert torch.equal(one, other)
+    with pytest.raises(UserError, match="`each` needs `samples: 2`"):
+        MoDo(NAMES, scale="each", samples=3)
