@@ -26,6 +26,7 @@ from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.train_config import TrainConfig
+from m2asr.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, DUMP = Path("data"), Path("dump")  # inside the recipe
@@ -60,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--espnet_config", type=Path, default=FOLDER / "conformer.yaml")
     parser.add_argument("--espnet_options", default="", help="further options of espnet2.bin.asr_train, as one text")
     parser.add_argument("--espnet_seed", type=int, default=0)
+    parser.add_argument("--keep_memory", action="store_true", help="let ESPnet's process keep freed memory, as m2asr's does; glibc only")
     parser.add_argument("--force", action="store_true", help="train ESPnet again")
     parser.add_argument("--config", default="conf/train_supervised.yaml", help="of m2asr's training, inside the recipe")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it")
@@ -73,13 +75,14 @@ def arguments() -> argparse.Namespace:
 def espnet(args: argparse.Namespace, train: list[str], dev: list[str]) -> list[Point]:
     """ESPnet's curve, from --out where it was trained with the same settings."""
     curve, settings = args.out / "espnet.csv", args.out / "espnet.json"
-    used = {"version": version(), "config": args.espnet_config.read_text(encoding="utf-8"), "options": args.espnet_options}
-    used |= {"minutes": args.minutes, "seed": args.espnet_seed, "sets": [train, dev], "min_words": args.min_words}
+    used = {"version": version(), "config": read_yaml(args.espnet_config), "options": args.espnet_options, "minutes": args.minutes}
+    used |= {"seed": args.espnet_seed, "keep_memory": args.keep_memory, "sets": [train, dev], "min_words": args.min_words}
     if curve.is_file() and not args.force:
         if json.loads(settings.read_text(encoding="utf-8")) != used:
             raise UserError(f"{settings}: ESPnet was trained with other settings; choose another --out, or --force to train it again")
     else:
-        toolkit = Espnet(install(args.venv, args.python), args.out / "espnet", args.espnet_config, shlex.split(args.espnet_options))
+        python, options = install(args.venv, args.python), shlex.split(args.espnet_options)
+        toolkit = Espnet(python, args.out / "espnet", args.espnet_config, options, args.keep_memory)
         toolkit.prepare(train, dev, DATA, DUMP)
         points = toolkit.curve(toolkit.train("train", args.minutes, args.espnet_seed), dev, DATA, args.min_words)
         with open_atomic(settings) as file:

@@ -21,8 +21,10 @@ from m2asr.yaml_file import read_yaml
 FOLDER = Path(__file__).resolve().parent / "espnet"
 VERSIONS = FOLDER / "constraints.txt"
 CHECKPOINTS = 15  # of a training, at equal distances
+TRIAL_STEPS = 20  # of the short training that tells the pace
 AVERAGED = 3  # checkpoints, best by ESPnet's own CER on dev, that it averages at the end
 COSINE = "cosineannealingwarmuprestarts"  # the schedule of ESPnet that can end with the training
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}  # of glibc
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -63,8 +65,9 @@ def install(venv: Path, base: str) -> Path:
 class Espnet:
     """ESPnet in the present folder, a recipe's, with files under `out`."""
 
-    def __init__(self, python: Path, out: Path, config: Path, options: Sequence[str]) -> None:
+    def __init__(self, python: Path, out: Path, config: Path, options: Sequence[str], keep_memory: bool) -> None:
         self.python, self.out, self.config, self.options = python, out, config, list(options)
+        self.environment = KEEP_MEMORY if keep_memory else {}
 
     def prepare(self, train: Sequence[str], dev: Sequence[str], data: Path, dump: Path) -> None:
         """Write the sets as ESPnet reads them, and let it collect lengths, mean and variance."""
@@ -76,9 +79,8 @@ class Espnet:
 
     def train(self, name: str, minutes: float, seed: int) -> Path:
         """Train for so many minutes of CPU time, judged by the pace of a first short training; returns the folder of the run."""
-        trial = self._run(f"{name}_pace", seed, 2, [])
-        first, second = _clock(trial)
-        step = (second["seconds"] - first["seconds"]) / (second["steps"] - first["steps"])  # the first epoch prepares kernels
+        (trial,) = _clock(self._run(f"{name}_pace", seed, 1, ["--num_iters_per_epoch", TRIAL_STEPS]))
+        step = trial["seconds"] / trial["steps"]
         per_epoch = math.ceil(60 * minutes / step / CHECKPOINTS)
         options = ["--num_iters_per_epoch", per_epoch]
         if read_yaml(self.config).get("scheduler") == COSINE:
@@ -118,7 +120,7 @@ class Espnet:
             for file in ("feats.scp,speech,kaldi_ark", "text,text,text"):
                 sets += [f"--{flag}_data_path_and_name_and_type", data / name / file]
         fixed = ["--config", self.config, "--token_list", data / "tokens.txt", "--output_dir", folder]
-        run([self.python, FOLDER / "train.py", _clock_file(folder), *fixed, *sets, *self.options, *options], log)
+        run([self.python, FOLDER / "train.py", _clock_file(folder), *fixed, *sets, *self.options, *options], log, **self.environment)
 
 
 def _clock_file(folder: Path) -> Path:
