@@ -109,7 +109,7 @@ class Espnet:
         shutil.rmtree(folder, ignore_errors=True)
         _clock_file(folder).unlink(missing_ok=True)
         shapes = ["--train_shape_file", stats / "train/speech_shape", "--valid_shape_file", stats / "valid/speech_shape"]
-        kept = ["--max_epoch", epochs, "--keep_nbest_models", AVERAGED, "--keep_nbest_models", epochs]
+        kept = ["--max_epoch", epochs, "--keep_nbest_models", AVERAGED, epochs]  # all of them, and the average of the first number
         normalize = ["--normalize_conf", f"stats_file={stats / 'train/feats_stats.npz'}"]
         self._train(folder, self.out / f"{name}.log", [*shapes, *normalize, *kept, "--seed", seed, *options])
         return folder
