@@ -24,6 +24,7 @@ CHECKPOINTS = 15  # of a training, at equal distances
 TRIAL_STEPS = 20  # of the short training that tells the pace
 AVERAGED = 3  # checkpoints, best by ESPnet's own CER on dev, that it averages at the end
 COSINE = "cosineannealingwarmuprestarts"  # the schedule of ESPnet that can end with the training
+WARMUP = 6  # then a sixth of it
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}  # of glibc
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -75,17 +76,18 @@ class Espnet:
         stats = self.out / "stats"
         shutil.rmtree(stats, ignore_errors=True)
         batches = ["--batch_type", "unsorted", "--batch_size", 8, "--normalize", "none"]
-        self._train(stats, self.out / "stats.log", ["--collect_stats", "true", *batches])
+        self._train(stats, self.out / "stats.log", [*self.options, "--collect_stats", "true", *batches])
 
     def train(self, name: str, minutes: float, seed: int) -> Path:
         """Train for so many minutes of CPU time, judged by the pace of a first short training; returns the folder of the run."""
         (trial,) = _clock(self._run(f"{name}_pace", seed, 1, ["--num_iters_per_epoch", TRIAL_STEPS]))
         step = trial["seconds"] / trial["steps"]
         per_epoch = math.ceil(60 * minutes / step / CHECKPOINTS)
-        options = ["--num_iters_per_epoch", per_epoch]
+        steps, options = per_epoch * CHECKPOINTS, ["--num_iters_per_epoch", per_epoch]
         if read_yaml(self.config).get("scheduler") == COSINE:
-            options += ["--scheduler_conf", f"first_cycle_steps={per_epoch * CHECKPOINTS}"]
-        print(f"ESPnet: {step:.2f} s per step, {per_epoch * CHECKPOINTS} steps", flush=True)
+            for length in (f"first_cycle_steps={steps}", f"warmup_steps={steps // WARMUP}"):
+                options += ["--scheduler_conf", length]
+        print(f"ESPnet: {step:.2f} s per step, {steps} steps", flush=True)
         return self._run(name, seed, CHECKPOINTS, options)
 
     def curve(self, run_folder: Path, dev: Sequence[str], data: Path, min_words: int) -> list[Point]:
@@ -111,7 +113,7 @@ class Espnet:
         shapes = ["--train_shape_file", stats / "train/speech_shape", "--valid_shape_file", stats / "valid/speech_shape"]
         kept = ["--max_epoch", epochs, "--keep_nbest_models", AVERAGED, epochs]  # all of them, and the average of the first number
         normalize = ["--normalize_conf", f"stats_file={stats / 'train/feats_stats.npz'}"]
-        self._train(folder, self.out / f"{name}.log", [*shapes, *normalize, *kept, "--seed", seed, *options])
+        self._train(folder, self.out / f"{name}.log", [*shapes, *normalize, *kept, "--seed", seed, *options, *self.options])
         return folder
 
     def _train(self, folder: Path, log: Path, options: Sequence[object]) -> None:
@@ -120,7 +122,7 @@ class Espnet:
             for file in ("feats.scp,speech,kaldi_ark", "text,text,text"):
                 sets += [f"--{flag}_data_path_and_name_and_type", data / name / file]
         fixed = ["--config", self.config, "--token_list", data / "tokens.txt", "--output_dir", folder]
-        run([self.python, FOLDER / "train.py", _clock_file(folder), *fixed, *sets, *self.options, *options], log, **self.environment)
+        run([self.python, FOLDER / "train.py", _clock_file(folder), *fixed, *sets, *options], log, **self.environment)
 
 
 def _clock_file(folder: Path) -> Path:
