@@ -28,7 +28,7 @@ def main(config: str, feats: str, out: Path, models: list[str]) -> None:
 @torch.no_grad()
 def text_of(model: torch.nn.Module, feats: torch.Tensor, tokens: list[str]) -> str:
     """The best token of every frame, repetitions merged, blanks left out. feats: (T, D)."""
-    states, _ = model.encode(feats[None], torch.tensor([len(feats)]))
+    states, _ = model.encode(feats[None].clone(), torch.tensor([len(feats)]))  # ESPnet normalizes in place
     best = model.ctc.argmax(states)[0].tolist()  # (T',)
     pieces = [tokens[number] for number, _ in groupby(best) if number != model.blank_id]
     return "".join(" " if piece == "<space>" else piece for piece in pieces)
