@@ -52,6 +52,8 @@ def install(venv: Path, base: str) -> Path:
         return python
     if shutil.which(base) is None:
         raise UserError(f"--python {base}: no such program; ESPnet's versions were tested with Python 3.11")
+    if venv.exists() and not (venv / "pyvenv.cfg").is_file():
+        raise UserError(f"--venv {venv}: it exists and is no virtual environment; choose another folder")
     print(f"installing {VERSIONS.name} of {FOLDER} into {venv}; PyPI's builds are 3 GB to fetch", flush=True)
     log = venv.with_name(f"{venv.name}.log")
     run([base, "-m", "venv", "--clear", venv], log)
