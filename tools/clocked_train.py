@@ -1,0 +1,50 @@
+"""m2asr.bin.train with a clock that runs in its steps only, as tools/espnet/train.py measures ESPnet's trainer.
+
+  python tools/clocked_train.py CLOCK --config conf/train_supervised.yaml ...    # what m2asr.bin.train takes
+
+CLOCK gets {"seconds": CPU seconds of this process and its data workers, "hours": of audio}, without start-up, dev sets and checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from m2asr.bin import command
+from m2asr.bin.train import main
+from m2asr.files import open_atomic
+from m2asr.train import trainer
+from m2asr.train.log import TrainLog
+
+PATH = sys.argv[1] if len(sys.argv) > 1 else ""
+
+
+class ClockedTrainer(trainer.Trainer):
+    """The trainer; its steps, without what follows an epoch, run against a clock."""
+
+    clock = 0.0
+
+    def run(self) -> None:
+        before = os.times()
+        super().run()  # the data workers have ended with it
+        after = os.times()
+        workers = after.children_user + after.children_system - before.children_user - before.children_system
+        with open_atomic(PATH) as file:
+            json.dump({"seconds": round(self.clock + workers, 2), "hours": round(self.audio_seconds / 3600, 3)}, file)
+
+    def _train(self, log: TrainLog) -> None:
+        start = time.process_time()
+        super()._train(log)
+        self.clock += time.process_time() - start
+
+    def _end_epoch(self, epoch: int, log: TrainLog) -> None:
+        start = time.process_time()
+        super()._end_epoch(epoch, log)
+        self.clock -= time.process_time() - start
+
+
+if __name__ == "__main__":
+    trainer.Trainer = ClockedTrainer  # which the command builds
+    command.run(lambda _: main(sys.argv[2:]))
