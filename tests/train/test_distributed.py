@@ -42,7 +42,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Equal within 1e-9 of the length."""
-    return float((one - other).norm()) <= 1e-9 * float(other.norm()) + 1e-15
+    return float((one - other).detach().norm()) <= 1e-9 * float(other.detach().norm()) + 1e-15
 
 
 def check(ours: dict, single: dict) -> None:
@@ -271,7 +271,8 @@ def test_checkpoints_move_between_process_counts(two_epochs, mini_data, mini_dum
     ends = [0, *(line["step"] for line in lines if line["kind"] == "dev")]
     lengths = [end - start for start, end in zip(ends, ends[1:], strict=False)]
     assert lengths[0] == lengths[2] and lengths[1] == math.ceil(lengths[0] / 2)  # two processes see twice as much in a step
-    assert lines[-1]["loss"]["asr_en"] < lines[0]["loss"]["asr_en"]
+    learned = [line["loss"]["asr_en"] for line in lines if line["kind"] == "dev"]
+    assert learned[0] > learned[1] > learned[2]
 
 
 @pytest.mark.slow  # with its fixtures
