@@ -261,7 +261,7 @@ class TrainConfig(Strict):
     @model_validator(mode="after")
     def _muon_is_read(self) -> TrainConfig:
         optims = [self.optim, *(phase.optim for phase in self.phases if phase.optim)]
-        if self.optim.muon != Muon() and all(optim.type != "muon" for optim in optims):
+        if any(optim.muon != Muon() for optim in optims) and all(optim.type != "muon" for optim in optims):
             raise UserError(f"optim.muon: not read under `type: {self.optim.type}`; set `type: muon`, or take it away")
         return self
 

@@ -48,6 +48,8 @@ def test_what_was_resolved_can_be_read_again(made: TrainConfig) -> None:
 def test_options_of_muon_need_muon_somewhere() -> None:
     with pytest.raises(UserError, match=r"optim.muon: not read under `type: adamw`"):
         config(optim={"muon": {"rate": 2.0}})
+    with pytest.raises(UserError, match=r"optim.muon: not read"):
+        config(phases=[{"name": "a", "optim": {"muon": {"rate": 2.0}}}])
     made = config(optim={"muon": {"rate": 2.0}}, phases=[{"name": "a", "optim": {"type": "muon"}}])
     assert made.phases[0].optim.muon.rate == 2.0
 

@@ -2,7 +2,7 @@
 # Mini: telephone prompts in English, Italian and Russian, one speaker each.
 # Recognition in three languages, and translation from Italian and Russian into English.
 #
-#   ./run.sh                                             everything, about 15 minutes on two cores
+#   ./run.sh                                             everything
 #   ./run.sh --train_config conf/train_supervised.yaml   the baseline, in a folder of its own
 #   ./run.sh --stage tokens --tag longer --set "train.hours=40"
 #   ./run.sh --stage decode --decode_config conf/decode_beam.yaml
