@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -359,3 +359,19 @@ def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], 
             raise UserError(f"{where}.0.penalty: the first level has none; a penalty is the factor of a level below another")
         if place > 0 and level.penalty is None:
             raise UserError(f"{where}.{place}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
+
+
+IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
+    """Dotted names of values that differ between two dumped configs, but for `free` ones and those that do not change what is learned."""
+    before, after = _flat(old), _flat(new)
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return flat

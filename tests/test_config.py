@@ -10,7 +10,7 @@ import yaml
 
 from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config, merge_patch
 from m2asr.errors import UserError
-from m2asr.train.ablation import Ablation
+from m2asr.report.ablation import Ablation
 from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
 

@@ -8,7 +8,7 @@ import pytest
 
 from m2asr.config import check_config
 from m2asr.errors import UserError
-from m2asr.train_config import Phase, TrainConfig
+from m2asr.train_config import Phase, TrainConfig, changed_keys
 
 DATA = {
     "model": {"encoder": "conformer"},
@@ -108,3 +108,20 @@ def test_what_does_not_go_together_is_one_line(changes: dict[str, Any], words: l
     text = str(caught.value)
     assert text.startswith("conf.yaml: ") and "\n" not in text
     assert all(word in text for word in words), text
+
+
+def test_changed_keys_are_dotted_names():
+    old = {
+        "model": {"encoder": {"blocks": 4, "dim": 64}, "specaugment": None},
+        "train": {"epochs": 5, "seed": 1, "workers": 1},
+        "streams": {"en": {"sets": ["a"]}},
+    }
+    new = {
+        "model": {"encoder": {"blocks": 6, "dim": 64}, "specaugment": None},
+        "train": {"epochs": 9, "seed": 1, "workers": 4},
+        "streams": {"en": {"sets": ["a", "b"]}},
+    }
+    assert changed_keys(old, old) == []
+    assert changed_keys(old, new) == ["model.encoder.blocks", "streams.en.sets", "train.epochs"]
+    assert changed_keys(old, new, {"train.epochs", "streams.en.sets"}) == ["model.encoder.blocks"]
+    assert changed_keys(old, {**old, "penalty": {"end": 0.2}}) == ["penalty.end"]

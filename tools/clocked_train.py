@@ -15,8 +15,8 @@ import time
 from m2asr.bin import command
 from m2asr.bin.train import main
 from m2asr.files import open_atomic
+from m2asr.report.log import TrainLog
 from m2asr.train import trainer
-from m2asr.train.log import TrainLog
 
 PATH = sys.argv[1] if len(sys.argv) > 1 else ""
 

@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--jobs {args.jobs}: it is a number from 0", exit_code=2)
 
     from m2asr.files import lock
+    from m2asr.report.ablation import Ablation, call_recipe, changes, finished, helpers, jobs, run_job
     from m2asr.score.comparison import write_comparison
-    from m2asr.train.ablation import Ablation, call_recipe, changes, finished, helpers, jobs, run_job
 
     ablation = load_config(Ablation, args.config, args.set)
     name = args.config.stem

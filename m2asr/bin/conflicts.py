@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("exp", type=Path, help="folder of the run; it may still be training")
     args = parser.parse_args(argv)
 
-    from m2asr.train.conflicts import summarize
+    from m2asr.report.conflicts import summarize
 
     print(summarize(args.exp), end="")
     return 0

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--exp", type=Path, required=True, help="folder of the run")
     args = parser.parse_args(argv)
 
-    from m2asr.train.plots import draw
+    from m2asr.report.plots import draw
 
     written = draw(args.exp)
     if not written:

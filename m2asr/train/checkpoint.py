@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ from m2asr.files import open_atomic
 
 FORMAT = 2
 LAST, PREVIOUS = "last.pt", "previous.pt"
-IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
-
-
 class Damaged(UserError):
     """A checkpoint that was cut off or changed after it was written."""
 
@@ -111,12 +108,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) 
     module.load_state_dict(weights)
 
 
-def compare_config(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
-    """Dotted names of the values that differ, but for `free` ones and those that change nothing in what is learned."""
-    before, after = _flat(old), _flat(new)
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
-
-
 class BestCheckpoints:
     """Keeps the weights of the `count` epochs with the smallest scores as epoch<k>.pt; not-a-number counts as worst."""
 
@@ -190,10 +181,3 @@ def _check_plain(value: Any, where: str) -> None:
             _check_plain(item, f"{where}.{index}")
     elif not isinstance(value, Tensor) and type(value) not in (str, int, float, bool, type(None)):
         raise TypeError(f"{where}: a checkpoint holds tensors and plain values, not {type(value).__name__}")
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return found

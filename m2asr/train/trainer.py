@@ -20,19 +20,20 @@ from m2asr.files import open_atomic
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
 from m2asr.objectives.system import System, build_system
-from m2asr.train import checkpoint, plots
+from m2asr.report import plots
+from m2asr.report.conflicts import largest_pull
+from m2asr.report.log import NoLog, TrainLog
+from m2asr.train import checkpoint
 from m2asr.train.average import average
-from m2asr.train.conflicts import largest_pull
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
-from m2asr.train.log import NoLog, TrainLog
 from m2asr.train.materials import Materials, with_languages
 from m2asr.train.memory import check_fit, gradient_bytes, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
 from m2asr.train.span import Span, spans_of
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import TrainConfig, changed_keys
 
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
 LENGTH = {"train.epochs", "train.hours"}
@@ -119,7 +120,7 @@ class Trainer:
             return False
         # a run may become longer, but not for some of its phases alone
         free = {"train.average_best"} | (LENGTH if state["place"] == 0 else set())
-        changed = checkpoint.compare_config(state["config"], self.config.model_dump(mode="json"), free)
+        changed = changed_keys(state["config"], self.config.model_dump(mode="json"), free)
         if changed:
             raise UserError(
                 f"{self.exp}: its checkpoint was trained with other values of {', '.join(changed)}; restore them, choose another --tag, "

@@ -16,7 +16,7 @@ from m2asr.data.batch import Batch, Key, target_key
 from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
 from m2asr.objectives.system import build_system, resolve
-from m2asr.train.ablation import Ablation
+from m2asr.report.ablation import Ablation
 from m2asr.train.materials import Materials, targets_of
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig

@@ -189,23 +189,6 @@ def test_weights_of_another_model_are_named(tmp_path):
         checkpoint.load_weights(nn.Linear(3, 4), {"weight": weights["weight"]}, tmp_path)
 
 
-def test_compare_config_names_dotted_keys():
-    old = {
-        "model": {"encoder": {"blocks": 4, "dim": 64}, "specaugment": None},
-        "train": {"epochs": 5, "seed": 1, "workers": 1},
-        "streams": {"en": {"sets": ["a"]}},
-    }
-    new = {
-        "model": {"encoder": {"blocks": 6, "dim": 64}, "specaugment": None},
-        "train": {"epochs": 9, "seed": 1, "workers": 4},
-        "streams": {"en": {"sets": ["a", "b"]}},
-    }
-    assert checkpoint.compare_config(old, old) == []
-    assert checkpoint.compare_config(old, new) == ["model.encoder.blocks", "streams.en.sets", "train.epochs"]
-    assert checkpoint.compare_config(old, new, {"train.epochs", "streams.en.sets"}) == ["model.encoder.blocks"]
-    assert checkpoint.compare_config(old, {**old, "penalty": {"end": 0.2}}) == ["penalty.end"]
-
-
 def test_best_epochs(tmp_path):
     best = BestCheckpoints(tmp_path, 2)
     for epoch, score in enumerate([math.nan, 0.5, 0.7, 0.5, 0.9, math.nan], start=1):

@@ -10,8 +10,8 @@ import torch
 
 from m2asr.moo.build import build_level
 from m2asr.moo.min_norm import kkt_residual, min_norm_weights
-from m2asr.train.conflicts import summarize
-from m2asr.train.log import read_log
+from m2asr.report.conflicts import summarize
+from m2asr.report.log import read_log
 from m2asr.train.seeds import seed_of
 from m2asr.train.step import JointStep
 from m2asr.train_config import Phase

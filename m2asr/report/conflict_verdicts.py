@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from m2asr.train.conflict_stats import UNKNOWN, Cosines, Estimate
-from m2asr.train.tables import PERIODS, table_head, table_row
+from m2asr.report.conflict_stats import UNKNOWN, Cosines, Estimate
+from m2asr.report.tables import PERIODS, table_head, table_row
 
 CHANCE = 0.025  # of a pair without conflict to be called one, since intervals hold 95 %
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from m2asr.errors import UserError
-from m2asr.train import conflict_verdicts
-from m2asr.train.conflict_stats import Cosines, knows_noise
-from m2asr.train.log import read_log
-from m2asr.train.tables import PERIODS, table_head, table_row
+from m2asr.report import conflict_verdicts
+from m2asr.report.conflict_stats import Cosines, knows_noise
+from m2asr.report.log import read_log
+from m2asr.report.tables import PERIODS, table_head, table_row
 
 UNTOLD = (
     "The noise was not measured in this run, whose log is older than that: nobody can tell which of these cosines differ from 0 by more "

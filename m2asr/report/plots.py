@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from m2asr.files import open_atomic
-from m2asr.train.conflict_plots import conflicts, cosines
-from m2asr.train.log import read_log
-from m2asr.train.panels import SPAN, color_of, hide, new_figure, smooth
+from m2asr.report.conflict_plots import conflicts, cosines
+from m2asr.report.log import read_log
+from m2asr.report.panels import SPAN, color_of, hide, new_figure, smooth
 
 
 def draw(exp: Path) -> list[Path]:

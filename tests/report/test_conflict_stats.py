@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from m2asr.moo.monitor import cross_cosines
-from m2asr.train.conflict_stats import Cosines, corrected, mean
+from m2asr.report.conflict_stats import Cosines, corrected, mean
 
 SIZE = 400  # columns of a gradient
 

@@ -10,8 +10,8 @@ import torch
 
 from m2asr.errors import UserError
 from m2asr.moo.monitor import Conflicts
-from m2asr.train import log as module
-from m2asr.train.log import TrainLog, read_log
+from m2asr.report import log as module
+from m2asr.report.log import TrainLog, read_log
 from m2asr.train.step import Outcome
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from m2asr.errors import UserError
-from m2asr.train.conflicts import summarize
+from m2asr.report.conflicts import summarize
 
 
 def write(exp, cosines, changes=None):

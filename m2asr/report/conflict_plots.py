@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from m2asr.train.conflict_stats import Cosines, knows_noise
-from m2asr.train.panels import (
+from m2asr.report.conflict_stats import Cosines, knows_noise
+from m2asr.report.panels import (
     color_of,
     hide,
     last_third,

@@ -19,8 +19,7 @@ from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
 from m2asr.objectives.system import resolve
-from m2asr.train.checkpoint import compare_config
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import TrainConfig, changed_keys
 from m2asr.yaml_file import read_yaml
 
 
@@ -170,7 +169,7 @@ def _changed(job: Job, folder: Path) -> list[str]:
         return []
     # defaults may be written out or not
     both = (resolve(check_config(TrainConfig, one, str(path))).model_dump(mode="json") for one in (before, job.config))
-    return compare_config(*both)
+    return changed_keys(*both)
 
 
 def _config_of(job: Job, folder: Path) -> Path:

@@ -9,10 +9,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from m2asr.train.conflict_plots import conflicts, cosines
-from m2asr.train.log import read_log
-from m2asr.train.panels import noise_of, smooth, smoothed_error
-from m2asr.train.plots import draw
+from m2asr.report.conflict_plots import conflicts, cosines
+from m2asr.report.log import read_log
+from m2asr.report.panels import noise_of, smooth, smoothed_error
+from m2asr.report.plots import draw
 from tests.conftest import command
 
 
