@@ -98,5 +98,5 @@ class Borrowed(Weighting):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "failed" not in state:
-            raise self._stranger()
+            raise self.stranger()
         self._steps, self._failed = state["steps"], state["failed"]

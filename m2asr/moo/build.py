@@ -9,12 +9,15 @@ from m2asr.config import construct
 from m2asr.errors import UserError
 from m2asr.moo import WEIGHTINGS
 from m2asr.moo.borrowed import Unavailable
+from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.level import Level
 from m2asr.moo.weighting import Weighting
 
 
-def build_level(section: train_config.Level, apart: bool, reads: Mapping[str, Hashable]) -> Level:
+def build_level(
+    section: train_config.Level, apart: bool, reads: Mapping[str, Hashable], group: Collectives | None = None
+) -> Level:
     """A level of a config, with the gradients of its objectives kept `apart` or not. Raises UserError like `build_weighting`.
 
     `reads` says what states every objective reads, which `gradients: features` groups them by.
@@ -25,8 +28,8 @@ def build_level(section: train_config.Level, apart: bool, reads: Mapping[str, Ha
         for name in section.objectives:
             groups.setdefault(reads[name], []).append(name)
         across = build_weighting(section.weighting, ["+".join(group) for group in groups.values()])
-        return FeatureLevel(section.objectives, weighting, across, list(groups.values()), section.weighting.every, apart)
-    return Level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart)
+        return FeatureLevel(section.objectives, weighting, across, list(groups.values()), section.weighting.every, apart, group)
+    return Level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart, group)
 
 
 def build_weighting(section: train_config.Weighting, objectives: list[str]) -> Weighting:

@@ -1,24 +1,38 @@
-"""One level of objectives: which rows hold their gradients, what they weigh, and how they are merged."""
+"""Objectives that one weighting merges with each other, as one of the levels of a step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from m2asr.moo.gradients import EVERYTHING, GradientBuffers
+from m2asr.moo.collectives import Collectives
+from m2asr.moo.gramian import Pair, Products, all_pairs
 from m2asr.moo.layers import conflicting
 from m2asr.moo.reuse import Reuse
+from m2asr.moo.rows import GradientRows
 from m2asr.moo.weighting import Weighting
+
+Terms = dict[Hashable, float]  # rows and what they are multiplied by
+
+
+@dataclass
+class Solution:
+    """The weights of a level's objectives in one step, and the sum of rows that they make, for each group of columns."""
+
+    weights: dict[str, float]
+    sums: list[Terms] = field(default_factory=list)
 
 
 class Level:
-    """Objectives that one weighting merges with each other, as one of the levels of a step.
+    """Objectives, their weighting, and the names of the rows in which their gradients are kept apart.
 
-    Levels nest, from upper to lower: theta moves along lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)). A level whose gradients are
-    kept apart has rows of the buffers: M with one batch per step, 2 M with two or with tracking, M + 1 with three.
+    Levels nest, from upper to lower: theta moves along lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)). With one batch per step there
+    is a row for every objective, with two batches (`draws`) one for each of both, with three one more for all objectives together. A
+    weighting that tracks gradients has a further row for every objective, which stays over steps.
 
     With `every` above 1 only every k-th step computes weights from gradients; those between use the last ones in the same way as
     static weights, on all draws. With `layers: conflicting` the weighting sees and weights the layers in which some pair of
@@ -33,6 +47,7 @@ class Level:
         every: steps between two times that weights are computed from gradients.
         layers: on which layers they apply.
         apart: keep gradients apart even where the weighting does not look at them, to measure how they stand to each other.
+        group: the processes that train together.
     """
 
     def __init__(
@@ -42,46 +57,32 @@ class Level:
         every: int = 1,
         layers: Literal["all", "conflicting"] = "all",
         apart: bool = False,
+        group: Collectives | None = None,
     ) -> None:
-        self.objectives, self.weighting = list(objectives), weighting
+        self.objectives, self.weighting, self.group = list(objectives), weighting, group or Collectives()
         self.reuse, self.split = Reuse(every), layers == "conflicting"
         self.draws = weighting.draws
         self.apart = weighting.dynamic or apart
-        count = len(self.objectives)
-        self.kept = count if weighting.tracks else 0  # the last rows, carried over steps
-        self.rows = ({1: count, 2: 2 * count, 3: count + 1}[self.draws] if self.apart else 0) + self.kept
-
-    def settle(self, buffers: GradientBuffers, first: int, layers: Mapping[str, slice]) -> None:
-        """Take `rows` rows of the buffers from `first` on; `layers` are the columns of each layer."""
-        self.buffers, self.first = buffers, first
-        self.parts = list(layers.values()) if self.split else [EVERYTHING]
-        if self.kept:
-            self.weighting.keep_in([buffers.part(row) for row in range(first + self.rows - self.kept, first + self.rows)])
-
-    def release(self) -> None:
-        """Let go of the buffers."""
-        del self.buffers
-        if self.kept:
-            self.weighting.keep_in(None)
-
-    def keeps_apart(self, due: bool, measure: bool) -> bool:
-        """Whether a step that computes weights (`due`), or that is to be measured, keeps the objectives' gradients in rows of their own."""
-        return self.apart and (due or measure)
 
     @property
-    def passing(self) -> range:
-        """The rows that start from 0 in every step."""
-        return range(self.first, self.first + self.rows - self.kept)
+    def name(self) -> str:
+        return "+".join(self.objectives)
 
     @property
-    def spare(self) -> int:
+    def count(self) -> int:
+        """The most rows that it has at the same time."""
+        size = len(self.objectives)
+        passing = {1: size, 2: 2 * size, 3: size + 1}[self.draws] if self.apart else 0
+        return passing + (size if self.weighting.tracks else 0)
+
+    def row(self, objective: str, draw: int = 0) -> Hashable:
+        """The row of an objective. With one batch per step, draws for the sake of other levels add up in one row."""
+        return (objective, draw if self.draws == 2 else 0)
+
+    @property
+    def along(self) -> Hashable:
         """With three batches: the row for G_2^T lambda."""
-        return self.first + len(self.objectives)
-
-    def row(self, name: str, draw: int = 0) -> int:
-        """Where the gradient of an objective goes. With one batch per step, draws for the sake of other levels add up in one row."""
-        offset = draw * len(self.objectives) if self.draws == 2 else 0
-        return self.first + offset + self.objectives.index(name)
+        return ("along", self.name)
 
     def due(self, number: int, active: list[str]) -> bool:
         """Whether step `number` computes weights from gradients."""
@@ -98,98 +99,110 @@ class Level:
         """With three batches: the weights before this step."""
         return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
 
-    def take_in(self, active: list[str]) -> list[str]:
-        """Take in the gradients of this step, before they are weighed; returns the active objectives whose gradient is not finite."""
-        firsts = self._rows_of(0)
-        if self.kept:  # the Gramian will be that of tracked gradients
-            finite = self.buffers.finite(firsts)
-        else:
-            found = self._gramians(firsts, firsts + (self._rows_of(1) if self.draws == 2 else []))
-            self._own, self._cross = found[..., : len(firsts)], found[..., len(firsts) :]  # G_1 G_1^T and G_1 G_2^T of each layer (L, M, M)
-            diagonals = [part.sum(0).diagonal() for part in (self._own, self._cross) if part.numel()]
-            finite = torch.stack(diagonals).isfinite().all(0).tolist()
-        return [name for name in active if not finite[self.objectives.index(name)]]
+    def pairs(self, active: list[str]) -> list[Pair]:
+        """The inner products of rows that `finite` and `solve` need."""
+        firsts = self._rows(active, 0)
+        full = (self.split or self.draws == 1) and not self.weighting.tracks  # else squares, whether they are finite
+        own = all_pairs(firsts) if full else [(row, row) for row in firsts]
+        if self.draws == 2:
+            return own + all_pairs(firsts, self._rows(active, 1))
+        return own + ([(row, self.along) for row in firsts] if self.draws == 3 else [])
 
-    def weigh(self, active: list[str], losses: Mapping[str, float], factor: float) -> dict[str, float]:
-        """The weights of this step from mean losses and the gradients taken in; adds the merged gradient times `factor` to row 0."""
-        indices, firsts = self._indices(active), self._rows_of(0)
-        rows = self._rows_of(0) + (self._rows_of(1) if self.draws == 2 else [])
-        if self.kept:
-            self.weighting.track({m: self.buffers.part(firsts[m]) for m in indices})
-            rows = list(range(self.passing.stop, self.passing.stop + self.kept))
-            self._own = self._gramians(rows, rows)
-        own = self._own
-        weighted = conflicting(own[:, indices][:, :, indices]) if self.split else torch.tensor([True])
-        weights = uniform = torch.tensor([float(name in active) for name in self.objectives], dtype=torch.float64) / max(1, len(active))
+    def not_finite(self, products: Products, active: list[str]) -> list[str]:
+        """The active objectives whose gradient is not finite."""
+        sums = dict(zip(products.pairs, products.values.sum(0).tolist(), strict=True))
+        return [name for name in active if any(not abs(sums[pair]) < float("inf") for pair in self.pairs(active) if pair[0][0] == name)]
+
+    def solve(self, products: Products, active: list[str], losses: Mapping[str, float], within: Mapping[str, float]) -> Solution:
+        """The weights of this step from the inner products of rows, for each group of columns, and mean losses.
+
+        `within` are weights that were computed at states; there are none here.
+        """
+        unit = float(self.draws**2)  # makes products of rows products of gradients: rows hold gradients divided by the number of draws
+        indices, firsts = self._indices(active), self._rows(active, 0)
+        if self.draws == 3:
+            along = self._whole(products.matrix(firsts, [self.along]).sum(0)[:, 0] * unit, indices)
+            norms = self._whole(torch.stack([products.matrix([row])[:, 0, 0].sum() for row in firsts]) * unit, indices)
+            return self._solved(self._agreed(lambda: self.weighting.weights_along(along, norms, indices)), active)
+        rows = [self.tracked(name) for name in active] if self.weighting.tracks else firsts
+        own = products.matrix(rows) if self.split or self.draws == 1 else None  # G_1 G_1^T of each group (L, A, A)
+        squares = torch.stack([products.matrix([row])[:, 0, 0] for row in rows], 1)  # (L, A)
+        weighted = conflicting(own) if self.split else torch.tensor([True] * len(squares))
+        uniform = torch.tensor([float(name in active) for name in self.objectives], dtype=torch.float64) / max(1, len(active))
+        weights = uniform
         if weighted.any():
-            own = own[weighted].sum(0)
-            cross = own if self.draws == 1 else self._cross[weighted].sum(0)
+            cross = own if self.draws == 1 else products.matrix(firsts, self._rows(active, 1))
+            gramian = self._whole(cross[weighted].sum(0) * unit, indices)
+            norms = self._whole(squares[weighted].sum(0) * unit, indices)
             values = torch.tensor([losses.get(name, 0.0) for name in self.objectives], dtype=torch.float64)
-            norms = own.diagonal() * self._unit
-            weights = self._agreed(lambda: self.weighting.weights(cross * self._unit, indices, norms, values))
-        for columns, is_weighted in zip(self.parts, weighted.tolist(), strict=True):
-            values = (factor * (weights if is_weighted else uniform)).tolist()
-            self.buffers.merge([0, *rows], [1.0, *values * (len(rows) // len(values))], 0, columns)
-        return self._found(weights, active)
+            weights = self._agreed(lambda: self.weighting.weights(gramian, indices, norms, values))
+        solution = self._solved(weights, active)
+        solution.sums = [self._terms(self._named(weights if is_weighted else uniform), active) for is_weighted in weighted.tolist()]
+        return solution
 
-    def take_in_second(self) -> bool:
-        """With three batches: take in G_2^T lambda, which lies in the spare row; returns whether its products with G_1 are finite."""
-        self._along = self.buffers.gramian(self._rows_of(0), [self.spare])[:, 0]  # G_1 G_2^T lambda (M,)
-        return bool(self._along.isfinite().all())
+    def terms(self, weights: Mapping[str, float], active: list[str]) -> Terms:
+        """This step's own gradients with known weights."""
+        return {self.row(name, draw): weights[name] for name in active for draw in range(2 if self.draws == 2 else 1)}
 
-    def weigh_third(self, active: list[str]) -> dict[str, float]:
-        """With three batches: the weights from what was taken in of the first two."""
-        products, norms = self._along * self._unit, self._own.sum(0).diagonal() * self._unit
-        return self._found(self._agreed(lambda: self.weighting.weights_along(products, norms, self._indices(active))), active)
+    def tracked(self, objective: str) -> Hashable:
+        """The row that follows an objective's gradients over steps."""
+        return ("tracked", objective)
 
-    def add(self, weights: Mapping[str, float], factor: float) -> None:
-        """Add the gradients of this step with known weights, times `factor`, to row 0."""
-        for draw in range(2 if self.draws == 2 else 1):
-            self.buffers.merge([0, *self._rows_of(draw)], [1.0, *(factor * weights[name] for name in self.objectives)], 0)
+    def track(self, rows: GradientRows, active: list[str]) -> list[Pair]:
+        """Move the tracked rows by those of this step; returns the inner products that `solve` needs then."""
+        for name in active:
+            newest = self.weighting.beta if self.tracked(name) in rows else 1.0
+            rows.part(self.tracked(name)).lerp_(rows.part(self.row(name)), newest)
+        return all_pairs([self.tracked(name) for name in active])
 
     def warning(self) -> str | None:
         """One line for the user if the weights behave badly."""
         return self.weighting.warning()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, rows: GradientRows) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint: those of process 0, which the others help to make whole."""
-        weighting = self.weighting.state_dict()
-        if self.kept:
-            weighting["tracked"] = {name: self.buffers.whole(part) for name, part in weighting["tracked"].items()}
-        return {"weighting": weighting, "reuse": self.reuse.state_dict()}
+        state: dict[str, Any] = {"weighting": self.weighting.state_dict(), "reuse": self.reuse.state_dict()}
+        if self.weighting.tracks:
+            names = [name for name in self.objectives if self.tracked(name) in rows]
+            state["tracked"] = {name: rows.shard.gathered(rows.part(self.tracked(name))) for name in names}
+        return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], rows: GradientRows) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
-        weighting = dict(state["weighting"])
-        if self.kept and "tracked" in weighting:
-            weighting["tracked"] = {name: self.buffers.own(row) for name, row in weighting["tracked"].items()}
-        self.weighting.load_state_dict(weighting)
+        if ("tracked" in state) != self.weighting.tracks:
+            raise self.weighting.stranger()
+        self.weighting.load_state_dict(dict(state["weighting"]))
         self.reuse.load_state_dict(state["reuse"])
+        for name, vector in state.get("tracked", {}).items():
+            rows.part(self.tracked(name)).copy_(rows.shard.cut(vector))
 
-    def _found(self, weights: Tensor, active: list[str]) -> dict[str, float]:
+    def _solved(self, weights: Tensor, active: list[str]) -> Solution:
         named = self._named(weights)
         self.reuse.weights = {name: named[name] for name in active}
-        return named
+        return Solution(named)
+
+    def _terms(self, weights: Mapping[str, float], active: list[str]) -> Terms:
+        if self.weighting.tracks:
+            return {self.tracked(name): weights[name] for name in self.objectives}
+        return self.terms(weights, active)
 
     def _agreed(self, compute: Callable[[], Tensor], size: int | None = None) -> Tensor:
         """Weights that one process computes for all, one per objective or `size` of them."""
-        group = self.buffers.group
-        return group.broadcast(compute() if group.rank == 0 else torch.empty(size or len(self.objectives), dtype=torch.float64))
+        size = len(self.objectives) if size is None else size
+        return self.group.broadcast(compute() if self.group.rank == 0 else torch.empty(size, dtype=torch.float64))
 
-    def _gramians(self, left: Sequence[int], right: Sequence[int]) -> Tensor:
-        """Inner products of rows for each layer, where layers are told apart (L, M, M)."""
-        return self.buffers.gramians(left, right, self.parts)
+    def _rows(self, active: Sequence[str], draw: int) -> list[Hashable]:
+        return [self.row(name, draw) for name in active]
 
-    def _rows_of(self, draw: int) -> list[int]:
-        return [self.row(name, draw) for name in self.objectives]
-
-    def _indices(self, active: list[str]) -> list[int]:
+    def _indices(self, active: Sequence[str]) -> list[int]:
         return [self.objectives.index(name) for name in active]
+
+    def _whole(self, values: Tensor, indices: Sequence[int]) -> Tensor:
+        """Values of active objectives (A,) or (A, A) among those of all, 0 for the others."""
+        whole = torch.zeros([len(self.objectives)] * values.dim(), dtype=torch.float64)
+        index = torch.tensor(indices)
+        whole[(index,) if values.dim() == 1 else (index[:, None], index)] = values
+        return whole
 
     def _named(self, weights: Tensor) -> dict[str, float]:
         return dict(zip(self.objectives, weights.tolist(), strict=True))
-
-    @property
-    def _unit(self) -> float:
-        """What makes products of rows products of gradients: rows hold gradients divided by the number of draws."""
-        return float(self.draws**2)

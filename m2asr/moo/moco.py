@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import Literal
 
 from m2asr.errors import UserError
 from m2asr.moo.carried import CarriedWeights
@@ -41,26 +38,3 @@ class MoCo(CarriedWeights):
         if not 0 < beta <= 1:
             raise UserError(f"weighting.beta: {beta} is not possible; give a number above 0, at most 1")
         self.beta = beta
-        self._memory: Sequence[Tensor] | None = None
-        self._started = [False] * len(objectives)
-
-    def keep_in(self, memory: Sequence[Tensor] | None) -> None:
-        self._memory = memory
-
-    def track(self, gradients: Mapping[int, Tensor]) -> None:
-        for m, gradient in gradients.items():
-            self._memory[m].lerp_(gradient, self.beta if self._started[m] else 1.0)
-            self._started[m] = True
-
-    def state_dict(self) -> dict[str, Any]:
-        started = [m for m, is_started in enumerate(self._started) if is_started]
-        return {**super().state_dict(), "tracked": {self.objectives[m]: self._memory[m].clone() for m in started}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        if "tracked" not in state:
-            raise self._stranger()
-        for name, gradient in state["tracked"].items():
-            m = self.objectives.index(name)
-            self._memory[m].copy_(gradient)
-            self._started[m] = True

@@ -35,6 +35,11 @@ class Conflicts:
         """Inner products over all layers."""
         return torch.stack(list(self.gramians.values())).sum(0)
 
+    def among(self, names: Sequence[str]) -> Tensor:
+        """Inner products (K, K) of some of them, over all layers."""
+        index = torch.tensor([self.names.index(name) for name in names])
+        return self.gramian[index[:, None], index]
+
     def line(self) -> dict[str, object]:
         """Plain values for a log; M gradients, a value per layer by its name, the whole encoder as `all` or in the key beside.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,8 +18,7 @@ class Weighting(ABC):
 
     The shared parameters move along sum_m w_m g_m. A subclass says how many independent batches a step needs (`draws`),
     whether it looks at gradients at all (`dynamic`), and computes the weights in `solve`. M equal gradients get weights
-    that sum to 1 (Static: the given weights). Weightings that look at losses read them in `after_step`, those that merge
-    averages of gradients build them in `track`.
+    that sum to 1 (Static: the given weights). Weightings that look at losses read them in `after_step`.
 
     Args:
         objectives: names of the objectives, in the order of the Gramian's rows.
@@ -28,7 +27,8 @@ class Weighting(ABC):
     draws: int = 1  # 2: `gramian` is the cross-Gramian of two independent batches; 3: the update comes from a third one
     dynamic: bool = True  # False: the weights are known before any gradient, so one backward pass serves all objectives
     recalls: bool = False  # True: gradients of earlier steps have a say in the weights
-    tracks: bool = False  # True: `track` turns the gradients of a step into those that are weighted and merged
+    tracks: bool = False  # True: running means of gradients are weighted and merged, in which the newest has the share `beta`
+    beta: float = 1.0
     normalize: Normalize = "none"  # what gradients are divided by before they are weighted, set by `build_weighting`
 
     def __init__(self, objectives: list[str]) -> None:
@@ -83,14 +83,6 @@ class Weighting(ABC):
     def after_step(self, losses: dict[str, float]) -> None:  # noqa: B027 - most weightings need no losses
         """Told after every step that was applied: the mean losses of the objectives that were active in it, by name."""
 
-    def keep_in(self, memory: Sequence[Tensor] | None) -> None:
-        """Use `memory`, M vectors (P,) of zeros, for the gradients that `track` carries over steps; None: let go of it."""
-        raise NotImplementedError
-
-    def track(self, gradients: Mapping[int, Tensor]) -> None:
-        """Move the carried gradients by those of this step, vectors (P,) of the active objectives by their number."""
-        raise NotImplementedError
-
     def warning(self) -> str | None:
         """One line for the user if the weights behave badly."""
         return None
@@ -102,9 +94,10 @@ class Weighting(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if state:
-            raise self._stranger()
+            raise self.stranger()
 
-    def _stranger(self) -> UserError:
+    def stranger(self) -> UserError:
+        """What to raise for the state of another weighting."""
         return UserError(
             f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
             "resume with the config of the checkpoint, or start anew from its model with --init_from"

@@ -1,25 +1,31 @@
-"""Gradient buffers with given rows."""
+"""Gradient rows with given numbers."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
 
-from m2asr.moo.gradients import GradientBuffers
+from m2asr.moo.gramian import Products, all_pairs
+from m2asr.moo.rows import ALL, GradientRows
 
 
-def fill(buffers: GradientBuffers, rows: Tensor, first: int = 0) -> None:
-    """Write rows (N, P), without padding, from row `first` on."""
-    for number, row in enumerate(rows, first):
-        buffers.row(number)[: rows.shape[1]] = row
+def fill(rows: GradientRows, values: Tensor, names: Sequence[Hashable]) -> None:
+    """Write values (N, P), without padding, into the rows of these names."""
+    for name, value in zip(names, values, strict=True):
+        rows.row(name)[: values.shape[1]] = value
 
 
-def noise(buffers: GradientBuffers) -> Tensor:
-    """Fill all rows with noise; returns a copy (N, P)."""
-    fill(buffers, torch.randn(buffers.rows, buffers.columns, generator=torch.Generator().manual_seed(0)))
-    return held(buffers)
+def noise(rows: GradientRows, count: int) -> Tensor:
+    """Fill rows 0, 1, ... with noise; returns a copy (N, P)."""
+    fill(rows, torch.randn(count, rows.layout.columns, generator=torch.Generator().manual_seed(0)), range(count))
+    return torch.stack([rows.row(number) for number in range(count)])
 
 
-def held(buffers: GradientBuffers) -> Tensor:
-    """A copy of all rows (N, P)."""
-    return torch.stack([buffers.row(number) for number in range(buffers.rows)])
+def gramian(
+    rows: GradientRows, left: Sequence[Hashable], right: Sequence[Hashable] | None = None, groups: Sequence[slice] = (ALL,)
+) -> Tensor:
+    """Inner products (G, len(left), len(right)) of rows, as a step computes them in a single process."""
+    pairs = all_pairs(left, right)
+    return Products(pairs, rows.inner_products(pairs, groups)).matrix(left, right)

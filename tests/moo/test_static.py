@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from m2asr.errors import UserError
-from m2asr.moo.gradients import GradientBuffers
+from m2asr.moo.rows import GradientRows
 from m2asr.moo.static import Static
 from tests.moo.filled import noise
 
@@ -16,10 +16,10 @@ def test_default_is_the_plain_sum_bit_for_bit() -> None:
     assert not weighting.dynamic and weighting.draws == 1
     weights = weighting.weights()
     assert weights.tolist() == [1, 1, 1]
-    buffers = GradientBuffers([torch.nn.Parameter(torch.zeros(50))], rows=4)
-    noise(buffers)
-    buffers.merge([0, 1, 2], weights, out_row=3)
-    assert torch.equal(buffers.row(3), buffers.row(0) + buffers.row(1) + buffers.row(2))
+    rows = GradientRows([torch.nn.Parameter(torch.zeros(50))])
+    noise(rows, 3)
+    rows.merge(dict(enumerate(weights.tolist())), into="sum")
+    assert torch.equal(rows.row("sum"), rows.row(0) + rows.row(1) + rows.row(2))
 
 
 def test_equal_is_the_mean_over_active_objectives() -> None:

@@ -79,14 +79,9 @@ def test_order_of_objectives_does_not_matter(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["static", "mgda", "moco", "crmogm"])
 def test_descends_to_the_pareto_front(kind: str) -> None:
     theta, weighting = start(0), build(kind, **({"beta": 0.5} if kind == "moco" else {"weights": "equal"} if kind == "static" else {}))
-    rows = torch.zeros(3, 3, dtype=torch.float64)
-    if weighting.tracks:
-        weighting.keep_in(rows)
+    rows = gradients(theta)
     for _ in range(300):
-        if weighting.tracks:
-            weighting.track(dict(enumerate(gradients(theta))))
-        else:
-            rows = gradients(theta)
+        rows = torch.lerp(rows, gradients(theta), weighting.beta)  # beta is 1 where nothing is tracked
         theta = theta - 0.1 * weighting.weights(rows @ rows.T) @ rows
     rows = gradients(theta)
     assert (min_norm_weights(rows @ rows.T) @ rows).norm() < 1e-3, "not on the front"
@@ -161,8 +156,6 @@ def test_state_of_other_objectives_or_of_another_weighting_is_refused() -> None:
     for kind in ("static", "mgda"):
         with pytest.raises(UserError, match="another weighting"):
             build(kind).load_state_dict(state)
-    with pytest.raises(UserError, match="another weighting"):
-        build("moco").load_state_dict(state)
     for kind in LOSS_BASED:
         with pytest.raises(UserError, match="no objectives"):
             build(kind).load_state_dict(state)

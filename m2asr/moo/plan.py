@@ -1,0 +1,159 @@
+"""What one step does, as data: which gradients are computed where, and which weights are found when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from m2asr.moo.feature_level import FeatureLevel
+from m2asr.moo.gramian import Pair
+from m2asr.moo.level import Level
+
+MERGED = "merged"  # the row of what theta moves along
+
+
+@dataclass
+class LevelStep:
+    """A level in one step.
+
+    active: its objectives that have a target, in all draws where the weighting needs several. factor: what its merged gradient is
+    multiplied by. solve: weights are computed from gradients of this step. apart: gradients lie in rows of their own. weights: those known.
+    """
+
+    level: Level
+    factor: float
+    active: list[str]
+    solve: bool
+    apart: bool
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def by_states(self) -> bool:
+        """Whether weights come from gradients at states in this step."""
+        return self.solve and isinstance(self.level, FeatureLevel)
+
+    def targets(self, draw: int) -> dict[str, tuple[Hashable, float]]:
+        """The row and the factor of every active objective's gradient in a draw of the first passes."""
+        if self.by_states:
+            return {}
+        if self.solve and self.level.draws == 3 and draw > 0:
+            # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3, when the weights are known
+            carried = self.level.current(self.active) if draw == 1 else {}
+            return {name: (self.level.along, weight) for name, weight in carried.items() if name in self.active}
+        if self.apart and (self.level.draws < 3 or draw == 0):
+            return {name: (self.level.row(name, draw), 1.0) for name in self.active}
+        return {name: (MERGED, self.factor * self.weights[name]) for name in self.active}
+
+
+@dataclass(frozen=True)
+class StateGroup:
+    """Objectives whose gradients at the states they read are weighted first, and go through theta together into `row`.
+
+    exact: rows for every objective's gradient alone, to measure; empty where nothing is measured.
+    """
+
+    level: FeatureLevel
+    objectives: tuple[str, ...]
+    row: Hashable
+    exact: Mapping[str, Hashable]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward over a draw, and one backward for each row.
+
+    rows: by row the objectives whose gradients it takes, and what these are multiplied by on theta. groups: further objectives, merged at
+    states. complete: the rows that take nothing after this pass.
+    """
+
+    draw: int
+    rows: Mapping[Hashable, Mapping[str, float]]
+    groups: Sequence[StateGroup] = ()
+    complete: Collection[Hashable] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The passes of a step, and its levels.
+
+    After `passes` the levels that keep gradients apart find weights from the inner products `pairs` of rows, and are merged. `last` are
+    passes whose factors are multiplied by the weights that a level has computed by then.
+    """
+
+    levels: list[LevelStep]
+    passes: list[Pass]
+    last: list[tuple[Pass, LevelStep]]
+    plain: list[str]  # objectives outside all levels that have a target
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The inner products of rows that weights, and the check that gradients are finite, need."""
+        return [pair for step in self.levels if step.apart or step.by_states for pair in step.level.pairs(step.active)]
+
+    @property
+    def split(self) -> bool:
+        """Whether weights need the inner products of every layer."""
+        return any(step.solve and step.level.split for step in self.levels)
+
+
+def plan_step(
+    levels: Sequence[Level],
+    factors: Sequence[float],
+    present: Sequence[Collection[str]],
+    number: int,
+    measure: bool = False,
+    plain: Collection[str] = (),
+) -> Plan:
+    """The plan of step `number`.
+
+    Args:
+        levels: from upper to lower.
+        factors: what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ...
+        present: for every draw the objectives that have a target in it.
+        measure: keep gradients apart wherever levels can.
+        plain: objectives outside all levels, whose gradients are added as they are.
+    """
+    steps = [_level_step(level, factor, present, number, measure) for level, factor in zip(levels, factors, strict=True)]
+    passes: list[Pass] = []
+    for draw, names in enumerate(present):
+        rows: dict[Hashable, dict[str, float]] = {}
+        for step in steps:
+            for name, (row, factor) in step.targets(draw).items():
+                rows.setdefault(row, {})[name] = factor
+        for name in plain:
+            if name in names:
+                rows.setdefault(MERGED, {})[name] = 1.0
+        passes.append(Pass(draw, rows, [group for step in steps if step.by_states for group in _groups(step)]))
+    passes = [_completed(passes, number, present) for number in range(len(passes))]
+    thirds = [step for step in steps if step.solve and step.level.draws == 3]
+    # each pass divides by the number of draws, and the update comes from batch 3 alone
+    last = [(Pass(2, {MERGED: dict.fromkeys(step.active, 3 * step.factor)}, complete=[MERGED]), step) for step in thirds]
+    return Plan(steps, passes, last, [name for name in plain if any(name in names for names in present)])
+
+
+def _level_step(level: Level, factor: float, present: Sequence[Collection[str]], number: int, measure: bool) -> LevelStep:
+    enough = all if level.draws > 1 else any
+    active = [name for name in level.objectives if enough(name in names for names in present)]
+    counts = factor != 0 and bool(active)
+    solve = counts and level.due(number, active)
+    apart = counts and (level.apart and measure if isinstance(level, FeatureLevel) else level.apart and (solve or measure))
+    return LevelStep(level, factor, active, solve, apart, {} if solve else level.known(active))
+
+
+def _groups(step: LevelStep) -> list[StateGroup]:
+    level = step.level
+    groups = [tuple(name for name in names if name in step.active) for names in level.groups]
+    exact = [{name: level.row(name) for name in names} if step.apart else {} for names in groups]
+    merged = [level.merged(names) for names in level.groups]
+    return [StateGroup(level, *group) for group in zip(groups, merged, exact, strict=True) if group[0]]
+
+
+def _completed(passes: Sequence[Pass], number: int, present: Sequence[Collection[str]]) -> Pass:
+    """A pass, with the rows that take a gradient in it and in none after it."""
+    mine = passes[number]
+
+    def taken(done: Pass) -> set[Hashable]:
+        return {row for row, names in done.rows.items() if any(factor and name in present[done.draw] for name, factor in names.items())}
+
+    complete = taken(mine).difference(*map(taken, passes[number + 1 :]))
+    return Pass(mine.draw, mine.rows, mine.groups, complete)
