@@ -76,6 +76,7 @@ def _or_list(number: Any) -> Any:
 Numbers = _or_list(Annotated[float, Field(allow_inf_nan=False)])
 Weights = _or_list(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 Shares = _or_list(Annotated[float, Field(ge=0, le=1)])
+Words = _or_list(str)  # a word, or a list of them
 
 
 class LanguageModel(Strict):
@@ -169,21 +170,24 @@ def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any
 
     `given` names the constructor arguments that the caller supplies, so the config may not. Raises UserError.
     """
-    if "type" not in component:
-        raise UserError(f"{where}.type: missing; valid: {', '.join(family)}")
-    kind = component["type"]
-    known(kind, family, f"{where}.type")
-    schema = _schema_of(family[kind], given)
-    options = check_config(schema, {key: value for key, value in component.items() if key != "type"}, where)
-    return {"type": kind, **options.model_dump()}
+    return {"type": component.get("type"), **_options(family, where, component, given).model_dump(mode="json")}
 
 
 def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **given: Any) -> Any:
     """Build the class that `component["type"]` names from the component's options and the `given` arguments."""
-    options = complete(family, where, component, tuple(given))
-    kind = options.pop("type")
-    wanted = inspect.signature(family[kind].__init__).parameters
-    return family[kind](**options, **{key: value for key, value in given.items() if key in wanted})
+    options = _options(family, where, component, tuple(given))
+    kind = family[component["type"]]
+    wanted = inspect.signature(kind.__init__).parameters
+    values = {name: getattr(options, name) for name in type(options).model_fields}
+    return kind(**values, **{key: value for key, value in given.items() if key in wanted})
+
+
+def _options(family: Mapping[str, type], where: str, component: Mapping[str, Any], given: tuple[str, ...]) -> BaseModel:
+    if "type" not in component:
+        raise UserError(f"{where}.type: missing; valid: {', '.join(family)}")
+    known(component["type"], family, f"{where}.type")
+    schema = _schema_of(family[component["type"]], given)
+    return check_config(schema, {key: value for key, value in component.items() if key != "type"}, where)
 
 
 def dump_config(config: BaseModel) -> str:

@@ -7,27 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from m2asr.config import Component, Strict, known, merge_patch
+from m2asr.config import Component, Strict, Words, known, merge_patch
 from m2asr.errors import UserError
-
-
-class SpecAugment(Strict):
-    """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
-
-    freq_masks: int = 2
-    freq_width: int = 27
-    time_masks: int = 2
-    time_width: int = 40
-    time_share: float = 0.2  # one time mask covers at most this share of the utterance
-
-
-class Model(Strict):
-    """The shared modules that objectives read: the encoder, what stands before it, and decoders that several objectives name."""
-
-    encoder: Component
-    decoders: dict[str, Component] = {}
-    cmvn: Literal["global", "utterance", "none"] = "global"
-    specaugment: SpecAugment | None = SpecAugment()
+from m2asr.model_config import Model, Objective
+from m2asr.train_checks import check_leads, check_selection
 
 
 class Features(Strict):
@@ -54,13 +37,6 @@ class Tokens(Strict):
     text: str = "text"
 
 
-class Objective(Component):
-    """A named loss on one stream; the remaining keys belong to the loss class."""
-
-    stream: str
-    level: Literal["upper", "lower"] | None = None  # short for `levels`; upper where neither is given
-
-
 class Weighting(Component):
     """How the gradients of a level's objectives are merged, and on which modules; the remaining keys belong to the weighting class.
 
@@ -70,7 +46,7 @@ class Weighting(Component):
     same states, with weights from the gradients at these states, and exact ones between groups.
     """
 
-    over: list[Literal["encoder"]] = Field(["encoder"], min_length=1)
+    over: list[str] = Field(["encoder"], min_length=1)  # modules
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
     every: int = Field(1, ge=1)
     layers: Literal["all", "conflicting"] = "all"
@@ -112,7 +88,10 @@ class Level(Strict):
 
 
 class Batching(Strict):
-    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches."""
+    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches.
+
+    A batch of the dev sets holds at most as much as the largest micro-batch.
+    """
 
     seconds: float = Field(200.0, gt=0)
     language_temperature: float = Field(1.0, ge=1)
@@ -169,7 +148,7 @@ class Train(Strict):
     seed: int = Field(1, ge=0)
     accumulation: int = Field(1, ge=1)
     average_best: int = Field(5, ge=1)
-    select: Literal["dev", "loss", "last"] = "dev"
+    select: Words = "dev"  # epochs by their errors on the dev sets, their losses there, the last; or objectives whose mean error decides
     eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
     save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
     log_every: int = Field(20, ge=1)
@@ -189,11 +168,14 @@ SINGLE = "train"  # the name of the phase where a config names none
 
 
 class Init(Strict):
-    """Weights that a phase starts from: a model.pt, and which of its name prefixes are which here (null: left out)."""
+    """Weights that a phase starts from: a model.pt, and what the beginnings of its names are here.
+
+    A beginning may go to several places, and to none (null). What other sources before this one gave is overwritten.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, serialize_by_alias=True)
     path: str = Field(alias="from")
-    map: dict[str, str | None] = {}
+    map: dict[str, str | list[str] | None] = {}
 
 
 class Phase(Strict):
@@ -210,7 +192,14 @@ class Phase(Strict):
     epoch_of: str | None = None
     levels: list[Level] | None = Field(None, min_length=1)  # default: those of the config
     optim: Optim | None = None  # what differs from the config's
-    init: Init | None = None
+    init: list[Init] | None = None  # sources, or a single one without the list
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source_is_a_list(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("init"), dict):
+            return {**data, "init": [data["init"]]}
+        return data
 
 
 class TrainConfig(Strict):
@@ -250,7 +239,11 @@ class TrainConfig(Strict):
                 known(tokens, self.tokens, f"objectives.{name}.tokens")
             decoder = objective.options().get("decoder")
             if isinstance(decoder, str):
-                known(decoder, self.model.decoders, f"objectives.{name}.decoder")
+                known(decoder, [name for name in self.model.modules() if name != "encoder"], f"objectives.{name}.decoder")
+            if objective.role == "regular" and objective.level is not None:
+                raise UserError(f"objectives.{name}.level: a regular objective stands on none; take it away, or `role`")
+            if objective.role == "merged" and objective.weight != 1:
+                raise UserError(f"objectives.{name}.weight: for `role: regular`; merged objectives are weighted by `weighting`")
         for name in self.batching.shares:
             known(name, self.streams, "batching.shares")
         for where, stream in [("train", self.train.epoch_of), *((f"phases.{phase.name}", phase.epoch_of) for phase in self.phases)]:
@@ -270,9 +263,10 @@ class TrainConfig(Strict):
         plain = self.levels is None and (not self.phases or any(phase.levels is None for phase in self.phases))
         if plain:
             self.weighting = self.weighting or Weighting(type="static")
-            for objective in self.objectives.values():
+            merged = [objective for objective in self.objectives.values() if objective.role == "merged"]
+            for objective in merged:
                 objective.level = objective.level or "upper"
-            levels = {objective.level for objective in self.objectives.values()}
+            levels = {objective.level for objective in merged}
             if "upper" not in levels:
                 raise UserError("objectives: every objective has `level: lower`; at least one must be `upper`")
             if "lower" in levels and self.penalty is None:
@@ -288,9 +282,20 @@ class TrainConfig(Strict):
         for phase in self.phases:
             _check_levels(phase.levels or [], self.objectives, f"phases.{phase.name}.levels")
         used = {name for phase in self.phase_list() for level in self.levels_of(phase) for name in level.objectives}
+        used |= {name for phase in self.phase_list() for name in self.regular(phase)}
         idle = [name for name in self.objectives if name not in used]
         if idle:
             raise UserError(f"objectives.{idle[0]}: no level trains it; name it in one, or take it away")
+        return self
+
+    @model_validator(mode="after")
+    def _theta_exists(self) -> TrainConfig:
+        for phase in self.phase_list():
+            overs = [level.weighting.over for level in self.levels_of(phase)]
+            for name in (name for over in overs for name in over):
+                known(name, self.model.modules(), "weighting.over")
+            if any(set(over) != set(overs[0]) for over in overs):
+                raise UserError("weighting.over: the levels of a phase must merge gradients on the same modules; name the same in each")
         return self
 
     @model_validator(mode="after")
@@ -321,6 +326,12 @@ class TrainConfig(Strict):
             self.train.epochs = epochs or self.train.epochs or 100
         return self
 
+    @model_validator(mode="after")
+    def _search_is_clear(self) -> TrainConfig:
+        check_leads(self.objectives)
+        check_selection(self)
+        return self
+
     def sets(self) -> list[str]:
         """The names of all sets that the streams read, training sets and then dev sets."""
         train = [one for stream in self.streams.values() for one in stream.sets]
@@ -342,9 +353,17 @@ class TrainConfig(Strict):
         """The levels that a phase trains, from upper to lower."""
         if phase.levels or self.levels:
             return phase.levels or self.levels
-        names = {level: [name for name, one in self.objectives.items() if one.level == level] for level in ("upper", "lower")}
+        merged = {name: objective for name, objective in self.objectives.items() if objective.role == "merged"}
+        names = {level: [name for name, objective in merged.items() if objective.level == level] for level in ("upper", "lower")}
         levels = [Level(objectives=names["upper"], weighting=self.weighting)]
-        return levels + ([Level(objectives=names["lower"], penalty=self.penalty)] if names["lower"] else [])
+        lower = Weighting(type="static", over=self.weighting.over)
+        return levels + ([Level(objectives=names["lower"], weighting=lower, penalty=self.penalty)] if names["lower"] else [])
+
+    def regular(self, phase: Phase) -> dict[str, float]:
+        """The regular objectives of a phase, those that read a stream of its levels, and the weights of their losses."""
+        streams = {self.objectives[name].stream for level in self.levels_of(phase) for name in level.objectives}
+        found = {name: objective for name, objective in self.objectives.items() if objective.role == "regular"}
+        return {name: objective.weight for name, objective in found.items() if objective.stream in streams}
 
 
 def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], where: str) -> None:
@@ -352,6 +371,8 @@ def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], 
     for place, level in enumerate(levels):
         for name in level.objectives:
             known(name, objectives, f"{where}.{place}.objectives")
+            if objectives[name].role == "regular":
+                raise UserError(f"{where}.{place}.objectives: {name} is regular and stands on no level; take it away here, or its `role`")
             if name in seen:
                 raise UserError(f"{where}.{place}.objectives: {name} is named twice; an objective stands on one level")
             seen.add(name)

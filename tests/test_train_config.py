@@ -15,6 +15,7 @@ DATA = {
     "streams": {"en": {"sets": ["train_en"]}},
     "objectives": {name: {"type": "ctc", "stream": "en"} for name in ("asr", "st", "cpc")},
 }
+WRITER = {"model": {"encoder": "conformer", "writer": "transformer"}}
 UPPER, LOWER = {"objectives": ["asr", "st"]}, {"objectives": ["cpc"], "penalty": {"end": 0.5}}
 
 
@@ -54,6 +55,31 @@ def test_options_of_muon_need_muon_somewhere() -> None:
     assert made.phases[0].optim.muon.rate == 2.0
 
 
+def regular(name: str, **options: Any) -> dict[str, Any]:
+    """The objectives, one of them regular."""
+    return {**DATA["objectives"], name: {"type": "ctc", "stream": "en", "role": "regular", **options}}
+
+
+def test_regular_objectives_stand_on_no_level() -> None:
+    """They train in the phases that read their stream."""
+    made = config(objectives=regular("st", weight=0.3), levels=[{"objectives": ["asr"]}, LOWER])
+    assert levels_of(made) == [["asr"], ["cpc"]] and made.regular(made.phase_list()[0]) == {"st": 0.3}
+    made = config(objectives=regular("st"))
+    assert levels_of(made) == [["asr", "cpc"]] and made.regular(made.phase_list()[0]) == {"st": 1.0}
+    streams = {**DATA["streams"], "it": {"sets": ["train_it"]}}
+    phases = [{"name": name, "epochs": 1, "levels": [{"objectives": [name]}]} for name in ("asr", "cpc")]
+    objectives = {**regular("st", stream="it"), "asr": {"type": "ctc", "stream": "it"}}
+    made = config(streams=streams, objectives=objectives, phases=phases)
+    assert [made.regular(phase) for phase in made.phases] == [{"st": 1.0}, {}]
+
+
+def test_both_levels_merge_gradients_on_the_same_modules() -> None:
+    objectives = {**DATA["objectives"], "cpc": {**DATA["objectives"]["cpc"], "level": "lower"}}
+    made = config(**WRITER, objectives=objectives, weighting={"type": "mgda", "over": ["encoder", "writer"]}, penalty={})
+    assert [level.weighting.over for level in made.levels_of(made.phase_list()[0])] == [["encoder", "writer"]] * 2
+    assert config().levels_of(Phase(name="x"))[0].weighting.over == ["encoder"]
+
+
 def test_phases_inherit_the_optimizer() -> None:
     made = config(optim={"clip": 1.0, "lr": {"heads": 0.1}}, phases=[{"name": "a", "optim": {"lr": {"backbone": 1.0e-5}}}])
     optim = made.phases[0].optim
@@ -72,6 +98,24 @@ def phase(name: str = "a", **more: Any) -> dict[str, Any]:
     return {"name": name, "levels": [UPPER, LOWER], **more}
 
 
+def heads(train: list[str] | None = None, **objectives: dict[str, Any]) -> dict[str, Any]:
+    """Changes of objectives, or further ones, on streams with and without dev sets; `train` names those that select."""
+    changed = {name: {"type": "ctc", "stream": "en", **DATA["objectives"].get(name, {}), **more} for name, more in objectives.items()}
+    streams = {"en": {"sets": ["train_en"], "dev": ["dev_en"]}, "it": {"sets": ["train_it"]}}
+    return {"streams": streams, "objectives": {**DATA["objectives"], **changed}, **({"train": {"select": train}} if train else {})}
+
+
+def test_heads_that_lead_and_objectives_that_select() -> None:
+    made = config(**heads(train=["asr", "st"], asr={"lead": True}, cpc={"decode": False}))
+    assert made.train.select == ["asr", "st"] and made.objectives["asr"].lead and made.objectives["st"].decode
+    assert not made.objectives["st"].lead and not made.objectives["cpc"].decode
+    assert {"lead", "decode"}.isdisjoint(made.objectives["asr"].options())  # they belong to the objective, not to its loss
+    others = [{"text": "text.de"}, {"tokens": "other"}, {"stream": "it"}, {"type": "attention"}]
+    for other in others:  # other targets, and another type: each has a lead of its own
+        made = config(**heads(asr={"lead": True}, st={"lead": True, **other}), tokens={"other": {"sets": ["train_en"]}})
+        assert made.objectives["st"].lead
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -87,6 +131,13 @@ def phase(name: str = "a", **more: Any) -> dict[str, Any]:
         ({"levels": [UPPER, {**LOWER, "penalty": {"growth": 0.1, "over": 0.5}}]}, ["penalty", "over", "not read beside `growth`"]),
         ({"batching": {"shares": {"en": 0.0}}}, ["batching.shares.en", "greater than 0"]),
         ({"levels": [UPPER, LOWER], "weighting": "mgda"}, ["weighting", "levels"]),
+        ({"weighting": {"type": "mgda", "over": ["encodr"]}}, ["weighting.over", "did you mean `encoder`"]),
+        ({"weighting": {"type": "mgda", "over": []}}, ["weighting.over", "at least 1"]),
+        ({**WRITER, "levels": [UPPER, {**LOWER, "weighting": {"type": "static", "over": ["writer"]}}]}, ["over", "the same modules"]),
+        ({"levels": [UPPER, LOWER], "objectives": regular("cpc")}, ["levels.1.objectives", "cpc is regular"]),
+        ({"objectives": regular("cpc", level="lower"), "penalty": {}}, ["objectives.cpc.level", "a regular objective stands on none"]),
+        ({"objectives": regular("cpc", role="merged", weight=2.0)}, ["objectives.cpc.weight", "`role: regular`"]),
+        ({"objectives": regular("cpc", weight=-1.0)}, ["objectives.cpc.weight", "greater than or equal to 0"]),
         ({"phases": [phase(level=[])]}, ["phases.0.level", "`levels`"]),
         ({"phases": [phase(epochs=1), phase("a", epochs=1)]}, ["phases", "`a`"]),
         ({"phases": [phase("a b")]}, ["phases", "`a b`"]),
@@ -99,7 +150,23 @@ def phase(name: str = "a", **more: Any) -> dict[str, Any]:
         ({"phases": [phase(epochs=2)], "train": {"hours": 1.0}}, ["train", "hours"]),
         ({"phases": [phase(epochs=2)], "train": {"epochs": 3}}, ["train", "epochs"]),
         ({"phases": [phase(epoch_of="fr")]}, ["phases.a.epoch_of", "`fr`"]),
-        ({"phases": [phase(init={"map": {}})]}, ["phases.0.init.from", "missing"]),
+        ({"phases": [phase(init={"map": {}})]}, ["phases.0.init.0.from", "missing"]),
+        (heads(asr={"lead": True}, st={"lead": True}), ["objectives.st.lead", "objectives.asr leads already"]),
+        (heads(a={"type": "langid", "lead": True}, b={"type": "langid", "stream": "it", "lead": True}), ["objectives.b.lead", "a leads"]),
+        (heads(asr={"lead": True, "decode": False}), ["objectives.asr.lead", "`decode: false`"]),
+        (heads(cpc={"type": "cpc", "lead": True}), ["objectives.cpc.lead", "cpc"]),
+        (heads(asr={"lead": "yes"}), ["objectives.asr.lead", "boolean"]),
+        ({"train": {"select": "asr"}}, ["train.select", "'asr'", "'dev'", "list of objectives"]),
+        ({"train": {"select": []}}, ["train.select"]),
+        ({"train": {"select": ["asr", 3]}}, ["train.select.1", "string"]),
+        (heads(train=["asd"]), ["train.select", "did you mean `asr`"]),
+        (heads(train=["cpc"], cpc={"type": "cpc"}), ["train.select", "cpc", "no error"]),
+        (heads(train=["asr"], asr={"decode": False}), ["train.select", "asr", "`decode: false`"]),
+        (heads(train=["asr", "two"], two={"stream": "it"}), ["train.select", "two", "streams.it has no dev sets"]),
+        (
+            {**heads(train=["st"]), "phases": [phase(share=0.5), phase("b", share=0.5, levels=[{"objectives": ["asr"]}])]},
+            ["train.select", "st is not trained in the last phase"],
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_line(changes: dict[str, Any], words: list[str]) -> None:

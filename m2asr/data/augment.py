@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2asr.train_config import SpecAugment
+from m2asr.model_config import SpecAugment
 
 
 def spec_augment(feats: Tensor, lengths: Tensor, config: SpecAugment, generator: torch.Generator) -> Tensor:

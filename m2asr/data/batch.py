@@ -1,15 +1,15 @@
-"""A padded batch of utterances with its targets."""
+"""A padded batch of utterances with its targets, and what was drawn for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-Key = tuple[int, str, int, int]  # (seed, stream, epoch, index): names a batch, and seeds all that is random about it
+Key = tuple[Hashable, ...]  # (seed, stream, epoch, index): names a batch, and seeds all that is random about it
 
 
 def target_key(tokens: str, text: str) -> str:
@@ -17,14 +17,61 @@ def target_key(tokens: str, text: str) -> str:
     return f"{tokens}:{text}"
 
 
+class Portable:
+    """Tensors of these fields travel between processes as plain arrays: torch would keep one open file per tensor until it is freed."""
+
+    TENSORS: ClassVar[tuple[str, ...]] = ("tensors",)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, **{name: {key: x.cpu().numpy() for key, x in getattr(self, name).items()} for name in self.TENSORS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in self.TENSORS:
+            setattr(self, name, {key: torch.from_numpy(x) for key, x in state[name].items()})
+
+
 @dataclass
-class Batch:
+class Drawn(Portable):
+    """What was drawn on the host for one way of encoding a batch.
+
+    lengths: valid frames or tokens (R,) of every row that is encoded; utterances: the utterance (R,) of each row; tensors: what the device
+    needs of it.
+    """
+
+    lengths: np.ndarray
+    utterances: np.ndarray
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    states: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (R,) valid encoder states of every row
+
+
+@dataclass
+class Share(Portable):
+    """What one objective has to learn from a batch, found on the host.
+
+    weight: what its loss sum is divided by, summed over all batches; metrics: counts that need no model; tensors: what the device needs;
+    sizes: numbers of states, tokens and the like, that stay on the host.
+    """
+
+    weight: float
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    sizes: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Batch(Portable):
     """Utterances of one stream, padded with zeros at the end.
 
-    inputs: {"feats": (B, T, F) float32}, lengths: {"feats": (B,) int64}, in frames.
+    inputs: {"feats": (B, T, F) float32} or {tokenizer: (B, U) int64}, lengths: {"feats": (B,) int64}, in frames or tokens.
     targets: {target_key: (B, U) int64}, target_lengths: {target_key: (B,) int64}, where -1 means that the utterance has no such target
     and 0 that its target is empty.
+    drawn: by view, and shares: by objective, what `System.prepare` has found out on the host.
+
+    Lengths and targets stay on the host; inputs, and the tensors that were drawn, travel to the device.
     """
+
+    TENSORS = ("inputs", "lengths", "targets", "target_lengths")
 
     inputs: dict[str, torch.Tensor]
     lengths: dict[str, torch.Tensor]
@@ -35,6 +82,8 @@ class Batch:
     utt_ids: list[str]
     key: Key
     frame_shift: float = field(default=0.01, kw_only=True)
+    drawn: dict[Hashable, Drawn] = field(default_factory=dict, kw_only=True)
+    shares: dict[str, Share] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.utt_ids)
@@ -42,10 +91,10 @@ class Batch:
     @property
     def seconds(self) -> float:
         """Seconds of speech without padding."""
-        return self.frame_shift * int(self.lengths["feats"].sum())
+        return self.frame_shift * int(self.lengths["feats"].numpy().sum())
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+        """The same batch for a model on another device."""
         return self._with(lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
@@ -53,19 +102,12 @@ class Batch:
         return self._with(torch.Tensor.pin_memory)
 
     def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        return replace(self, **{name: {key: change(x) for key, x in getattr(self, name).items()} for name in _TENSORS})
+        def changed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: change(tensor) for name, tensor in tensors.items()}
 
-    # Tensors travel between processes as plain arrays: torch would keep one open file per tensor until it is freed.
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, **{name: {key: x.cpu().numpy() for key, x in getattr(self, name).items()} for name in _TENSORS}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for name in _TENSORS:
-            setattr(self, name, {key: torch.from_numpy(x) for key, x in state[name].items()})
-
-
-_TENSORS = ("inputs", "lengths", "targets", "target_lengths")
+        drawn = {view: replace(drawn, tensors=changed(drawn.tensors)) for view, drawn in self.drawn.items()}
+        shares = {name: replace(share, tensors=changed(share.tensors)) for name, share in self.shares.items()}
+        return replace(self, inputs=changed(self.inputs), drawn=drawn, shares=shares)
 
 
 def pad(rows: Sequence[np.ndarray]) -> torch.Tensor:

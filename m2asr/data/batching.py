@@ -41,7 +41,7 @@ class Batches:
         seed: int = 1,
         stream: str = "",
     ) -> None:
-        cost = np.ceil(frames + token_frames * tokens).astype(np.int32) if tokens is not None else np.asarray(frames)
+        cost = costs(frames, tokens, token_frames)
         bucket, self.sizes = _buckets(cost, int(np.clip(budget, 1, 2**31 - 2)), buckets)
         self.languages = 1 if langs is None else int(langs.max()) + 1
         cell = bucket.astype(np.min_scalar_type(len(self.sizes) * self.languages))  # up to 16 bits numpy sorts them by radix
@@ -104,6 +104,11 @@ class EpochPlan(Sequence):
         langs = np.searchsorted(self.ends[bucket], places, side="right")
         walked = self.begin[bucket, langs] + places - np.concatenate(([0], self.ends[bucket]))[langs]
         return self.batches.walk(bucket * self.batches.languages + langs, walked)
+
+
+def costs(frames: np.ndarray, tokens: np.ndarray | None = None, token_frames: float = 0.0) -> np.ndarray:
+    """What utterances count towards the budget of a batch, (N,) int32: their frames, and so many more for each token."""
+    return np.ceil(frames + token_frames * tokens).astype(np.int32) if tokens is not None else np.asarray(frames)
 
 
 def sorted_batches(frames: np.ndarray, budget: float) -> list[np.ndarray]:

@@ -24,14 +24,14 @@ class StoredFeats:
     Args:
         speeds: those that are drawn.
         played: for every speed other than 1 the sets with features of that speed, by name; they number the same utterances alike.
-
-    Attributes:
-        stretch: how much longer than its index says an utterance may get.
     """
 
     def __init__(self, speeds: Sequence[float] = (1.0,), played: Mapping[float, Mapping[str, UtteranceIndex]] | None = None) -> None:
         self.speeds, self.played = list(speeds), played or {}
-        self.stretch = max(1.0, 1 / min(speeds))
+
+    def frames(self, counted: np.ndarray, speed: float) -> np.ndarray:
+        """The frames at a speed (N,) int32 of utterances that have so many at speed 1."""
+        return counted if speed == 1 else np.ceil(counted / speed).astype(np.int32)
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i."""
@@ -49,7 +49,11 @@ class AudioFeats:
         from m2asr.features.fbank import Fbank
 
         self.fbank, self.speeds = Fbank(**config.geometry()), list(speeds)
-        self.stretch = max(1.0, 1 / min(speeds))
+
+    def frames(self, counted: np.ndarray, speed: float) -> np.ndarray:
+        """The frames at a speed (N,) int32 of utterances that last so many times 10 ms at speed 1."""
+        samples = counted * (self.fbank.sample_rate / 100 / speed)
+        return np.maximum(1, 1 + (samples - self.fbank.length) // self.fbank.shift).astype(np.int32)
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i. Raises UserError where its recording cannot be read or has a lower sample rate."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from m2asr.data.lines import Lines, Row, rows_of, shown
+from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
@@ -117,7 +117,7 @@ class _Column:
 
     def unknown(self) -> UserError:
         """The error that the row at hand is of an utterance that the set does not have."""
-        return UserError(f"{self.path}:{self.row.number}: `{shown(self.row.id)}` is not in {self.reference}; {_hint(self.path)}")
+        return UserError(f"{self.path}:{self.row.number}: `{shown(self.row.id)}` is not in {self.reference}; {remedy(self.path)}")
 
 
 def _build(files: dict[str, Path], out: Path) -> None:
@@ -132,7 +132,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
         found = {name: column.take(row.id) for name, column in columns.items()}
         for name in wanted:
             if found[name] is None:
-                raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {_hint(files[name])}")
+                raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {remedy(files[name])}")
         own.append(row.offset)
         lang_ids.append(languages.setdefault(found["utt2lang"].value.decode(), len(languages)))
         frames.append(_frames(files, found))
@@ -164,7 +164,7 @@ def _frames(files: dict[str, Path], found: dict[str, Row | None]) -> int:
             raise ValueError
     except (ValueError, OverflowError):
         where = f"{files[name]}:{row.number}: `{shown(row.id)}`"
-        raise UserError(f"{where}: `{shown(row.value)}` is not a length; {_hint(files[name])}") from None
+        raise UserError(f"{where}: `{shown(row.value)}` is not a length; {remedy(files[name])}") from None
     return frames
 
 
@@ -173,11 +173,5 @@ def _recording(files: dict[str, Path], row: Row, recordings: dict[bytes, int]) -
     recording = row.value.split(b" ")[0]
     if recording not in recordings:
         where = f"{files['segments']}:{row.number}"
-        raise UserError(f"{where}: recording `{shown(recording)}` is not in {files['wav.scp']}; {_hint(files['segments'])}")
+        raise UserError(f"{where}: recording `{shown(recording)}` is not in {files['wav.scp']}; {remedy(files['segments'])}")
     return recordings[recording]
-
-
-def _hint(path: Path) -> str:
-    if path.name in ("feats.scp", "utt2num_frames"):
-        return "make the features again (stage fbank)"
-    return f"repair with: python -m m2asr.bin.fix {path.parent}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from m2asr.data.report import FIX
 from m2asr.errors import UserError
 
 
@@ -52,10 +53,10 @@ def rows_of(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             utt, value = (*line.split(None, 1), b"", b"")[:2]
             if not utt:
-                raise UserError(f"{path}:{number}: an empty line; repair with: python -m m2asr.bin.fix {path.parent}")
+                raise UserError(f"{path}:{number}: an empty line; {remedy(path)}")
             if utt <= last:
                 what = "is there twice" if utt == last else "is out of order (C locale)"
-                raise UserError(f"{path}:{number}: `{shown(utt)}` {what}; repair with: python -m m2asr.bin.fix {path.parent}")
+                raise UserError(f"{path}:{number}: `{shown(utt)}` {what}; {remedy(path)}")
             if not line.isascii():
                 try:
                     line.decode()
@@ -63,6 +64,13 @@ def rows_of(path: Path) -> Iterator[Row]:
                     raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
             yield Row(number, offset, utt, value.strip())
             offset, last = offset + len(line), utt
+
+
+def remedy(path: Path) -> str:
+    """What to do about a file of a set that does not fit the others, or whose lines are not in order."""
+    if path.name in ("feats.scp", "utt2num_frames"):
+        return "make the features again (stage fbank)"
+    return f"repair with: {FIX} {path.parent}"
 
 
 def shown(text: bytes) -> str:

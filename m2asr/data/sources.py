@@ -69,10 +69,23 @@ class Source:
         return len(self.index)
 
     @property
+    def speeds(self) -> list[float]:
+        """The speeds at which utterances are played, each as often as any other."""
+        return self.feats.speeds
+
+    @property
     def frames(self) -> np.ndarray:
-        """What utterances may cost, (N,) int32."""
-        frames, stretch = self.index.frames, self.feats.stretch
-        return frames if stretch == 1 else np.ceil(frames * stretch).astype(np.int32)
+        """The most frames that utterances may have, those at the slowest speed, (N,) int32."""
+        return self.frames_at(min(self.speeds))
+
+    def frames_at(self, speed: float) -> np.ndarray:
+        """The frames of utterances that are played at a speed, (N,) int32."""
+        return self.feats.frames(self.index.frames, speed)
+
+    def frames_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The frames of some utterances at speed 1, (K,) int64."""
+        places = [self.index.find(number) for number in numbers.tolist()]
+        return np.array([index.frames[i] for index, i in places], dtype=np.int64)
 
     def token_counts(self) -> np.ndarray:
         """Tokens of all targets together per utterance, (N,) int32."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from m2asr.data.batch import Batch, Key
-from m2asr.data.batching import Batches, sorted_batches
+from m2asr.data.batching import Batches, costs, sorted_batches
+from m2asr.data.share_out import Request, Requests, share_out
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
 from m2asr.processes import end_with_parent
 from m2asr.train_config import Batching
 
-Request = tuple[Key, np.ndarray]  # a batch to be read: its key and its utterances
 Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
+Prepare = Callable[[str, Batch], Batch]  # what is drawn for a batch of a stream, on the host
+Load = Callable[[np.ndarray], float]  # what utterances of so many frames (K,) cost, compared with others
 
 
 @dataclass
@@ -43,10 +45,14 @@ class Step:
 class StepLoader:
     """Yields steps without end; the epoch is that of the stream `epoch_of`, the other streams go through their own epochs.
 
-    batching.seconds are those of a step and rank: split over streams by their shares, then over a stream's `draws` (independent
-    batches for stochastic weightings; 1 where none are given) and `accumulation`. Steps are a function of (seed, stream, epoch, index),
-    whatever the number of workers, and `load_state_dict` goes on at any of them. Unreadable utterances are named on stderr and skipped;
-    more than `max_bad` raise UserError.
+    batching.seconds are those of a step, split over streams by their shares, then over a stream's `draws` (independent batches for
+    stochastic weightings; 1 where none are given) and `accumulation`. Steps are a function of (seed, stream, epoch, index), whatever the
+    number of workers, and of processes: these share the batches of a step out, by `loads`, and leave streams in `whole` undivided.
+    A `Step` holds what this process has to read. `load_state_dict` goes on at any step. Unreadable utterances are named on
+    stderr and skipped; more than `max_bad` raise UserError. `prepare` is called for every batch where it is read.
+
+    Attributes:
+        seconds: what a micro-batch of every stream may hold, with padding.
     """
 
     def __init__(
@@ -62,7 +68,11 @@ class StepLoader:
         seed: int = 1,
         workers: int = 0,
         max_bad: int = 0,
+        prepare: Prepare | None = None,
+        loads: Mapping[str, Load] | None = None,
+        whole: Collection[str] = (),
     ) -> None:
+        self.prepare, self.loads, self.whole = prepare, loads or {}, set(whole)
         self.sources, self.epoch_of = dict(sources), epoch_of
         self.draws = {name: (draws or {}).get(name, 1) for name in sources}
         self.accumulation, self.rank, self.world = accumulation, rank, world
@@ -72,37 +82,35 @@ class StepLoader:
         self.positions: dict[str, Position] = dict.fromkeys(sources, (0, 0))  # of the next step
         shares = {name: batching.shares.get(name, 1.0) for name in sources}
         total = sum(shares.values())
-        self.plans = {
-            name: self._plan(name, batching, batching.seconds * share / total / self.draws[name] / accumulation)
-            for name, share in shares.items()
-        }
+        self.seconds = {name: batching.seconds * share / total / self.draws[name] / accumulation for name, share in shares.items()}
+        self.token_frames = batching.token_frames if batching.cost == "frames_tokens" else 0.0
+        self.plans = {name: self._plan(name, batching, seconds) for name, seconds in self.seconds.items()}
 
     def steps_per_epoch(self, epoch: int = 0, stream: str | None = None) -> int:
         """Steps in an epoch of a stream, by default `epoch_of`."""
         return self._steps(stream or self.epoch_of, epoch)
 
+    def dev_batches(self, source: Source) -> Iterator[Batch]:
+        """Every utterance of another source once, this rank's part, in batches that hold no more than the largest micro-batch of a step."""
+        options = {"token_frames": self.token_frames, "max_bad": self.bad.limit, "seed": self.seed}
+        options |= {"rank": self.rank, "world": self.world}
+        return eval_batches(source, max(self.seconds.values()), **options)
+
     def state_dict(self) -> dict[str, Any]:
         """Where the next step stands."""
         epoch, index = self.positions[self.epoch_of]
         streams = {name: list(position) for name, position in self.positions.items()}
-        steps = {name: self._steps(name, position[0]) for name, position in self.positions.items()}
-        return {"epoch": epoch, "index": index, "streams": streams, "steps": steps, "world": self.world, "bad": sorted(self.bad.messages)}
+        return {"epoch": epoch, "index": index, "streams": streams, "bad": sorted(self.bad.messages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken; a new iteration starts there.
-
-        Another number of processes has longer or shorter epochs: it goes on after the same share of the present one.
-        """
+        """Go on where `state_dict` was taken, by however many processes; a new iteration starts there."""
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}
-        if state.get("world", self.world) != self.world:
-            for name, (epoch, index) in self.positions.items():
-                self.positions[name] = (epoch, index * self._steps(name, epoch) // state["steps"][name])
         self.bad.messages = set(state["bad"])
 
     def __iter__(self) -> Iterator[Step]:
-        with closing(_read_ahead(self.sources, self._requests(self.positions), self.workers)) as ahead:
+        with closing(_read_ahead(self.sources, self._requests(self.positions), self.workers, prepare=self.prepare)) as ahead:
             while True:
                 start = time.perf_counter()
                 found = next(ahead)
@@ -121,7 +129,7 @@ class StepLoader:
 
     def _plan(self, name: str, batching: Batching, seconds: float) -> Batches:
         source, budget = self.sources[name], seconds / self.sources[name].frame_shift
-        tokens = source.token_counts() if batching.cost == "frames_tokens" else None
+        tokens = source.token_counts() if self.token_frames else None
         frames = source.frames
         above = int((frames > budget).sum())
         if above and self.rank == 0:
@@ -135,17 +143,17 @@ class StepLoader:
             frames,
             budget,
             tokens=tokens,
-            token_frames=batching.token_frames,
+            token_frames=self.token_frames,
             langs=source.index.lang_ids if len(source.index.languages) > 1 else None,
             temperature=batching.language_temperature,
             buckets=batching.buckets,
-            group=self.world * self.draws[name] * self.accumulation,
+            group=self.draws[name] * self.accumulation,
             seed=self.seed,
             stream=name,
         )
 
     def _steps(self, name: str, epoch: int) -> int:
-        return len(self.plans[name].epoch(epoch)) // (self.world * self.draws[name] * self.accumulation)
+        return len(self.plans[name].epoch(epoch)) // (self.draws[name] * self.accumulation)
 
     def _after(self, positions: dict[str, Position]) -> dict[str, Position]:
         return {
@@ -153,22 +161,41 @@ class StepLoader:
             for name, (epoch, index) in positions.items()
         }
 
-    def _requests(self, positions: dict[str, Position]) -> Iterator[dict[str, list[list[Request]]]]:
+    def _requests(self, positions: dict[str, Position]) -> Iterator[Requests]:
         while True:
-            yield {name: self._request(name, *position) for name, position in positions.items()}
+            requests = {name: self._request(name, *position) for name, position in positions.items()}
+            yield requests if self.world == 1 else share_out(requests, self._load_of, self.whole, self.world)[self.rank]
             positions = self._after(positions)
 
     def _request(self, name: str, epoch: int, step: int) -> list[list[Request]]:
         plan = self.plans[name].epoch(epoch)
         first, draws = step * self.draws[name] * self.accumulation, self.draws[name]
-        numbers = np.arange(first, first + draws * self.accumulation) * self.world + self.rank
+        numbers = np.arange(first, first + draws * self.accumulation)
         return [[((self.seed, name, epoch, int(i)), plan[i]) for i in draw] for draw in numbers.reshape(draws, self.accumulation)]
 
+    def _load_of(self, name: str, utterances: np.ndarray) -> float:
+        frames = self.sources[name].frames_of(utterances)
+        return self.loads[name](frames) if name in self.loads else float(frames.sum())
 
-def eval_batches(source: Source, seconds: float, *, workers: int = 0, max_bad: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-    """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's part."""
-    plan = sorted_batches(source.frames, seconds / source.frame_shift)
-    requests = ({source.name: [[((0, source.name, 0, i), plan[i])]]} for i in range(rank, len(plan), world))
+
+def eval_batches(
+    source: Source,
+    seconds: float,
+    *,
+    token_frames: float = 0.0,
+    workers: int = 0,
+    max_bad: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    seed: int = 0,
+) -> Iterator[Batch]:
+    """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's part.
+
+    With `token_frames` every target token counts as so many frames. The seed is for what is drawn for them, such as cuts.
+    """
+    tokens = source.token_counts() if token_frames else None
+    plan = sorted_batches(costs(source.frames, tokens, token_frames), seconds / source.frame_shift)
+    requests = ({source.name: [[((seed, source.name, 0, i), plan[i])]]} for i in range(rank, len(plan), world))
     bad = BadUtterances(max_bad)
     with closing(_read_ahead({source.name: source}, requests, workers, refill=False)) as ahead:
         for found in ahead:
@@ -196,21 +223,24 @@ class BadUtterances:
 
 
 class _Reads(Dataset):
-    """Turns the requests of a step into batches; an item is its own address."""
+    """Turns the requests of a step into batches; where a dataset has numbers for its items, this one has requests."""
 
-    def __init__(self, sources: Mapping[str, Source], refill: bool) -> None:
-        self.sources, self.refill = sources, refill
+    def __init__(self, sources: Mapping[str, Source], refill: bool, prepare: Prepare | None) -> None:
+        self.sources, self.refill, self.prepare = sources, refill, prepare
 
     def __getitem__(self, requests: dict[str, list[list[Request]]]) -> dict[str, list[list[Read]]]:
-        return {
-            name: [[self.sources[name].load(numbers, key, self.refill) for key, numbers in draw] for draw in draws]
-            for name, draws in requests.items()
-        }
+        return {name: [[self._read(name, *request) for request in draw] for draw in draws] for name, draws in requests.items()}
+
+    def _read(self, name: str, key: Key, numbers: np.ndarray) -> Read:
+        batch, messages = self.sources[name].load(numbers, key, self.refill)
+        return batch if batch is None or self.prepare is None else self.prepare(name, batch), messages
 
 
-def _read_ahead(sources: Mapping[str, Source], requests: Iterable[Any], workers: int, refill: bool = True) -> Generator[Any]:
+def _read_ahead(
+    sources: Mapping[str, Source], requests: Iterable[Any], workers: int, refill: bool = True, prepare: Prepare | None = None
+) -> Generator[Any]:
     loader = DataLoader(
-        _Reads(sources, refill),
+        _Reads(sources, refill, prepare),
         sampler=requests,
         batch_size=None,
         num_workers=workers,

@@ -125,7 +125,7 @@ class Aligner:
         if not index.has_text():
             raise UserError(f"{index.data_dir / 'text'}: no such file, there is nothing to align")
         durations = read_table(index.data_dir / "utt2dur") if (index.data_dir / "utt2dur").is_file() else {}
-        for numbers in sorted_batches(index.frames, batch_seconds * 1000 / fbank.frame_shift):
+        for numbers in sorted_batches(feats.frames(index.frames, 1.0), batch_seconds * 1000 / fbank.frame_shift):
             batch = []
             for number in map(int, numbers):
                 utt, text = index.utt_ids(number), index.text(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -36,10 +37,9 @@ class AttentionPrefix:
 
 def text_scores(decoder: TransformerDecoder, memory: Tensor, lengths: Tensor, texts: list[list[int]], prefix: str | None) -> Tensor:
     """Log-probabilities (N,), float64, of N texts, each of one row of the memory (N, T, S) with lengths (N,)."""
-    sizes = torch.tensor([len(text) for text in texts], device=memory.device)
-    tokens = pad_sequence([torch.tensor(text, dtype=torch.long) for text in texts], batch_first=True).to(memory.device)  # (N, U)
-    labels = with_end(tokens, sizes, decoder.eos)  # (N, U + 1)
-    found = full_precision(decoder(tokens, memory, lengths, prefix)).log_softmax(-1).double()  # (N, U + 1, V)
+    tokens = pad_sequence([torch.tensor(text, dtype=torch.long) for text in texts], batch_first=True)  # (N, U)
+    labels = with_end(tokens, np.array([len(text) for text in texts]), decoder.eos).to(memory.device)  # (N, U + 1)
+    found = full_precision(decoder(tokens.to(memory.device), memory, lengths, prefix)).log_softmax(-1).double()  # (N, U + 1, V)
     found = found.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)
     return found.masked_fill(labels == IGNORED, 0.0).sum(1)
 

@@ -1,4 +1,4 @@
-"""From the features of some utterances to encoder states, outside training."""
+"""From batches, or the features of some utterances, to encoder states, outside training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from m2asr.models.encoded import Encoded
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 
+WHOLE = View(train=False, grad=False)
+
+
+def encode_batch(system: System, batch: Batch) -> Encoded:
+    """The states that heads read of whole utterances, without masks or dropout."""
+    reads = [read for objective in system.objectives.values() for read in objective.reads]
+    taps = {tap for view, tap in reads if view.input == "feats" and view.cut is None}
+    return system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
+
 
 def encode(system: System, feats: Sequence[np.ndarray]) -> Encoded:
-    """The states of utterances with features (T_b, F), encoded together without masks, dropout or gradients."""
+    """The states of utterances with features (T_b, F), encoded together without gradients."""
     names = [str(number) for number in range(len(feats))]
     batch = Batch(
         inputs={"feats": pad(feats)},  # (B, T, F)
@@ -27,4 +36,4 @@ def encode(system: System, feats: Sequence[np.ndarray]) -> Encoded:
         key=(0, "", 0, 0),
     )
     with torch.inference_mode():
-        return system.encode(batch.to(system.mean.device), View(train=False, grad=False), seed=0)
+        return encode_batch(system, batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from m2asr.decode.leads import by_preference
 from m2asr.decode.routes import routes
 from m2asr.decode.search import Reader
 from m2asr.errors import UserError
@@ -41,18 +42,20 @@ def no_translator(config: TrainConfig, heads: Mapping[str, Reader], lang: str, t
 def marking_head(config: TrainConfig, reader: Reader) -> str | None:
     """The CTC objective whose alignment gives time marks to what a reader wrote: it writes the same tokens of the same text.
 
-    None where there is only an attention decoder, which cannot tell when a word is said.
+    One of the reader's stream comes before one of a stream without `lang`. None where there is only an attention decoder, which cannot
+    tell when a word is said.
     """
     if reader.ctc is not None:
         return reader.ctc
-    shared = None
-    for name, objective in config.objectives.items():
-        options = objective.options()
-        if objective.type == "ctc" and (options["tokens"], options["text"]) == (reader.tokens, reader.text):
+    beside, shared = [], []
+    for name in by_preference(config, config.objectives):
+        objective, options = config.objectives[name], config.objectives[name].options()
+        if objective.type == "ctc" and objective.decode and (options["tokens"], options["text"]) == (reader.tokens, reader.text):
             if objective.stream == reader.stream:
-                return name
-            shared = name if config.streams[objective.stream].lang is None else shared
-    return shared
+                beside.append(name)
+            elif config.streams[objective.stream].lang is None:
+                shared.append(name)
+    return next(iter(beside + shared), None)
 
 
 def _reader(config: TrainConfig, heads: Mapping[str, Reader], lang: str, task: str, to: str | None = None) -> Reader | None:

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 
 from m2asr.config import DecodeConfig
 from m2asr.data.batch import Batch, target_key
+from m2asr.decode.encode import WHOLE, encode_batch
 from m2asr.decode.fusion import Fusion
 from m2asr.decode.search import Reader, search
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.ctc import representable
 from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
-from m2asr.objectives.view import View
 from m2asr.text.tokenizer import Tokenizer
 
 Routes = Mapping[str, Reader]  # language -> what reads an utterance in it
@@ -67,13 +68,11 @@ def recognize(
     Each batch is encoded once, however many tasks there are, without masks, dropout or gradients.
     """
     results = {key: Recognized() for key in tasks}
-    device = next(system.parameters()).device
     system.eval()
     with torch.inference_mode():
         for batch in batches:
-            batch = batch.to(device)
             start = time.perf_counter()
-            encoded = system.encode(batch, View(train=False, grad=False), seed=0)
+            encoded = encode_batch(system, batch)
             told = langid.predict(encoded) if langid else batch.lang
             encode_seconds = time.perf_counter() - start
             for key, task in tasks.items():
@@ -89,7 +88,7 @@ def recognize(
                 result.audio_seconds += batch.seconds
                 if task.predicted:
                     _judge(result, batch, spoken, langid)
-                _count(result, batch, task.routes, encoded)
+                _count(result, batch, task.routes)
     return results
 
 
@@ -114,14 +113,14 @@ def _judge(one: Recognized, batch: Batch, spoken: list[str], langid: LanguageId)
     one.misjudged += sum(told != lang for told, lang in pairs)
 
 
-def _count(one: Recognized, batch: Batch, routes: Routes, encoded: Encoded) -> None:
+def _count(one: Recognized, batch: Batch, routes: Routes) -> None:
     """References that the CTC reader of their own language cannot write."""
     for lang in sorted(set(batch.lang)):
         reader = routes.get(lang)
         if reader is None or reader.ctc is None:
             continue
         target = target_key(reader.tokens, reader.text)
-        spoken = torch.tensor([other == lang for other in batch.lang], device=encoded.lengths.device)  # (B,)
-        present = spoken & (batch.target_lengths[target] >= 0)
+        spoken = np.array([other == lang for other in batch.lang])  # (B,)
+        present = spoken & (batch.target_lengths[target].numpy() >= 0)
         one.paired += int(present.sum())
-        one.unrepresentable += int((present & ~representable(batch, target, encoded.lengths)).sum())
+        one.unrepresentable += int((present & ~representable(batch, target, batch.drawn[WHOLE].states)).sum())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from m2asr.decode.leads import langid_objective
 from m2asr.decode.search import Reader
 from m2asr.errors import UserError
 from m2asr.objectives.langid import LanguageId
@@ -83,7 +84,7 @@ def unread(
     if not missing:
         return ""
     known = sorted({config.streams[reader.stream].lang for reader in heads.values()})
-    if any(objective.type == "langid" for objective in config.objectives.values()):
+    if langid_objective(config) is not None:
         advice = "with `language: predicted` in the decode config the objective langid chooses among them"
     else:
         advice = "train an objective langid, which chooses among them, or one head for all languages, on a stream without lang"
@@ -92,7 +93,8 @@ def unread(
 
 def language_id(config: TrainConfig, system: System) -> LanguageId:
     """The system's langid objective. Raises UserError where it has none."""
-    for name, objective in config.objectives.items():
-        if objective.type == "langid":
-            return system.objectives[name]
-    raise UserError("language: predicted needs an objective such as `lid: {type: langid, stream: raw}` in training; this system has none")
+    name = langid_objective(config)
+    if name is None:
+        wanted = "an objective such as `lid: {type: langid, stream: raw}` in training"
+        raise UserError(f"language: predicted needs {wanted}; this system has none")
+    return system.objectives[name]

@@ -61,7 +61,7 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
 def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, UtteranceIndex]) -> Plan:
     heads = readers(trained.config, search.method)
     if not heads:
-        raise UserError(f"nothing decoded: {trained.exp} has no objective of type ctc or attention")
+        raise UserError(f"nothing decoded: {trained.exp} has no objective of type ctc or attention, or all have `decode: false`")
     langid = language_id(trained.config, trained.system) if search.language == "predicted" else None
     languages = {name: index.languages for name, index in indexes.items()}
     chosen = {name: routes(trained.config, heads, spoken, langid) for name, spoken in languages.items()}

@@ -11,6 +11,7 @@ from m2asr.decode.ctc import greedy
 from m2asr.decode.ctc_prefix import CTCPrefix
 from m2asr.decode.fusion import FusedPrefix, Fusion
 from m2asr.decode.hypothesis import Hypothesis
+from m2asr.decode.leads import by_preference
 from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
@@ -38,30 +39,32 @@ class Reader:
 
 
 def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
-    """What reads each target of a system, under the name of the objective that leads.
+    """What reads each target of a system, under the name of the objective that leads; preferred ones first.
 
+    A target is a text in the tokens of a tokenizer on a stream; of several objectives of one type that write it the preferred one counts.
     Raises UserError where a method wants a CTC objective beside an attention objective and there is none.
     """
     targets: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    for name, objective in config.objectives.items():
-        if objective.type in ("ctc", "attention"):
+    for name in by_preference(config, config.objectives):
+        objective = config.objectives[name]
+        if objective.type in ("ctc", "attention") and objective.decode:
             options = objective.options()
             key = (objective.stream, options["tokens"], options["text"])
             targets.setdefault(key, {"ctc": [], "attention": []})[objective.type].append(name)
     found = {}
     for key, kinds in targets.items():
         leading = FIRST[method] if kinds[FIRST[method]] else next(kind for kind, names in kinds.items() if names)
-        for name in kinds[leading]:
-            if leading == "ctc":
-                found[name] = Reader(*key, ctc=name)
-                continue
-            if method in BOTH and not kinds["ctc"]:
-                wanted = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
-                raise UserError(
-                    f"method {method}: objectives.{name} has no CTC objective beside it; train one with {wanted}, or use method: attention"
-                )
-            found[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
-    return found
+        name = kinds[leading][0]
+        if leading == "ctc":
+            found[name] = Reader(*key, ctc=name)
+            continue
+        if method in BOTH and not kinds["ctc"]:
+            wanted = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
+            raise UserError(
+                f"method {method}: objectives.{name} has no CTC objective beside it; train one with {wanted}, or use method: attention"
+            )
+        found[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
+    return {name: found[name] for name in by_preference(config, found)}
 
 
 def search(

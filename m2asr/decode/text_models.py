@@ -63,8 +63,9 @@ def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path
 
 
 def written(config: TrainConfig) -> list[str]:
-    """The tokenizers that objectives write texts with."""
-    return list(dict.fromkeys(one.options()["tokens"] for one in config.objectives.values() if one.type in ("ctc", "attention")))
+    """The tokenizers that objectives which search reads write texts with."""
+    writing = [one for one in config.objectives.values() if one.type in ("ctc", "attention") and one.decode]
+    return list(dict.fromkeys(one.options()["tokens"] for one in writing))
 
 
 def _sources(lm: LanguageModel, config: TrainConfig, name: str, data: Path, tokenizer: Tokenizer | None) -> Sources:

@@ -20,6 +20,7 @@ from m2asr.data.recording import Recording
 from m2asr.decode.ctc_align import ctc_align
 from m2asr.decode.encode import encode
 from m2asr.decode.heads import marking_head, no_recognizer, no_translator, recognizer, spoken_languages, translator
+from m2asr.decode.leads import langid_objective
 from m2asr.decode.marks import StateTimes, token_marks, word_marks
 from m2asr.decode.pauses import PauseCutter
 from m2asr.decode.piece import Piece
@@ -77,12 +78,13 @@ class Transcriber:
         self.search, saved = self._search(Path(exp), search)
         self.heads = readers(self.trained, self.search.method)
         if not self.heads:
-            raise UserError(f"{exp}: it has no objective of type ctc or attention, so it writes no text")
+            raise UserError(f"{exp}: it has no objective of type ctc or attention that may decode, so it writes no text")
         used = list(dict.fromkeys(self.heads.values()))
         models = text_models(self.search, Path(exp), self.trained, self.tokenizers, used, device)
         settings = {reader: saved.get(reader.name, self.search) for reader in used if reader.name in saved or not lists(self.search)}
         self.readings = {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
-        self._langid = next((self.system.objectives[name] for name, one in self.trained.objectives.items() if one.type == "langid"), None)
+        langid = langid_objective(self.trained)
+        self._langid = None if langid is None else self.system.objectives[langid]
         self._times = StateTimes.of(self.fbank)
         self._fbank = Fbank(**self.fbank.geometry())
         self._detectors = [SpeechDetector()] if self.cut == "pauses" else []

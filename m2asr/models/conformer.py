@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Collection
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
-from m2asr.models.encoded import Encoded
 from m2asr.models.layers import Dropout, FeedForward, round_length, valid_positions
-from m2asr.models.subsampling import Kind, front_end
+from m2asr.models.subsampling import Kind, Lengths, front_end
 
 
 class ConformerBlock(nn.Module):
@@ -41,6 +41,8 @@ class Conformer(nn.Module):
     (dwconv), or linear layers on windows of frames, for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
     """
 
+    given = ("feat_dim",)
+
     def __init__(
         self,
         feat_dim: int,
@@ -63,35 +65,42 @@ class Conformer(nn.Module):
         """The names of the states that objectives may read."""
         return ["frontend", *(f"block{number}" for number in range(1, len(self.blocks) + 1)), "output"]
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
+    def output_lengths(self, lengths: Lengths) -> Lengths:
         """Valid states per utterance (B,) from valid frames (B,)."""
         return self.subsampling.output_lengths(lengths)
 
     def pad(self, feats: Tensor) -> Tensor:
         """Features (B, T, F) with as many zeros behind them as make the number of states one of few."""
-        states = int(self.output_lengths(torch.tensor(feats.shape[1])))
-        return F.pad(feats, (0, 0, 0, max(0, self.subsampling.frames_for(round_length(states)) - feats.shape[1])))
+        states = round_length(self.output_lengths(feats.shape[1]))
+        return F.pad(feats, (0, 0, 0, max(0, self.subsampling.frames_for(states) - feats.shape[1])))
 
-    def forward(self, feats: Tensor, lengths: Tensor, causal: bool = False) -> Encoded:
-        """Encode features (B, T, F) with valid frames (B,); in a `causal` pass no state sees a later front-end state."""
-        return self.encode(*self.frontend(feats, lengths), causal=causal)
+    def frontend(self, feats: Tensor) -> Tensor:
+        """States (B, T', D) of features (B, T, F), before any of them is masked."""
+        return self.subsampling(feats)
 
-    def frontend(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Front-end states (B, T', D), before any of them is masked, and how many are valid (B,)."""
-        return self.subsampling(feats), self.output_lengths(lengths)
+    def forward(
+        self,
+        states: Tensor,
+        lengths: Tensor,
+        taps: Collection[str] = ("output",),
+        start: int = 0,
+        causal: bool = False,
+        padded: bool = True,
+    ) -> dict[str, Tensor]:
+        """Run the blocks from number `start` on over states (B, T', D), of which (B,) are valid; returns those at `taps`.
 
-    def encode(self, states: Tensor, lengths: Tensor, mask: Tensor | None = None, causal: bool = False) -> Encoded:
-        """Run the blocks over front-end states (B, T', D); `mask` (B, T') tells which of them were masked, if any."""
-        valid = valid_positions(lengths, states.shape[1])
+        In a `causal` pass no state sees a later one. Without padding, `padded` False, no mask is needed.
+        """
+        valid = valid_positions(lengths, states.shape[1]) if padded else None
         bias = None if valid is None else padding_bias(valid, lengths)
         if causal:
             later = causal_bias(states.shape[1], states.device)
             bias = later if bias is None else bias + later  # (B, 1, T', T')
         valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
-        taps = {"frontend": states}
+        kept: dict[str, Tensor] = {}
         x = self.dropout(states)
-        for number, block in enumerate(self.blocks, 1):
+        for number, block in enumerate(self.blocks[start:], start + 1):
             x = block(x, bias, valid, causal)
-            taps[f"block{number}"] = x
-        taps["output"] = x  # the last block ends with a LayerNorm
-        return Encoded(taps, lengths, mask)
+            if f"block{number}" in taps:
+                kept[f"block{number}"] = x
+        return kept | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm

@@ -18,7 +18,7 @@ class DecoderState:
     """Where a step-by-step decoding stands: per block the keys and values of the memory, and those of the tokens so far."""
 
     memory: list[KeyValue]  # (B, H, T, D/H)
-    bias: Tensor | None  # (B, 1, 1, T)
+    bias: Tensor  # (B, 1, 1, T)
     past: list[KeyValue | None]  # (B * W, H, U, D/H)
     start: Tensor  # (D,)
 
@@ -62,6 +62,8 @@ class TransformerDecoder(nn.Module):
     padding changes no logit of a valid position. Raises UserError where `dim` does not fit `heads`.
     """
 
+    given = ("memory_dim", "vocab", "prefixes")
+
     def __init__(
         self,
         memory_dim: int,
@@ -88,7 +90,7 @@ class TransformerDecoder(nn.Module):
         x = self.dropout(torch.cat([start, self.embedding(tokens)], dim=1))  # (B, U + 1, D)
         size = x.shape[1]
         causal = causal_bias(size, x.device)
-        bias = _memory_bias(memory, lengths)
+        bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
         for block in self.blocks:
             x = block(x, causal, memory, bias)
         return self.output(self.norm(x))
@@ -96,7 +98,8 @@ class TransformerDecoder(nn.Module):
     def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
         """The state before the first token of utterances with this memory (B, T, S)."""
         keys = [block.cross.keys(memory) for block in self.blocks]
-        return DecoderState(keys, _memory_bias(memory, lengths), [None] * len(self.blocks), self._start(prefix))
+        bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
+        return DecoderState(keys, bias, [None] * len(self.blocks), self._start(prefix))
 
     def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
         """Logits (B, W, V) of what follows the newest tokens (B, W), or the start where there is none; moves `state` on."""
@@ -112,7 +115,3 @@ class TransformerDecoder(nn.Module):
             raise UserError(f"prefix `{prefix}`: this decoder has {', '.join(self.prefixes) or 'none'}")
         return self.prefixes[prefix]
 
-
-def _memory_bias(memory: Tensor, lengths: Tensor) -> Tensor | None:
-    valid = valid_positions(lengths, memory.shape[1])
-    return None if valid is None else padding_bias(valid, lengths)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 
 @dataclass
 class Encoded:
-    """States of a batch at named taps.
+    """States of a batch at the taps that were asked for.
 
-    states: {tap: (B, T', D)} with the taps `frontend`, `block1` ... `blockN` and `output`; lengths: (B,), valid states; mask: (B, T') bool,
-    where front-end states were masked, or None; aux: whatever else a module or a view has to tell.
+    states: {tap: (R, T', D)}, such as `frontend` (before any state was masked), `block1` ... `blockN` and `output`, and whatever else a
+    module tells there; lengths: (R,), valid states; mask: (R, T') bool, where states were masked, or None.
     """
 
     states: dict[str, Tensor]
     lengths: Tensor
     mask: Tensor | None = None
-    aux: dict[str, Any] = field(default_factory=dict)

@@ -7,10 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
-    """True at valid positions (B, T), or None where nothing is padded."""
-    if bool((lengths >= size).all()):
-        return None
+def valid_positions(lengths: Tensor, size: int) -> Tensor:
+    """True at valid positions (B, T)."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Kind = Literal["conv2d", "dwconv", "windows"]
+Lengths = TypeVar("Lengths", int, np.ndarray, Tensor)
 
 
 class Subsampling(nn.Module):
@@ -21,9 +23,10 @@ class Subsampling(nn.Module):
     span = 7  # frames that a state sees
 
     @classmethod
-    def output_lengths(cls, lengths: Tensor) -> Tensor:
-        """Valid states per utterance (B,) from valid frames (B,): 0 for fewer than 7."""
-        return torch.div(lengths - (cls.span - cls.factor), cls.factor, rounding_mode="floor").clamp(min=0)
+    def output_lengths(cls, lengths: Lengths) -> Lengths:
+        """Valid states from valid frames, of one utterance or of many (B,): 0 for fewer than 7."""
+        states = (lengths - (cls.span - cls.factor)) // cls.factor
+        return max(states, 0) if isinstance(states, int) else states.clip(0)
 
     @classmethod
     def frames_for(cls, states: int) -> int:

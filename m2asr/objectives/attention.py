@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.config import construct
-from m2asr.data.batch import Batch, target_key
+from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models import DECODERS
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import round_length
-from m2asr.objectives.objective import Loss, Objective, full_precision
-from m2asr.objectives.view import View
+from m2asr.objectives.objective import Loss, Metric, Objective, chosen, full_precision, rows_of
+from m2asr.objectives.view import View, ViewOptions, view_of
 
 IGNORED = -100
 
@@ -26,8 +27,11 @@ class Attention(Objective):
     With `smoothing` e the target distribution is (1 - e) onehot + e / V (Szegedy et al. 2016, section 7). `decoder` names one of
     `model.decoders`, which several objectives may share, or holds the options of an own one; `prefix` is the language that a shared
     decoder is to write. Utterances without this target or without an encoder state are left out; the latter are counted in the metric
-    `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are those of teacher forcing: a search errs more.
+    `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are those of teacher forcing: a search errs more. All tokens of an
+    utterance without an encoder state are errors.
     """
+
+    metrics = ("unrepresentable", "accuracy")
 
     def __init__(
         self,
@@ -41,13 +45,14 @@ class Attention(Objective):
         smoothing: float = 0.1,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
+        view: ViewOptions | None = None,
     ) -> None:
-        super().__init__()
-        self.target = target_key(tokens, text)
+        super().__init__([(view_of(view), tap)], target_key(tokens, text))
         self.tokens, self.text, self.tap, self.per = tokens, text, tap, per
         self.prefix, self.smoothing, self.eos = prefix, smoothing, vocab - 1
         if isinstance(decoder, str):
             self._decoder = (decoders[decoder],)  # in a tuple: its parameters belong to the system, not to this objective
+            self.runs = (decoder,)
         else:
             prefixes = () if prefix is None else (prefix,)
             self.own = construct(DECODERS, "decoder", decoder, memory_dim=dim, vocab=vocab, prefixes=prefixes)
@@ -58,42 +63,36 @@ class Attention(Objective):
         """The shared or own decoder."""
         return self._decoder[0]
 
-    def weight(self, batch: Batch, lengths: Tensor) -> float:
-        return self._weight(batch, lengths, self._usable(batch, lengths))
+    def share(self, batch: Batch, rng: np.random.Generator) -> Share:
+        states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
+        present, usable = sizes >= 0, (sizes >= 0) & (states > 0)
+        metrics = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
+        counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes + 1}[self.per]  # the end is a token
+        targets = batch.targets[self.target][torch.from_numpy(usable)]
+        targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))  # (R, U)
+        tensors = {**rows_of(usable), "targets": targets, "labels": with_end(targets, sizes[usable], self.eos)}
+        return Share(float(counts[usable].sum()), metrics, tensors, {"tokens": sizes[usable] + 1})
 
-    def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
-        one = encoded[self.views[0]]
-        present, usable = batch.target_lengths[self.target] >= 0, self._usable(batch, one.lengths)
-        metrics: dict[str, tuple[float | Tensor, float]] = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
-        rows = torch.nonzero(usable).squeeze(1)
-        memory = one.states[self.tap][rows]  # (B', T', S)
-        if len(rows) == 0:
-            return Loss(sum((p.sum() for p in self.decoder.parameters()), memory.sum()) * 0.0, 0.0, metrics)
-        targets, sizes = batch.targets[self.target][rows], batch.target_lengths[self.target][rows]
-        targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))
-        labels = with_end(targets, sizes, self.eos)  # (B', U + 1)
-        logits = full_precision(self.decoder(targets, memory, one.lengths[rows], self.prefix))  # (B', U + 1, V)
+    def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
+        read = encoded[self.views[0]]
+        memory, lengths = chosen(read.states[self.tap], share.tensors), chosen(read.lengths, share.tensors)  # (R, T', S), (R,)
+        labels = share.tensors["labels"]  # (R, U + 1)
+        logits = full_precision(self.decoder(share.tensors["targets"], memory, lengths, self.prefix))  # (R, U + 1, V)
         loss = F.cross_entropy(
             logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=self.smoothing, reduction="sum"
         )
-        count, correct = float((sizes + 1).sum()), (logits.detach().argmax(-1) == labels).sum()
-        metrics["accuracy"] = (correct, count)
-        if not self.training:
-            metrics["error"] = (count - correct, count)
-        return Loss(loss, self._weight(batch, one.lengths, usable), metrics)
+        count, correct = float(share.sizes["tokens"].sum()), (logits.detach().argmax(-1) == labels).sum()
+        return Loss(loss, {"accuracy": (correct, count)})
 
-    def _usable(self, batch: Batch, lengths: Tensor) -> Tensor:
-        return (batch.target_lengths[self.target] >= 0) & (lengths > 0)
-
-    def _weight(self, batch: Batch, lengths: Tensor, usable: Tensor) -> float:
-        if self.per == "utterance":
-            return float(usable.sum())
-        counts = lengths if self.per == "frame" else batch.target_lengths[self.target] + 1  # the end is a token
-        return float(counts[usable].sum())
+    def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
+        sizes = batch.target_lengths[self.target].numpy()
+        lost = float((sizes + 1)[(sizes >= 0) & (batch.drawn[self.views[0]].states == 0)].sum())
+        correct, count = loss.metrics["accuracy"] if loss else (0.0, 0.0)
+        return {"error": (lost + count - correct, lost + count)}
 
 
-def with_end(targets: Tensor, sizes: Tensor, eos: int) -> Tensor:
+def with_end(targets: Tensor, sizes: np.ndarray, eos: int) -> Tensor:
     """Targets (B, U) with the end after their `sizes` (B,) tokens and IGNORED behind it: (B, U + 1)."""
-    places = torch.arange(targets.shape[1] + 1, device=targets.device)
-    labels = F.pad(targets, (0, 1)).masked_fill(places == sizes[:, None], eos)
-    return labels.masked_fill(places > sizes[:, None], IGNORED)
+    labels = F.pad(targets, (0, 1)).numpy()
+    places = np.arange(labels.shape[1])
+    return torch.from_numpy(np.where(places < sizes[:, None], labels, np.where(places == sizes[:, None], eos, IGNORED)))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m2asr.data.batch import Batch
+from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.objective import Loss, Objective, full_precision
@@ -45,7 +45,8 @@ class CPC(Objective):
     """
 
     self_supervised = True
-    coupled = True
+    compares = True
+    metrics = ("skipped", "chance", "accuracy")
 
     def __init__(
         self,
@@ -63,42 +64,36 @@ class CPC(Objective):
         negatives: Literal["mixed", "utterance", "batch"] = "mixed",
         target_gradient: bool = True,
     ) -> None:
-        super().__init__()
         for name, value in {"temperature": temperature, "steps": steps, "windows": windows}.items():
             if not value > 0:
                 raise UserError(f"{name}: {value} is not possible; give a number above 0")
         kind = {"cut": CutWindows, "causal": CausalWindows}[encoding]
-        self.windows = kind(frame_shift, frame_length, context, future, windows)
-        self.views = self.windows.views
-        self.temperature, self.steps, self.tap = temperature, steps, tap
+        chosen = kind(frame_shift, frame_length, context, future, windows, tap)
+        super().__init__(chosen.reads)
+        self.windows = chosen
+        self.temperature, self.steps = temperature, steps
         self.negatives, self.target_gradient = negatives, target_gradient
         maps = 1 if predictor == "recursive" else steps
         self.predictors = nn.ModuleList(nn.Linear(dim, dim) for _ in range(maps))
 
-    def weight(self, batch: Batch, lengths: Tensor) -> float:
-        counts = self.windows.count(batch.lengths["feats"], lengths).cpu()  # (B,)
-        langs = np.array(batch.lang)
-        others = torch.from_numpy(langs[:, None] == langs).to(counts) @ counts - counts  # (B,) windows of others in the language
-        enough = {"utterance": counts > 1, "batch": others > 0, "mixed": (counts > 1) | (others > 0)}[self.negatives]
-        return float(counts[enough].sum())
-
-    def forward(self, encoded: Mapping[View, Encoded], batch: Batch) -> Loss:
-        past, targets, rows = self.windows.gather(encoded, self.tap)  # (W, D), (W, K, D), (W,) the utterance of each
-        targets = targets[:, : self.steps] if self.target_gradient else targets[:, : self.steps].detach()
-        skipped = float(len(batch.utt_ids) - len(rows.unique()))
-        metrics: dict[str, tuple[float | Tensor, float]] = {"skipped": (skipped, float(len(batch.utt_ids)))}
-        negatives = choose_negatives(rows.cpu(), batch.lang, self.windows.most, self.negatives).to(past.device)
+    def share(self, batch: Batch, rng: np.random.Generator) -> Share:
+        utterances, tensors = self.windows.choose(batch.drawn, rng)  # (W,)
+        skipped = (float(len(batch) - len(np.unique(utterances))), float(len(batch)))
+        negatives = choose_negatives(utterances, batch.lang, self.windows.most, self.negatives, rng)  # (W, W)
         taught = negatives.any(1)  # (W,)
-        if not taught.any():
-            return Loss(sum(p.sum() for p in self.parameters()) * 0.0, 0.0, metrics)
+        chance = float((1 / (1.0 + negatives[taught].sum(1))).sum())
+        tensors |= {"negatives": torch.from_numpy(negatives), "taught": torch.from_numpy(np.flatnonzero(taught))}
+        return Share(float(taught.sum()), {"skipped": skipped, "chance": (chance, float(taught.sum()))}, tensors)
+
+    def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
+        past, targets = self.windows.gather(encoded, share.tensors)  # (W, D), (W, K, D)
+        targets = targets[:, : self.steps] if self.target_gradient else targets[:, : self.steps].detach()
         predictions = self.predict(past, targets.shape[1])  # (W, K, D)
-        logits = self.logits(predictions, targets, negatives)[taught]  # (V, K, 1 + W)
+        logits = self.logits(predictions, targets, share.tensors["negatives"])[share.tensors["taught"]]  # (V, K, 1 + W)
         loss = -F.log_softmax(logits, dim=-1)[..., 0].mean(1).sum()  # one unit per window
-        count = float(logits.shape[0] * logits.shape[1])
         ahead, level = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (V, K)
-        metrics["accuracy"] = ((~ahead / level).sum().detach(), count)  # a tie is a guess: states that are all alike hit by chance
-        metrics["chance"] = (logits.shape[1] * (1 / (1.0 + negatives[taught].sum(1))).sum(), count)
-        return Loss(loss, float(len(logits)), metrics)
+        hits = (~ahead / level).sum().detach()  # a tie is a guess: states that are all alike hit by chance
+        return Loss(loss, {"accuracy": (hits, float(logits.shape[0] * logits.shape[1]))})
 
     def predict(self, past: Tensor, steps: int) -> Tensor:
         """Predictions (B, K, D) of the next `steps` states from the last context state (B, D)."""
@@ -121,12 +116,11 @@ class CPC(Objective):
         return torch.cat([positive, all_windows.masked_fill(~negatives[:, None], float("-inf"))], dim=-1) / self.temperature
 
 
-def choose_negatives(rows: Tensor, langs: list[str], most: int, kind: str) -> Tensor:
-    """Mask (W, W): for each window others of its utterance, `most` at random of other utterances in its language, or both."""
-    ids = {lang: number for number, lang in enumerate(sorted(set(langs)))}
-    codes = torch.tensor([ids[lang] for lang in langs])[rows]  # (W,)
-    same = rows[:, None] == rows
+def choose_negatives(utterances: np.ndarray, langs: list[str], most: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Mask (W, W): for each window others of its utterance (W,), `most` at random of other utterances in its language, or both."""
+    codes = np.unique(langs, return_inverse=True)[1][utterances]  # (W,)
+    same = utterances[:, None] == utterances
     candidates = (codes[:, None] == codes) & ~same
-    order = torch.rand(candidates.shape).masked_fill(~candidates, 2.0).argsort(dim=1).argsort(dim=1)  # rank of each candidate
-    own, others = same & ~torch.eye(len(rows), dtype=torch.bool), candidates & (order < most)
-    return {"utterance": own, "batch": others, "mixed": own | others}[kind]
+    order = np.where(candidates, rng.random(candidates.shape), 2.0).argsort(axis=1).argsort(axis=1)  # rank of each candidate
+    within, others = same & ~np.eye(len(utterances), dtype=bool), candidates & (order < most)
+    return {"utterance": within, "batch": others, "mixed": within | others}[kind]

@@ -1,75 +1,79 @@
-"""The whole model of a run: normalization, the shared backbone, and the objectives with their heads."""
+"""The whole model of a run: normalization, named modules, and the objectives with their heads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import Parameter
 
-from m2asr.config import complete, construct, known
 from m2asr.data.augment import spec_augment
-from m2asr.data.batch import Batch
+from m2asr.data.batch import Batch, Drawn
 from m2asr.errors import UserError
-from m2asr.models import DECODERS, ENCODERS
+from m2asr.model_config import SpecAugment
 from m2asr.models.encoded import Encoded
-from m2asr.objectives import OBJECTIVES
+from m2asr.models.layers import round_length
 from m2asr.objectives.objective import Objective
-from m2asr.objectives.view import View, cut_pieces
-from m2asr.train_config import SpecAugment, TrainConfig
+from m2asr.objectives.view import View, cut_windows
+from m2asr.seeds import seed_of
 
-ENCODER_GIVEN = ("feat_dim",)
-DECODER_GIVEN = ("memory_dim", "vocab", "prefixes")
-OBJECTIVE_GIVEN = ("dim", "vocab", "decoders", "frame_shift", "frame_length")
-_CUT_STREAM = 0x5EED  # separates the random numbers of cutting from those of dropout
-_FUTURE_STREAM = 0xF07E  # and the dropout of futures from that of contexts: equal masks would tell which belong together
+MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chung et al. 2021, w2v-BERT)
 
 
 class System(nn.Module):
-    """Backbone, shared decoders and objectives; `encode` turns a batch into states, an objective turns states into a loss."""
+    """Named modules and objectives; `prepare` draws what is random, `encode` turns a batch into states, an objective states into a loss.
+
+    Every module is an attribute under its own name, with which the names of its weights begin; `encoder` is always there.
+    """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoders: Mapping[str, nn.Module],
-        objectives: Mapping[str, Objective],
-        cmvn: str,
-        augment: SpecAugment | None,
-        feat_dim: int,
+        self, modules: Mapping[str, nn.Module], objectives: Mapping[str, Objective], cmvn: str, augment: SpecAugment | None, feat_dim: int
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoders = nn.ModuleDict(decoders)
-        self.objectives = nn.ModuleDict(objectives)
         self.cmvn, self.augment = cmvn, augment
         self.register_buffer("mean", torch.zeros(feat_dim))
         self.register_buffer("scale", torch.ones(feat_dim))
+        self.objectives = nn.ModuleDict(objectives)
+        self.module_names = tuple(modules)
+        for name, module in modules.items():
+            if hasattr(self, name):
+                raise UserError(f"model.{name}: this name is taken; give the module another one")
+            self.add_module(name, module)
 
-    def encode(self, batch: Batch, view: View, seed: int) -> Encoded:
-        """Encode one view of a batch; the same seed gives the same cuts, masks and dropout.
+    def prepare(self, batch: Batch, objectives: Iterable[str] = (), views: Iterable[View] = ()) -> Batch:
+        """Fill in what is random about a batch and what objectives have to learn from it: on the host, by the batch's key alone."""
+        names = list(objectives)
+        for view in dict.fromkeys([*views, *(view for name in names for view in self.objectives[name].views)]):
+            if view not in batch.drawn:
+                batch.drawn[view] = self._draw(batch, view)
+        for name in names:
+            objective = self.objectives[name]
+            batch.shares[name] = objective.share(batch, np.random.default_rng(seed_of(*batch.key, name)))
+        return batch
 
-        A cut view has a row per window of the utterances that were long enough; `aux["rows"]` (W,) tells the utterance.
-        """
-        feats, lengths = batch.inputs["feats"], batch.lengths["feats"]  # (B, T, F), (B,)
-        rows = None
-        if view.cut is not None:
-            generator = torch.Generator().manual_seed(seed ^ _CUT_STREAM)
-            feats, lengths, rows = cut_pieces(feats, lengths, view.cut, generator)
-        feats = self.normalize(feats, lengths)
-        train = self.training and view.train
-        if train and view.cut is None and not view.causal and self.augment is not None:
-            feats = spec_augment(feats, lengths, self.augment, torch.Generator().manual_seed(seed))
-        if view.cut is None:  # pieces have few lengths anyway
-            feats = self.encoder.pad(feats)
-        is_future = view.cut is not None and view.cut.piece == "future"
-        torch.manual_seed(seed ^ _FUTURE_STREAM if is_future else seed)
+    def encode(self, batch: Batch, view: View, taps: Collection[str]) -> Encoded:
+        """The states at `taps` of a view that was prepared; the batch's key decides on dropout and augmentation."""
+        drawn, train = batch.drawn[view], self.training and view.train
         self.encoder.train(train)
+        torch.manual_seed(seed_of(*batch.key, view.key))
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
-            encoded = self.encoder(feats, lengths, view.causal)
-        if rows is not None:
-            encoded.aux["rows"] = rows
-        return encoded
+            if view.input == "feats":
+                states = self.encoder.frontend(self._features(batch, view, train))  # (R, T', D)
+            else:
+                tokens = batch.inputs[view.input]  # (B, U)
+                size = round_length(max(1, tokens.shape[1]))  # where all are empty there is still padding
+                states = getattr(self, view.embed)(F.pad(tokens, (0, size - tokens.shape[1])))
+            kept = {"frontend": states} if "frontend" in taps else {}
+            mask = drawn.tensors.get("mask")  # (R, at most T')
+            if mask is not None:
+                mask = F.pad(mask, (0, states.shape[1] - mask.shape[1]))
+                states = self._masked(states, mask, view)
+            lengths, padded = drawn.tensors["states"], bool((drawn.states < states.shape[1]).any())
+            kept |= self.encoder(states, lengths, taps, view.start, view.causal, padded)
+        return Encoded(kept, lengths, mask)
 
     def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:
         """Mean and variance normalization, (B, T, F) -> (B, T, F) with zeros in the padding."""
@@ -83,69 +87,64 @@ class System(nn.Module):
             feats = (feats - mean) * variance.clamp(min=1e-8).rsqrt()
         return feats.masked_fill(~valid, 0.0)
 
-    def groups(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
-        """Named parameters per learning-rate group: backbone, supervised heads and shared decoders, self-supervised heads."""
-        found: dict[str, list[tuple[str, nn.Parameter]]] = {
-            "backbone": list(self.encoder.named_parameters("encoder")),
-            "heads": list(self.decoders.named_parameters("decoders")),
-            "ssl": [],
-        }
-        for name, objective in self.objectives.items():
-            found["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
-        return {group: parameters for group, parameters in found.items() if parameters}
+    def theta(self, over: Iterable[str]) -> dict[str, nn.Module]:
+        """The modules whose gradient is merged: those of `over`, and with the encoder those that stand before it in some view."""
+        names = list(over)
+        if "encoder" in names:
+            views = [view for objective in self.objectives.values() for view in objective.views]
+            names += [name for view in views for name in (view.embed, view.mask and view.mask.vector) if name]
+        return {name: getattr(self, name) for name in self.module_names if name in names}
 
-    def parts(self) -> list[tuple[str, list[nn.Parameter]]]:
-        """The parameters that belong together by name, such as for clipping: the encoder, each shared decoder, each objective's own."""
-        shared = [(f"decoders.{name}", decoder) for name, decoder in self.decoders.items()]
-        modules = [("encoder", self.encoder), *shared, *self.objectives.items()]
+    def reaches(self, objective: str, theta: Collection[str]) -> bool:
+        """Whether a gradient of this objective can go back into one of these modules."""
+        through_states = "encoder" in theta and any(view.grad for view in self.objectives[objective].views)
+        return through_states or any(name in theta for name in self.objectives[objective].runs)
+
+    def groups(self, theta: Collection[str]) -> dict[str, list[tuple[str, Parameter]]]:
+        """Named parameters per learning-rate group: theta as the backbone, supervised heads and shared modules, self-supervised ones.
+
+        A module outside theta is self-supervised if all objectives that use it are.
+        """
+        groups: dict[str, list[tuple[str, Parameter]]] = {"backbone": [], "heads": [], "ssl": []}
+        for name in self.module_names:
+            users = [objective for objective in self.objectives.values() if name in objective.runs]
+            ssl = bool(users) and all(objective.self_supervised for objective in users)
+            group = "backbone" if name in theta or name == "encoder" else "ssl" if ssl else "heads"
+            groups[group] += getattr(self, name).named_parameters(name)
+        for name, objective in self.objectives.items():
+            groups["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
+        return {group: parameters for group, parameters in groups.items() if parameters}
+
+    def parts(self) -> list[tuple[str, list[Parameter]]]:
+        """The parameters that belong together by name, such as for clipping: each module's, each objective's own."""
+        modules = [*((name, getattr(self, name)) for name in self.module_names), *self.objectives.items()]
         return [(name, list(module.parameters())) for name, module in modules]
 
+    def _draw(self, batch: Batch, view: View) -> Drawn:
+        lengths = batch.lengths[view.input].numpy()
+        if view.cut is not None:
+            drawn = cut_windows(lengths, view.cut, np.random.default_rng(seed_of(*batch.key, view.cut.places)))
+        else:
+            drawn = Drawn(lengths, np.arange(len(lengths)))
+        drawn.states = self.encoder.output_lengths(drawn.lengths) if view.input == "feats" else drawn.lengths
+        drawn.tensors |= {"lengths": torch.from_numpy(drawn.lengths), "states": torch.from_numpy(drawn.states)}
+        if view.mask is not None:
+            rng = np.random.default_rng(seed_of(*batch.key, view.key, "mask"))
+            drawn.tensors["mask"] = torch.from_numpy(view.mask.draw(drawn.states, int(drawn.states.max(initial=0)), rng))
+        return drawn
 
-def resolve(config: TrainConfig) -> TrainConfig:
-    """The config with the defaults of its encoder, decoders and objectives filled in. Raises UserError for options they do not have."""
-    encoder = complete(ENCODERS, "model.encoder", config.model.encoder.own(), ENCODER_GIVEN)
-    decoders, objectives = {}, {}
-    for name, decoder in config.model.decoders.items():
-        decoders[name] = complete(DECODERS, f"model.decoders.{name}", decoder.own(), DECODER_GIVEN)
-        _readers(config, name)
-    for name, objective in config.objectives.items():
-        common = {"stream": objective.stream, "level": objective.level}
-        own = complete(OBJECTIVES, f"objectives.{name}", objective.own(), OBJECTIVE_GIVEN)
-        if isinstance(own.get("decoder"), dict):
-            own["decoder"] = complete(DECODERS, f"objectives.{name}.decoder", own["decoder"], DECODER_GIVEN)
-        objectives[name] = {"type": own.pop("type"), **common, **own}
-    data = config.model_dump()
-    data["model"] |= {"encoder": encoder, "decoders": decoders}
-    data["objectives"] = objectives
-    return TrainConfig.model_validate(data)
+    def _features(self, batch: Batch, view: View, train: bool) -> Tensor:
+        """Normalized and augmented features (R, T, F) of a view."""
+        feats, tensors = batch.inputs["feats"], batch.drawn[view].tensors
+        if view.cut is not None:  # pieces have few lengths anyway
+            return self.normalize(feats[tensors["rows"][:, None], tensors["frames"]], tensors["lengths"])
+        feats = self.normalize(feats, tensors["lengths"])
+        if train and not view.causal and self.augment is not None:
+            generator = torch.Generator().manual_seed(seed_of(*batch.key, view.key, "augment"))
+            feats = spec_augment(feats, tensors["lengths"], self.augment, generator)
+        return self.encoder.pad(feats)
 
-
-def build_system(
-    config: TrainConfig, vocab: Mapping[str, int], feat_dim: int, frame_shift: float = 10.0, frame_length: float = 25.0
-) -> System:
-    """Build the system of a config, given the vocabulary sizes of its tokenizers and the feature geometry (milliseconds)."""
-    encoder = construct(ENCODERS, "model.encoder", config.model.encoder.own(), feat_dim=feat_dim)
-    decoders, objectives = {}, {}
-    for name, decoder in config.model.decoders.items():
-        readers = _readers(config, name)
-        prefixes = sorted({reader["prefix"] for reader in readers if reader.get("prefix")})
-        own = {"memory_dim": encoder.dim, "vocab": vocab[readers[0]["tokens"]], "prefixes": prefixes}
-        decoders[name] = construct(DECODERS, f"model.decoders.{name}", decoder.own(), **own)
-    for name, objective in config.objectives.items():
-        size = vocab.get(objective.options().get("tokens", ""), 0)
-        given: dict[str, Any] = {"dim": encoder.dim, "vocab": size, "decoders": decoders}
-        given |= {"frame_shift": frame_shift, "frame_length": frame_length}
-        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", objective.own(), **given)
-        known(objectives[name].tap, encoder.taps, f"objectives.{name}.tap")
-    return System(encoder, decoders, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
-
-
-def _readers(config: TrainConfig, decoder: str) -> list[dict[str, Any]]:
-    """The options of the objectives that share a decoder. Raises UserError where there are none or their tokens differ."""
-    found = [objective.options() for objective in config.objectives.values() if objective.options().get("decoder") == decoder]
-    if not found:
-        raise UserError(f"model.decoders.{decoder}: no objective has `decoder: {decoder}`; name it in one, or leave it out")
-    tokens = sorted({str(options.get("tokens")) for options in found})
-    if len(tokens) > 1:
-        raise UserError(f"model.decoders.{decoder}: its objectives have the tokens {', '.join(tokens)}; a decoder writes one vocabulary")
-    return found
+    def _masked(self, states: Tensor, mask: Tensor, view: View) -> Tensor:
+        if view.mask.vector is not None:
+            return getattr(self, view.mask.vector)(states, mask)
+        return torch.where(mask.unsqueeze(-1), MASK_SCALE * torch.randn_like(states), states)

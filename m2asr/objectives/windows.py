@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from m2asr.data.batch import Drawn
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.models.subsampling import Subsampling
 from m2asr.objectives.view import Cut, View
 
-Gathered = tuple[Tensor, Tensor, Tensor]  # contexts (W, D), targets (W, K, D), the utterance of each (W,)
+Windows = tuple[np.ndarray, dict[str, Tensor]]  # the utterance (W,) of each, and what `gather` needs of them
 
 
 class CutWindows:
@@ -22,22 +24,22 @@ class CutWindows:
     Times in seconds, `frame_shift` and `frame_length` in milliseconds; `most` windows per utterance.
     """
 
-    def __init__(self, frame_shift: float, frame_length: float, context: float, future: float, most: int) -> None:
+    def __init__(self, frame_shift: float, frame_length: float, context: float, future: float, most: int, tap: str) -> None:
         _check(frame_shift, context=context, future=future)
         gap = math.ceil(frame_length / frame_shift) - 1  # frames that share samples with the last context frame
         sizes = (round(context * 1000 / frame_shift), gap, round(future * 1000 / frame_shift))
         self.most = most
-        self.views = (View(Cut(*sizes, piece="context", windows=most)), View(Cut(*sizes, piece="future", windows=most)))
+        self.views = (View(cut=Cut(*sizes, piece="context", windows=most)), View(cut=Cut(*sizes, piece="future", windows=most)))
+        self.reads = tuple((view, tap) for view in self.views)
 
-    def count(self, frames: Tensor, states: Tensor) -> Tensor:
-        """Windows per utterance (B,) from its frames (B,) and states (B,)."""
-        return self.views[0].cut.count(frames)
+    def choose(self, drawn: Mapping[View, Drawn], rng: np.random.Generator) -> Windows:
+        """The windows that the views were cut into."""
+        return drawn[self.views[0]].utterances, {}
 
-    def gather(self, encoded: Mapping[View, Encoded], tap: str) -> Gathered:
-        """The last context state and all future states of every window."""
-        context, future = (encoded[view] for view in self.views)
-        # pieces have one length, so the last state is no padding
-        return context.states[tap][:, -1], future.states[tap], context.aux["rows"]
+    def gather(self, encoded: Mapping[View, Encoded], chosen: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The last context state (W, D) and all future states (W, K, D) of every window."""
+        (context, tap), (future, _) = self.reads
+        return encoded[context].states[tap][:, -1], encoded[future].states[tap]  # pieces have one length: the last state is no padding
 
 
 class CausalWindows:
@@ -46,9 +48,7 @@ class CausalWindows:
     Times in seconds, `frame_shift` and `frame_length` in milliseconds; `most` windows per utterance.
     """
 
-    views = (View(causal=True),)
-
-    def __init__(self, frame_shift: float, frame_length: float, context: float, future: float, most: int) -> None:
+    def __init__(self, frame_shift: float, frame_length: float, context: float, future: float, most: int, tap: str) -> None:
         _check(frame_shift, context=context, future=future)
         state = Subsampling.factor * frame_shift  # ms from one state to the next
         seen = (Subsampling.span - 1) * frame_shift + frame_length  # ms that a front-end state sees
@@ -56,24 +56,24 @@ class CausalWindows:
         self.first = max(0, math.ceil((1000 * context - seen) / state))  # the first state that has seen enough
         self.size = max(1, int((1000 * future - seen) // state) + 1)  # targets that lie within the future
         self.most = most
+        view = View(causal=True)
+        self.views, self.reads = (view,), ((view, tap), (view, "frontend"))
 
-    def count(self, frames: Tensor, states: Tensor) -> Tensor:
-        """Windows per utterance (B,) from its frames (B,) and states (B,)."""
-        return self._places(states).clamp(max=self.most)
+    def choose(self, drawn: Mapping[View, Drawn], rng: np.random.Generator) -> Windows:
+        """Contexts at different random places of every utterance, in the order of time."""
+        places = np.clip(drawn[self.views[0]].states - self.first - self.gap - self.size + 1, 0, None)[:, None]  # (B, 1)
+        size = max(1, int(places.max(initial=0)))
+        order = np.where(np.arange(size) < places, rng.random((len(places), size)), 2.0)
+        rank = order.argsort(axis=1).argsort(axis=1)
+        rows, anchors = np.nonzero(rank < np.minimum(places, self.most))  # (W,), (W,)
+        return rows, {"rows": torch.from_numpy(rows), "anchors": torch.from_numpy(anchors + self.first)}
 
-    def gather(self, encoded: Mapping[View, Encoded], tap: str) -> Gathered:
-        """Contexts at different random places, in the order of time, and the targets after each."""
-        one = encoded[self.views[0]]
-        places = self._places(one.lengths).cpu()[:, None]  # (B, 1)
-        order = torch.rand(len(places), max(1, int(places.max()))).masked_fill(torch.arange(max(1, int(places.max()))) >= places, 2.0)
-        rank = order.argsort(dim=1).argsort(dim=1)  # the same on every device
-        rows, anchors = torch.nonzero(rank < places.clamp(max=self.most), as_tuple=True)  # (W,), (W,)
-        rows, anchors = rows.to(one.lengths.device), (anchors + self.first).to(one.lengths.device)
+    def gather(self, encoded: Mapping[View, Encoded], chosen: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The states (W, D) of contexts and the front-end states (W, K, D) after each."""
+        (view, tap), (_, before) = self.reads
+        states, rows, anchors = encoded[view].states, chosen["rows"], chosen["anchors"]
         after = anchors[:, None] + self.gap + torch.arange(self.size, device=anchors.device)  # (W, K)
-        return one.states[tap][rows, anchors], one.states["frontend"][rows[:, None], after], rows
-
-    def _places(self, states: Tensor) -> Tensor:
-        return (states - self.first - self.gap - self.size + 1).clamp(min=0)
+        return states[tap][rows, anchors], states[before][rows[:, None], after]
 
 
 def _check(frame_shift: float, **seconds: float) -> None:

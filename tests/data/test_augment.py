@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from m2asr.data.augment import spec_augment
-from m2asr.train_config import SpecAugment
+from m2asr.model_config import SpecAugment
 
 
 def masked(lengths: list[int], config: SpecAugment, frames: int = 400, seed: int = 0) -> torch.Tensor:

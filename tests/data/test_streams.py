@@ -21,6 +21,7 @@ from m2asr.data.streams import Step, StepLoader, eval_batches
 from m2asr.errors import UserError
 from m2asr.train_config import Batching
 from tests.data.sets import write_set
+from tests.objectives import build
 
 
 class Letters:
@@ -137,18 +138,54 @@ def test_an_epoch_reads_every_utterance_of_its_stream_once_and_others_cycle(sour
     assert len(russian) == 4 * len(taken)
 
 
-def test_ranks_read_different_batches_in_equal_numbers(sources: dict[str, Source]) -> None:
-    ranks = [loader(sources, rank=rank, world=2) for rank in range(2)]
-    assert ranks[0].steps_per_epoch() == ranks[1].steps_per_epoch()
-    taken = [take(rank, rank.steps_per_epoch()) for rank in ranks]
-    english = [{utt for step in steps for batch in batches(step) if batch.key[1] == "en" for utt in batch.utt_ids} for steps in taken]
-    assert not english[0] & english[1]
-    assert len(english[0] | english[1]) == 40
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_read_together_what_one_reads(sources: dict[str, Source], world: int) -> None:
+    """The same utterances in every step, stream and draw, and about as much each."""
+    alone = take(loader(sources), 8)
+    shares = [take(loader(sources, rank=rank, world=world), 8) for rank in range(world)]
+    seconds = [0.0] * world
+    for number, step in enumerate(alone):
+        for name, draws in step.batches.items():
+            for draw, found in enumerate(draws):
+                parts = [batch for share in shares for batch in share[number].batches[name][draw]]
+                assert sorted(utt for batch in found for utt in batch.utt_ids) == sorted(utt for batch in parts for utt in batch.utt_ids)
+        for rank, share in enumerate(shares):
+            seconds[rank] += sum(batch.seconds for batch in batches(share[number]))
+    assert max(seconds) < 1.25 * sum(seconds) / world
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(sources: dict[str, Source], workers: int) -> None:
     assert_equal(take(loader(sources), 12), take(loader(sources, workers=workers), 12))
+
+
+def test_batches_are_prepared_where_they_are_read(sources: dict[str, Source]) -> None:
+    """Masks, windows, negatives and weights are drawn by a worker as they would be here, whatever it has drawn before."""
+    objectives = {
+        "masked": {"type": "ctc", "stream": "x", "tokens": "a", "view": {"mask": {"probability": 0.2, "length": 2}}},
+        "cpc": {"type": "cpc", "stream": "raw", "context": 0.1, "future": 0.1, "encoding": "causal", "windows": 2},
+    }
+    system, reads = build.system(objectives=objectives), []
+    system.objectives["masked"].target = "x:text"
+
+    def prepare(stream: str, batch: Batch) -> Batch:
+        reads.append(stream)
+        return system.prepare(batch, ["cpc" if stream == "raw" else "masked"])
+
+    here = take(loader(sources, prepare=prepare), 4)
+    count = len(reads)
+    there = take(loader(sources, prepare=prepare, workers=2), 4)
+    assert_equal(here, there)
+    assert count == 4 * 14 and len(reads) == count  # the workers called it in their own processes
+    pairs = [pair for steps in zip(here, there, strict=True) for pair in zip(*map(batches, steps), strict=True)]
+    assert len(pairs) == count and sum(batch.shares.keys() == {"cpc"} for batch, _ in pairs) == 8
+    for one, other in pairs:
+        assert one.shares.keys() == other.shares.keys() and one.drawn.keys() == other.drawn.keys()
+        for left, right in zip([*one.shares.values(), *one.drawn.values()], [*other.shares.values(), *other.drawn.values()], strict=True):
+            assert left.tensors.keys() == right.tensors.keys()
+            assert all(torch.equal(left.tensors[name], right.tensors[name]) for name in left.tensors)
+        assert [share.weight for share in one.shares.values()] == [share.weight for share in other.shares.values()]
+    assert sum(share.weight for batch, _ in pairs for share in batch.shares.values()) > 100
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -162,21 +199,18 @@ def test_resuming_changes_nothing(sources: dict[str, Source], workers: int) -> N
         assert_equal(whole[stop:], take(second, 15 - stop))
 
 
-def test_another_number_of_processes_goes_on_after_the_same_share_of_the_epoch(sources: dict[str, Source]) -> None:
-    alone = loader(sources)
-    lengths = {name: alone.steps_per_epoch(stream=name) for name in sources}
-    done = {name: length // 2 for name, length in lengths.items()}
-    alone.positions = {name: (0, index) for name, index in done.items()}
-    pair = [loader(sources, rank=rank, world=2) for rank in range(2)]
-    for one in pair:
-        one.load_state_dict(alone.state_dict())
-        for name, (epoch, index) in one.positions.items():
-            there = one.steps_per_epoch(stream=name)
-            assert epoch == 0 and there < lengths[name] and abs(index / there - done[name] / lengths[name]) < 1 / there
-    assert pair[0].positions == pair[1].positions
-    same = loader(sources, world=2)
-    same.load_state_dict(pair[0].state_dict())
-    assert same.positions == pair[0].positions
+def test_another_number_of_processes_goes_on_at_the_same_step(sources: dict[str, Source]) -> None:
+    alone, whole = loader(sources), take(loader(sources), 6)
+    take(alone, 3)
+    shares = []
+    for rank in range(2):
+        shares.append(loader(sources, rank=rank, world=2))
+        shares[rank].load_state_dict(alone.state_dict())
+    steps = [take(share, 3) for share in shares]
+    for number, step in enumerate(whole[3:]):
+        read = [utt for mine in steps for batch in batches(mine[number]) for utt in batch.utt_ids]
+        assert sorted(read) == sorted(utt for batch in batches(step) for utt in batch.utt_ids)
+    assert shares[0].state_dict() == shares[1].state_dict()
 
 
 def test_position_names_the_next_step(sources: dict[str, Source]) -> None:
@@ -251,6 +285,22 @@ def test_eval_batches_hold_every_utterance_once(sources: dict[str, Source], work
     assert all(batch.inputs["feats"].shape[:2].numel() <= 500 for batch in found)
     parts = [[utt for batch in eval_batches(sources["raw"], 5.0, rank=rank, world=2) for utt in batch.utt_ids] for rank in range(2)]
     assert sorted(parts[0] + parts[1]) == sorted(utts)
+
+
+@pytest.mark.parametrize("batching", [{}, {"cost": "frames_tokens", "token_frames": 20.0}])
+def test_dev_batches_cost_no_more_than_the_largest_micro_batch(sources: dict[str, Source], batching: dict) -> None:
+    """Of 16 s per step `raw` gets two fifths, in two micro-batches; the others less."""
+    batching = Batching(seconds=16.0, buckets=4, shares={"raw": 2.0}, **batching)
+    loaded = StepLoader(sources, batching, epoch_of="en", draws={"en": 2, "it": 2, "ru": 2}, accumulation=2)
+    assert loaded.seconds == pytest.approx({"en": 0.8, "it": 0.8, "ru": 0.8, "raw": 3.2})
+    for name, target in (("raw", "x:text.en"), ("en", "x:text")):
+        found = list(loaded.dev_batches(sources[name]))
+        assert len({utt for batch in found for utt in batch.utt_ids}) == sum(map(len, found)) == len(sources[name])
+        for batch in found:
+            tokens = batch.target_lengths[target].clamp(min=0)
+            cost = batch.lengths["feats"] + (20 * tokens if batching.cost == "frames_tokens" else 0)
+            assert len(batch) * int(cost.max()) <= 320
+        assert max(map(len, found)) > 2
 
 
 def test_many_steps_need_no_open_files(sources: dict[str, Source]) -> None:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from m2asr.config import FbankConfig, dump_config
 from m2asr.data.directory import read_table
 from m2asr.decode.trained import Trained
-from m2asr.objectives.system import build_system, resolve
+from m2asr.objectives.build import build_system, resolve
 from m2asr.text.tokenizer import train_tokenizer
 from m2asr.train import checkpoint
 from m2asr.train_config import TrainConfig
@@ -67,6 +68,7 @@ def untrained(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         sizes[name] = train_tokenizer(tokens.type, tokens.size, texts, run.exp / "tokens" / name).size
     torch.manual_seed(1)
     system = build_system(config, sizes, feat_dim=80)
+    (run.exp / "fbank.yaml").write_text(dump_config(FbankConfig()))
     checkpoint.write(run.exp / "model.pt", {"config": config.model_dump(), "model": system.state_dict()})
     return run
 

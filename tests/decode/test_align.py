@@ -141,3 +141,12 @@ def test_recordings_that_cannot_be_aligned_are_told(root, aligner, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             aligner.recording(path, "left brace", lang)
+
+
+@pytest.mark.parametrize("shift", [5.0, 10.0, 20.0])
+def test_batches_hold_so_many_seconds_at_every_frame_shift(aligner: Aligner, root: Path, monkeypatch, shift: float) -> None:
+    """Six short recordings, in batches of four seconds."""
+    fbank, sizes = FbankConfig(frame_shift=shift), []
+    monkeypatch.setattr(aligner, "align", lambda batch, _: sizes.append(len(batch) * max(len(said.feats) for said in batch)) or [])
+    list(aligner.align_set(UtteranceIndex(root / "data/some_it"), AudioFeats(fbank), fbank, batch_seconds=4.0))
+    assert 2.5 < max(sizes) * shift / 1000 <= 4

@@ -82,7 +82,8 @@ def without_shared(mixed) -> tuple[object, ...]:
     del state["config"]["objectives"]["all"]
     state["model"] = {name: value for name, value in state["model"].items() if not name.startswith("objectives.all.")}
     checkpoint.write(exp / "model.pt", state)
-    (exp / "tokens").symlink_to(mixed[1] / "tokens")
+    for name in ("tokens", "fbank.yaml"):
+        (exp / name).symlink_to(mixed[1] / name)
     return "--exp", exp, *mixed[2:]
 
 

@@ -8,11 +8,11 @@ import torch
 from m2asr.config import DecodeConfig
 from m2asr.decode import search as search_module
 from m2asr.decode.beam import beam_search
+from m2asr.decode.encode import encode_batch
 from m2asr.decode.fusion import Fusion
 from m2asr.decode.routes import language_id, routes, unread
 from m2asr.decode.search import readers, search
 from m2asr.errors import UserError
-from m2asr.objectives.view import View
 from tests.objectives import build
 
 DECODER = {"type": "transformer", "blocks": 1, "dim": 8, "heads": 2}
@@ -52,13 +52,13 @@ def test_pairs_of_ctc_and_attention(method):
 def test_every_method_gives_what_each_utterance_gets_alone(method):
     system = build.system(objectives=PAIRED, streams=STREAMS, penalty=None).eval()
     options = DecodeConfig(method=method, beam=3, max_ratio=0.3)
-    both, view = build.batch([120, 60], {}), View(train=False, grad=False)
+    both = build.batch([120, 60], {})
     for reader in readers(config(PAIRED), method).values():
-        together = search(system, reader, system.encode(both, view, 0), options)
+        together = search(system, reader, encode_batch(system, both), options)
         for row, frames in enumerate([120, 60]):
             alone = build.batch([frames], {})
             alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
-            (one,) = search(system, reader, system.encode(alone, view, 0), options)
+            (one,) = search(system, reader, encode_batch(system, alone), options)
             assert one.tokens == together[row].tokens
             assert one.score == pytest.approx(together[row].score, abs=1e-9)
 
@@ -75,7 +75,7 @@ def test_an_early_stop_reckons_with_bonuses(method, monkeypatch):
 
     monkeypatch.setattr(search_module, "beam_search", watched)
     system = build.system(objectives=PAIRED, streams=STREAMS, penalty=None).eval()
-    encoded = system.encode(build.batch([60], {}), View(train=False, grad=False), 0)
+    encoded = encode_batch(system, build.batch([60], {}))
     reader = readers(config(PAIRED), method)["att_x"]
     for bonus in (-1.0, 0.0, 2.5):
         search(system, reader, encoded, DecodeConfig(method=method, beam=3, max_ratio=0.3), Fusion(bonus=bonus))

@@ -16,7 +16,7 @@ from m2asr.data.directory import read_table
 from m2asr.decode.transcriber import DEFAULT, Transcriber
 from m2asr.decode.vad import available
 from m2asr.errors import UserError
-from m2asr.objectives.system import build_system, resolve
+from m2asr.objectives.build import build_system, resolve
 from m2asr.text.tokenizer import train_tokenizer
 from m2asr.train import checkpoint
 from m2asr.train_config import TrainConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from m2asr.config import complete, construct
 from m2asr.errors import UserError
 from m2asr.models import ENCODERS
 from m2asr.models.conformer import Conformer
+from m2asr.models.encoded import Encoded
 
 FEAT_DIM = 20
 FRAMES = [97, 60, 31, 7]
@@ -31,11 +33,17 @@ def padded(parts: list[torch.Tensor], size: int, fill: float = 0.0) -> tuple[tor
     return feats, torch.tensor([len(part) for part in parts])
 
 
+def run(model: Conformer, feats: torch.Tensor, lengths: torch.Tensor, causal: bool = False) -> Encoded:
+    """The states of features at all taps."""
+    states, valid = model.frontend(feats), model.output_lengths(lengths)
+    return Encoded({"frontend": states, **model(states, valid, model.taps, causal=causal)}, valid)
+
+
 def gradients(model: Conformer, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
     """Gradients of a sum over all valid states of all taps."""
     model.zero_grad()
     for feats, lengths in batches:
-        encoded = model(feats, lengths)
+        encoded = run(model, feats, lengths)
         for state in encoded.states.values():
             for row, length in enumerate(encoded.lengths.tolist()):
                 state[row, :length].pow(3).sum().backward(retain_graph=True)
@@ -47,9 +55,9 @@ def test_padding_changes_no_state_and_no_gradient(subsampling: str) -> None:
     model, parts = conformer(subsampling), utterances(FRAMES)
     together = padded(parts, size=120, fill=9.0)  # what stands in the padding must not matter
     alone = [padded([part], size=len(part)) for part in parts]
-    encoded = model(*together)
+    encoded = run(model, *together)
     for row, (feats, lengths) in enumerate(alone):
-        single = model(feats, lengths)
+        single = run(model, feats, lengths)
         assert encoded.lengths[row] == single.lengths[0] == single.states["output"].shape[1]
         for tap, state in single.states.items():
             torch.testing.assert_close(encoded.states[tap][row, : single.lengths[0]], state[0], rtol=0, atol=1e-12)
@@ -61,7 +69,7 @@ def test_utterances_do_not_see_each_other() -> None:
     model = conformer()
     feats, lengths = padded(utterances(FRAMES), size=97)
     feats.requires_grad_()
-    model(feats, lengths).states["output"][1, :10].sum().backward()
+    run(model, feats, lengths).states["output"][1, :10].sum().backward()
     touched = feats.grad.abs().sum((1, 2)) > 0
     assert touched.tolist() == [False, True, False, False]
 
@@ -69,7 +77,7 @@ def test_utterances_do_not_see_each_other() -> None:
 def test_no_gradient_reaches_padding() -> None:
     feats, lengths = padded(utterances(FRAMES), size=120)
     feats.requires_grad_()
-    encoded = conformer()(feats, lengths)
+    encoded = run(conformer(), feats, lengths)
     valid = torch.arange(encoded.states["output"].shape[1]) < encoded.lengths[:, None]
     encoded.states["output"][valid].pow(2).sum().backward()
     for row, length in enumerate(FRAMES):
@@ -82,7 +90,7 @@ def test_no_gradient_reaches_padding() -> None:
 def test_too_short_utterances_have_no_states_and_break_nothing(subsampling: str, size: int) -> None:
     model = conformer(subsampling)
     feats, lengths = torch.randn(3, size, FEAT_DIM, dtype=torch.float64), torch.tensor([size, min(size, 6), 0])
-    encoded = model(feats, lengths)
+    encoded = run(model, feats, lengths)
     assert encoded.lengths.tolist() == model.output_lengths(lengths).tolist()
     assert encoded.lengths[1:].tolist() == [0, 0]
     encoded.states["output"].sum().backward()
@@ -91,23 +99,41 @@ def test_too_short_utterances_have_no_states_and_break_nothing(subsampling: str,
 
 
 def test_output_lengths_are_the_states_the_convolutions_make() -> None:
-    model = conformer()
-    for size in range(7, 40):
-        states, lengths = model.frontend(torch.zeros(1, size, FEAT_DIM, dtype=torch.float64), torch.tensor([size]))
-        assert states.shape[1] == lengths[0]
+    """Also where lengths are numbers or arrays of the host."""
+    model, sizes = conformer(), range(1, 40)
+    expected = [model.frontend(torch.zeros(1, size, FEAT_DIM, dtype=torch.float64)).shape[1] if size > 6 else 0 for size in sizes]
+    assert [model.output_lengths(size) for size in sizes] == expected
+    assert model.output_lengths(torch.tensor(sizes)).tolist() == model.output_lengths(np.array(sizes)).tolist() == expected
 
 
-def test_taps_and_split() -> None:
+def test_only_the_taps_that_are_asked_for_are_kept() -> None:
     model = conformer()
     feats, lengths = padded(utterances(FRAMES), size=97)
-    encoded = model(feats, lengths)
-    assert list(encoded.states) == ["frontend", "block1", "block2", "output"]
+    encoded = run(model, feats, lengths)
+    assert list(encoded.states) == model.taps == ["frontend", "block1", "block2", "output"]
     assert all(state.shape == (4, 23, model.dim) for state in encoded.states.values())
-    states, state_lengths = model.frontend(feats, lengths)
-    mask = torch.zeros(states.shape[:2], dtype=torch.bool)
-    again = model.encode(states, state_lengths, mask)
-    assert again.mask is mask
-    torch.testing.assert_close(again.states["output"], encoded.states["output"], rtol=0, atol=0)
+    for taps in (["block1"], ["output"], ["block1", "output"], []):
+        kept = model(encoded.states["frontend"], encoded.lengths, taps)
+        assert list(kept) == taps and all(torch.equal(state, encoded.states[tap]) for tap, state in kept.items())
+
+
+def test_blocks_before_the_start_are_left_out() -> None:
+    """Entered behind the first block with its states, the rest gives the same."""
+    model = conformer()
+    encoded = run(model, *padded(utterances(FRAMES), size=97))
+    kept = model(encoded.states["block1"], encoded.lengths, ["block1", "block2", "output"], start=1)
+    assert list(kept) == ["block2", "output"]
+    torch.testing.assert_close(kept["output"], encoded.states["output"], rtol=0, atol=0)
+    model.zero_grad()
+    kept["output"].sum().backward()
+    assert all(parameter.grad is not None for parameter in model.blocks[1].parameters())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_without_padding_no_mask_is_needed(causal: bool) -> None:
+    model, states, lengths = conformer(), torch.randn(3, 12, 16, dtype=torch.float64), torch.tensor([12, 12, 12])
+    plain, masked = (model(states, lengths, causal=causal, padded=padded)["output"] for padded in (False, True))
+    torch.testing.assert_close(plain, masked, rtol=0, atol=1e-12)
 
 
 def test_attention_knows_the_order() -> None:
@@ -116,8 +142,8 @@ def test_attention_knows_the_order() -> None:
     for block in model.blocks:
         torch.nn.init.zeros_(block.convolution.output.weight)
     states, lengths = torch.randn(1, 12, 16, dtype=torch.float64), torch.tensor([12])
-    output = model.encode(states, lengths).states["output"]
-    backwards = model.encode(states.flip(1), lengths).states["output"].flip(1)
+    output = model(states, lengths)["output"]
+    backwards = model(states.flip(1), lengths)["output"].flip(1)
     assert (output - backwards).abs().max() > 1e-3
 
 
@@ -127,7 +153,7 @@ def test_dropout_acts_in_training_only_and_follows_the_seed() -> None:
 
     def output(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return model(feats, lengths).states["output"]
+        return run(model, feats, lengths).states["output"]
 
     assert torch.equal(output(1), output(1))
     assert not torch.equal(output(1), output(2))
@@ -138,9 +164,9 @@ def test_dropout_acts_in_training_only_and_follows_the_seed() -> None:
 def test_bfloat16_is_near_float32() -> None:
     model = conformer(dtype=torch.float32)
     feats, lengths = padded(utterances(FRAMES, torch.float32), size=97)
-    exact = model(feats, lengths).states["output"]
+    exact = run(model, feats, lengths).states["output"]
     with torch.autocast("cpu", torch.bfloat16):
-        encoded = model(feats, lengths)
+        encoded = run(model, feats, lengths)
     for row, length in enumerate(encoded.lengths.tolist()):
         error = encoded.states["output"][row, :length].float() - exact[row, :length]
         assert error.abs().max() < 0.1
@@ -152,8 +178,8 @@ def test_decoding_first_does_not_break_training() -> None:
     model = conformer(dtype=torch.float32)
     feats, lengths = padded(utterances([1201], torch.float32), size=1201)  # a length whose tables no other test has asked for
     with torch.inference_mode():
-        model(feats, lengths)
-    model(feats, lengths).states["output"].sum().backward()
+        run(model, feats, lengths)
+    run(model, feats, lengths).states["output"].sum().backward()
 
 
 def test_built_from_a_config() -> None:
@@ -176,20 +202,20 @@ def test_impossible_sizes_are_one_clear_line(options: dict[str, int], word: str)
 def test_a_causal_state_sees_no_later_one(size: int) -> None:
     """Whatever follows, and however much is padded, changes no state; what came before does."""
     model, parts = conformer(), utterances(FRAMES)
-    whole = model(*padded(parts, size), causal=True)
+    whole = run(model, *padded(parts, size), causal=True)
     parts[0][60:] += 1.0  # front-end states from (60 - 6) / 4 on see it
-    changed = model(*padded(parts, size), causal=True)
+    changed = run(model, *padded(parts, size), causal=True)
     for tap, states in whole.states.items():
         assert torch.equal(states[0, :13], changed.states[tap][0, :13])
         assert (states[0, 14:23] != changed.states[tap][0, 14:23]).any(-1).all()
-    both = model(*padded(parts, size))
+    both = run(model, *padded(parts, size))
     assert not torch.allclose(both.states["output"][0, :13], changed.states["output"][0, :13])
 
 
 def test_padding_changes_nothing_in_a_causal_pass() -> None:
     model, parts = conformer(), utterances(FRAMES)
-    together = model(*padded(parts, size=120, fill=9.0), causal=True)
+    together = run(model, *padded(parts, size=120, fill=9.0), causal=True)
     for row, part in enumerate(parts):
-        single = model(*padded([part], size=len(part)), causal=True)
+        single = run(model, *padded([part], size=len(part)), causal=True)
         length = int(single.lengths[0])
         torch.testing.assert_close(together.states["output"][row, :length], single.states["output"][0], rtol=0, atol=1e-12)

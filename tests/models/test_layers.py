@@ -46,8 +46,7 @@ def test_add_is_a_weighted_sum_with_dropout() -> None:
     assert dropout(y) is y
 
 
-def test_nothing_padded_needs_no_mask() -> None:
-    assert valid_positions(torch.tensor([3, 3]), 3) is None
+def test_valid_positions_are_those_before_the_padding() -> None:
     assert valid_positions(torch.tensor([3, 1, 0]), 3).tolist() == [[True, True, True], [True, False, False], [False, False, False]]
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
-from m2asr.data.batch import Batch
-from m2asr.objectives.system import System, build_system, resolve
+from m2asr.data.batch import Batch, Share
+from m2asr.models.encoded import Encoded
+from m2asr.objectives.build import build_system, resolve
+from m2asr.objectives.objective import Loss
+from m2asr.objectives.system import System
+from m2asr.objectives.view import View
 from m2asr.train_config import TrainConfig
 
 VOCAB = {"a": 12, "b": 9}
@@ -68,7 +74,7 @@ def batch(
         lang=langs or ["en"] * len(frames),
         speakers=names,
         utt_ids=names,
-        key=(1, "x", 0, 0),
+        key=(1, "x", 0, seed),
     )
 
 
@@ -78,3 +84,24 @@ def draw(seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, list[Ba
     y = batch([100, 81], {"b:text": [[1, 2], [3, 4, 5]], "a:text.x": [[2, 2, 3], None]}, seed + 1, dtype=dtype)
     raw = batch([130, 100, 99, 40], {}, seed + 2, ["en", "en", "it", "it"], dtype=dtype)
     return {"x": [x], "y": [y], "raw": [raw]}
+
+
+def encode(system: System, batch: Batch, view: View | None = None, taps: Collection[str] = ("output",)) -> Encoded:
+    """The states of one view of a batch."""
+    view = view or View()
+    return system.encode(system.prepare(batch, views=[view]), view, taps)
+
+
+def learn(system: System, batch: Batch, name: str) -> tuple[Share, Loss | None, dict[View, Encoded]]:
+    """What an objective has to learn from a batch, its loss where that is something, and the states it read."""
+    objective, share = system.objectives[name], system.prepare(batch, [name]).shares[name]
+    taps = {view: [tap for other, tap in objective.reads if other == view] for view in objective.views}
+    encoded = {view: system.encode(batch, view, kept) for view, kept in taps.items()}
+    return share, objective(encoded, share) if share.weight > 0 else None, encoded
+
+
+def dev_error(system: System, batch: Batch, name: str) -> tuple[float, float]:
+    """The metric `error` of an objective on one batch of a dev set: errors, and what they are a share of."""
+    _, loss, encoded = learn(system.eval(), batch, name)
+    error, count = system.objectives[name].dev_metrics(encoded, batch, loss)["error"]
+    return float(error), count

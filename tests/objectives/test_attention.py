@@ -31,16 +31,15 @@ def system(objectives=None, decoders=None, **own):
 
 
 def run(one, made, name="att", train=True):
-    made.train(train)
-    encoded = {VIEW: made.encode(one, VIEW, seed=0)}
-    return made.objectives[name](encoded, one), encoded[VIEW]
+    share, loss, encoded = build.learn(made.train(train), one, name)
+    return share, loss, encoded[VIEW]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_the_loss_is_the_cross_entropy_with_smoothed_targets(smoothing):
     """Computed by hand, token by token: target distribution (1 - e) onehot + e / V, over the tokens and the end."""
     one, made = build.batch([120, 90, 77], {"a:text": TARGETS}), system(smoothing=smoothing)
-    loss, encoded = run(one, made)
+    share, loss, encoded = run(one, made)
     decoder, vocab, total = made.objectives["att"].decoder, build.VOCAB["a"], 0.0
     for row, target in enumerate(TARGETS):
         memory = encoded.states["output"][row : row + 1, : encoded.lengths[row]]
@@ -51,21 +50,28 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(smoothing):
             wanted[token] += 1 - smoothing
             total -= float((wanted * log_probs.detach()).sum())
     assert loss.sum.item() == pytest.approx(total, rel=1e-9)
-    assert loss.weight == 9 == loss.metrics["accuracy"][1]  # 6 tokens and 3 ends
+    assert share.weight == 9 == loss.metrics["accuracy"][1]  # 6 tokens and 3 ends
 
 
 def test_the_metrics_are_those_of_teacher_forcing():
     one, made = build.batch([120, 90, 77], {"a:text": TARGETS}), system()
-    loss, _ = run(one, made, train=False)
+    _, loss, _ = run(one, made, train=False)
     correct, count = loss.metrics["accuracy"]
-    assert loss.metrics["error"] == (count - correct, count)
-    assert "error" not in run(one, made)[0].metrics
+    assert build.dev_error(made, one, "att") == (count - correct, count)
+
+
+def test_tokens_of_an_utterance_without_a_state_are_dev_errors():
+    made = system()
+    errors, count = build.dev_error(made, build.batch([120], {"a:text": [[2, 3, 3, 4]]}), "att")
+    assert count == 5
+    assert build.dev_error(made, build.batch([120, 5, 60], {"a:text": [[2, 3, 3, 4], [5, 6], None]}), "att") == (errors + 3, 8)
+    assert build.dev_error(made, build.batch([5, 5], {"a:text": [[5, 6], None]}), "att") == (3, 3)  # two tokens and the end
 
 
 def gradients(made, parts):
     made.zero_grad()
     for part in parts:
-        run(part, made)[0].sum.backward()
+        run(part, made)[1].sum.backward()
     return {name: parameter.grad.clone() for name, parameter in made.named_parameters() if parameter.grad is not None}
 
 
@@ -75,7 +81,7 @@ def test_padding_changes_no_loss_and_no_gradient():
     for row, (length, target) in enumerate(zip([120, 90, 77], TARGETS, strict=True)):
         part = build.batch([length], {"a:text": [target]})
         alone.append(dataclasses.replace(part, inputs={"feats": together.inputs["feats"][row : row + 1, :length]}))
-    assert run(together, made)[0].sum.item() == pytest.approx(sum(run(part, made)[0].sum.item() for part in alone), rel=1e-9)
+    assert run(together, made)[1].sum.item() == pytest.approx(sum(run(part, made)[1].sum.item() for part in alone), rel=1e-9)
     one, other = gradients(made, [together]), gradients(made, alone)
     assert one.keys() == other.keys()
     for name in one:
@@ -84,25 +90,30 @@ def test_padding_changes_no_loss_and_no_gradient():
 
 def test_missing_targets_and_states_are_left_out():
     made = system()
-    loss, _ = run(build.batch([120, 90, 5], {"a:text": [[2, 3], None, [4]]}), made)  # 5 frames give no state
-    expected, _ = run(build.batch([120], {"a:text": [[2, 3]]}), made)
-    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and loss.weight == expected.weight == 3
-    assert loss.metrics["unrepresentable"] == (1.0, 2.0)
+    share, loss, _ = run(build.batch([120, 90, 5], {"a:text": [[2, 3], None, [4]]}), made)  # 5 frames give no state
+    alone, expected, _ = run(build.batch([120], {"a:text": [[2, 3]]}), made)
+    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and share.weight == alone.weight == 3
+    assert share.metrics["unrepresentable"] == (1.0, 2.0)
 
 
-def test_no_target_at_all_is_a_zero_on_the_graph():
-    made = system()
-    loss, _ = run(build.batch([120, 90], {"a:text": [None, None]}), made)
-    loss.sum.backward()
-    assert loss.sum.item() == 0 and loss.weight == 0
-    assert all((p.grad == 0).all() for p in made.objectives["att"].parameters())
+def test_no_target_at_all_is_nothing_to_learn():
+    share, loss, _ = run(build.batch([120, 90], {"a:text": [None, None]}), system())
+    assert loss is None and share.weight == 0
+
+
+def test_targets_without_width():
+    """As they are read where no utterance of a batch has a token: what is learned is their end."""
+    one, made = build.batch([120, 90], {"a:text": [[], []]}), system(smoothing=0.0)
+    one.targets["a:text"] = one.targets["a:text"][:, :0]
+    share, loss, encoded = run(one, made)
+    logits = made.objectives["att"].decoder(torch.zeros(2, 0, dtype=torch.long), encoded.states["output"], encoded.lengths)
+    assert share.weight == 2 and loss.sum.item() == pytest.approx(-logits.log_softmax(-1)[:, 0, -1].sum().item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("per, expected", [("token", 9.0), ("utterance", 3.0), ("frame", 29.0 + 21.0 + 18.0)])
 def test_per(per, expected):
-    made, one = system(per=per), build.batch([120, 90, 77], {"a:text": TARGETS})
-    loss, encoded = run(one, made)
-    assert loss.weight == made.objectives["att"].weight(one, encoded.lengths) == expected
+    share, _, _ = run(build.batch([120, 90, 77], {"a:text": TARGETS}), system(per=per))
+    assert share.weight == expected
 
 
 def test_a_shared_decoder_is_one_head_that_gets_the_plain_sum():
@@ -110,35 +121,35 @@ def test_a_shared_decoder_is_one_head_that_gets_the_plain_sum():
     made = system(SHARED, {"main": SMALL})
     assert made.objectives["st_x"].decoder is made.objectives["st_y"].decoder
     assert not list(made.objectives["st_x"].parameters())
-    names = [name for name, _ in made.groups()["heads"]]
-    assert names and all(name.startswith("decoders.main.") for name in names)
+    names = [name for name, _ in made.groups(made.theta(["encoder"]))["heads"]]
+    assert names and all(name.startswith("main.") for name in names)
     assert set(made.state_dict()) - {"mean", "scale"} == set(dict(made.named_parameters()))
-    assert [name for name, parameters in made.parts() if parameters] == ["encoder", "decoders.main"]
+    assert [name for name, parameters in made.parts() if parameters] == ["encoder", "main"]
 
     draw = {key: value for key, value in build.draw().items() if key != "raw"}
     streams = {"st_x": "x", "st_y": "y"}
     level = Level(list(streams), WEIGHTINGS["mgda"](objectives=list(streams)))
-    JointStep(made, streams, [level], 0, torch.float64)([draw], 0, factors=[1.0])
-    found = {name: parameter.grad.clone() for name, parameter in made.decoders.named_parameters()}
+    JointStep(made, streams, [level], torch.float64)([draw], 0, factors=[1.0])
+    merged = {name: parameter.grad.clone() for name, parameter in made.main.named_parameters()}
     made.zero_grad()
     for name, stream in streams.items():
-        loss, _ = run(draw[stream][0], made, name)
-        (loss.sum / loss.weight).backward()
-    for name, parameter in made.decoders.named_parameters():
-        assert torch.allclose(found[name], parameter.grad, rtol=1e-9, atol=1e-12), name
+        share, loss, _ = run(draw[stream][0], made, name)
+        (loss.sum / share.weight).backward()
+    for name, parameter in made.main.named_parameters():
+        assert torch.allclose(merged[name], parameter.grad, rtol=1e-9, atol=1e-12), name
 
 
 def test_prefixes_are_those_of_the_readers():
-    assert sorted(system(SHARED, {"main": SMALL}).decoders["main"].prefixes) == ["en", "it"]
+    assert sorted(system(SHARED, {"main": SMALL}).main.prefixes) == ["en", "it"]
 
 
 @pytest.mark.parametrize(
     ("decoders", "change", "message"),
     [
         ({"main": SMALL}, {"decoder": "mein"}, "objectives.st_y.decoder: `mein` does not exist; did you mean `main`"),
-        ({"main": SMALL}, {"tokens": "b"}, "model.decoders.main: its objectives have the tokens a, b"),
-        ({"main": SMALL, "more": SMALL}, {}, "model.decoders.more: no objective has `decoder: more`"),
-        ({"main": {**SMALL, "blcks": 1}}, {}, "model.decoders.main: blcks: unknown key; did you mean `blocks`"),
+        ({"main": SMALL}, {"tokens": "b"}, "model.main: its objectives have the tokens a, b"),
+        ({"main": SMALL, "more": SMALL}, {}, "model.more: no objective has `decoder: more`"),
+        ({"main": {**SMALL, "blcks": 1}}, {}, "model.main: blcks: unknown key; did you mean `blocks`"),
         ({"main": SMALL}, {"decoder": {**SMALL, "head": 1}}, "objectives.st_y.decoder: head: unknown key; did you mean `heads`"),
         ({"main": SMALL}, {"decoder": {"blocks": 1}}, "objectives.st_y.decoder.type: missing; valid: transformer"),
     ],
@@ -152,7 +163,7 @@ def test_in_mixed_precision_the_loss_is_float32():
     one = build.batch([120, 90, 77], {"a:text": TARGETS}, dtype=torch.float32)
     made = system(decoder={**SMALL, "dropout": 0.2}).float()
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = run(one, made)
+        _, loss, _ = run(one, made)
     loss.sum.backward()
     assert loss.sum.dtype == torch.float32
     assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in made.objectives["att"].parameters())

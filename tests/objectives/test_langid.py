@@ -19,36 +19,40 @@ def system(languages=("en", "it")):
 
 
 def run(one, made, train=True):
-    made.train(train)
-    encoded = {VIEW: made.encode(one, VIEW, seed=0)}
-    return made.objectives["lid"](encoded, one), encoded[VIEW]
+    share, loss, encoded = build.learn(made.train(train), one, "lid")
+    return share, loss, encoded[VIEW]
 
 
 def test_the_loss_is_the_cross_entropy_of_the_mean_state():
     made, one = system(), build.batch([120, 90, 40], {}, langs=["en", "it", "en"])
-    loss, encoded = run(one, made, train=False)
+    share, loss, encoded = run(one, made, train=False)
     total, right = 0.0, 0
     for row, label in enumerate([0, 1, 0]):
         mean = encoded.states["output"][row, : encoded.lengths[row]].mean(0)
         logits = made.objectives["lid"].output(mean)
         total += F.cross_entropy(logits, torch.tensor(label)).item()
         right += int(logits.argmax() == label)
-    assert loss.sum.item() == pytest.approx(total, rel=1e-9) and loss.weight == 3
-    assert loss.metrics["accuracy"] == (right, 3) and loss.metrics["error"] == (3 - right, 3)
+    assert loss.sum.item() == pytest.approx(total, rel=1e-9) and share.weight == 3
+    assert loss.metrics["accuracy"] == (right, 3) and build.dev_error(made, one, "lid") == (3 - right, 3)
+
+
+def test_an_utterance_without_a_state_is_a_dev_error():
+    made = system()
+    errors, _ = build.dev_error(made, build.batch([120], {}, langs=["en"]), "lid")
+    assert build.dev_error(made, build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), "lid") == (errors + 1, 2)
+    assert build.dev_error(made, build.batch([5], {}, langs=["it"]), "lid") == (1, 1)
 
 
 def test_other_languages_and_utterances_without_a_state_are_left_out():
     made = system()
-    loss, _ = run(build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), made)
-    expected, _ = run(build.batch([120], {}, langs=["en"]), made)
-    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and loss.weight == 1
+    share, loss, _ = run(build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), made)
+    _, expected, _ = run(build.batch([120], {}, langs=["en"]), made)
+    assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and share.weight == 1
 
 
-def test_nothing_to_tell_is_a_zero_on_the_graph():
-    made = system()
-    loss, _ = run(build.batch([120], {}, langs=["ru"]), made)
-    loss.sum.backward()
-    assert loss.sum.item() == 0 and loss.weight == 0 and (made.objectives["lid"].output.weight.grad == 0).all()
+def test_nothing_to_tell_is_nothing_to_learn():
+    share, loss, _ = run(build.batch([120], {}, langs=["ru"]), system())
+    assert loss is None and share.weight == 0
 
 
 @pytest.mark.parametrize("languages", [None, ["en"]])

@@ -1,0 +1,77 @@
+"""What a training config says of the model: named modules, what stands before them, and objectives."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from m2asr.config import Component, Strict, nearest
+from m2asr.errors import UserError
+
+RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # names of what a system holds beside its modules
+
+
+class SpecAugment(Strict):
+    """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
+
+    freq_masks: int = 2
+    freq_width: int = 27
+    time_masks: int = 2
+    time_width: int = 40
+    time_share: float = 0.2  # one time mask covers at most this share of the utterance
+
+
+class Model(BaseModel):
+    """The named modules of a system, and what stands before them: `encoder`, and others that objectives name, such as decoders.
+
+    Every key but cmvn and specaugment is a module. `decoders: {name: ...}` is the same as naming these beside the encoder.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Component]
+
+    encoder: Component
+    cmvn: Literal["global", "utterance", "none"] = "global"
+    specaugment: SpecAugment | None = SpecAugment()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decoders_are_modules(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        decoders = data.get("decoders", {})
+        if not isinstance(decoders, dict):
+            raise UserError("model.decoders: give each decoder a name, such as {english: {type: transformer}}")
+        data = {key: value for key, value in data.items() if key != "decoders"}
+        for name in decoders:
+            if name in data:
+                raise UserError(f"model.decoders.{name}: this name is taken in `model`; give the decoder another one")
+        data |= decoders
+        for name, value in data.items():
+            if name not in cls.model_fields and not (isinstance(value, str | Component) or (isinstance(value, dict) and "type" in value)):
+                raise UserError(f"model.{name}: unknown key; {nearest(name, cls.model_fields)}; a module has a `type`")
+            if not str(name).isidentifier() or name in RESERVED:
+                raise UserError(f"model.{name}: a module needs a name of letters, digits and _ that is not {' or '.join(sorted(RESERVED))}")
+        return data
+
+    def modules(self) -> dict[str, Component]:
+        """The modules by name, the encoder first."""
+        return {"encoder": self.encoder, **(self.model_extra or {})}
+
+
+class Objective(Component):
+    """A named loss on one stream; the remaining keys belong to the loss class.
+
+    With `role: regular` it stands on no level: `weight` times its loss is added to whatever phase reads its stream, for all parameters that
+    it trains.
+    Of several of one type that write the same text in the same tokens of one stream, search reads the one with `lead`, else the one at
+    the latest tap. With `decode: false` an objective is kept out of search, of scores, and of the selection of epochs.
+    """
+
+    stream: str
+    level: Literal["upper", "lower"] | None = None  # short for `levels`; upper where neither is given
+    role: Literal["merged", "regular"] = "merged"
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)  # of a regular objective
+    lead: bool = False
+    decode: bool = True
