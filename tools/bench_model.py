@@ -54,8 +54,9 @@ class Recognizer(nn.Module):
         self.output = nn.Linear(case.dim, VOCAB)
 
     def encode(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        encoded = self.encoder(feats, lengths)
-        return encoded.states["output"], encoded.lengths
+        states, lengths = self.encoder.frontend(feats), self.encoder.output_lengths(lengths)
+        padded = bool((lengths < states.shape[1]).any())
+        return self.encoder(states, lengths, padded=padded)["output"], lengths
 
     def forward(self, feats: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
         states, lengths = self.encode(feats, lengths)
@@ -72,7 +73,7 @@ class Reference(Recognizer):
         self.blocks = torchaudio.models.Conformer(case.dim, case.heads, 4 * case.dim, case.blocks, case.kernel, dropout=case.dropout)
 
     def encode(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        return self.blocks(*self.encoder.frontend(feats, lengths))
+        return self.blocks(self.encoder.frontend(feats), self.encoder.output_lengths(lengths))
 
 
 def batch(case: Case) -> tuple[Tensor, Tensor, Tensor, Tensor]:

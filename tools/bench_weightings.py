@@ -168,12 +168,12 @@ def compare_reports(make: Make, rounds: int) -> None:
 
 
 def show_buffers(make: Make) -> None:
-    """Rows of the gradient buffers."""
+    """Gradients that a step keeps."""
     count = 3  # objectives of the layout
     print(f"\ngradients of the backbone kept, {count} objectives")
     for name, rows in {"static": 1, "mgda": count + 1, "modo-3": count + 2, "modo-2": 2 * count + 1, "moco": 2 * count + 1}.items():
-        buffers = make(SEPARATE.overrides, f"weighting={WEIGHTINGS.get(name, '{type: static}')}").joint.buffers
-        print(f"  {name:10s} {buffers}   {rows} wanted: {_verdict(buffers.rows == rows)}")
+        phase = make(SEPARATE.overrides, f"weighting={WEIGHTINGS.get(name, '{type: static}')}")
+        print(f"  {name:10s} {phase.rows} gradients, {phase.gradient_bytes / 1e6:.1f} MB   {rows} wanted: {_verdict(phase.rows == rows)}")
 
 
 def _audio(batches: Sequence[Sequence[Draw]], rounds: int) -> float:

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from m2asr.models.layers import Dropout
-from m2asr.moo.gradients import GradientBuffers
+from m2asr.moo.rows import GradientRows
 from m2asr.train import optim
 from m2asr.train.passes import Draw
 from steps import Step
@@ -127,7 +127,7 @@ def _kind(event: torch.autograd.profiler_util.FunctionEvent) -> str:
 def _labelled() -> Iterator[None]:
     """Name work that consists of common operations."""
     places = [(Dropout, "_keep", "step: dropout"), (optim, "clip_groups", "step: clipping")]
-    places += [(GradientBuffers, name, "step: gradients") for name in ("gramians", "finite", "merge", "zero", "_store")]
+    places += [(GradientRows, name, "step: gradients") for name in ("inner_products", "merge", "drop", "_store")]
     with contextlib.ExitStack() as stack:
         for owner, name, label in places:
             stack.enter_context(mock.patch.object(owner, name, record_function(label)(getattr(owner, name))))

@@ -21,7 +21,7 @@ from m2asr.config import FbankConfig, load_config
 from m2asr.data.batch import Batch, Key, target_key
 from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
-from m2asr.objectives.system import resolve
+from m2asr.objectives.build import resolve
 from m2asr.train.materials import Materials, gather, targets_of
 from m2asr.train.optim import clip_groups
 from m2asr.train.passes import Draw
@@ -120,11 +120,9 @@ def training_step(phase: Phase, measure: bool = False) -> Step:
 
 
 def batches_of(phase: Phase, rounds: int) -> list[list[Draw]]:
-    """The draws of the first steps, not more than there are rounds, on the device of the phase's model."""
-    device = next(phase.system.parameters()).device
+    """The draws of the first steps, not more than there are rounds."""
     with contextlib.closing(iter(phase.loader)) as steps:
-        read = [step.draws() for step in islice(steps, min(rounds, BATCHES))]
-    return [[{name: [batch.to(device) for batch in found] for name, found in draw.items()} for draw in draws] for draws in read]
+        return [step.draws() for step in islice(steps, min(rounds, BATCHES))]
 
 
 def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rounds: int) -> dict[str, list[float]]:
@@ -160,10 +158,10 @@ def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, in
     left out.
     """
     phase.system.zero_grad(set_to_none=True)
-    phase.joint.buffers.zero([0, *(row for level in phase.levels for row in level.passing)])
+    phase.joint.rows.keep([])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         step(draws, 0)
-    device = torch.autograd.DeviceType.CUDA if phase.joint.buffers.device.type == "cuda" else torch.autograd.DeviceType.CPU
+    device = torch.autograd.DeviceType.CUDA if phase.joint.rows.layout.device.type == "cuda" else torch.autograd.DeviceType.CPU
     events = seen.profiler.kineto_results.events()
     done = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
     reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)

@@ -15,7 +15,6 @@ from m2asr.train.optim import clip_groups
 from m2asr.train.passes import Draw
 from m2asr.train.phase import Phase
 from m2asr.train.precision import autocast
-from m2asr.train.seeds import seed_of
 from steps import Step
 
 # losses, the states that each of them reads, its head's parameters, shared parameters -> Jacobians in the shared parameters' .jac
@@ -64,7 +63,7 @@ class TorchJD:
 
         def step(draws: Sequence[Draw], number: int) -> None:
             self.system.zero_grad(set_to_none=True)
-            found = [self._forward(stream, draws[0], number) for stream in dict.fromkeys(self.phase.streams.values())]
+            found = [self._forward(stream, draws[0]) for stream in dict.fromkeys(self.phase.streams.values())]
             losses = {name: loss for one, _ in found for name, loss in one.items()}
             states = [state for one, state in found for _ in one]
             way(list(losses.values()), states, [self._head(name) for name in losses], self.shared)
@@ -79,7 +78,7 @@ class TorchJD:
             self.system.zero_grad(set_to_none=True)
             rows: list[list[Tensor]] = [[] for _ in self.shared]
             for stream in dict.fromkeys(self.phase.streams.values()):
-                losses, _ = self._forward(stream, draws[0], number)
+                losses, _ = self._forward(stream, draws[0])
                 own = [param for name in losses for param in self._head(name)]
                 found = jac(list(losses.values()), [*self.shared, *own], parallel_chunk_size=1)
                 for kept, gradient in zip(rows, found, strict=False):
@@ -93,16 +92,15 @@ class TorchJD:
 
         return step
 
-    def _forward(self, stream: str, draw: Draw, number: int) -> tuple[Mapping[str, Tensor], Tensor]:
+    def _forward(self, stream: str, draw: Draw) -> tuple[Mapping[str, Tensor], Tensor]:
         """The mean loss of every objective on a stream, and the encoder states that they read."""
         (batch,) = draw[stream]
         names = [name for name, one in self.phase.streams.items() if one == stream]
-        key, losses = (number, stream), {}
+        losses, batch = {}, batch.to(self.system.mean.device)
         with autocast(batch.inputs["feats"].device, self.phase.dtype):
-            encoded = self.system.encode(batch, View(), seed_of(*key))
+            encoded = self.system.encode(batch, View(), ["output"])
             for name in names:
-                loss = self.system.objectives[name]({View(): encoded}, batch)
-                losses[name] = loss.sum / loss.weight
+                losses[name] = self.system.objectives[name]({View(): encoded}, batch.shares[name]).sum / batch.shares[name].weight
         return losses, encoded.states["output"]
 
     def _head(self, name: str) -> list[Parameter]:

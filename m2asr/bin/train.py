@@ -6,12 +6,13 @@ Examples:
   torchrun --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint HOST:29500 --max_restarts 3 \
     -m m2asr.bin.train --config conf/train_m2asr.yaml --exp exp/m2asr --ngpu 8         # on each of two machines that share exp/
 
-batching.seconds are those of a process: N of them see N times as much in a step.
+batching.seconds are those of a step; the processes of a run share it out, and compute what one of them alone would.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from m2asr.bin.command import Parser, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
 from m2asr.train.launch import launch, launched
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import Init, TrainConfig
 
 if TYPE_CHECKING:
     from m2asr.moo.collectives import Collectives
@@ -33,17 +34,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
     parser.add_argument("--exp", type=Path, required=True, help="folder of this run; it holds tokens/ where objectives need them")
-    parser.add_argument("--init_from", type=Path, help="model.pt of another run to start from (a stopped run resumes without it)")
+    parser.add_argument(
+        "--init_from",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("MODEL", "OLD=NEW"),
+        help="model.pt of another run to start from, and what beginnings of its names are here (OLD= leaves out, OLD=NEW,NEW2 copies to "
+        "both); may be given several times (a stopped run resumes without it)",
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
-    parser.add_argument("--nproc", type=int, default=1, help="processes to train in without GPUs")
+    parser.add_argument("--nproc", default="1", help="processes to train in without GPUs, which share a step out; auto: one per core")
     parser.add_argument("--max_restarts", type=int, default=3, help="how often processes that were killed are started again")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
-    if min(args.ngpu, args.max_restarts, args.threads) < 0 or args.nproc < 1:
-        raise UserError("--ngpu, --max_restarts and --threads are numbers from 0, --nproc from 1", exit_code=2)
+    nproc = len(os.sched_getaffinity(0)) if args.nproc == "auto" else int(args.nproc) if args.nproc.isdecimal() else 0
+    if min(args.ngpu, args.max_restarts, args.threads) < 0 or nproc < 1:
+        raise UserError("--ngpu, --max_restarts and --threads are numbers from 0, --nproc from 1, or auto", exit_code=2)
     if not launched():
         load_config(TrainConfig, args.config, args.set)  # mistakes are told before anything is started
-        processes = args.ngpu or args.nproc
+        processes = args.ngpu or nproc
         if processes > 1:
             from m2asr.train.distributed import check_gpus
 
@@ -62,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(args: argparse.Namespace, group: Collectives) -> None:
     """Train as one process of a group."""
 
-    from m2asr.objectives.system import resolve
+    from m2asr.objectives.build import resolve
     from m2asr.train.initialize import initialize
     from m2asr.train.materials import gather
     from m2asr.train.trainer import Trainer
@@ -76,10 +86,19 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
         what = "already trained" if trainer.finished else "going on"
         print(f"{args.exp}: {what} after step {trainer.number} of about {trainer.total_steps}")
     elif args.init_from:
-        print(initialize(trainer.system, args.init_from))
+        print("\n".join(initialize(trainer.system, [source_of(*given) for given in args.init_from])))
     trainer.run()
     hours = trainer.audio_seconds / 3600
     print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")
+
+
+def source_of(path: str, *maps: str) -> Init:
+    """What one --init_from says. Raises UserError where a map is not OLD=NEW."""
+    for text in maps:
+        if text.count("=") != 1 or text.startswith("="):
+            raise UserError(f"--init_from {path} {text}: write OLD=NEW, such as encoder.=router.", exit_code=2)
+    pairs = dict(text.split("=") for text in maps)
+    return Init(path=path, map={old: new.split(",") if new else None for old, new in pairs.items()})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pydantic import Field
 from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
-from m2asr.objectives.system import resolve
+from m2asr.objectives.build import resolve
 from m2asr.train_config import TrainConfig, changed_keys
 from m2asr.yaml_file import read_yaml
 

@@ -10,15 +10,17 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.progress import visible
-from m2asr.train.passes import Outcome
 from m2asr.train_config import SINGLE
+
+if TYPE_CHECKING:
+    from m2asr.train.outcome import Outcome
 
 QUIET = 10.0  # seconds between two lines where there is no terminal, so that a log file stays readable
 

@@ -69,9 +69,10 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     hypotheses, utt2spk = read_table(out / "text"), read_table(folder / "utt2spk")
     answers = match(references, hypotheses, utt2spk, lang, min_words, out / "text", utt2lang)
     answers.groups = _groups(folder / f"utt2{by}", answers.utts) if by else []
-    training, without = _training_texts([data / one / info["text"] for one in info["train_sets"]])
-    if recognition and len(training) * len(answers.utts) > MOST_COMPARISONS:
-        training, without = [], f"{len(training)} training sentences are too many to look each reference up in"
+    texts, without = _training_texts([data / name for name in info["train_sets"]], info["text"])
+    if recognition and len(texts) * len(answers.utts) > MOST_COMPARISONS:
+        texts, without = [], f"{len(texts)} training sentences are too many to look each reference up in"
+    training = [normalize(text, spoken or lang) if recognition else text for text, spoken in texts]
     told = [f"{len(answers.utts)} utterances scored"]
     told += [f"{answers.short} below {min_words} words left out"] if answers.short else []
     told += [f"{answers.unmatched} without reference"] if answers.unmatched else []
@@ -93,12 +94,16 @@ def _groups(path: Path, utts: Sequence[str]) -> list[str]:
     return [groups[utt] for utt in utts]
 
 
-def _training_texts(paths: Sequence[Path]) -> tuple[list[str], str]:
-    """The texts of the training sets, or none of them and why."""
-    present = [path for path in paths if path.is_file()]
-    if sum(path.stat().st_size for path in present) > LARGEST_TEXTS:
+def _training_texts(folders: Sequence[Path], name: str) -> tuple[list[tuple[str, str]], str]:
+    """The texts `name` of the training sets, each with the language of its utterance ("" where unknown), or none of them and why."""
+    present = [folder for folder in folders if (folder / name).is_file()]
+    if sum((folder / name).stat().st_size for folder in present) > LARGEST_TEXTS:
         return [], "the training texts are too large"
-    return [text for path in present for text in read_table(path).values()], f"no training set has {paths[0].name}"
+    texts: list[tuple[str, str]] = []
+    for folder in present:
+        languages = read_table(folder / "utt2lang") if (folder / "utt2lang").is_file() else {}
+        texts += [(text, languages.get(utt, "")) for utt, text in read_table(folder / name).items()]
+    return texts, f"no training set has {name}"
 
 
 def word_count(text: str, lang: str) -> int:
@@ -141,9 +146,8 @@ def match(
 
 
 def score_recognition(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
-    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest training sentence."""
+    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest sentence of `training`, normalized ones."""
     references, hypotheses = (list(map(normalize, texts, answers.langs)) for texts in (answers.references, answers.hypotheses))
-    known = [normalize(text, lang) for text in training]
     write_trn(out / "ref.trn", answers.utts, references)
     write_trn(out / "hyp.trn", answers.utts, hypotheses)
     rows = []
@@ -151,7 +155,7 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
         errors = count(references, hypotheses)
         if metric == ("cer" if lang in UNSPACED else "wer"):
             write_result(out / "result.txt", answers.utts, answers.speakers, errors)
-        oracle = count(references, nearest_sentences(references, known, characters=metric == "cer")) if known else None
+        oracle = count(references, nearest_sentences(references, training, characters=metric == "cer")) if training else None
         rows.append({"metric": metric, **answers.figures(partial(_error_figures, errors, oracle))})
     return rows
 

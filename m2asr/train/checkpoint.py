@@ -78,6 +78,8 @@ def load(path: Path) -> dict[str, Any]:
         state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(_foreign(path))
+    if isinstance(state.get("model"), dict):  # older files name shared decoders so; now every module has its own name alone
+        state["model"] = {name.removeprefix("decoders."): value for name, value in state["model"].items()}
     return state
 
 

@@ -134,7 +134,7 @@ def joined(gpu: bool) -> Iterator[Collectives]:
         store, rank, world = _meet()
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
-    group = ProcessGroup()
+    group = _group(gpu)
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(sys.stdout if group.rank == 0 else nowhere):
         try:
             yield group
@@ -153,6 +153,14 @@ def joined(gpu: bool) -> Iterator[Collectives]:
                 traceback.print_exc()
             _leave(1)
     dist.destroy_process_group()
+
+
+def _group(gpu: bool) -> ProcessGroup:
+    """On CPUs of one machine the processes share memory, where there is room; else they exchange messages."""
+    from m2asr.train.shared_memory import SharedMemory, usable
+
+    here = dist.get_world_size() == _processes_here()
+    return SharedMemory() if not gpu and here and usable() else ProcessGroup()
 
 
 def _leave(code: int) -> NoReturn:

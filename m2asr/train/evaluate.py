@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 
 from m2asr.data.batch import Batch
 from m2asr.moo.collectives import Collectives
+from m2asr.objectives.objective import Metric
 from m2asr.objectives.system import System
+from m2asr.objectives.view import View
+from m2asr.seeds import seed_of
 from m2asr.train.precision import autocast
-from m2asr.train.seeds import seed_of
 
 
 def evaluate(
@@ -20,7 +22,6 @@ def evaluate(
     batches: Mapping[str, Iterable[Batch]],
     streams: Mapping[str, str],
     dtype: torch.dtype,
-    seed: int = 0,
     group: Collectives | None = None,
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Mean loss and metrics of every objective over its stream's development batches; cuts are the same at every call.
@@ -35,17 +36,9 @@ def evaluate(
     with torch.no_grad(), autocast(device, dtype):
         for stream, stream_batches in batches.items():
             names = [name for name in streams if streams[name] == stream]
-            for place, batch in enumerate(stream_batches):
-                number, batch = place * group.world + group.rank, batch.to(device)
-                encoded = {}
-                for name in names:
-                    objective = system.objectives[name]
-                    for view in objective.views:
-                        if view not in encoded:
-                            encoded[view] = system.encode(batch, view, seed_of(seed, "dev", stream, number))
-                    torch.manual_seed(seed_of(seed, "dev", stream, number, name))
-                    loss = objective(encoded, batch)
-                    for metric, (total, weight) in {"loss": (loss.sum, loss.weight), **loss.metrics}.items():
+            for batch in stream_batches:
+                for name, metrics in _measure(system, names, system.prepare(batch, names).to(device)):
+                    for metric, (total, weight) in metrics.items():
                         sums[name][metric][0] += float(total)
                         sums[name][metric][1] += float(weight)
     system.train()
@@ -55,16 +48,34 @@ def evaluate(
     return losses, metrics
 
 
-def selection_score(losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], upper: Iterable[str], how: str) -> float:
-    """What chooses the best epochs, smaller is better: the mean of the upper objectives' metric `error`, or of their losses.
+def _measure(system: System, names: Sequence[str], batch: Batch) -> Iterator[tuple[str, dict[str, Metric]]]:
+    """The loss and metrics of every objective on one prepared batch."""
+    taps: dict[View, set[str]] = defaultdict(set)
+    for view, tap in (read for name in names for read in system.objectives[name].reads):
+        taps[view].add(tap)
+    encoded = {view: system.encode(batch, view, kept) for view, kept in taps.items()}
+    for name in names:
+        share, objective, loss = batch.shares[name], system.objectives[name], None
+        yield name, {"loss": (0.0, 0.0), **share.metrics}
+        if share.weight > 0:
+            torch.manual_seed(seed_of(*batch.key, name))
+            loss = objective(encoded, share)
+            yield name, {"loss": (loss.sum, share.weight), **loss.metrics}
+        yield name, objective.dev_metrics(encoded, batch, loss)
+
+
+def selection_score(
+    losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], chosen: Iterable[str], how: str | Sequence[str]
+) -> float:
+    """What chooses the best epochs, smaller is better: the mean of the metric `error` of chosen objectives, or of their losses.
 
     `error` is a share in all of them, so that they may be averaged: token errors of the best path under CTC, of teacher forcing under an
     attention decoder, wrong languages under langid. Where no objective has one, and under `how == "loss"`, losses count, of objectives
     that have a target in the dev sets.
     """
-    upper = [name for name in upper if name in losses]
-    errors = [metrics[name]["error"] for name in upper if "error" in metrics[name]]
-    values = errors if how == "dev" and errors else [losses[name] for name in upper if not math.isnan(losses[name])]
+    chosen = [name for name in chosen if name in losses]
+    errors = [metrics[name]["error"] for name in chosen if not math.isnan(metrics[name].get("error", math.nan))]
+    values = errors if how not in ("loss", "last") and errors else [losses[name] for name in chosen if not math.isnan(losses[name])]
     return sum(values) / len(values) if values else math.nan
 
 

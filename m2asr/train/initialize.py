@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,23 +10,26 @@ from torch import Tensor
 
 from m2asr.config import FbankConfig, check_config, load_config
 from m2asr.errors import UserError
-from m2asr.objectives.system import System, build_system
+from m2asr.objectives.build import build_system
+from m2asr.objectives.system import System
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train import checkpoint
 from m2asr.train.materials import load_tokenizers
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import Init, TrainConfig
+
+NORMALIZATION = ("mean", "scale")
 
 
 def load_trained(exp: Path, device: str = "cpu") -> tuple[TrainConfig, System, dict[str, Tokenizer]]:
-    """The system in exp/model.pt with its config and tokenizers, in evaluation mode."""
+    """The system of a run with its config and tokenizers, in evaluation mode. Raises UserError where one of its files is missing."""
     path = exp / "model.pt"
     if not path.is_file():
         raise UserError(f"{path}: no trained model; run stage 4 (train) first")
     state = checkpoint.load(path)
     config = check_config(TrainConfig, state["config"], str(path))
     tokenizers = load_tokenizers(config, exp / "tokens")
-    feat_dim = len(state["model"]["mean"])
-    system = build_system(config, {name: tokenizer.size for name, tokenizer in tokenizers.items()}, feat_dim)
+    vocab, fbank = {name: tokenizer.size for name, tokenizer in tokenizers.items()}, trained_fbank(exp)
+    system = build_system(config, vocab, len(state["model"]["mean"]), fbank.frame_shift, fbank.frame_length)
     checkpoint.load_weights(system, state["model"], path)
     return config, system.to(torch.device(device)).eval(), tokenizers
 
@@ -39,41 +42,68 @@ def trained_fbank(exp: Path) -> FbankConfig:
     return load_config(FbankConfig, path)
 
 
-def initialize(system: System, path: Path, prefixes: Mapping[str, str | None] | None = None) -> str:
-    """Copy the weights of another run's model.pt that fit by name; returns a line that says what was and was not copied.
+def initialize(system: System, sources: Sequence[Init]) -> list[str]:
+    """Copy the weights of other runs' model.pt that fit by name; returns a line for each source on what was and was not copied.
 
-    Heads that the other run did not have stay as they are. `prefixes` says which beginnings of names there are which here, such as
-    {objectives.mlm.: objectives.asr.}, or null to leave them out; the encoder may then be left out too. Raises UserError where the
-    shared encoder does not fit, or a prefix begins no name.
+    Names are changed by the `map` of a source; of several beginnings the longest counts. A weight with one dimension more here, such as
+    that of experts, gets the other's in all its places. Modules and heads that no source has stay as they are; normalization
+    belongs to this run's features. Raises UserError where the encoder is not filled and no map speaks of it, where a map begins no name, or
+    where a name that a map gives does not exist or has another shape.
     """
-    prefixes = prefixes or {}
-    given = checkpoint.load(path)["model"]
-    for prefix in prefixes:
+    own = system.state_dict()
+    taken: dict[str, Tensor] = {}
+    lines = []
+    for source in sources:
+        found = _fitting(own, checkpoint.load(Path(source.path))["model"], source)
+        taken |= found
+        lines.append(f"started from {source.path}: {len(found)} of {len(own)} tensors")
+    missing = [key for key in own if key.startswith("encoder.") and key not in taken]
+    prefixes = [name for source in sources for name in (*source.map, *_targets(source))]
+    if missing and not any("encoder.".startswith(prefix) or prefix.startswith("encoder.") for prefix in prefixes):
+        given = checkpoint.load(Path(sources[-1].path))["model"]
+        what = "is missing there"
+        if missing[0] in given:
+            what = f"has shape {tuple(given[missing[0]].shape)} there, {tuple(own[missing[0]].shape)} here"
+        where = f"start from {', '.join(source.path for source in sources)}: {missing[0]} {what} ({len(missing)} parameters in all)"
+        raise UserError(f"{where}; train both with the same model.encoder")
+    system.load_state_dict(taken, strict=False)
+    if new := sorted({_part(key) for key in own if key not in taken and key not in NORMALIZATION}):
+        lines[-1] += f"; new: {', '.join(new)}"
+    return lines
+
+
+def _fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: Init) -> dict[str, Tensor]:
+    """The weights of one source under their names here, in the shapes that they have here."""
+    for prefix in source.map:
         if not any(key.startswith(prefix) for key in given):
             parts = sorted({".".join(key.split(".")[:2]) for key in given})
-            raise UserError(f"{path}: no weight begins with `{prefix}`; there are {', '.join(parts)}")
-    given = dict(_renamed(given, prefixes))
-    own = system.state_dict()
-    taken = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
-    misfit = [key for key in own if key.startswith("encoder.") and key not in taken]
-    if misfit and not any("encoder.".startswith(prefix) or prefix.startswith("encoder.") for prefix in prefixes):
-        what = (
-            f"has shape {tuple(given[misfit[0]].shape)} there, {tuple(own[misfit[0]].shape)} here"
-            if misfit[0] in given
-            else "is missing there"
-        )
-        raise UserError(f"start from {path}: {misfit[0]} {what} ({len(misfit)} parameters in all); train both with the same model.encoder")
-    taken = {key: value for key, value in taken.items() if key not in ("mean", "scale")}  # normalization belongs to this run's features
-    system.load_state_dict(taken, strict=False)
-    heads = sorted({key.split(".")[1] for key in own if key.startswith(("objectives.", "decoders.")) and key not in taken})
-    left = f"; new: {', '.join(heads)}" if heads else ""
-    return f"started from {path}: {len(taken)} of {len(own)} tensors{left}"
+            raise UserError(f"{source.path}: no weight begins with `{prefix}`; there are {', '.join(parts)}")
+    taken: dict[str, Tensor] = {}
+    for key, value in given.items():
+        prefix = max((name for name in source.map if key.startswith(name)), key=len, default=None)
+        places = [key] if prefix is None else [place + key[len(prefix) :] for place in _places(source.map[prefix])]
+        for place in places:
+            if place in NORMALIZATION:
+                continue
+            if place in own and own[place].shape == value.shape:
+                taken[place] = value
+            elif place in own and own[place].shape[1:] == value.shape:
+                taken[place] = value.expand_as(own[place])
+            elif prefix is not None:
+                shapes = f"has the shape {tuple(own[place].shape)} here and {tuple(value.shape)} there" if place in own else None
+                there = shapes or "does not exist here"
+                raise UserError(f"{source.path}: `{prefix}` is mapped to {place}, which {there}; correct `map`")
+    return taken
 
 
-def _renamed(weights: Mapping[str, Tensor], prefixes: Mapping[str, str | None]) -> Iterator[tuple[str, Tensor]]:
-    """Weights under their names here; of several prefixes the longest counts."""
-    for key, value in weights.items():
-        prefix = max((one for one in prefixes if key.startswith(one)), key=len, default="")
-        new = prefixes[prefix] if prefix else prefix
-        if new is not None:
-            yield new + key[len(prefix) :], value
+def _places(target: str | list[str] | None) -> list[str]:
+    return [] if target is None else [target] if isinstance(target, str) else target
+
+
+def _targets(source: Init) -> list[str]:
+    return [place for target in source.map.values() for place in _places(target)]
+
+
+def _part(key: str) -> str:
+    """What a weight belongs to: a module, or the head of an objective."""
+    return ".".join(key.split(".")[: 2 if key.startswith("objectives.") else 1]).removeprefix("objectives.")

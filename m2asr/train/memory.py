@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from m2asr.errors import UserError
-from m2asr.moo.gradients import padded_size
 from m2asr.objectives.system import System
+
+if TYPE_CHECKING:
+    from m2asr.train.phase import Phase
 
 CGROUP = Path("/sys/fs/cgroup")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MOST = -1, -3, 32 << 20  # of glibc's mallopt; the most that the second may be
@@ -44,25 +47,19 @@ def give_back_freed_memory() -> None:
         malloc_trim(0)
 
 
-def gradient_bytes(system: System, rows: int) -> int:
-    """Memory of `rows` gradients of the backbone."""
-    params = list(system.encoder.parameters())
-    return rows * padded_size(params) * params[0].element_size()
-
-
-def check_fit(rows: Mapping[str, int], system: System, processes: int = 1) -> None:
+def check_fit(phases: Sequence[Phase], system: System, processes: int = 1) -> None:
     """Raises UserError if the gradients and the optimizers' moments of some phases need more memory than is free.
 
-    `rows` are the gradients of phases that hold them at the same time; each has an optimizer. `processes` share a machine, and its
-    memory, but not GPUs.
+    The phases hold their gradients at the same time; each has an optimizer. `processes` share a machine, and its memory, but not GPUs.
     """
-    params, count, several = list(system.parameters()), sum(rows.values()), len(rows) > 1
-    gradients, moments = gradient_bytes(system, count), len(rows) * sum(2 * param.numel() * param.element_size() for param in params)
+    params, count, several = list(system.parameters()), sum(phase.rows for phase in phases), len(phases) > 1
+    names, gradients = " and ".join(phase.name for phase in phases), sum(phase.gradient_bytes for phase in phases)
+    moments = len(phases) * sum(2 * param.numel() * param.element_size() for param in params)
     device = params[0].device
     free, sharing = free_bytes(device), processes if device.type == "cpu" else 1
     if free is not None and sharing * (gradients + moments) > free:
         raise UserError(
-            f"phase{'s' * several} {' and '.join(rows)}: {count} gradients of the backbone take {gradients / 2**30:.1f} GB and the "
+            f"phase{'s' * several} {names}: {count} gradients of the backbone take {gradients / 2**30:.1f} GB and the "
             f"optimizer{'s' * several} {moments / 2**30:.1f} GB{f', in each of {sharing} processes' if sharing > 1 else ''}, "
             f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
             "one per objective and a few, modo and moco two, `gradients: features` one per stream), or a smaller model"

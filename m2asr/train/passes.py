@@ -2,189 +2,207 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
-from m2asr.moo.collectives import Collectives
-from m2asr.moo.gradients import GradientBuffers, scale_gradient
-from m2asr.moo.monitor import Conflicts
-from m2asr.objectives.objective import Loss
+from m2asr.moo.gramian import all_pairs, inner_products
+from m2asr.moo.plan import Pass, StateGroup
+from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
+from m2asr.seeds import seed_of
+from m2asr.train.gate import crossing, gate, gradients_at
 from m2asr.train.precision import ShortWeights, autocast
-from m2asr.train.seeds import seed_of
-from m2asr.train.states import Backward, StateGradients, cut_off, through_head
+from m2asr.train.tally import Tally
 
-Draw = Mapping[str, Sequence[Batch]]  # stream -> micro-batches
-
-
-@dataclass
-class Outcome:
-    """What a step computed; its gradients lie in the `.grad` of every parameter that it trains."""
-
-    losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
-    metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)  # lambda within every level of several objectives
-    vertex: dict[str, bool] = field(default_factory=dict)  # of every level that computes weights: one objective had nearly all
-    gamma: dict[str, float] = field(default_factory=dict)  # of every level below the first, by the names of its objectives
-    conflicts: Conflicts | None = None
-    inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
-    idle: bool = False  # no objective has a target, so there is no gradient at all
-    frames: float | Tensor = 0.0  # through the encoder, without padding
-    problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
-
-    def mean_losses(self) -> dict[str, float]:
-        """Mean losses of the objectives that were computed."""
-        return {name: total / weight for name, (total, weight) in self.losses.items() if weight}
-
-    def add(self, seen: Outcome, group: Collectives) -> None:
-        """Take in what a backward pass saw, on all processes; a problem is that of the first process that has one."""
-        for losses, metrics, frames, problem in group.exchange((seen.losses, seen.metrics, float(seen.frames), seen.problem)):
-            _add_pairs(self.losses, losses)
-            for name, found in metrics.items():
-                _add_pairs(self.metrics.setdefault(name, {}), found)
-            self.frames += frames
-            self.problem = self.problem or problem
-
-    def record(self, name: str, loss: Loss) -> None:
-        """Take in the loss and metrics of one batch."""
-        _add_pairs(self.losses, {name: (loss.sum.item(), loss.weight)})
-        found = {metric: (float(total), float(weight)) for metric, (total, weight) in loss.metrics.items()}
-        _add_pairs(self.metrics.setdefault(name, {}), found)
+Draw = Mapping[str, Sequence[Batch]]  # stream -> prepared micro-batches
+Backward = tuple[Hashable, list[Tensor], list[Tensor] | None]  # a row, tensors, and their gradients (None: scalars)
 
 
-class Pass:
-    """One draw of a step, of which every process has its batches.
+class Passes:
+    """The passes of a step over its batches.
 
-    `total` is the weight of every objective in this process's batches until `share_totals` has summed it, `draws` the number of draws that
-    hold an objective.
+    The gradient of every objective on theta is multiplied by its factor and goes into its row; heads, and modules outside theta, get their
+    own plain gradient.
+
+    Args:
+        system: what is trained.
+        streams: the stream that every objective reads.
+        rows: of theta's gradients.
+        theta: the modules whose gradient is merged.
+        weights: what the losses of regular objectives are multiplied by.
+        dtype: of the forward passes.
     """
 
     def __init__(
-        self, system: System, streams: Mapping[str, str], buffers: GradientBuffers, draw: Draw, key: tuple, dtype: torch.dtype
+        self,
+        system: System,
+        streams: Mapping[str, str],
+        rows: GradientRows,
+        theta: Mapping[str, nn.Module],
+        weights: Mapping[str, float],
+        dtype: torch.dtype,
     ) -> None:
-        self.system, self.streams, self.buffers, self.draw, self.key, self.dtype = system, streams, buffers, draw, key, dtype
-        self.device = next(system.parameters()).device
-        self.draws: dict[str, int] = {}
-        self.total = dict.fromkeys(streams, 0.0)
-        for name, stream in streams.items():
-            for batch in draw.get(stream, ()):
-                lengths = system.encoder.output_lengths(batch.lengths["feats"])
-                self.total[name] += system.objectives[name].weight(batch, lengths)
+        self.system, self.streams, self.rows, self.theta = system, streams, rows, theta
+        self.weights, self.dtype, self.device = weights, dtype, next(system.parameters()).device
 
-    def backward(
-        self, rows: Mapping[int, Mapping[str, float]], outcome: Outcome, complete: Container[int], cuts: Sequence[StateGradients] = ()
-    ) -> None:
-        """One backward per batch and row: the objectives' gradients enter the backbone multiplied by their factors, into their row.
+    def totals(self, draws: Sequence[Draw]) -> list[dict[str, float]]:
+        """The weight of every objective in the batches of each draw, summed over processes."""
+        streams = self.streams.items()
+        sums = [[sum(batch.shares[name].weight for batch in draw.get(stream, ())) for name, stream in streams] for draw in draws]
+        total = self.rows.group.all_reduce(torch.tensor(sums, dtype=torch.float64))
+        return [dict(zip(self.streams, row, strict=True)) for row in total.tolist()]
 
-        Heads get their own plain gradient. `rows` maps rows of the buffers to objectives and their factors; further objectives are those of
-        `cuts`, which end at the states that they read and go on from there together. The rows of cuts, and those that are `complete` after
-        this pass, are summed over processes, each as soon as its last backward is done.
+    def run(self, todo: Pass, draw: Draw, divisors: Mapping[str, float], tally: Tally) -> dict[str, float]:
+        """One forward per batch, and one backward per batch and row; returns the weights that were found at states.
+
+        `divisors` are what loss sums are divided by, of the objectives that have a target. Rows that take nothing after this pass are
+        summed over processes, each as soon as its last backward is done.
         """
-        weights = ShortWeights(self.system.encoder, self.dtype)
-        order = list(dict.fromkeys(self.streams.values()))
-        ends = {row: max(map(order.index, self.streams_into(group)), default=-1) for row, group in rows.items() if row in complete}
-        asked = {name for group in rows.values() for name in group} | {name for cut in cuts for name in cut.names}
-        for number, stream in enumerate(order):
-            names = [name for name in self.streams if name in asked and self.streams[name] == stream and self.total[name] > 0]
-            batches = self.draw.get(stream, ()) if names else ()
+        copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype)
+        streams = list(dict.fromkeys(self.streams.values()))
+        within: dict[str, float] = {}
+        for stream in streams:
+            names = [name for name in self._names(todo) if self.streams[name] == stream and name in divisors]
+            batches = draw.get(stream, ()) if names else ()
             # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
-            due = [row for row, end in ends.items() if end == number] + [row for cut in cuts for row in cut.rows(names)]
-            for micro, batch in enumerate(batches):
-                # the micro-batches of all processes have numbers of their own, as if one process had them all
-                key = (*self.key, stream, micro * self.buffers.group.world + self.buffers.group.rank)
-                with weights.used():
-                    backwards = self._forward(names, rows, cuts, batch, key, outcome)
+            due = [row for row in self._ending(todo, stream, divisors) if row in todo.complete]
+            due += [row for group in todo.groups if set(group.objectives) & set(names) for row in (group.row, *group.exact.values())]
+            for number, batch in enumerate(batches):
+                with copies.used():
+                    backwards = self._forward(todo, names, batch.to(self.device), divisors, tally, within)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
-                    with self.buffers.accumulate_into(row, weights.copies):
+                    with self.rows.accumulate_into(row, copies.copies):
                         torch.autograd.backward(tensors, gradients, retain_graph=bool(backwards))
                     del tensors, gradients
-                    while row in due and micro == len(batches) - 1:
-                        self.buffers.reduce(due.pop(0))
-            for cut in cuts if not batches else ():
-                cut.without_batch(names)
+                    if number == len(batches) - 1 and row in due and row not in {after for after, _, _ in backwards}:
+                        due.remove(row)
+                        self.rows.reduce(row)
+            for group in todo.groups if not batches else ():  # weights are found together with the processes that have a batch
+                if members := [name for name in group.objectives if name in names]:
+                    self._weigh(group, members, None, within)
             for row in due:
-                self.buffers.reduce(row)
+                self.rows.reduce(row)
+        return within
 
     def _forward(
-        self,
-        names: Sequence[str],
-        rows: Mapping[int, Mapping[str, float]],
-        cuts: Sequence[StateGradients],
-        batch: Batch,
-        key: tuple,
-        outcome: Outcome,
+        self, todo: Pass, names: Sequence[str], batch: Batch, divisors: Mapping[str, float], tally: Tally, within: dict[str, float]
     ) -> list[Backward]:
-        """The losses of one batch, and what is to go backward through the backbone.
+        """The losses of one batch, and what is to go backward through theta.
 
-        Where those are several, the passes through the heads are done here, so that the heads' activations are free by then.
+        Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then.
         """
-        groups = {row: {name: group[name] for name in names if name in group} for row, group in rows.items()}
-        groups = {row: group for row, group in groups.items() if group}
-        cut_by = {name: cut for cut in cuts for name in cut.names if name in names}
-        factors = dict.fromkeys(cut_by, 1.0) | {name: factor for group in groups.values() for name, factor in group.items()}
-        several = len(groups) > 1 or bool(cut_by)
-        with autocast(self.device, self.dtype):
-            encoded = self._encode(names, batch, key, factors, outcome)
-            copies = {row: cut_off(encoded) if several else encoded for row in groups}
-            read = {name: cut.cut(name, encoded) for name, cut in cut_by.items()}
-            read |= {name: copies[row] for row, group in groups.items() for name in group}
-            losses = {name: self._loss(name, read[name], factors[name], batch, key, outcome) for name in names}
+        present = [name for name in names if batch.shares[name].weight > 0]
+        rows = {row: {name: factor for name, factor in factors.items() if name in present} for row, factors in todo.rows.items()}
+        rows = {row: factors for row, factors in rows.items() if factors}
+        grouped = [(group, [name for name in group.objectives if name in names]) for group in todo.groups]
+        grouped = [(group, members) for group, members in grouped if members]
+        factors = {name: factor for factors in rows.values() for name, factor in factors.items()}
+        cut = len(rows) > 1 or bool(grouped)
         backwards: list[Backward] = []
-        for row, group in groups.items():
-            loss = torch.stack([losses[name] for name in group]).sum()
-            backwards.append(through_head(row, loss, copies[row], encoded) if several else (row, [loss], None))
-        backwards += [one for cut in cuts for one in cut.backwards(encoded, losses)]
-        return [one for one in backwards if one[1]]  # without those that no gradient enters
+        with autocast(self.device, self.dtype):
+            encoded = self._encode(present, factors, batch, tally)
 
-    def streams_into(self, group: Mapping[str, float]) -> set[str]:
-        """The streams, on any process, from which a gradient enters the row of these objectives and factors."""
-        return {self.streams[name] for name, factor in group.items() if factor != 0 and self.total[name] > 0}
+            def loss_of(name: str, read: Mapping[View, Encoded], factor: float) -> Tensor:
+                torch.manual_seed(seed_of(*batch.key, name))
+                with crossing([self.theta[module] for module in self.system.objectives[name].runs if module in self.theta], factor):
+                    loss = self.system.objectives[name](read, batch.shares[name])
+                tally.add(name, batch, loss)
+                return loss.sum * (self.weights.get(name, 1.0) / divisors[name])
 
-    def _encode(
-        self, names: Sequence[str], batch: Batch, key: tuple, factors: Mapping[str, float], outcome: Outcome
-    ) -> dict[View, Encoded]:
-        needed: dict[View, bool] = {}  # whether a gradient flows back through the view
+            for row, objectives in rows.items():
+                read = gate(encoded, cut=cut)
+                into_states = "encoder" in self.theta
+                losses = [loss_of(name, gate(read, factor if into_states else 1.0), factor) for name, factor in objectives.items()]
+                loss = torch.stack(losses).sum()
+                backwards += self._through_heads(row, loss, read, encoded, objectives) if cut else [(row, [loss], None)]
+            for group, members in grouped:
+                copies = {name: gate(encoded, cut=True) for name in members if name in present}
+                for name, read in copies.items():
+                    loss_of(name, read, 1.0).backward()
+                backwards += self._weigh(group, members, {name: gradients_at(read) for name, read in copies.items()}, within, encoded)
+        return [backward for backward in backwards if backward[1]]  # without those that no gradient enters
+
+    def _through_heads(
+        self, row: Hashable, loss: Tensor, read: Mapping[View, Encoded], encoded: Mapping[View, Encoded], names: Iterable[str]
+    ) -> list[Backward]:
+        """Send a loss back to the states that it was computed from; what is to go on from there."""
+        called = any(module in self.theta for name in names for module in self.system.objectives[name].runs)
+        with self.rows.accumulate_into(row) if called else nullcontext():
+            loss.backward()
+        gradients = gradients_at(read)
+        return [(row, [encoded[view].states[tap] for view, tap in gradients], list(gradients.values()))]
+
+    def _weigh(
+        self,
+        group: StateGroup,
+        members: Sequence[str],
+        gradients: Mapping[str, Mapping[tuple[View, str], Tensor]] | None,
+        within: dict[str, float],
+        encoded: Mapping[View, Encoded] | None = None,
+    ) -> list[Backward]:
+        """Find the weights of a group from its members' gradients at states, and merge these.
+
+        Utterances do not share states, so the Gramian of a batch is the sum of the processes' parts.
+        """
+        gradients = gradients or {}
+        keys = list(dict.fromkeys(key for found in gradients.values() for key in found))
+        total = torch.zeros(len(members), len(members), dtype=torch.float64, device=self.device)
+        for key in keys:
+            flat = {name: found[key].flatten() for name, found in gradients.items() if key in found}
+            total += inner_products(flat, all_pairs(members, members), [slice(None)]).view_as(total)
+        weights = group.level.weigh_states(members, self.rows.group.all_reduce(total.cpu()))
+        within |= weights
+        if not keys:
+            return []
+        states = [encoded[view].states[tap] for view, tap in keys]
+        merged = [_weighted(weights, {name: found[key] for name, found in gradients.items() if key in found}) for key in keys]
+        exact = [
+            (row, [encoded[view].states[tap] for view, tap in gradients[name]], list(gradients[name].values()))
+            for name, row in group.exact.items()
+            if name in gradients
+        ]
+        return [(group.row, states, merged), *exact]
+
+    def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch, tally: Tally) -> dict[View, Encoded]:
+        """The views that objectives read; without a graph where no gradient goes back through a view."""
+        taps: dict[View, set[str]] = {}
+        through: dict[View, bool] = {}
         for name in names:
-            for view in self.system.objectives[name].views:
-                needed[view] = needed.get(view, False) or factors[name] != 0
-        outcome.frames += sum(view.frames(batch.lengths["feats"]) for view in needed)
-        return {view: self.system.encode(batch, replace(view, grad=view.grad and grad), seed_of(*key)) for view, grad in needed.items()}
-
-    def _loss(self, name: str, encoded: Mapping[View, Encoded], factor: float, batch: Batch, key: tuple, outcome: Outcome) -> Tensor:
-        torch.manual_seed(seed_of(*key, name))
-        loss = self.system.objectives[name](_scaled(encoded, factor), batch)
-        outcome.record(name, loss)
-        if outcome.problem is None and not loss.sum.isfinite():
-            outcome.problem = f"the loss of {name} is {loss.sum.item()}; utterances: {' '.join(batch.utt_ids)}"
-        return loss.sum / (self.total[name] * self.draws[name])
-
-
-def share_totals(passes: Sequence[Pass], group: Collectives) -> None:
-    """Sum the weights of objectives over processes, so that all of them divide by the same and go through the same backward passes."""
-    found = group.exchange([one.total for one in passes])
-    for place, one in enumerate(passes):
-        one.total = {name: sum(totals[place][name] for totals in found) for name in one.total}
-
-
-def _add_pairs(sums: dict[str, tuple[float, float]], more: Mapping[str, tuple[float, float]]) -> None:
-    for name, (total, weight) in more.items():
-        before = sums.get(name, (0.0, 0.0))
-        sums[name] = (before[0] + total, before[1] + weight)
-
-
-def _scaled(encoded: Mapping[View, Encoded], factor: float) -> Mapping[View, Encoded]:
-    """The same states, through which gradients flow back multiplied by `factor`; 0 stops them."""
-    if factor == 1:
+            for view, tap in self.system.objectives[name].reads:
+                taps.setdefault(view, set()).add(tap)
+                through[view] = through.get(view, False) or factors.get(name, 1.0) != 0 or "encoder" not in self.theta
+        encoded = {}
+        for view, kept in taps.items():
+            tally.add_frames(view.frames(batch.lengths[view.input].numpy()))
+            with torch.set_grad_enabled(through[view]):
+                encoded[view] = self.system.encode(batch, view, kept)
         return encoded
-    scaled = {}
-    for view, one in encoded.items():
-        states = {tap: scale_gradient(state, factor) if state.requires_grad else state for tap, state in one.states.items()}
-        scaled[view] = replace(one, states=states if factor else {tap: state.detach() for tap, state in states.items()})
-    return scaled
+
+    def _names(self, todo: Pass) -> list[str]:
+        asked = {name for factors in todo.rows.values() for name in factors} | {name for group in todo.groups for name in group.objectives}
+        return [name for name in self.streams if name in asked]
+
+    def _ending(self, todo: Pass, stream: str, divisors: Mapping[str, float]) -> list[Hashable]:
+        """The rows into which the last gradient of this pass comes from this stream, on whichever process."""
+        order = list(dict.fromkeys(self.streams.values()))
+        enters = {
+            row: [order.index(self.streams[name]) for name, factor in factors.items() if factor != 0 and name in divisors]
+            for row, factors in todo.rows.items()
+        }
+        return [row for row, numbers in enters.items() if numbers and max(numbers) == order.index(stream)]
+
+
+def _weighted(weights: Mapping[str, float], gradients: Mapping[str, Tensor]) -> Tensor:
+    """sum_k weights[k] gradients[k], summed in float32 or better, in their type."""
+    first = next(iter(gradients.values()))
+    total = torch.zeros_like(first, dtype=torch.promote_types(first.dtype, torch.float32))
+    for name, gradient in gradients.items():
+        total.add_(gradient.to(total.dtype), alpha=weights[name])
+    return total.to(first.dtype)

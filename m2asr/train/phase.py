@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from m2asr import train_config
+from m2asr.data.batch import Batch
 from m2asr.data.streams import Step, StepLoader
 from m2asr.errors import UserError
 from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
+from m2asr.moo.layout import padded_size
+from m2asr.moo.level import Level
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
+from m2asr.seeds import seed_of
 from m2asr.train.materials import Materials
 from m2asr.train.optim import Optimizer
-from m2asr.train.passes import Draw, Outcome
-from m2asr.train.seeds import seed_of
+from m2asr.train.outcome import Outcome
+from m2asr.train.passes import Draw
 from m2asr.train.step import JointStep
 from m2asr.train_config import TrainConfig
 
@@ -47,9 +52,12 @@ class Phase:
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
         several = len([name for level in self.sections for name in level.objectives]) > 1
-        self.streams = {name: config.objectives[name].stream for level in self.sections for name in level.objectives}
-        reads = {name: (stream, *system.objectives[name].reads) for name, stream in self.streams.items()}
-        self.levels = [build_level(level, several and options.conflicts is True, reads) for level in self.sections]
+        self.over = self.sections[0].weighting.over
+        self.theta = system.theta(self.over)
+        self.regular = config.regular(section)
+        self.levels = [self._level(level, several and options.conflicts is True) for level in self.sections]
+        names = [*(name for level in self.levels for name in level.objectives), *self.regular]
+        self.streams = {name: config.objectives[name].stream for name in names}
         self._check_one_batch()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
@@ -70,6 +78,9 @@ class Phase:
             seed=options.seed if place == 0 else seed_of(options.seed, place),  # another order in every phase
             workers=options.workers,
             max_bad=options.max_bad,
+            prepare=self._prepare,
+            loads={stream: partial(self._load, stream) for stream in read},
+            whole=[self.streams[name] for name in self.streams if system.objectives[name].compares],
         )
         self.frame_seconds = materials.geometry.frame_shift / 1000
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
@@ -78,8 +89,9 @@ class Phase:
     def start(self) -> None:
         """Take memory and begin to read."""
         if self._steps is None:
-            self.joint = JointStep(self.system, self.streams, self.levels, self.config.train.seed, self.dtype, self.group)
-            self.optimizer = Optimizer(self.section.optim or self.config.optim, self.system.groups(), self.total_steps, self.dtype)
+            self.joint = JointStep(self.system, self.streams, self.levels, self.dtype, self.regular, self.over, self.group)
+            optim = self.section.optim or self.config.optim
+            self.optimizer = Optimizer(optim, self.system.groups(self.theta), self.total_steps, self.dtype)
             self._steps = iter(self.loader)
 
     def stop(self) -> None:
@@ -88,9 +100,7 @@ class Phase:
             self._steps.close()
             self._steps = None
             del self.joint, self.optimizer
-            for level in self.levels:
-                level.release()
-            self.system.zero_grad(set_to_none=True)  # the encoder's gradients lie in the buffers
+            self.system.zero_grad(set_to_none=True)  # theta's gradients lie in rows
 
     def next_step(self) -> Step:
         """The batches of the next step."""
@@ -109,8 +119,14 @@ class Phase:
 
     @property
     def rows(self) -> int:
-        """Gradients of the backbone that a step keeps."""
-        return 1 + sum(level.rows for level in self.levels)
+        """Gradients of theta that a step keeps."""
+        return 1 + sum(level.count for level in self.levels)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Memory of these."""
+        params = [param for module in self.theta.values() for param in module.parameters()]
+        return self.rows * padded_size(params) * params[0].element_size()
 
     def gradients(self, draws: Sequence[Draw], number: int, position: float, epoch: int, measure: bool = False) -> Outcome:
         """Forward and backward of step `number` of the run; `position` in steps and `epoch` are those of the phase."""
@@ -121,15 +137,17 @@ class Phase:
         return outcome
 
     def seconds_per_step(self) -> float:
-        """Audio through the encoders of all processes, the mean over a first epoch of every stream."""
+        """Audio through the encoders of all processes, the mean over a first epoch of every stream, at all its speeds."""
         total = 0.0
         for name, source in self.loader.sources.items():
             objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
             views = {view for objective in objectives for view in objective.views}
-            lengths = source.frames
-            parts = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
-            frames = sum(view.frames(torch.from_numpy(part.astype(np.int64))) for part in parts for view in views)
-            total += float(frames) * self.frame_seconds / self.loader.steps_per_epoch(0, name)
+            steps = len(source.speeds) * self.loader.steps_per_epoch(0, name)
+            for speed in source.speeds:
+                lengths = source.frames_at(speed)
+                parts = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
+                frames = sum(view.frames(part.astype(np.int64)) for part in parts for view in views)
+                total += float(frames) * self.frame_seconds / steps
         return total
 
     def describe(self) -> str:
@@ -146,7 +164,7 @@ class Phase:
         loader["bad"] = sorted(set().union(*self.group.exchange(loader["bad"])))
         return {
             "optimizer": self.optimizer.state_dict(),
-            "levels": [level.state_dict() for level in self.levels],
+            "levels": [level.state_dict(self.joint.rows) for level in self.levels],
             "loader": loader,
         }
 
@@ -154,8 +172,33 @@ class Phase:
         """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
         self.optimizer.load_state_dict(state["optimizer"])
         for level, saved in zip(self.levels, state["levels"], strict=True):
-            level.load_state_dict(saved)
+            level.load_state_dict(saved, self.joint.rows)
         self.loader.load_state_dict(state["loader"])
+
+    def _level(self, section: train_config.Level, apart: bool) -> Level:
+        """A level of the objectives whose gradient reaches theta; those whose does not train as regular ones."""
+        inside = [name for name in section.objectives if self.system.reaches(name, self.theta)]
+        self.regular |= {name: 1.0 for name in section.objectives if name not in inside}
+        if not inside:
+            raise UserError(
+                f"phase {self.name}: no gradient of {', '.join(section.objectives)} reaches {', '.join(self.theta)}; name the modules that "
+                "they train in `weighting.over`, or give them `role: regular`"
+            )
+        reads = {name: (self.config.objectives[name].stream, *self.system.objectives[name].reads) for name in inside}
+        if section.weighting.gradients == "features" and (set(self.theta) != {"encoder"}):
+            raise UserError("weighting.over: `gradients: features` is for the encoder alone; name only that, or set `gradients: exact`")
+        return build_level(section.model_copy(update={"objectives": inside}), apart, reads, self.group)
+
+    def _prepare(self, stream: str, batch: Batch) -> Batch:
+        return self.system.prepare(batch, [name for name, read in self.streams.items() if read == stream])
+
+    def _load(self, stream: str, frames: np.ndarray) -> float:
+        """What a batch of utterances of so many frames costs: a forward pass of each view, and two more for each backward through it."""
+        names = [name for name, read in self.streams.items() if read == stream]
+        apart = {name for level in self.levels if level.weighting.dynamic and level.name for name in level.objectives}
+        views = dict.fromkeys(view for name in names for view in self.system.objectives[name].views)
+        backwards = max(1, len([name for name in names if name in apart]))
+        return sum(view.frames(frames) for view in views) * (1 + 2 * backwards)
 
     def _check_one_batch(self) -> None:
         """Raises UserError where weights from states would need the graphs of several batches of a stream at once."""
@@ -190,5 +233,9 @@ def _kind(weighting: train_config.Weighting) -> str:
 
 
 def longest(sources: Mapping[str, Any], streams: Sequence[str]) -> str:
-    """The default of epoch_of: of `streams`, those of the first level, the one with the most frames."""
-    return max(sorted(set(streams)), key=lambda name: int(sources[name].frames.sum(dtype="int64")))
+    """The default of epoch_of: of `streams`, those of the first level, the one with the most frames, the mean over its speeds."""
+
+    def frames(source: Any) -> float:
+        return sum(int(source.frames_at(speed).sum(dtype="int64")) for speed in source.speeds) / len(source.speeds)
+
+    return max(sorted(set(streams)), key=lambda name: frames(sources[name]))

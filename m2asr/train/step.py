@@ -1,33 +1,43 @@
-"""One multi-objective step: gradients on the backbone merged within and between levels, and plain gradients for the heads."""
+"""One multi-objective step: gradients on theta merged within and between levels, and plain gradients for everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from m2asr.moo.carried import VERTEX
+from m2asr.data.batch import Batch
 from m2asr.moo.collectives import Collectives
-from m2asr.moo.feature_level import FeatureLevel
-from m2asr.moo.gradients import GradientBuffers
+from m2asr.moo.gramian import Products
 from m2asr.moo.layers import layers_of
 from m2asr.moo.level import Level
+from m2asr.moo.plan import MERGED, LevelStep, Pass, plan_step
+from m2asr.moo.rows import ALL, GradientRows
 from m2asr.objectives.system import System
 from m2asr.train.measure import Measuring, measure_lengths
-from m2asr.train.passes import Draw, Outcome, Pass, share_totals
-from m2asr.train.states import StateGradients
+from m2asr.train.outcome import Outcome, not_finite
+from m2asr.train.passes import Draw, Passes
+from m2asr.train.tally import Tally
 
 
 class JointStep:
     """Computes the gradients of one step: theta gets lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)) over levels that nest.
 
-    Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. `streams` says
-    for every objective what it reads. Weightings that look at gradients get one backward per objective over the backbone, or one per
-    group of objectives that read the same states, where gradients at these states are enough (`FeatureLevel`). Known weights
-    and the levels' factors multiply gradients where they enter the backbone, so that one backward per batch serves backbone and
-    heads. Heads always get their own plain gradient. What no active objective trains has no gradient, so that an optimizer leaves it where
-    it is: momentum and decay do not move it. With several processes gradients are summed over them before they are weighted, and
-    all end with the same.
+    Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. Weightings that
+    look at gradients get one backward per objective over theta, or one per group of objectives that read the same states, where
+    gradients at these states are enough (`FeatureLevel`). Known weights and the levels' factors multiply gradients where they
+    enter theta, so that one backward per batch serves theta and heads. What no active objective trains has no gradient, so that
+    an optimizer leaves it where it is: momentum and decay do not move it. With several processes gradients are summed over them before they
+    are weighted, and all end with the same.
+
+    Args:
+        system: what is trained.
+        streams: the stream that every objective reads.
+        levels: from upper to lower.
+        regular: objectives outside all levels, and what their losses are multiplied by.
+        over: the modules whose gradient is merged.
+        dtype: of the forward passes.
+        group: the processes that train together.
     """
 
     def __init__(
@@ -35,76 +45,69 @@ class JointStep:
         system: System,
         streams: Mapping[str, str],
         levels: Sequence[Level],
-        seed: int,
         dtype: torch.dtype,
+        regular: Mapping[str, float] | None = None,
+        over: Sequence[str] = ("encoder",),
         group: Collectives | None = None,
     ) -> None:
-        self.system, self.levels, self.seed, self.dtype = system, list(levels), seed, dtype
-        self.group = group or Collectives()
-        self.streams = {name: streams[name] for level in levels for name in level.objectives}
-        modules = [system.decoders, *(system.objectives[name] for name in self.streams)]
-        self.heads = list(dict.fromkeys(param for module in modules for param in module.parameters()))
-        self.buffers = GradientBuffers(list(system.encoder.parameters()), 1 + sum(level.rows for level in levels), self.group)
-        self.layers = {name: self.buffers.columns_of(group) for name, group in layers_of(system.encoder).items()}
-        first = 1
-        for level in self.levels:
-            level.settle(self.buffers, first, self.layers)
-            first += level.rows
-        self.measuring = Measuring(system, self.streams, self.buffers, self.layers, seed, dtype)
+        self.system, self.levels, self.group = system, list(levels), group or Collectives()
+        self.regular = dict(regular or {})
+        names = [name for level in levels for name in level.objectives] + list(self.regular)
+        self.streams = {name: streams[name] for name in names}
+        self.theta = system.theta(over)
+        outside = [system.get_submodule(name) for name in system.module_names if name not in self.theta]
+        outside += [system.objectives[name] for name in names]
+        self.heads = list(dict.fromkeys(param for module in outside for param in module.parameters()))
+        self.rows = GradientRows([param for module in self.theta.values() for param in module.parameters()], self.group)
+        self.layers = {name: self.rows.layout.columns_of(params) for name, params in layers_of(self.theta).items()}
+        self.passes = Passes(system, self.streams, self.rows, self.theta, self.regular, dtype)
+        self.measuring = Measuring(self.passes, self.layers)
 
     def __call__(self, draws: Sequence[Draw], number: int, factors: Sequence[float], measure: bool = False) -> Outcome:
-        """Forward and backward of step `number`.
+        """Forward and backward of step `number`; batches that no loader has prepared are prepared here.
 
         `factors` is what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds how gradients
         stand to each other, where those of some level are kept apart.
         """
-        outcome = Outcome()
         self.system.zero_grad(set_to_none=True)
-        keys = [(self.seed, number, place) for place in range(len(draws))]
-        passes = [Pass(self.system, self.streams, self.buffers, draw, key, self.dtype) for draw, key in zip(draws, keys, strict=True)]
-        share_totals(passes, self.group)
-        for one in passes:  # an objective's loss is the mean over the draws that hold it
-            one.draws = {name: sum(other.total[name] > 0 for other in passes) for name in self.streams}
-        parts = [Part(level, factor, passes, number, measure) for level, factor in zip(self.levels, factors, strict=True)]
-        measured = measure and bool(parts[0].active) and any(part.apart for part in parts)
-        if measured:  # before the step, whose rows it uses
-            gradients = self.measuring.gradients(parts, len(draws))
-            spare = [row for part in parts if part.apart for row in part.level.passing]
-            halves = self.measuring.halves(gradients, spare, draws[0], number)
-            self.system.zero_grad(set_to_none=True)
-        self.buffers.zero([0, *(row for level in self.levels for row in level.passing)])
-        outcome.inactive = [name for part in parts for name in part.level.objectives if name not in part.active]
-        outcome.idle = not any(part.active for part in parts)
-        rows = [_rows(parts, place) for place in range(len(passes))]
-        last = {row: place for place, one in enumerate(passes) for row, names in rows[place].items() if one.streams_into(names)}
-        seen = Outcome()
-        for place, one in enumerate(passes):
-            complete = [row for row in rows[place] if last.get(row) == place]
-            one.backward(rows[place], seen, complete, [part.cut for part in parts if part.cut])
-        outcome.add(seen, self.group)
-        outcome.problem = outcome.problem or _gradient_not_finite(parts)
+        for name, batch in self._batches(draws):
+            if name not in batch.shares:
+                self.system.prepare(batch, [name])
+        totals = self.passes.totals(draws)
+        present = [{name for name, weight in total.items() if weight > 0} for total in totals]
+        plan = plan_step(self.levels, factors, present, number, measure, self.regular)
+        self.rows.keep([level.tracked(name) for level in self.levels if level.weighting.tracks for name in level.objectives])
+        comparison = self.measuring.before(plan, draws, number) if measure else None
+
+        tally, within = Tally({name: self.system.objectives[name] for name in self.streams}, self.group), {}
+        for name, batch in self._batches(draws):
+            tally.count(name, batch.shares[name].metrics)
+        for todo in plan.passes:
+            within |= self._run(todo, draws, totals, tally)
+        products = Products(plan.pairs, tally.read(self.rows.inner_products(plan.pairs, self._columns(plan.split))))
+        outcome = Outcome(tally.losses(), problem=tally.problem or not_finite(plan, products, within))
         if outcome.problem is None:
-            for part in parts:
-                if not part.apart:
-                    part.merge(passes, outcome)
-            if measured:
-                outcome.conflicts = self.measuring.conflicts(gradients, halves)
-            for part in parts:
-                if part.apart:
-                    part.merge(passes, outcome)
-            if outcome.conflicts is not None and outcome.problem is None:
-                measure_lengths(outcome.conflicts, parts)
-        for part in parts:
-            if part is parts[0] or len(part.level.objectives) > 1:
-                outcome.weights |= dict.fromkeys(part.level.objectives, 0.0) | part.weights
-            if part.level.weighting.dynamic and part.factor and len(part.active) > 1:
-                outcome.vertex["+".join(part.level.objectives)] = part.at_vertex
-        self.buffers.gather(0)
+            for step in plan.levels:
+                if not step.apart:
+                    self._merge(step, products, outcome, within)
+            if comparison is not None:  # the merged row holds what is added up, and nothing yet of what lies apart
+                outcome.conflicts = self.measuring.conflicts(comparison)
+            for step in plan.levels:
+                if step.apart:
+                    self._merge(step, products, outcome, within)
+            for todo, step in plan.last:
+                scaled = {row: {name: factor * step.weights[name] for name, factor in names.items()} for row, names in todo.rows.items()}
+                self._run(Pass(todo.draw, scaled, complete=todo.complete), draws, totals, tally)
+                tally.read(torch.zeros(0, dtype=torch.float64))
+            outcome.problem = tally.problem
+            if outcome.conflicts is not None:
+                measure_lengths(outcome.conflicts, plan)
+        self.rows.gather(MERGED)
         self.group.sum_gradients(self.heads)
         self.group.wait()
-        if any(part.active and part.factor for part in parts):
-            self.buffers.assign(0)
-        return outcome
+        if any(step.active and step.factor for step in plan.levels) or any(self.system.reaches(name, self.theta) for name in plan.plain):
+            self.rows.assign(MERGED)
+        return outcome.filled(plan, tally)
 
     def applied(self, outcome: Outcome) -> None:
         """Tell the weightings the losses of a step whose gradients were applied."""
@@ -114,79 +117,35 @@ class JointStep:
             if active:
                 level.weighting.after_step(active)
 
+    def _columns(self, split: bool) -> list[slice]:
+        """Those of each layer, or all together."""
+        return list(self.layers.values()) if split else [ALL]
 
-class Part:
-    """What a level does in one step: its active objectives, whether their gradients are kept apart, and whether weights are computed.
+    def _batches(self, draws: Sequence[Draw]) -> Iterator[tuple[str, Batch]]:
+        """Every objective with every batch that it reads."""
+        for name, stream in self.streams.items():
+            for draw in draws:
+                yield from ((name, batch) for batch in draw.get(stream, ()))
 
-    An objective is active if it has a target in a draw; in all of them, where the weighting needs several.
-    """
+    def _run(self, todo: Pass, draws: Sequence[Draw], totals: Sequence[Mapping[str, float]], tally: Tally) -> dict[str, float]:
+        """One pass; an objective's loss is the mean over the draws that hold it."""
+        total = totals[todo.draw]
+        divisors = {name: weight * sum(other[name] > 0 for other in totals) for name, weight in total.items() if weight > 0}
+        return self.passes.run(todo, draws[todo.draw], divisors, tally)
 
-    def __init__(self, level: Level, factor: float, passes: Sequence[Pass], number: int, measure: bool) -> None:
-        self.level, self.factor = level, factor
-        enough = all if level.draws > 1 else any
-        self.active = [name for name in level.objectives if enough(one.total[name] > 0 for one in passes)]
-        self.due = factor != 0 and bool(self.active) and level.due(number, self.active)
-        self.apart = factor != 0 and bool(self.active) and level.keeps_apart(self.due, measure)
-        by_states = self.due and isinstance(level, FeatureLevel)
-        self.cut = StateGradients(level, self.active, exact=self.apart) if by_states else None
-        self.weights = {} if self.due else level.known(self.active)
-
-    def targets(self, place: int) -> dict[str, tuple[int, float]]:
-        """The row and the factor of every active objective in draw `place`, where its backward pass is not cut."""
-        if self.cut:
-            return {}
-        if self.apart and (self.level.draws < 3 or place == 0):
-            return {name: (self.level.row(name, place), 1.0) for name in self.active}
-        if self.due:
-            return {}  # three draws: what the second and the third are for is known later
-        return {name: (0, self.factor * self.weights[name]) for name in self.active}
-
-    def merge(self, passes: Sequence[Pass], outcome: Outcome) -> None:
-        """Bring gradients that are kept apart into row 0."""
-        if self.cut:
-            self.weights = self.level.merge_groups(self.cut.weights, self.factor)
-            if self.apart and outcome.conflicts is not None:
-                deviation = self.level.deviation(self.weights, self.active)
-                outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)
-        elif self.due and self.level.draws == 3:
-            # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3
-            carried, seen = self.level.current(self.active), Outcome()
-            passes[1].backward({self.level.spare: {name: carried[name] for name in self.active}}, seen, complete=[self.level.spare])
-            outcome.add(seen, self.level.buffers.group)
-            if outcome.problem is None and not self.level.take_in_second():
-                outcome.problem = f"the gradient of {', '.join(self.active)} in batch 2 is not finite"
-            if outcome.problem:
-                return
-            self.weights, seen = self.level.weigh_third(self.active), Outcome()
-            # each pass divides by the number of draws, and the update comes from batch 3 alone
-            passes[2].backward({0: {name: 3 * self.factor * self.weights[name] for name in self.active}}, seen, complete=[0])
-            outcome.add(seen, self.level.buffers.group)
-        elif self.due:
-            self.weights = self.level.weigh(self.active, outcome.mean_losses(), self.factor)
-        elif self.apart:
-            self.level.add(self.weights, self.factor)
-
-    @property
-    def at_vertex(self) -> bool:
-        """Whether one objective has nearly all the weight; weights of gradient surgery may be negative or sum to more than 1."""
-        sizes = [abs(weight) for weight in self.weights.values()]
-        return max(sizes, default=0.0) > VERTEX * sum(sizes)
-
-    def broken(self) -> list[str]:
-        """Objectives whose gradient is not finite, where they are told apart."""
-        at_states = self.cut.broken() if self.cut else []
-        return at_states or (self.level.take_in(self.active) if self.apart else [])
-
-
-def _rows(parts: Sequence[Part], place: int) -> dict[int, dict[str, float]]:
-    """The rows of draw `place`, each with the objectives whose gradients it takes and their factors."""
-    rows: dict[int, dict[str, float]] = {}
-    for part in parts:
-        for name, (row, factor) in part.targets(place).items():
-            rows.setdefault(row, {})[name] = factor
-    return rows
-
-
-def _gradient_not_finite(parts: Sequence[Part]) -> str | None:
-    broken = [name for part in parts for name in part.broken()]
-    return f"the gradient of {', '.join(broken)} is not finite" if broken else None
+    def _merge(self, step: LevelStep, products: Products, outcome: Outcome, within: Mapping[str, float]) -> None:
+        """Find a level's weights, and bring gradients that are kept apart into the row of what is merged."""
+        level, columns, sums = step.level, self._columns(step.solve and step.level.split), []
+        if step.solve:
+            if level.weighting.tracks:
+                pairs = level.track(self.rows, step.active)
+                products = Products(pairs, self.group.all_reduce(self.rows.inner_products(pairs, columns).cpu()))
+            solution = level.solve(products if level.split else products.whole(), step.active, outcome.mean_losses(), within)
+            step.weights, sums = solution.weights, solution.sums
+        elif step.apart:
+            sums = [level.terms(step.weights, step.active)]
+        for terms, part in zip(sums, columns, strict=False):
+            self.rows.merge({row: step.factor * weight for row, weight in terms.items()}, MERGED, part)
+        if step.by_states and step.apart and outcome.conflicts is not None:
+            deviation = level.deviation(step.weights, step.active, outcome.conflicts.among(step.active))
+            outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)

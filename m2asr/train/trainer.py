@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-from m2asr.config import dump_config
-from m2asr.data.streams import eval_batches
+from m2asr.config import check_config, dump_config
+from m2asr.data.batch import Batch
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
-from m2asr.objectives.system import System, build_system
+from m2asr.objectives.build import build_system
+from m2asr.objectives.system import System
 from m2asr.report import plots
 from m2asr.report.conflicts import largest_pull
 from m2asr.report.log import NoLog, TrainLog
@@ -28,7 +29,7 @@ from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.initialize import initialize
 from m2asr.train.materials import Materials, with_languages
-from m2asr.train.memory import check_fit, gradient_bytes, keep_freed_memory, peak_memory_gb
+from m2asr.train.memory import check_fit, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
@@ -68,8 +69,9 @@ class Trainer:
         given = enumerate(config.phase_list())
         self.phases = [Phase(config, section, place, self.system, materials, self.dtype, self.group) for place, section in given]
         for phase in self.phases:
-            if phase.section.init is not None and not Path(phase.section.init.path).is_file():
-                raise UserError(f"phases.{phase.name}.init.from: {phase.section.init.path}: no such file; give the model.pt of another run")
+            for source in phase.section.init or ():
+                if not Path(source.path).is_file():
+                    raise UserError(f"phases.{phase.name}.init.from: {source.path}: no such file; give the model.pt of another run")
         self.spans = spans_of(self.phases, self.options)
         self.total_steps = sum(phase.total_steps for phase in self.phases)
         self.place = 0  # of the present span
@@ -96,16 +98,17 @@ class Trainer:
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
         count = sum(parameter.numel() for parameter in self.system.parameters())
-        shared = sum(parameter.numel() for parameter in self.system.encoder.parameters())
+        theta = {name for phase in self.phases for name in phase.theta}
+        shared = sum(parameter.numel() for name in theta for parameter in self.system.get_submodule(name).parameters())
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
         rows = max(sum(phase.rows for phase in span.phases) for span in self.spans)
         dtype = str(self.dtype).removeprefix("torch.")
         return "\n".join(
             [
-                f"{count:,} parameters, {shared:,} of them in the shared encoder; {dtype} on {self.device}",
+                f"{count:,} parameters, {shared:,} of them shared ({', '.join(sorted(theta))}); {dtype} on {self.device}",
                 "utterances per stream: " + ", ".join(f"{name} {size}" for name, size in streams.items()),
                 *(phase.describe() for phase in self.phases),
-                f"gradient buffers: {rows} x the shared encoder = {gradient_bytes(self.system, rows) / 1e6:,.1f} MB",
+                f"gradients: {rows} of the shared modules, {max(phase.gradient_bytes for phase in self.phases) / 1e6:,.1f} MB",
             ]
         )
 
@@ -120,7 +123,8 @@ class Trainer:
             return False
         # a run may become longer, but not for some of its phases alone
         free = {"train.average_best"} | (LENGTH if state["place"] == 0 else set())
-        changed = changed_keys(state["config"], self.config.model_dump(mode="json"), free)
+        before = check_config(TrainConfig, state["config"], str(self.exp / "checkpoints"))  # with the defaults of keys that are new since
+        changed = changed_keys(before.model_dump(mode="json"), self.config.model_dump(mode="json"), free)
         if changed:
             raise UserError(
                 f"{self.exp}: its checkpoint was trained with other values of {', '.join(changed)}; restore them, choose another --tag, "
@@ -194,15 +198,15 @@ class Trainer:
         """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
         self._check_fit()
         for phase in self.span.phases:
-            if phase.section.init is not None:
-                print(f"phase {phase.name}: {initialize(self.system, Path(phase.section.init.path), phase.section.init.map)}")
+            for line in initialize(self.system, phase.section.init) if phase.section.init else ():
+                print(f"phase {phase.name}: {line}")
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}
 
     def _check_fit(self) -> None:
         """Raises UserError if the present span, or one after it, needs more memory than is free."""
         for span in self.spans[self.place :]:
-            check_fit({phase.name: phase.rows for phase in span.phases}, self.system, self.group.local)
+            check_fit(span.phases, self.system, self.group.local)
         self.group.exchange(None)  # nobody takes memory before all have looked
 
     def _train(self, log: TrainLog) -> None:
@@ -210,7 +214,7 @@ class Trainer:
         span, phase = self.span, self.span.current()
         position = span.position(phase)
         step = phase.next_step()
-        draws = [{stream: [batch.to(self.device) for batch in batches] for stream, batches in draw.items()} for draw in step.draws()]
+        draws = step.draws()
         measure = self.options.conflicts is not False and (self.number + 1) % self.options.log_every == 0
         outcome = phase.gradients(draws, self.number, position, step.epoch, measure)
         norms = clip_groups(self.clipped, phase.optimizer.config.clip)
@@ -227,7 +231,7 @@ class Trainer:
             phase.joint.applied(outcome)
         self._never -= phase.streams.keys() - set(outcome.inactive)
         self.number += 1
-        seconds = float(outcome.frames) * self.frame_seconds
+        seconds = outcome.frames * self.frame_seconds
         self.audio_seconds += seconds
         span.audio_seconds += seconds
         log.step(
@@ -257,7 +261,7 @@ class Trainer:
         process = "" if self.writes else f"_process{self.group.rank}"
         path = self.exp / "log" / f"skipped_step{self.number}{process}.pt"
         with open_atomic(path, "wb") as file:
-            torch.save([{stream: [vars(batch) for batch in batches] for stream, batches in draw.items()} for draw in draws], file)
+            torch.save([{stream: [_plain(batch) for batch in batches] for stream, batches in draw.items()} for draw in draws], file)
         found = " ".join(f"{name}={norm:.3g}" for name, norm in norms.items())
         count = f"{self.skipped} of at most {self.options.max_skipped}"
         if self.writes:
@@ -279,10 +283,9 @@ class Trainer:
         main, last = self.span.main, self.span.over
         if epoch % self.options.eval_every == 0 or last:
             read = {name: source for name, source in self.dev.items() if name in main.loader.sources}
-            options = {"max_bad": self.options.max_bad, "rank": self.group.rank, "world": self.group.world}
-            batches = {name: eval_batches(source, self.config.batching.seconds, **options) for name, source in read.items()}
-            losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.options.seed, self.group)
-            score = selection_score(losses, metrics, main.upper, self.options.select)
+            batches = {name: main.loader.dev_batches(source) for name, source in read.items()}
+            losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.group)
+            score = selection_score(losses, metrics, self._choosers(main), self.options.select)
             log.dev(self.number, epoch, losses, metrics, score, phase=main.name)
             if self.writes:
                 # without dev sets, or on request, the newest are the best
@@ -303,6 +306,12 @@ class Trainer:
         if self.writes:
             self.best.clean()
 
+    def _choosers(self, phase: Phase) -> list[str]:
+        """The objectives that choose the best epochs of a phase: those that `select` names, else those of the first level that decode."""
+        select = self.options.select
+        named = [] if isinstance(select, str) else [name for name in select if name in phase.streams]
+        return named or [name for name in phase.upper if self.config.objectives[name].decode] or phase.upper
+
     def _warn(self) -> None:
         """Tell once of objectives without any target in an epoch, and of every level whose weights behave badly."""
         if self._never and self.writes:
@@ -319,6 +328,11 @@ class Trainer:
         """All processes start from the weights of the first, whatever machines they are on."""
         for value in self.system.state_dict().values():
             value.copy_(self.group.broadcast(value.contiguous()))
+
+
+def _plain(batch: Batch) -> dict[str, Any]:
+    """A batch as plain values, without what was drawn for it, which follows from its key."""
+    return {name: value for name, value in vars(batch).items() if name not in ("drawn", "shares")}
 
 
 def git_revision() -> str | None:

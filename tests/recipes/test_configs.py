@@ -15,7 +15,7 @@ from m2asr.config import DecodeConfig, FbankConfig, load_config
 from m2asr.data.batch import Batch, Key, target_key
 from m2asr.data.feats import StoredFeats
 from m2asr.data.sources import Source
-from m2asr.objectives.system import build_system, resolve
+from m2asr.objectives.build import build_system, resolve
 from m2asr.report.ablation import Ablation
 from m2asr.train.materials import Materials, targets_of
 from m2asr.train.trainer import Trainer
@@ -82,7 +82,7 @@ def check_steps(trainer: Trainer) -> None:
         assert not outcome.problem
         phase.optimizer.step(0.5 * phase.total_steps)
         phase.joint.applied(outcome)
-        moved = {name.split(".")[0 if name.startswith("encoder") else 1] for name, value in trainer.system.named_parameters()
+        moved = {name.removeprefix("objectives.").split(".")[0] for name, value in trainer.system.named_parameters()
                  if not torch.equal(value, before[name])}  # fmt: skip
         heads = {name for name in phase.streams if list(trainer.system.objectives[name].parameters())}  # a shared decoder may be all
         shared = {options["decoder"] for name in phase.streams if "decoder" in (options := trainer.config.objectives[name].options())}

@@ -13,7 +13,7 @@ from m2asr.config import check_config, load_config
 from m2asr.errors import UserError
 from m2asr.files import lock
 from m2asr.moo.build import build_level
-from m2asr.objectives.system import resolve
+from m2asr.objectives.build import resolve
 from m2asr.report.ablation import Ablation, Job, call_recipe, changes, finished, jobs, run_job
 from m2asr.train_config import TrainConfig
 from tests.train import recipe

@@ -95,6 +95,21 @@ def test_groups_add_up_to_the_whole_set(tmp_path):
             assert sum(group["utterances"] for group in row["groups"].values()) == row["utterances"] == 12
 
 
+def test_training_texts_are_read_in_their_own_languages(tmp_path):
+    """The training sentences are those of the test set, so the oracle makes no error."""
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        for file, lines in {"text": "a Dial 21!\nb 拨打3号\n", "utt2lang": "a en\nb zh\n", "utt2spk": "a x\nb x\n"}.items():
+            (tmp_path / name / file).write_text(lines, encoding="utf-8")
+    out = tmp_path / "decode/test/asr"
+    out.mkdir(parents=True)
+    (out / "text").write_text("a\nb\n")
+    info = {"set": "test", "lang": "en+zh", "source": "en+zh", "task": "asr", "text": "text", "train_sets": ["train"], "objective": "asr"}
+    (out / "info.json").write_text(json.dumps({**info, "language": "predicted", "search": {"name": "greedy"}}))
+    rows = score_folder(out, tmp_path, 1)
+    assert [(row["metric"], row["baseline"]["value"]) for row in rows] == [("wer", 0.0), ("cer", 0.0)]
+
+
 def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
     """A look-up of every reference in every training sentence would take hours there."""
     for name, text in (("train", "a-1 one two\na-2 two\n"), ("test", "b-1 one\nb-2 two three\n")):

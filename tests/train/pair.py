@@ -15,6 +15,8 @@ from m2asr.data.batch import Batch, pad
 from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
+from m2asr.moo.gramian import Products, all_pairs
+from m2asr.moo.plan import MERGED
 from m2asr.train.distributed import joined
 from m2asr.train.optim import Optimizer
 from m2asr.train.step import JointStep
@@ -36,6 +38,7 @@ WEIGHTINGS = {
     "layers": {"type": "mgda", "layers": "conflicting"},
 }
 STEPS = 2
+TURNS = [0, 8, 2]  # the numbers of steps; the second has the turn of the stream y
 
 
 def make(kind: str, group: Collectives) -> JointStep:
@@ -46,8 +49,8 @@ def make(kind: str, group: Collectives) -> JointStep:
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     system = build.system(model=config.model.model_dump())
     reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
-    levels = [build_level(level, apart=False, reads=reads) for level in config.levels_of(Phase(name="train"))]
-    return JointStep(system.train(), streams, levels, seed=1, dtype=torch.float32, group=group)
+    levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(Phase(name="train"))]
+    return JointStep(system.train(), streams, levels, dtype=torch.float32, group=group)
 
 
 def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:
@@ -90,14 +93,14 @@ def join(batches: list[Batch]) -> Batch:
 def step(joint: JointStep, number: int, case: str = "") -> dict:
     """One step and what came of it."""
     before = dict(getattr(joint.group, "moved", {}))
-    # what measuring moves is not counted, so the first step is not measured; the second has the turn of the stream y
-    outcome = joint(draws(joint, number, case), number, factors=(1, 0.1), measure=number > 0)
+    # what measuring moves is not counted, so the first step is not measured
+    outcome = joint(draws(joint, number, case), TURNS[number], factors=(1, 0.1), measure=number > 0)
     joint.applied(outcome)
-    rows = [*range(1, joint.buffers.rows)]
+    rows = sorted((row for row in joint.rows._held if row != MERGED), key=str)
     return {
         "gradients": {name: param.grad.clone() for name, param in joint.system.named_parameters() if param.grad is not None},
         "moved": {key: value - before.get(key, 0) for key, value in getattr(joint.group, "moved", {}).items()},
-        "gramian": joint.buffers.gramian(rows) if rows else torch.zeros(0),
+        "gramian": gramian(joint, rows) if rows else torch.zeros(0),
         "weights": outcome.weights,
         "losses": outcome.losses,
         "metrics": outcome.metrics,
@@ -107,14 +110,20 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "frames": outcome.frames,
         "idle": outcome.idle,
         "problem": outcome.problem,
-        "columns": joint.buffers.columns,
+        "columns": joint.rows.layout.columns,
     }
+
+
+def gramian(joint: JointStep, rows: list) -> torch.Tensor:
+    """Inner products of the rows that a step has left, over all processes."""
+    pairs = all_pairs(rows)
+    return Products(pairs, joint.group.all_reduce(joint.rows.inner_products(pairs))).matrix(rows)[0]
 
 
 def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
     """The model's weights after three steps with Muon."""
     joint = make(kind, group)
-    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), joint.system.groups(), total_steps=3)
+    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), joint.system.groups(["encoder"]), total_steps=3)
     for number in range(3):
         joint(draws(joint, number), number, factors=(1, 0.1))
         optimizer.step(number)
@@ -128,7 +137,7 @@ def everything(group: Collectives, folder: Path) -> dict:
         joint = make(kind, group)
         found[kind] = [step(joint, number) for number in range(STEPS)]
         if kind == "moco":
-            state = joint.levels[0].state_dict()
+            state = joint.levels[0].state_dict(joint.rows)
             found["state"] = state
             found["after"] = step(joint, STEPS)
     found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2")}
@@ -139,7 +148,7 @@ def everything(group: Collectives, folder: Path) -> dict:
     found["broken"] = [step(joint, 0), step(joint, 1, "broken"), step(joint, 2)]
     if group.world > 1:  # goes on from one process
         joint = make("moco", group)
-        joint.levels[0].load_state_dict(torch.load(folder / "single.pt")["state"])
+        joint.levels[0].load_state_dict(torch.load(folder / "single.pt")["state"], joint.rows)
         found["resumed"] = step(joint, STEPS)
     return found
 

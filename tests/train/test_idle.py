@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from m2asr.config import load_config
-from m2asr.objectives.system import resolve
+from m2asr.objectives.build import resolve
 from m2asr.train.materials import gather
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig

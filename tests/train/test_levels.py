@@ -22,18 +22,18 @@ def chain(system, *weightings, levels=CHAIN, apart=False):
         for place, (names, kind) in enumerate(zip(levels, weightings, strict=True))
     ]
     streams = {name: objective.stream for name, objective in build.config().objectives.items()}
-    return JointStep(system.train(), streams, [build_level(one, apart, {}) for one in sections], seed=1, dtype=torch.float32)
+    return JointStep(system.train(), streams, [build_level(one, apart, {}) for one in sections], dtype=torch.float32)
 
 
-def flat(system, draw, name, index=0):
-    found = reference(system, draw, name, 0, index)
+def flat(system, draw, name):
+    found = reference(system, draw, name)
     return torch.cat([value.flatten() for key, value in found.items() if key.startswith("encoder.")])
 
 
 def test_a_chain_of_static_levels():
     system, draw = build.system(), build.draw()
     step = chain(system, "static", "static", "static")
-    assert step.buffers.rows == 1
+    assert 1 + sum(level.count for level in step.levels) == 1
     outcome = step([draw], 0, factors=[1.0, 0.3, 0.3 * 0.5])
     expected = flat(system, draw, "asr_x") + flat(system, draw, "asr_y")
     expected = expected + 0.3 * (flat(system, draw, "st_y") + 0.5 * flat(system, draw, "cpc"))
@@ -68,8 +68,8 @@ def test_a_level_of_one_draw_beside_one_of_several(samples):
     levels = (["asr_x", "asr_y"], ["st_y", "cpc"])
     outcome = chain(system, {"type": "modo", "samples": samples}, "mgda", levels=levels)(draws, 0, factors=[1.0, 0.4])
     used = [2] if samples == 3 else [0, 1]
-    expected = sum(outcome.weights[name] * flat(system, draws[index], name, index) for index in used for name in levels[0]) / len(used)
-    rows = torch.stack([sum(flat(system, draw, name, index) for index, draw in enumerate(draws)) / samples for name in levels[1]])
+    expected = sum(outcome.weights[name] * flat(system, draws[index], name) for index in used for name in levels[0]) / len(used)
+    rows = torch.stack([sum(flat(system, draw, name) for draw in draws) / samples for name in levels[1]])
     weights = torch.tensor([outcome.weights[name] for name in levels[1]], dtype=torch.float64)
     assert torch.allclose(weights, min_norm_weights(rows @ rows.T), atol=1e-9)
     assert torch.allclose(found_flat(system), expected + 0.4 * (weights @ rows), rtol=1e-8, atol=1e-12)
@@ -81,10 +81,10 @@ def test_gamma_zero_leaves_theta_to_the_levels_above(weighting):
     system, draw = build.system(torch.float32), build.draw(dtype=torch.float32)
     levels = (["asr_x", "asr_y"], ["st_y", "cpc"])
     step = chain(system, weighting, "modo", levels=levels)
-    state = step.levels[1].state_dict()
+    state = step.levels[1].state_dict(step.rows)
     step([draw, draw], 0, factors=[1.0, 0.0])
     with_lower = gradients(system)
-    assert step.levels[1].state_dict() == state
+    assert step.levels[1].state_dict(step.rows) == state
     chain(system, weighting, levels=levels[:1])([draw, draw], 0, factors=[1.0])
     for key, value in gradients(system).items():
         if key.startswith(("encoder.", "objectives.asr")):
@@ -97,9 +97,9 @@ def test_levels_encode_a_view_once(monkeypatch):
     seen = []
     encode = System.encode
 
-    def counted(self, batch, view, seed):
-        seen.append((id(batch), view))
-        return encode(self, batch, view, seed)
+    def counted(self, batch, view, taps):
+        seen.append((batch.key, view))
+        return encode(self, batch, view, taps)
 
     monkeypatch.setattr(System, "encode", counted)
     chain(build.system(), "mgda", "static", "static")([build.draw()], 0, factors=[1.0, 0.5, 0.25])
@@ -113,7 +113,7 @@ def test_conflicts_over_all_levels_where_gradients_are_kept_apart():
     plain([draw], 0, factors=[1.0, 0.3, 0.15])
     expected = found_flat(system)
     step = chain(system, "static", "static", "static", apart=True)
-    assert step.buffers.rows == 1 + 4
+    assert 1 + sum(level.count for level in step.levels) == 1 + 4
     conflicts = step([draw], 0, factors=[1.0, 0.3, 0.15], measure=True).conflicts
     assert torch.allclose(found_flat(system), expected, rtol=1e-9, atol=1e-12)
     assert conflicts.names == ["asr_x", "asr_y", "st_y", "cpc"]

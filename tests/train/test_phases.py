@@ -11,9 +11,10 @@ import torch
 
 from m2asr.config import check_config
 from m2asr.errors import UserError
-from m2asr.objectives.system import resolve
+from m2asr.moo.layout import padded_size
+from m2asr.moo.plan import MERGED
+from m2asr.objectives.build import resolve
 from m2asr.train.materials import gather
-from m2asr.train.memory import gradient_bytes
 from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
 from tests.train import recipe
@@ -164,7 +165,7 @@ def test_a_phase_may_start_from_another_model(exp, tokens, tmp_path, mini_data, 
     section = {"name": "second", "epochs": 1, "levels": JOINT, "init": {"from": "nowhere.pt"}}
     with pytest.raises(UserError, match="phases.second.init.from: nowhere.pt: no such file"):  # before anything is trained
         make([section], tmp_path / "b", mini_data, mini_dump)
-    trainer.phases[0].section.init.map = {"decoder.": "decoders."}
+    trainer.phases[0].section.init[0].map = {"decoder.": "decoders."}
     with pytest.raises(UserError, match=r"no weight begins with `decoder.`; there are .*encoder.blocks"):
         trainer._begin()
 
@@ -173,10 +174,10 @@ def test_what_a_phase_held_is_given_back(exp, mini_data, mini_dump):
     trainer = make([{"name": "joint", "epochs": 1, "levels": [{**JOINT[0], "weighting": "moco"}, JOINT[1]]}], exp, mini_data, mini_dump)
     (phase,) = trainer.phases
     phase.start()
-    buffers = weakref.ref(phase.joint.buffers.row(0).untyped_storage())
-    phase.joint.buffers.assign(0)
+    row = weakref.ref(phase.joint.rows.row(MERGED).untyped_storage())
+    phase.joint.rows.assign(MERGED)
     phase.stop()
-    assert buffers() is None and all(param.grad is None for param in trainer.system.parameters())
+    assert row() is None and all(param.grad is None for param in trainer.system.parameters())
 
 
 def test_an_objective_that_never_has_a_target_is_told_once(exp, mini_data, mini_dump, monkeypatch, capsys):
@@ -187,7 +188,7 @@ def test_an_objective_that_never_has_a_target_is_told_once(exp, mini_data, mini_
 
 def test_a_phase_that_does_not_fit_stops_with_its_figure(exp, mini_data, mini_dump, monkeypatch):
     trainer = make([{"name": "joint", "epochs": 1, "levels": [{**JOINT[0], "weighting": "moco"}, JOINT[1]]}], exp, mini_data, mini_dump)
-    assert "gradient buffers: 3 x the shared encoder" in trainer.describe()
+    assert "gradients: 3 of the shared modules" in trainer.describe()
     monkeypatch.setattr("m2asr.train.memory.free_bytes", lambda device: 1000)
     with pytest.raises(UserError, match="phase joint: 3 gradients of the backbone take .* 0.0 GB are free; take a weighting that keeps"):
         trainer.run()
@@ -212,7 +213,7 @@ def test_what_will_not_fit_is_told_before_the_first_step(exp, mini_data, mini_du
     trainer = make(phases, exp, mini_data, mini_dump)
     trainer.group.local = processes
     params = sum(param.numel() for param in trainer.system.parameters())
-    need = gradient_bytes(trainer.system, 1) + 2 * 4 * params
+    need = 4 * padded_size(list(trainer.system.encoder.parameters())) + 2 * 4 * params
     monkeypatch.setattr("m2asr.train.memory.free_bytes", lambda device: need)
     if told is None:
         trainer._begin()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from m2asr.models.conformer import Conformer
-from m2asr.moo.gradients import GradientBuffers
+from m2asr.moo.rows import GradientRows
 from m2asr.train.precision import ShortWeights, autocast
 
 CPU = torch.device("cpu")
@@ -22,21 +22,22 @@ def encoder() -> Conformer:
 def states_of(encoder: Conformer) -> torch.Tensor:
     feats = torch.randn(2, 50, 20, generator=torch.Generator().manual_seed(1))
     with autocast(CPU, torch.bfloat16):
-        return encoder(feats, torch.tensor([50, 37])).states["output"]
+        lengths = encoder.output_lengths(torch.tensor([50, 37]))
+        return encoder(encoder.frontend(feats), lengths)["output"]
 
 
 def test_states_and_gradients_are_those_of_autocast(encoder: Conformer) -> None:
-    buffers = GradientBuffers(list(encoder.parameters()), rows=2)
+    rows = GradientRows(list(encoder.parameters()))
     weights = ShortWeights(encoder, torch.bfloat16)
-    with buffers.accumulate_into(0):
+    with rows.accumulate_into(0):
         theirs = states_of(encoder)
         theirs.float().square().mean().backward()
-    with buffers.accumulate_into(1, weights.copies):
+    with rows.accumulate_into(1, weights.copies):
         with weights.used():
             ours = states_of(encoder)
         ours.float().square().mean().backward()
     assert torch.equal(ours, theirs) and len(weights.copies) > 20
-    assert torch.equal(buffers.row(0), buffers.row(1)) and buffers.row(0).count_nonzero() > 1000
+    assert torch.equal(rows.row(0), rows.row(1)) and rows.row(0).count_nonzero() > 1000
 
 
 def test_the_module_has_its_own_weights_again(encoder: Conformer) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from m2asr.train.passes import Pass
+from m2asr.moo.plan import MERGED
+from m2asr.train.passes import Passes
 from tests.objectives import build
 from tests.train.test_step import joint
 
@@ -14,8 +15,9 @@ def test_steps_that_use_weights_again_hold_no_gradients_of_the_one_that_found_th
     held = []
     for number in range(3):
         step([build.draw(10 * number)], number, factors=(1, 0.1))
-        held.append(set(step.buffers._held))
-    assert held == [{0, 1, 2, 3}, {0, 1, 2, 3}, {0}]  # due: the first step, and every second one
+        held.append(set(step.rows._held))
+    apart = {("asr_x", 0), ("asr_y", 0), ("st_y", 0), MERGED}
+    assert held == [apart, apart, {MERGED}]  # due: the first step, and every second one
 
 
 @pytest.mark.parametrize("kind", ["static", "mgda", "moco"])
@@ -23,19 +25,19 @@ def test_gradients_take_no_memory_while_activations_grow(kind, monkeypatch):
     """Before the first forward of a step, and before the backward that fills a row."""
     system, seen = build.system(), []
     step = joint(system, {"type": kind})
-    kept = set(range(4, 7)) if kind == "moco" else set()
-    forward, accumulate = Pass._forward, step.buffers.accumulate_into
-    monkeypatch.setattr(Pass, "_forward", lambda *args: seen.append(set(step.buffers._held)) or forward(*args))
+    kept = {("tracked", name) for name in ("asr_x", "asr_y", "st_y")} if kind == "moco" else set()
+    forward, accumulate = Passes._forward, step.rows.accumulate_into
+    monkeypatch.setattr(Passes, "_forward", lambda *args: seen.append(set(step.rows._held)) or forward(*args))
 
     def accumulate_into(row, copies=None):
-        held.append((row, row in step.buffers._held))
+        held.append((row, row in step.rows._held))
         return accumulate(row, copies)
 
-    monkeypatch.setattr(step.buffers, "accumulate_into", accumulate_into)
+    monkeypatch.setattr(step.rows, "accumulate_into", accumulate_into)
     for number in range(2):
-        held: list[tuple[int, bool]] = []
+        held: list[tuple[object, bool]] = []
         step([build.draw(10 * number)], number, factors=(1, 0.1))
-        assert seen[0] == kept
+        assert seen[0] == (kept if number else set())
         assert len({row for row, _ in held}) == (1 if kind == "static" else 4)
-        assert not any(there for row, there in held if row > 0)
+        assert not any(there for row, there in held if row != MERGED)
         seen.clear()

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from m2asr.moo.layers import layers_of
-from m2asr.train.passes import Pass
+from m2asr.moo.plan import MERGED
+from m2asr.train.passes import Passes
 from tests.objectives import build
 from tests.train.test_step import UPPER, flat, found_flat, gradients, joint, reference
 
@@ -16,27 +17,27 @@ def test_weights_are_used_again_on_all_the_data_of_a_step(weighting, monkeypatch
     system = build.system()
     step = joint(system, weighting, every=3)
     separate = []
-    monkeypatch.setattr(Pass, "backward", _counted(separate))
+    monkeypatch.setattr(Passes, "run", _counted(separate))
     count, weights = step.levels[0].weighting.draws, []
     for number in range(6):
         draws = [build.draw(10 * (number + index)) for index in range(count)]
         outcome = step(draws, number, factors=(1, 0.0))
         weights.append(list(outcome.weights.values()))
         if number in (1, 3, 4):  # not due
-            expected = sum(outcome.weights[name] * flat(system, draw, name, number, i) for i, draw in enumerate(draws) for name in UPPER)
+            expected = sum(outcome.weights[name] * flat(system, draw, name) for draw in draws for name in UPPER)
             assert torch.allclose(found_flat(system), expected / count, rtol=1e-8, atol=1e-12)
     assert weights[0] == weights[1] != weights[2] == weights[3] == weights[4] != weights[5]
     assert len(separate) == 3 * {1: 3, 2: 2 * 3, 3: 3 + 1}[count]  # rows apart in the steps that are due
 
 
 def _counted(calls):
-    original = Pass.backward
+    original = Passes.run
 
-    def backward(self, rows, outcome, complete, cuts=()):
-        calls.extend(row for row in rows if row > 0)
-        original(self, rows, outcome, complete, cuts)
+    def run(self, todo, *args):
+        calls.extend(row for row in todo.rows if row != MERGED)
+        return original(self, todo, *args)
 
-    return backward
+    return run
 
 
 def test_reused_weights_are_found_anew_when_an_objective_leaves():
@@ -54,7 +55,7 @@ def test_only_conflicting_layers_are_weighted(weighting):
     """asr_x and asr_y agree in all layers of this system but the last; st_y has no target."""
     system = build.system()
     step = joint(system, weighting, layers="conflicting")
-    assert len(step.layers) == len(layers_of(system.encoder)) == 3
+    assert len(step.layers) == len(layers_of({"encoder": system.encoder})) == 3
     draws = [build.draw(10 * seed) for seed in range(step.levels[0].weighting.draws)]
     for draw in draws:
         draw["y"][0].target_lengths["a:text.x"].fill_(-1)
@@ -62,7 +63,7 @@ def test_only_conflicting_layers_are_weighted(weighting):
     found = gradients(system)
     weights = {name: outcome.weights[name] for name in UPPER[:2]}
     assert outcome.weights["st_y"] == 0 and abs(weights["asr_x"] - 0.5) > 1e-4 and sum(weights.values()) == pytest.approx(1)
-    alone = [{name: reference(system, draw, name, 0, index) for name in weights} for index, draw in enumerate(draws)]
+    alone = [{name: reference(system, draw, name) for name in weights} for draw in draws]
     rows = {}
     for layer in ("subsampling", "blocks.0", "blocks.1"):
         keys = [key for key in found if key.startswith(f"encoder.{layer}.")]

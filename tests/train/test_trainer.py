@@ -114,6 +114,19 @@ def test_more_epochs_may_follow(whole, mini_data, mini_dump, tmp_path):
     assert after["number"] > state["number"]
 
 
+def test_checkpoints_from_before_a_key_was_there_go_on(whole, mini_data, mini_dump, tmp_path):
+    """A key that is new since then had its default."""
+    exp = tmp_path / "exp"
+    shutil.copytree(whole, exp)
+    state = torch.load(exp / "checkpoints/last.pt", weights_only=True)
+    for objective in state["config"]["objectives"].values():
+        del objective["lead"], objective["decode"]
+    torch.save(state, exp / "checkpoints/last.pt")
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["number"] > state["number"]
+
+
 def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp_path):
     """Training stops at the first step that fills the budget, with dev scores and a model; and goes on to a larger one."""
     exp = start_from(whole, tmp_path)

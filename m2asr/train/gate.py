@@ -1,0 +1,77 @@
+"""Where gradients enter theta: every way from a loss back into it passes here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2asr.models.encoded import Encoded
+from m2asr.objectives.view import View
+
+
+def gate(encoded: Mapping[View, Encoded], factor: float = 1.0, cut: bool = False) -> dict[View, Encoded]:
+    """The same states, through which gradients go back into theta multiplied by `factor`; a factor of 0 stops them.
+
+    With `cut` they stop at these states, in `.grad`, and `gradients_at` gives what is to go on.
+    """
+
+    def leave(state: Tensor) -> Tensor:
+        if not state.requires_grad:
+            return state
+        state = state.detach().requires_grad_() if cut else state
+        return state if factor == 1 else scale_gradient(state, factor)
+
+    return {view: replace(read, states={tap: leave(state) for tap, state in read.states.items()}) for view, read in encoded.items()}
+
+
+def gradients_at(read: Mapping[View, Encoded]) -> dict[tuple[View, str], Tensor]:
+    """The gradients that states behind a gate which cuts have collected, by view and tap."""
+    return {(view, tap): state.grad for view, one in read.items() for tap, state in one.states.items() if state.grad is not None}
+
+
+@contextmanager
+def crossing(modules: Iterable[nn.Module], factor: float) -> Iterator[None]:
+    """Within the block these modules of theta may be called by a head: their weights get gradients multiplied by `factor`.
+
+    Gradients are multiplied where they come in from the head, and divided again where they leave for what the head gave them, so that
+    its own weights, before the module or after it, keep their plain gradient.
+    """
+    with ExitStack() as hooks:
+        for module in modules if factor != 1 else ():
+            hooks.callback(module.register_forward_pre_hook(lambda _, args: _scaled(args, 1 / factor) if factor else args).remove)
+            hooks.callback(module.register_forward_hook(lambda _module, _args, result: _scaled(result, factor)).remove)
+        yield
+
+
+def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
+    """`x` itself going forward; going backward its gradient times `factor`.
+
+    `factor` is a number or a tensor that broadcasts over x, without gradient; the number 0 gives exact zeros.
+    """
+    return _ScaleGradient.apply(x, factor)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, factor: float | Tensor) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        if isinstance(ctx.factor, Tensor):
+            return gradient * ctx.factor.to(gradient), None
+        return (gradient * ctx.factor if ctx.factor != 0 else torch.zeros_like(gradient)), None
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    if isinstance(value, Tensor):
+        return scale_gradient(value, factor) if value.requires_grad else value
+    if isinstance(value, tuple | list):
+        return type(value)(_scaled(part, factor) for part in value)
+    return value

@@ -1,0 +1,164 @@
+"""Collectives through memory that the processes of one machine share: no sockets, no threads of their own, no copies in between."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from m2asr.errors import UserError
+from m2asr.train.distributed import PATIENCE, ProcessGroup
+
+FOLDER = Path("/dev/shm")  # noqa: S108 - a file system in memory
+FLAG = 8  # int64 entries between the counters of two processes: a cache line each
+SMALL = 1 << 13  # bytes for what is summed at once
+ROOM = 1 << 30  # bytes; a container may have as little as 64 MB
+SPINS = 200  # looks at the others' counters before this process sleeps between two looks
+SLEEP = 2e-5  # seconds
+
+
+def usable() -> bool:
+    """Whether this machine has memory to share, with room for the gradients of a training."""
+    return FOLDER.is_dir() and os.access(FOLDER, os.W_OK) and shutil.disk_usage(FOLDER).free > ROOM
+
+
+class SharedMemory(ProcessGroup):
+    """The processes of torch's default group where all are on one machine's CPUs: they exchange numbers through a file in memory.
+
+    Everyone writes into a place of its own, and reads the others' after all have written. Sums are in the order of ranks, so that all
+    processes get the same bits. Places are used in turn, so that nobody overwrites what others still read. Rare and large things, such as
+    messages, go through torch's group.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = 0  # of the small places
+        self._steps = 0  # how often this process has met the others
+        self._rows_turn = 0
+        self._sent: list[tuple[Tensor, Callable[[list[Tensor]], None]]] = []
+        self._flags = np.frombuffer(self._map(8 * FLAG * self.world), dtype=np.int64)[:: FLAG]
+        self._small = np.frombuffer(self._map(2 * SMALL * self.world), dtype=np.uint8).reshape(2, self.world, SMALL)
+        self._rows = np.zeros((2, self.world, 0), dtype=np.uint8)
+
+    def reduce_scatter(self, row: Tensor) -> None:
+        self.moved["reduce_scatter"] += row.numel()
+        part = self.part(len(row))
+
+        def put(parts: list[Tensor]) -> None:
+            torch.sum(torch.stack([other[part] for other in parts]), dim=0, out=row[part])
+
+        self._send(row, put)
+
+    def all_gather(self, row: Tensor) -> None:
+        self.wait()
+        self.moved["all_gather"] += row.numel()
+
+        def put(parts: list[Tensor]) -> None:
+            for rank, other in enumerate(parts):
+                part = slice(rank * len(row) // self.world, (rank + 1) * len(row) // self.world)
+                row[part] = other[part]
+
+        self._send(row, put)
+
+    def sum_gradients(self, params: Sequence[Parameter]) -> None:
+        params = [param for param in params if param.requires_grad]
+        if not params:
+            return
+        present = params[0].new_tensor([param.grad is not None for param in params])
+        flat = torch.cat([present, *((torch.zeros_like(param) if param.grad is None else param.grad).flatten() for param in params)])
+        self.moved["all_reduce"] += flat.numel()
+
+        def put(parts: list[Tensor]) -> None:
+            known, *sums = torch.stack(parts).sum(0).split([len(params), *(param.numel() for param in params)])
+            for param, is_known, total in zip(params, known.tolist(), sums, strict=True):
+                if is_known and param.grad is None:
+                    param.grad = total.view_as(param).clone()
+                elif is_known:
+                    param.grad.copy_(total.view_as(param))
+
+        self._send(flat, put)
+
+    def all_reduce(self, values: Tensor) -> Tensor:
+        if values.nbytes > SMALL:
+            return super().all_reduce(values)
+        self.moved["all_reduce"] += values.numel()
+        return values.copy_(torch.stack(self._exchanged(values)).sum(0).view_as(values))
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        if values.nbytes > SMALL:
+            return super().broadcast(values)
+        self.moved["broadcast"] += values.numel()
+        return values.copy_(self._exchanged(values)[0].view_as(values))
+
+    def wait(self) -> None:
+        super().wait()
+        sent, self._sent = self._sent, []
+        if not sent:
+            return
+        self._meet()
+        places, start = self._rows[self._rows_turn], 0
+        for values, put in sent:
+            put([_tensor(place[start : start + values.nbytes], values) for place in places])
+            start += values.nbytes
+        self._rows_turn = 1 - self._rows_turn
+
+    def _send(self, values: Tensor, put: Callable[[list[Tensor]], None]) -> None:
+        """Write values for the others; `put` takes everyone's once all have met."""
+        start = sum(others.nbytes for others, _ in self._sent)
+        size = start + values.nbytes
+        if size > self._rows.shape[2]:  # all processes find this at the same time, since all send the same
+            rows = np.frombuffer(self._map(2 * self.world * size), dtype=np.uint8).reshape(2, self.world, size)
+            rows[self._rows_turn, self.rank, :start] = self._rows[self._rows_turn, self.rank, :start]
+            self._rows = rows
+        _tensor(self._rows[self._rows_turn, self.rank, start:size], values).copy_(values.detach().flatten())
+        self._sent.append((values, put))
+
+    def _exchanged(self, values: Tensor) -> list[Tensor]:
+        """Everyone's values, flat, in the order of ranks; they hold until the next but one exchange."""
+        places = self._small[self._turn]
+        self._turn = 1 - self._turn
+        _tensor(places[self.rank, : values.nbytes], values).copy_(values.flatten())
+        self._meet()
+        return [_tensor(place[: values.nbytes], values) for place in places]
+
+    def _meet(self) -> None:
+        """Wait until all processes have come here as often as this one."""
+        self._steps += 1
+        self._flags[self.rank] = self._steps
+        deadline, looks = time.monotonic() + PATIENCE.total_seconds(), 0
+        while self._flags.min() < self._steps:
+            looks += 1
+            if looks < SPINS:
+                os.sched_yield()
+                continue
+            time.sleep(SLEEP)
+            if looks % 10_000 == 0 and time.monotonic() > deadline:
+                raise UserError("another process of this run does not answer, so this one ends; run the same command again to go on")
+
+    def _map(self, size: int) -> mmap.mmap:
+        """Memory of `size` bytes that all processes see; its file has no name any more, and is gone with the last of them."""
+        path = FOLDER / self.exchange(f"m2asr-{uuid.uuid4().hex}")[0]
+        if self.rank == 0:
+            with open(path, "xb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        self.exchange(None)
+        with open(path, "r+b") as file:
+            memory = mmap.mmap(file.fileno(), size)
+        self.exchange(None)
+        if self.rank == 0:
+            path.unlink()
+        return memory
+
+
+def _tensor(place: np.ndarray, like: Tensor) -> Tensor:
+    """A place of bytes as a flat tensor of the type of `like`."""
+    return torch.from_numpy(place).view(like.dtype)

@@ -1,0 +1,126 @@
+"""Starting from the weights of other runs: several sources, names that change, and one weight for many places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from m2asr.bin.train import source_of
+from m2asr.errors import UserError
+from m2asr.train import checkpoint
+from m2asr.train.initialize import initialize
+from m2asr.train_config import Init
+from tests.objectives import build
+
+ENCODER = {"type": "conformer", "blocks": 2, "dim": 16, "heads": 2, "kernel": 5, "subsampling": "windows", "dropout": 0.0}
+WRITER = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2}
+OBJECTIVES = {
+    "asr_x": {"type": "ctc", "stream": "x", "tokens": "a"},
+    "st_x": {"type": "attention", "stream": "x", "tokens": "b", "decoder": "writer"},
+}
+
+
+def system(seed: int, **model: object):
+    torch.manual_seed(seed)
+    sections = {"encoder": ENCODER, "writer": WRITER, "cmvn": "none", "specaugment": None, **model}
+    config = build.config(model=sections, objectives=OBJECTIVES, streams={"x": {"sets": ["x"]}})
+    return build.build_system(config, build.VOCAB, feat_dim=8)
+
+
+def saved(made: nn.Module, path: Path, **names: str) -> str:
+    """A model.pt of a system, with other beginnings of names."""
+    weights = made.state_dict()
+    for old, new in names.items():
+        weights = {new + key[len(old) :] if key.startswith(old) else key: value for key, value in weights.items()}
+    checkpoint.write(path, {"model": weights})
+    return str(path)
+
+
+def test_weights_come_from_several_sources(tmp_path):
+    """The encoder from one run, the decoder from a later one, whose encoder is left out."""
+    first, second, ours = system(1), system(2), system(3)
+    before = ours.state_dict()["objectives.asr_x.output.weight"].clone()
+    sources = [
+        Init(path=saved(first, tmp_path / "a.pt"), map={"objectives.": None, "writer.": None}),
+        Init(path=saved(second, tmp_path / "b.pt"), map={"objectives.": None, "encoder.": None}),
+    ]
+    lines = initialize(ours, sources)
+    for key, value in ours.state_dict().items():
+        if key.startswith("encoder."):
+            assert torch.equal(value, first.state_dict()[key]), key
+        if key.startswith("writer."):
+            assert torch.equal(value, second.state_dict()[key]), key
+    assert torch.equal(ours.state_dict()["objectives.asr_x.output.weight"], before)
+    assert len(lines) == 2 and lines[1].endswith("; new: asr_x")
+
+
+def test_a_beginning_may_go_to_many_places(tmp_path):
+    given, ours = system(1), system(2)
+    path = saved(given, tmp_path / "a.pt")
+    initialize(ours, [Init(path=path, map={"encoder.blocks.0.": ["encoder.blocks.0.", "encoder.blocks.1."], "encoder.blocks.1.": None})])
+    for name, value in given.encoder.blocks[0].state_dict().items():
+        assert torch.equal(ours.encoder.blocks[0].state_dict()[name], value)
+        assert torch.equal(ours.encoder.blocks[1].state_dict()[name], value)
+
+
+def test_a_dense_layer_fills_every_expert(tmp_path):
+    """Experts are stacked: one dimension more, and the same weights in each."""
+    given, ours = system(1), system(2)
+    dense = given.encoder.blocks[0].feed_forward2.wide.weight
+    ours.encoder.blocks[0].feed_forward2.wide.weight = nn.Parameter(torch.zeros(3, *dense.shape))
+    initialize(ours, [Init(path=saved(given, tmp_path / "a.pt"))])
+    filled = ours.encoder.blocks[0].feed_forward2.wide.weight
+    assert all(torch.equal(expert, dense) for expert in filled)
+    with torch.no_grad():  # and they are apart from then on
+        filled[0] += 1
+    assert torch.equal(filled[1], dense)
+
+
+def test_the_longest_beginning_counts(tmp_path):
+    given, ours = system(1), system(2)
+    before = {key: value.clone() for key, value in ours.state_dict().items()}
+    initialize(ours, [Init(path=saved(given, tmp_path / "a.pt"), map={"encoder.": "encoder.", "encoder.blocks.1.": None})])
+    for key, value in ours.state_dict().items():
+        source = before if key.startswith("encoder.blocks.1.") else given.state_dict()
+        assert torch.equal(value, source[key]), key
+
+
+def test_models_of_older_revisions_name_their_decoders_otherwise(tmp_path):
+    given, ours = system(1), system(2)
+    path = saved(given, tmp_path / "a.pt", writer="decoders.writer")
+    assert any(key.startswith("decoders.writer.") for key in torch.load(path, weights_only=True)["model"])
+    initialize(ours, [Init(path=path)])
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, given.state_dict()[key]), key
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"router.": "encoder."}, "no weight begins with `router.`; there are .*encoder.blocks"),
+        ({"encoder.": "encodr."}, "`encoder.` is mapped to encodr.* does not exist here; correct `map`"),
+        ({"encoder.subsampling.window.": "encoder.subsampling.pair."}, "has the shape .* here and .* there"),
+    ],
+)
+def test_maps_that_fit_nothing_are_one_line(names, message, tmp_path):
+    given = saved(system(1), tmp_path / "a.pt")
+    with pytest.raises(UserError, match=message) as caught:
+        initialize(system(2), [Init(path=given, map=names)])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_of_another_shape_is_refused(tmp_path):
+    given = saved(system(1, encoder={**ENCODER, "dim": 24, "heads": 2}), tmp_path / "a.pt")
+    with pytest.raises(UserError, match="same model.encoder"):
+        initialize(system(2), [Init(path=given)])
+
+
+def test_the_command_line_says_the_same():
+    source = source_of("a/model.pt", "encoder.=router.", "objectives.=", "x.=y.,z.")
+    assert source == Init(path="a/model.pt", map={"encoder.": ["router."], "objectives.": None, "x.": ["y.", "z."]})
+    for wrong in ("encoder.", "=router.", "a=b=c"):
+        with pytest.raises(UserError, match="write OLD=NEW"):
+            source_of("a/model.pt", wrong)
