@@ -1,9 +1,9 @@
-"""What does not go together in a training config: heads that lead, what selects epochs. All raise UserError."""
+"""What does not go together in a training config, and what differs between two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from m2asr.config import known
 from m2asr.errors import UserError
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 SEARCHED = ("ctc", "attention", "langid")  # types of objectives that decoding reads, and whose error on dev sets chooses epochs
 SELECTIONS = ("dev", "loss", "last")
+IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
 
 
 def check_leads(objectives: Mapping[str, Objective]) -> None:
-    """Of the objectives of one type that write one text in the tokens of one tokenizer on one stream, at most one leads."""
+    """Raise UserError where two objectives of one type, that write one text in the tokens of one tokenizer on one stream, lead."""
     leads: dict[tuple[str | None, ...], str] = {}
     for name, objective in objectives.items():
         if not objective.lead:
@@ -33,7 +34,7 @@ def check_leads(objectives: Mapping[str, Objective]) -> None:
 
 
 def check_selection(config: TrainConfig) -> None:
-    """What `train.select` names exists, and has an error on the dev sets in the last phase, whose epochs are chosen."""
+    """Raise UserError unless what `train.select` names exists, and has an error on dev sets in the last phase, whose epochs are chosen."""
     select, where = config.train.select, "train.select"
     if isinstance(select, str):
         if select not in SELECTIONS:
@@ -51,3 +52,16 @@ def check_selection(config: TrainConfig) -> None:
             raise UserError(f"{where}: {name} has no error, as streams.{objective.stream} has no dev sets; give it `dev`")
         if name not in trained:
             raise UserError(f"{where}: {name} is not trained in the last phase, whose epochs are chosen; name others")
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
+    """Dotted names of values that differ between two dumped configs, but for `free` ones and those that do not change what is learned."""
+    before, after = _flat(old), _flat(new)
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return flat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -99,6 +99,7 @@ class Batching(Strict):
     cost: Literal["frames", "frames_tokens"] = "frames"
     token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
     shares: dict[str, Annotated[float, Field(gt=0)]] = {}  # share of the seconds per stream, relative to 1
+    tokens_per_second: float = Field(15.0, gt=0, allow_inf_nan=False)  # of speech, for which tokens count where they are read
 
 
 class Rates(Strict):
@@ -237,6 +238,9 @@ class TrainConfig(Strict):
             tokens = objective.options().get("tokens")
             if tokens is not None:
                 known(tokens, self.tokens, f"objectives.{name}.tokens")
+            view = objective.options().get("view")
+            if isinstance(view, dict) and view.get("input", "feats") != "feats":
+                known(view["input"], self.tokens, f"objectives.{name}.view.input")
             decoder = objective.options().get("decoder")
             if isinstance(decoder, str):
                 known(decoder, [name for name in self.model.modules() if name != "encoder"], f"objectives.{name}.decoder")
@@ -337,6 +341,19 @@ class TrainConfig(Strict):
         train = [one for stream in self.streams.values() for one in stream.sets]
         return list(dict.fromkeys(train + [one for stream in self.streams.values() for one in stream.dev]))
 
+    def reads(self, stream: str) -> list[tuple[str, str]]:
+        """What the objectives of a stream read: ("feats", ""), or tokens and the text of which they are; features first."""
+        views = [objective.options().get("view") or {} for objective in self.objectives.values() if objective.stream == stream]
+        kinds = [(view.get("input", "feats"), view.get("text", "text")) for view in views]
+        reads = {("feats", "") if kind == "feats" else (kind, text) for kind, text in kinds}
+        return sorted(reads, key=lambda read: (read[0] != "feats", read))
+
+    def audio_sets(self) -> list[str]:
+        """The sets whose features are read, training sets and then dev sets; the others are texts."""
+        streams = [stream for name, stream in self.streams.items() if ("feats", "") in self.reads(name)]
+        train = [one for stream in streams for one in stream.sets]
+        return list(dict.fromkeys(train + [one for stream in streams for one in stream.dev]))
+
     def stored_speeds(self) -> dict[str, list[float]]:
         """The speeds other than 1 of which the training reads stored features, by set."""
         found: dict[str, set[float]] = {}
@@ -380,19 +397,3 @@ def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], 
             raise UserError(f"{where}.0.penalty: the first level has none; a penalty is the factor of a level below another")
         if place > 0 and level.penalty is None:
             raise UserError(f"{where}.{place}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
-
-
-IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
-
-
-def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
-    """Dotted names of values that differ between two dumped configs, but for `free` ones and those that do not change what is learned."""
-    before, after = _flat(old), _flat(new)
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return flat

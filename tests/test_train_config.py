@@ -8,7 +8,8 @@ import pytest
 
 from m2asr.config import check_config
 from m2asr.errors import UserError
-from m2asr.train_config import Phase, TrainConfig, changed_keys
+from m2asr.train_checks import changed_keys
+from m2asr.train_config import Phase, TrainConfig
 
 DATA = {
     "model": {"encoder": "conformer"},

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = [(name, 1.0) for name in args.sets]
     for number, path in enumerate(args.train_config):
         training = load_config(TrainConfig, path, args.train_set if number == 0 else [])
-        wanted += [(name, 1.0) for name in training.sets()]
+        wanted += [(name, 1.0) for name in training.audio_sets()]
         wanted += [(name, speed) for name, speeds in training.stored_speeds().items() for speed in speeds]
         check_prepared(training, path, args.data)
     if not wanted:
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def check_prepared(config: TrainConfig, path: str, data: Path) -> None:
     """Raise UserError where a set that a training config reads has not been prepared."""
-    if missing := [name for name in config.sets() if not (data / name / "wav.scp").is_file()]:
+    if missing := [name for name in config.audio_sets() if not (data / name / "wav.scp").is_file()]:
         raise UserError(
             f"{path}: it reads {', '.join(missing)}, and {data} does not have {'it' if len(missing) == 1 else 'them'}; fetch that part of "
             "the corpus and run stage 0 (data) with --force, or take it out of streams.*.sets and dev, or choose another config"

@@ -81,7 +81,8 @@ class Batch(Portable):
     speakers: list[str]
     utt_ids: list[str]
     key: Key
-    frame_shift: float = field(default=0.01, kw_only=True)
+    frame_shift: float = field(default=0.01, kw_only=True)  # seconds between two frames
+    token_seconds: float = field(default=1 / 15, kw_only=True)  # that a token counts for, where tokens are read
     drawn: dict[Hashable, Drawn] = field(default_factory=dict, kw_only=True)
     shares: dict[str, Share] = field(default_factory=dict, kw_only=True)
 
@@ -90,8 +91,13 @@ class Batch(Portable):
 
     @property
     def seconds(self) -> float:
-        """Seconds of speech without padding."""
-        return self.frame_shift * int(self.lengths["feats"].numpy().sum())
+        """Seconds of speech without padding; of text, those that its tokens count for."""
+        kind = "feats" if "feats" in self.lengths else next(iter(self.lengths))
+        return self.unit(kind) * int(self.lengths[kind].numpy().sum())
+
+    def unit(self, kind: str) -> float:
+        """Seconds that a frame or token of this kind of input counts for."""
+        return self.frame_shift if kind == "feats" else self.token_seconds
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch for a model on another device."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class UtteranceIndex:
-    """One set: data/<set> and, where features are stored, dump/<set>.
+    """One set: data/<set> and, where features are stored, dump/<set>. A text set has no recordings, no features and no speakers.
 
     A cache folder `index/` in dump_dir (without one: in data_dir) holds, per utterance, the offset of its line in every file, its frames
     and its language; it is built at the first use and again after one of the files has changed.
@@ -34,17 +34,18 @@ class UtteranceIndex:
         self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
         self._cache, self._lines = cache.folder, cache.lines
+        self._ids = self._lines.get("utt2spk", self._lines.get("utt2lang"))  # whose lines are the utterances
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def utt_ids(self, i: int) -> str:
         """The id of utterance i."""
-        return self._lines["utt2spk"].get(i)[0]
+        return self._ids.get(i)[0]
 
     def speaker(self, i: int) -> str:
-        """Its speaker."""
-        return self._lines["utt2spk"].get(i)[1]
+        """Its speaker; of a text its own id."""
+        return self._ids.get(i)[1 if "utt2spk" in self._lines else 0]
 
     def lang(self, i: int) -> str:
         """Its language."""

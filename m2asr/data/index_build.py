@@ -44,7 +44,7 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     cache = home / _fingerprint(files)
     if not cache.is_dir():
         home.mkdir(parents=True, exist_ok=True)
-        print_if_long(f"indexing {data_dir}", files["utt2spk"].stat().st_size // 50)
+        print_if_long(f"indexing {data_dir}", next(iter(files.values())).stat().st_size // 50)
         old = [path for path in home.iterdir() if not path.name.startswith(".")]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
@@ -73,7 +73,9 @@ def print_if_long(what: str, utterances: int) -> None:
 def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
     """The files of a set by name. Raises UserError naming the missing one and the stage that makes it."""
     files = {name: data_dir / name for name in ("utt2spk", "utt2lang")}
-    if dump_dir is not None:
+    if dump_dir is None and is_text_set(data_dir):
+        del files["utt2spk"]
+    elif dump_dir is not None:
         files |= {name: dump_dir / name for name in ("feats.scp", "utt2num_frames")}
     else:
         files |= {name: data_dir / name for name in ("wav.scp", "utt2dur")}
@@ -81,9 +83,14 @@ def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
         if not path.is_file():
             stage = "fbank" if path.parent == dump_dir else "data"
             raise UserError(f"{path}: this file is missing; make it with stage {stage}")
-    if dump_dir is None and (data_dir / "segments").exists():
+    if dump_dir is None and "wav.scp" in files and (data_dir / "segments").exists():
         files["segments"] = data_dir / "segments"
     return files | {path.name: path for path in sorted(data_dir.glob("text*")) if path.name.split(".")[0] == "text"}
+
+
+def is_text_set(data_dir: Path) -> bool:
+    """Whether a set has texts and no recordings: `text`, `text.<name>` and utt2lang."""
+    return not (data_dir / "wav.scp").exists() and not (data_dir / "utt2spk").exists() and any(data_dir.glob("text*"))
 
 
 def _fingerprint(files: dict[str, Path]) -> str:
@@ -122,9 +129,9 @@ class _Column:
 
 def _build(files: dict[str, Path], out: Path) -> None:
     """Walk through all files at once, in constant memory but for the arrays, and write one array per file."""
-    reference = files["utt2spk"]
+    reference = files.get("utt2spk", files["utt2lang"])  # whose lines are the utterances
     recordings = {row.id: row.offset for row in rows_of(files["wav.scp"])} if "segments" in files else None
-    apart = {"utt2spk", "wav.scp"} if recordings is not None else {"utt2spk"}  # not a line per utterance, or read already
+    apart = {reference.name} | ({"wav.scp"} if recordings is not None else set())  # read already, or not a line per utterance
     columns = {name: _Column(path, reference) for name, path in files.items() if name not in apart}
     wanted = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
     own, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
@@ -134,7 +141,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
             if found[name] is None:
                 raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {remedy(files[name])}")
         own.append(row.offset)
-        lang_ids.append(languages.setdefault(found["utt2lang"].value.decode(), len(languages)))
+        lang_ids.append(languages.setdefault(found.get("utt2lang", row).value.decode(), len(languages)))
         frames.append(_frames(files, found))
         if recordings is not None:
             wav.append(_recording(files, found["segments"], recordings))
@@ -144,7 +151,7 @@ def _build(files: dict[str, Path], out: Path) -> None:
     if not own:
         raise UserError(f"{reference}: this set has no utterance")
     arrays = {name: column.offsets for name, column in columns.items() if column.kept and not column.empty}
-    arrays |= {"utt2spk": own, "frames": frames, "lang_ids": lang_ids}
+    arrays |= {reference.name: own, "frames": frames, "lang_ids": lang_ids}
     if recordings is not None:
         arrays["wav.scp"] = wav
     for name, values in arrays.items():
@@ -155,7 +162,9 @@ def _build(files: dict[str, Path], out: Path) -> None:
 
 
 def _frames(files: dict[str, Path], found: dict[str, Row | None]) -> int:
-    """The frames of an utterance as utt2num_frames says, or those of 10 ms in its duration."""
+    """The frames of an utterance as utt2num_frames says, or those of 10 ms in its duration; 0 in a text set."""
+    if "utt2num_frames" not in found and "utt2dur" not in found:
+        return 0
     name = "utt2num_frames" if "utt2num_frames" in found else "utt2dur"
     row = found[name]
     try:

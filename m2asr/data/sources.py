@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from m2asr.text.tokenizer import Tokenizer
 
 
+STORED = StoredFeats()
+
+
 class ConcatIndex:
     """Several sets as one: utterances are numbered from 0 across them, languages by their names."""
 
@@ -46,24 +49,36 @@ class ConcatIndex:
         return self.indexes[which], int(number - self._starts[which])
 
 
+Texts = Sequence[tuple[str, str, "Tokenizer"]]  # tokenizer's name, text file, tokenizer
+
+
 class Source:
     """The utterances and targets of one stream.
 
-    targets: (tokenizer's name, text file, tokenizer) per target; feats: where an utterance's features come from;
-    frame_shift: seconds between two frames.
+    Args:
+        name: of the stream.
+        indexes: its sets.
+        targets: texts that objectives write.
+        frame_shift: seconds between two frames.
+        feats: where an utterance's features come from; None: it has none, and only tokens are read.
+        tokens: texts that are read in place of features, or beside them.
+        token_seconds: what a token counts for among frames, in seconds.
     """
 
     def __init__(
         self,
         name: str,
         indexes: Sequence[UtteranceIndex],
-        targets: Sequence[tuple[str, str, Tokenizer]] = (),
+        targets: Texts = (),
         frame_shift: float = 0.01,
-        feats: StoredFeats | AudioFeats | None = None,
+        feats: StoredFeats | AudioFeats | None = STORED,
+        tokens: Texts = (),
+        token_seconds: float = 1 / 15,
     ) -> None:
-        self.name, self.index, self.frame_shift = name, ConcatIndex(indexes), frame_shift
-        self.targets = {target_key(tokens, text): (text, tokenizer) for tokens, text, tokenizer in targets}
-        self.feats = feats or StoredFeats()
+        self.name, self.index, self.frame_shift, self.token_seconds = name, ConcatIndex(indexes), frame_shift, token_seconds
+        self.targets = {target_key(name, text): (text, tokenizer) for name, text, tokenizer in targets}
+        self.tokens = {target_key(name, text): (text, tokenizer) for name, text, tokenizer in tokens}
+        self.feats = feats
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,7 +86,7 @@ class Source:
     @property
     def speeds(self) -> list[float]:
         """The speeds at which utterances are played, each as often as any other."""
-        return self.feats.speeds
+        return [1.0] if self.feats is None else self.feats.speeds
 
     @property
     def frames(self) -> np.ndarray:
@@ -79,28 +94,36 @@ class Source:
         return self.frames_at(min(self.speeds))
 
     def frames_at(self, speed: float) -> np.ndarray:
-        """The frames of utterances that are played at a speed, (N,) int32."""
+        """The frames of utterances that are played at a speed, (N,) int32; of texts those that their tokens count for."""
+        if self.feats is None:
+            return np.ceil(self.tokens_in(next(iter(self.tokens))) * (self.token_seconds / self.frame_shift)).astype(np.int32)
         return self.feats.frames(self.index.frames, speed)
 
     def frames_of(self, numbers: np.ndarray) -> np.ndarray:
         """The frames of some utterances at speed 1, (K,) int64."""
         places = [self.index.find(number) for number in numbers.tolist()]
-        return np.array([index.frames[i] for index, i in places], dtype=np.int64)
+        if self.feats is not None:
+            return np.array([index.frames[i] for index, i in places], dtype=np.int64)
+        text, tokenizer = next(iter(self.tokens.values()))
+        counts = np.array([index.token_counts(text, tokenizer)[i] for index, i in places])
+        return np.ceil(counts * (self.token_seconds / self.frame_shift)).astype(np.int64)
+
+    def tokens_in(self, key: str) -> np.ndarray:
+        """Tokens of every utterance's text of this key, one that is read or written, (N,) int32."""
+        text, tokenizer = (self.tokens | self.targets)[key]
+        return _joined([index.token_counts(text, tokenizer) for index in self.index.indexes])
 
     def token_counts(self) -> np.ndarray:
         """Tokens of all targets together per utterance, (N,) int32."""
-        counts = np.zeros(len(self), dtype=np.int32)
-        for text, tokenizer in self.targets.values():
-            counts += _joined([index.token_counts(text, tokenizer) for index in self.index.indexes])
-        return counts
+        return sum((self.tokens_in(key) for key in self.targets), np.zeros(len(self), dtype=np.int32))
 
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch | None, list[str]]:
         """The batch of these utterances, and one message per utterance that could not be read.
 
-        Where none can be read, the next readable utterance stands in, so that every rank has its batch; without `refill`, or where
+        Where none can be read, the next readable utterance stands in, so that every process has its batch; without `refill`, or where
         a hundred in a row cannot be read, the batch is None.
         """
-        good: list[tuple[int, np.ndarray]] = []  # utterance, features
+        good: list[tuple[int, dict[str, np.ndarray]]] = []  # utterance, what is read of it
         bad: list[str] = []
         instead = ((numbers[-1] + step) % len(self) for step in range(1, min(100, len(self)) if refill else 0))
         for number in map(int, chain(numbers, instead)):
@@ -108,12 +131,22 @@ class Source:
                 break
             index, i = self.index.find(number)
             try:
-                good.append((number, _finite(self.feats(index, i, np.random.default_rng((key[0], key[2], key[3], number))))))
+                good.append((number, self._read(index, i, np.random.default_rng((key[0], key[2], key[3], number)))))
             except UserError as error:
                 bad.append(f"set {index.name}, utterance {index.utt_ids(i)}: {error}")
         return (self._batch(*zip(*good, strict=True), key) if good else None), bad
 
-    def _batch(self, numbers: Sequence[int], feats: Sequence[np.ndarray], key: Key) -> Batch:
+    def _read(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The inputs of an utterance by kind. Raises UserError where one of them is not there."""
+        inputs = {} if self.feats is None else {"feats": _finite(self.feats(index, i, rng))}
+        for kind, (text, tokenizer) in self.tokens.items():
+            line = index.text(i, text)
+            if line is None:
+                raise UserError(f"it has no line in {index.data_dir / text}, which is read; give it one, or take it out of the set")
+            inputs[kind] = np.array(tokenizer.encode(line), dtype=np.int64)
+        return inputs
+
+    def _batch(self, numbers: Sequence[int], inputs: Sequence[dict[str, np.ndarray]], key: Key) -> Batch:
         places = [self.index.find(number) for number in numbers]
         encoded = [self._encode(number) for number in numbers]
         targets, target_lengths = {}, {}
@@ -121,8 +154,8 @@ class Source:
             targets[name] = pad([np.array(row[name] or [], dtype=np.int64) for row in encoded])  # (B, U)
             target_lengths[name] = torch.tensor([-1 if row[name] is None else len(row[name]) for row in encoded])  # (B,)
         return Batch(
-            inputs={"feats": pad(feats)},  # (B, T, F)
-            lengths={"feats": torch.tensor([len(rows) for rows in feats])},  # (B,)
+            inputs={kind: pad([row[kind] for row in inputs]) for kind in inputs[0]},  # (B, T, F) or (B, U)
+            lengths={kind: torch.tensor([len(row[kind]) for row in inputs]) for kind in inputs[0]},  # (B,)
             targets=targets,
             target_lengths=target_lengths,
             lang=[index.lang(i) for index, i in places],
@@ -130,6 +163,7 @@ class Source:
             utt_ids=[index.utt_ids(i) for index, i in places],
             key=key,
             frame_shift=self.frame_shift,
+            token_seconds=self.token_seconds,
         )
 
     def _encode(self, number: int) -> dict[str, list[int] | None]:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from m2asr.data.audio import DURATION_TOLERANCE, read_audio
 from m2asr.data.directory import speakers
+from m2asr.data.index_build import is_text_set
 from m2asr.data.report import LONG_TEXT, Report
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
 NEEDED = ("wav.scp", "utt2spk", "spk2utt", "utt2lang", "utt2dur")
+NEEDED_OF_TEXTS = ("utt2lang",)  # of a set without recordings
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # ISO 639, with a region or script where one is needed
 
 Table = dict[str, tuple[int, str]]  # id -> line number, value
@@ -45,13 +47,15 @@ def validate(
     report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))
     optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or path.name.startswith("text.")]
     tables: dict[str, Table] = {}
-    for name in sorted({*NEEDED, *optional, *(["text"] if text else [])}):
+    needed = NEEDED_OF_TEXTS if is_text_set(folder) else NEEDED
+    for name in sorted({*needed, *optional, *(["text"] if text else [])}):
         if (folder / name).exists():
             tables[name] = _read(folder, name, report)
         else:
             report.add("missing file", name, None, "-", "there is no such file")
-    report.utterances = len(tables.get("utt2spk", {}))
-    _check_ids(tables, report)
+    reference = "utt2lang" if needed is NEEDED_OF_TEXTS else "utt2spk"
+    report.utterances = len(tables.get(reference, {}))
+    _check_ids(tables, reference, report)
     _check_speakers(tables, report)
     _check_values(tables, report)
     recordings = _check_recordings(tables, sample_rate, allow_pipes, report) if audio else {}
@@ -91,18 +95,18 @@ def _read(folder: Path, name: str, report: Report) -> Table:
     return table
 
 
-def _check_ids(tables: Mapping[str, Table], report: Report) -> None:
+def _check_ids(tables: Mapping[str, Table], reference: str, report: Report) -> None:
     """Every file has the same utterances; only translations may be missing, and recordings have ids of their own beside segments."""
-    utterances = tables.get("utt2spk", {})
+    utterances = tables.get(reference, {})
     if not utterances:
-        report.add("missing id", "utt2spk", None, "-", "there is no utterance in it")
+        report.add("missing id", reference, None, "-", "there is no utterance in it")
     for name, table in tables.items():
-        if name in ("spk2utt", "utt2spk") or (name == "wav.scp" and "segments" in tables):
+        if name in ("spk2utt", reference) or (name == "wav.scp" and "segments" in tables):
             continue
         for utt in table.keys() - utterances.keys():
-            report.add("unknown id", name, table[utt][0], utt, "is not in utt2spk")
+            report.add("unknown id", name, table[utt][0], utt, f"is not in {reference}")
         for utt in () if name.startswith("text.") else utterances.keys() - table.keys():
-            report.add("missing id", "utt2spk", utterances[utt][0], utt, f"has no line in {name}")
+            report.add("missing id", reference, utterances[utt][0], utt, f"has no line in {name}")
     for kind in ("unknown id", "missing id"):
         if kind in report.found:
             report.found[kind].sort(key=lambda problem: (problem.file, problem.line or 0))

@@ -84,8 +84,8 @@ def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Mod
             _check_type(config, name, [kind], f"{where}.{key}")
     if (view.input == "feats") != (view.embed is None):
         raise UserError(f"{where}: `input` names the tokens that are read, and `embed` the module that reads them; give both or neither")
-    if view.embed is not None and (tokens := config.model.modules()[view.embed].options().get("tokens")) != view.input:
-        raise UserError(f"{where}.input: model.{view.embed} reads the tokens {tokens}, not {view.input}")
+    if view.embed is not None and (tokens := config.model.modules()[view.embed].options().get("tokens")) != view.input.split(":")[0]:
+        raise UserError(f"{where}.input: model.{view.embed} reads the tokens {tokens}, not {view.input.split(':')[0]}")
     if not 0 <= view.start < len(encoder.blocks):
         raise UserError(f"{where}.start: the encoder has {len(encoder.blocks)} blocks; give a number from 0 to {len(encoder.blocks) - 1}")
     section = config.objectives[objective]

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from m2asr.config import Strict
-from m2asr.data.batch import Drawn
+from m2asr.data.batch import Drawn, target_key
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Mask:
 class View:
     """A way of encoding a batch.
 
-    input: `feats`, or the tokenizer whose tokens are read; embed: the module that turns these tokens into states. start: blocks of the
+    input: `feats`, or the key of a text whose tokens are read; embed: the module that turns these tokens into states. start: blocks of the
     encoder that are left out. mask: spans of its input states. cut: pieces of utterances instead of whole ones. causal: no state sees
     a later one. train: with dropout and augmentation, where the system trains. grad: whether a gradient goes back through it.
     """
@@ -107,7 +107,8 @@ class MaskOptions(Strict):
 class ViewOptions(Strict):
     """How an objective of a config wants its stream encoded: see `View`."""
 
-    input: str = "feats"
+    input: str = "feats"  # or the tokens that are read
+    text: str = "text"  # of which text
     embed: str | None = None
     start: int = Field(0, ge=0)
     mask: MaskOptions | None = None
@@ -116,7 +117,8 @@ class ViewOptions(Strict):
     def view(self) -> View:
         """The view itself."""
         mask = None if self.mask is None else Mask(**self.mask.model_dump())
-        return View(self.input, self.embed, self.start, mask, causal=self.causal)
+        kind = "feats" if self.input == "feats" else target_key(self.input, self.text)
+        return View(kind, self.embed, self.start, mask, causal=self.causal)
 
 
 def view_of(options: ViewOptions | None) -> View:

@@ -19,7 +19,8 @@ from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
 from m2asr.objectives.build import resolve
-from m2asr.train_config import TrainConfig, changed_keys
+from m2asr.train_checks import changed_keys
+from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,26 +41,44 @@ class Materials:
 def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
     """Open what `config` names. Raises UserError for the first thing that is missing, with the stage that makes it."""
     tokenizers = load_tokenizers(config, exp / "tokens")
-    stored = {name: open_set(name, data, dump) for name in config.sets()}
-    geometry = fbank_config(dump, stored)
-    from_audio = config.features.source == "audio"
-    sets = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
-    indexes = {name: UtteranceIndex(data / name) for name in sets} if from_audio else stored
+    audio = config.audio_sets()
+    stored = {name: open_set(name, data, dump) for name in audio}
+    geometry = fbank_config(dump, stored) if stored else FbankConfig()
     train, dev = {}, {}
     for name, stream in config.streams.items():
-        targets = targets_of(config, name, tokenizers)
-        if from_audio:
-            feats = AudioFeats(geometry, stream.speeds)
+        reads = config.reads(name)
+        options: dict[str, Any] = {
+            "targets": targets_of(config, name, tokenizers),
+            "frame_shift": geometry.frame_shift / 1000,
+            "tokens": [(kind, text, tokenizers[kind]) for kind, text in reads if kind != "feats"],
+            "token_seconds": 1 / config.batching.tokens_per_second,
+        }
+        if ("feats", "") not in reads:
+            train[name], dev_sets = Source(name, [open_texts(one, data) for one in stream.sets], feats=None, **options), stream.dev
+            if dev_sets:
+                dev[name] = Source(name, [open_texts(one, data) for one in dev_sets], feats=None, **options)
+            continue
+        if config.features.source == "audio":
+            feats, indexes = AudioFeats(geometry, stream.speeds), {one: UtteranceIndex(data / one) for one in stream.sets}
         else:
             played = {speed: {one: open_set(one, data, dump, speed) for one in stream.sets} for speed in set(stream.speeds) - {1.0}}
-            feats = StoredFeats(stream.speeds, played)
-        train[name] = Source(name, [indexes[one] for one in stream.sets], targets, geometry.frame_shift / 1000, feats)
+            feats, indexes = StoredFeats(stream.speeds, played), stored
+        train[name] = Source(name, [indexes[one] for one in stream.sets], feats=feats, **options)
         if stream.dev:
-            dev[name] = Source(name, [stored[one] for one in stream.dev], targets, geometry.frame_shift / 1000)
+            dev[name] = Source(name, [stored[one] for one in stream.dev], **options)
     _check_targets(config, train)
+    trained = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
+    mean, scale = normalization(dump, [one for one in trained if one in stored])
+    return Materials(tokenizers, train, dev, geometry, mean, scale)
+
+
+def normalization(dump: Path, sets: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and 1 / standard deviation (F,) of the features of training sets; of none, where texts alone are read, what changes nothing."""
+    if not sets:
+        return torch.zeros(FbankConfig().num_mel_bins), torch.ones(FbankConfig().num_mel_bins)
     stats = sum(torch.from_numpy(read_matrix(str(dump / one / "cmvn.ark")).copy()).double() for one in sets)
     mean, scale = mean_and_scale(stats.numpy())
-    return Materials(tokenizers, train, dev, geometry, torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
+    return torch.as_tensor(mean).float(), torch.as_tensor(scale).float()
 
 
 def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
@@ -106,6 +125,13 @@ def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> Utterance
     if not (folder / "feats.scp").is_file():
         raise UserError(f"{folder}/feats.scp: no features; run stage 1 (fbank) first")
     return UtteranceIndex(data / name, folder)
+
+
+def open_texts(name: str, data: Path) -> UtteranceIndex:
+    """The index of a set of which texts alone are read, whether it has recordings or not."""
+    if not (data / name).is_dir():
+        raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
+    return UtteranceIndex(data / name)
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:

@@ -25,7 +25,7 @@ class Outcome:
     conflicts: Conflicts | None = None
     inactive: list[str] = field(default_factory=list)  # objectives without a target in this step
     idle: bool = False  # no objective has a target, so there is no gradient at all
-    frames: float = 0.0  # through the encoder, without padding
+    seconds: float = 0.0  # through the encoder, without padding
     problem: str | None = None  # a loss or gradient is not finite: the step must not be applied
 
     def mean_losses(self) -> dict[str, float]:
@@ -34,7 +34,7 @@ class Outcome:
 
     def filled(self, plan: Plan, tally: Tally) -> Outcome:
         """The same, with what the plan and the tally of the step tell."""
-        self.losses, self.metrics, self.frames = tally.losses(), tally.metrics(), tally.frames
+        self.losses, self.metrics, self.seconds = tally.losses(), tally.metrics(), tally.seconds
         self.inactive = [name for step in plan.levels for name in step.level.objectives if name not in step.active]
         self.idle = not any(step.active for step in plan.levels)
         for step in plan.levels:

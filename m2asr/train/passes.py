@@ -180,7 +180,7 @@ class Passes:
                 through[view] = through.get(view, False) or factors.get(name, 1.0) != 0 or "encoder" not in self.theta
         encoded = {}
         for view, kept in taps.items():
-            tally.add_frames(view.frames(batch.lengths[view.input].numpy()))
+            tally.add_seconds(view.frames(batch.lengths[view.input].numpy()) * batch.unit(view.input))
             with torch.set_grad_enabled(through[view]):
                 encoded[view] = self.system.encode(batch, view, kept)
         return encoded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class Phase:
         names = [*(name for level in self.levels for name in level.objectives), *self.regular]
         self.streams = {name: config.objectives[name].stream for name in names}
         self._check_one_batch()
+        self._check_coupled()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
@@ -82,7 +84,6 @@ class Phase:
             loads={stream: partial(self._load, stream) for stream in read},
             whole=[self.streams[name] for name in self.streams if system.objectives[name].compares],
         )
-        self.frame_seconds = materials.geometry.frame_shift / 1000
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
         self._steps: Generator[Step] | None = None
 
@@ -143,11 +144,11 @@ class Phase:
             objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
             views = {view for objective in objectives for view in objective.views}
             steps = len(source.speeds) * self.loader.steps_per_epoch(0, name)
-            for speed in source.speeds:
-                lengths = source.frames_at(speed)
+            for view, speed in product(views, source.speeds):
+                lengths = source.frames_at(speed) if view.input == "feats" else source.tokens_in(view.input)
                 parts = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
-                frames = sum(view.frames(part.astype(np.int64)) for part in parts for view in views)
-                total += float(frames) * self.frame_seconds / steps
+                unit = source.frame_shift if view.input == "feats" else source.token_seconds
+                total += unit * sum(view.frames(part.astype(np.int64)) for part in parts) / steps
         return total
 
     def describe(self) -> str:
@@ -215,6 +216,14 @@ class Phase:
                         f"weighting.gradients: `features` takes one batch per step, but another level draws {draws[self.streams[name]]} "
                         f"from the stream {self.streams[name]} of {name}; set `gradients: exact`, or give {name} a stream of its own"
                     )
+
+    def _check_coupled(self) -> None:
+        """Raises UserError where the loss of an objective is not the sum over the micro-batches and processes that a step is divided into."""
+        for name in [name for name in self.streams if self.system.objectives[name].coupled]:
+            accumulation = self.config.train.accumulation
+            if accumulation > 1 or self.group.world > 1:
+                what = f"train.accumulation: {accumulation}" if accumulation > 1 else f"{self.group.world} processes"
+                raise UserError(f"{what}: {name} is no sum over parts of a step's batch; train with one process and `accumulation: 1`")
 
     def _draws(self) -> dict[str, int]:
         """Independent batches per step of every stream: as many as its objectives' weightings take."""

@@ -1,4 +1,4 @@
-"""What a step counts: losses, metrics and frames, summed over batches and processes with one read of the device."""
+"""What a step counts: losses, metrics and seconds, summed over batches and processes with one read of the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pair = tuple[float, float]
 
 
 class Tally:
-    """Sums over the batches of a step: of every objective its loss and metrics with their weights, and the frames.
+    """Sums over the batches of a step: of every objective its loss and metrics with their weights, and the seconds.
 
     Numbers that are known on the host are added at once; those of the device wait until `read`.
     """
@@ -25,7 +25,7 @@ class Tally:
     def __init__(self, objectives: Mapping[str, Objective], group: Collectives) -> None:
         names = [(name, metric) for name, objective in objectives.items() for metric in (LOSS, *objective.metrics)]
         self._index = {key: 2 * number for number, key in enumerate(names)}
-        self._new = np.zeros(2 * len(names) + 1)  # of this process, since the last read; the last entry counts frames
+        self._new = np.zeros(2 * len(names) + 1)  # of this process, since the last read; the last entry counts seconds
         self._waiting: list[tuple[int, Tensor]] = []
         self._batches: list[tuple[str, Batch, Tensor]] = []
         self._sums = np.zeros_like(self._new)
@@ -48,9 +48,9 @@ class Tally:
         self.count(name, {LOSS: (total, batch.shares[name].weight), **loss.metrics})
         self._batches.append((name, batch, total))
 
-    def add_frames(self, frames: float) -> None:
-        """Add frames that went through the encoder, without padding."""
-        self._new[-1] += frames
+    def add_seconds(self, seconds: float) -> None:
+        """Add seconds that went through the encoder, without padding."""
+        self._new[-1] += seconds
 
     def read(self, also: Tensor) -> Tensor:
         """Take in what waits on the device, sum over processes, and return the sum of `also` (...), float64, on the host."""
@@ -68,7 +68,7 @@ class Tally:
         return total[: also.numel()].view(also.shape)
 
     @property
-    def frames(self) -> float:
+    def seconds(self) -> float:
         return float(self._sums[-1])
 
     def losses(self) -> dict[str, Pair]:

@@ -34,7 +34,8 @@ from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
 from m2asr.train.span import Span, spans_of
-from m2asr.train_config import TrainConfig, changed_keys
+from m2asr.train_checks import changed_keys
+from m2asr.train_config import TrainConfig
 
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
 LENGTH = {"train.epochs", "train.hours"}
@@ -64,7 +65,6 @@ class Trainer:
         self.clipped = self.system.parts()
         self.dev = materials.dev
         self.geometry = materials.geometry
-        self.frame_seconds = materials.geometry.frame_shift / 1000
 
         given = enumerate(config.phase_list())
         self.phases = [Phase(config, section, place, self.system, materials, self.dtype, self.group) for place, section in given]
@@ -231,9 +231,8 @@ class Trainer:
             phase.joint.applied(outcome)
         self._never -= phase.streams.keys() - set(outcome.inactive)
         self.number += 1
-        seconds = outcome.frames * self.frame_seconds
-        self.audio_seconds += seconds
-        span.audio_seconds += seconds
+        self.audio_seconds += outcome.seconds
+        span.audio_seconds += outcome.seconds
         log.step(
             self.number,
             step.epoch,
@@ -242,7 +241,7 @@ class Trainer:
             levels=[level.objectives for level in phase.levels],
             grad_norm=norms,
             lr=phase.optimizer.rates(position),
-            audio_seconds=seconds,
+            audio_seconds=outcome.seconds,
             wait_seconds=sum(one.loader.wait_seconds for one in self.phases),
             run_seconds=time.perf_counter() - self._started,
             memory_gb=peak_memory_gb(self.device),

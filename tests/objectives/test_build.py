@@ -52,7 +52,7 @@ def test_resolve_fills_in_modules_and_views():
     made = build.config(model=model(main=DECODER, phones=PHONES, gap="mask_vector"), objectives={"one": {**ATTENTION, "view": view}})
     assert list(made.model.modules()) == ["encoder", "main", "phones", "gap"]
     assert made.model.modules()["main"].options()["ff_mult"] == 4 and made.model.modules()["gap"].own() == GAP
-    assert made.objectives["one"].options()["view"] == {**view, "start": 0, "causal": False}
+    assert made.objectives["one"].options()["view"] == {**view, "text": "text", "start": 0, "causal": False}
     assert resolve(made) == made
 
 

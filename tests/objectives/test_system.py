@@ -17,7 +17,7 @@ from tests.objectives import build
 
 SPANS = {"probability": 0.3, "length": 2}
 MASKED, RANDOM = View(mask=Mask(0.3, 2, "gap")), View(mask=Mask(0.3, 2))
-TOKENS = View("b", "phones", start=1)
+TOKENS = View("b:text", "phones", start=1)
 MODULES = {"gap": {"type": "mask_vector"}, "phones": {"type": "embedding", "tokens": "b"}}
 READ_PHONES = {"input": "b", "embed": "phones", "start": 1}
 OBJECTIVES = {
@@ -200,8 +200,8 @@ def spoken(rows, lengths=None, width=0, targets=((2, 3), (4, 4), (5,))):
     width = max(width, *map(len, rows))
     lengths = lengths or [len(row) for row in rows]
     return Batch(
-        inputs={"b": torch.tensor([list(row) + [row[-1]] * (width - len(row)) for row in rows])},
-        lengths={"b": torch.tensor(lengths)},
+        inputs={"b:text": torch.tensor([list(row) + [row[-1]] * (width - len(row)) for row in rows])},
+        lengths={"b:text": torch.tensor(lengths)},
         targets={"a:text.x": torch.tensor([list(target) + [0] * (2 - len(target)) for target in targets[: len(rows)]])},
         target_lengths={"a:text.x": torch.tensor([len(target) for target in targets[: len(rows)]])},
         lang=["en"] * len(rows),
@@ -260,7 +260,7 @@ def test_masked_tokens():
 def test_texts_without_tokens_have_no_states_and_break_nothing(width):
     """As a dev set may hold them; with a width of 0 where no utterance of a batch has a token."""
     system, one = full(), spoken(PHONES, lengths=[0, 0, 0])
-    one.inputs["b"] = one.inputs["b"][:, :width]
+    one.inputs["b:text"] = one.inputs["b:text"][:, :width]
     for view in (TOKENS, dataclasses.replace(TOKENS, causal=True, mask=Mask(0.3, 2, "gap"))):
         encoded = build.encode(system, one, view)
         assert encoded.lengths.tolist() == [0, 0, 0] and torch.isfinite(encoded.states["output"]).all()

@@ -107,7 +107,7 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
         "cross": outcome.conflicts and torch.stack(list(outcome.conflicts.cross.values())),
         "inactive": outcome.inactive,
-        "frames": outcome.frames,
+        "seconds": outcome.seconds,
         "idle": outcome.idle,
         "problem": outcome.problem,
         "columns": joint.rows.layout.columns,

@@ -101,7 +101,7 @@ def draw(seed: int) -> dict[str, list[Batch]]:
     x = build.batch([120, 90, 77], {"a:text": [[2, 3, 3, 4], [5, 6], [7]], "b:text.b": [[1, 2], [3], [4, 5, 6]]}, seed)
     raw = build.batch([130, 100, 99, 40], {}, seed + 2, ["en", "en", "it", "it"])
     text = build.batch([1, 1], {"b:text": [[3, 4], [5, 6, 7]]}, seed + 1)
-    text.inputs, text.lengths = {"a": torch.tensor([[2, 3, 4, 0, 0], [5, 6, 7, 8, 9]])}, {"a": torch.tensor([3, 5])}
+    text.inputs, text.lengths = {"a:text": torch.tensor([[2, 3, 4, 0, 0], [5, 6, 7, 8, 9]])}, {"a:text": torch.tensor([3, 5])}
     return {"x": [x], "t": [text], "raw": [raw]}
 
 

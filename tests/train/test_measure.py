@@ -173,7 +173,7 @@ def test_measuring_leaves_the_step_as_it_is(weighting):
             draws = [build.draw(10 * number + index, torch.float32) for index in range(step.levels[0].draws)]
             outcome = step(draws, number, factors=(1, 0.2), measure=measure)
             step.applied(outcome)
-            results.append((gradients(system), outcome.losses, outcome.weights, outcome.metrics, outcome.frames))
+            results.append((gradients(system), outcome.losses, outcome.weights, outcome.metrics, outcome.seconds))
             with torch.no_grad():
                 for param in system.parameters():
                     if param.grad is not None:
