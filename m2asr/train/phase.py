@@ -218,7 +218,7 @@ class Phase:
                     )
 
     def _check_coupled(self) -> None:
-        """Raises UserError where the loss of an objective is not the sum over the micro-batches and processes that a step is divided into."""
+        """Raises UserError where the loss of an objective is not the sum over the parts that a step is divided into."""
         for name in [name for name in self.streams if self.system.objectives[name].coupled]:
             accumulation = self.config.train.accumulation
             if accumulation > 1 or self.group.world > 1:
