@@ -95,8 +95,8 @@ def test_every_view_has_random_numbers_of_its_own() -> None:
 
 def test_options_say_what_a_view_says() -> None:
     assert view_of(None) == ViewOptions().view() == View()
-    options = {"input": "p", "embed": "e", "start": 2, "mask": {"probability": 0.2, "length": 3, "vector": "v"}, "causal": True}
-    assert ViewOptions(**options).view() == View("p", "e", 2, Mask(0.2, 3, "v"), causal=True)
+    options = {"input": "p", "text": "text.p", "embed": "e", "start": 2, "mask": {"probability": 0.2, "length": 3, "vector": "v"}, "causal": True}
+    assert ViewOptions(**options).view() == View("p:text.p", "e", 2, Mask(0.2, 3, "v"), causal=True)
 
 
 def test_frames_that_pass_through_the_encoder() -> None:
