@@ -95,7 +95,8 @@ def test_every_view_has_random_numbers_of_its_own() -> None:
 
 def test_options_say_what_a_view_says() -> None:
     assert view_of(None) == ViewOptions().view() == View()
-    options = {"input": "p", "text": "text.p", "embed": "e", "start": 2, "mask": {"probability": 0.2, "length": 3, "vector": "v"}, "causal": True}
+    mask = {"probability": 0.2, "length": 3, "vector": "v"}
+    options = {"input": "p", "text": "text.p", "embed": "e", "start": 2, "mask": mask, "causal": True}
     assert ViewOptions(**options).view() == View("p:text.p", "e", 2, Mask(0.2, 3, "v"), causal=True)
 
 
