@@ -248,6 +248,9 @@ class TrainConfig(Strict):
                 raise UserError(f"objectives.{name}.level: a regular objective stands on none; take it away, or `role`")
             if objective.role == "merged" and objective.weight != 1:
                 raise UserError(f"objectives.{name}.weight: for `role: regular`; merged objectives are weighted by `weighting`")
+        for name, stream in self.streams.items():
+            if stream.speeds != [1.0] and self.reads(name) and ("feats", "") not in self.reads(name):
+                raise UserError(f"streams.{name}.speeds: not read, since its objectives read tokens alone; take it away")
         for name in self.batching.shares:
             known(name, self.streams, "batching.shares")
         for where, stream in [("train", self.train.epoch_of), *((f"phases.{phase.name}", phase.epoch_of) for phase in self.phases)]:

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         wanted += [(name, 1.0) for name in training.audio_sets()]
         wanted += [(name, speed) for name, speeds in training.stored_speeds().items() for speed in speeds]
         check_prepared(training, path, args.data)
-    if not wanted:
+    if not args.sets and not args.train_config:
         parser.error("give sets, or --train_config")
 
     from m2asr.data.extract import extract, kept

@@ -100,7 +100,7 @@ class Level:
         return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
 
     def pairs(self, active: list[str]) -> list[Pair]:
-        """The inner products of rows that `finite` and `solve` need."""
+        """The inner products of rows that `not_finite` and `solve` need; after `track`, `solve` needs those that it returns."""
         firsts = self._rows(active, 0)
         full = (self.split or self.draws == 1) and not self.weighting.tracks  # else squares, whether they are finite
         own = all_pairs(firsts) if full else [(row, row) for row in firsts]

@@ -71,22 +71,11 @@ class ProcessGroup(Collectives):
         params = [param for param in params if param.requires_grad]
         if not params:
             return
-        present = params[0].new_tensor([param.grad is not None for param in params])
-        flat = torch.cat([present, *((torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in params)])
+        flat = flat_gradients(params)
         self.moved["all_reduce"] += flat.numel()
         with _peers():
             work = dist.all_reduce(flat, async_op=True)
-
-        def put_back() -> None:
-            work.wait()
-            found, *sums = flat.split([len(params), *(param.numel() for param in params)])
-            for param, is_present, total in zip(params, found.tolist(), sums, strict=True):
-                if is_present and param.grad is None:
-                    param.grad = total.view_as(param).clone()
-                elif is_present:
-                    param.grad.copy_(total.view_as(param))
-
-        self._pending.append(put_back)
+        self._pending.append(lambda: (work.wait(), put_back(params, flat)))
 
     def broadcast(self, values: Tensor) -> Tensor:
         self.moved["broadcast"] += values.numel()
@@ -113,6 +102,22 @@ class ProcessGroup(Collectives):
         yield
         if self.rank == 0:
             self.exchange(None)
+
+
+def flat_gradients(params: Sequence[Parameter]) -> Tensor:
+    """The gradients of parameters in one vector, 0 where there are none, behind a number for each that tells whether it has one."""
+    present = params[0].new_tensor([param.grad is not None for param in params])
+    return torch.cat([present, *((torch.zeros_like(param) if param.grad is None else param.grad).flatten() for param in params)])
+
+
+def put_back(params: Sequence[Parameter], total: Tensor) -> None:
+    """Take gradients from the sum of everyone's `flat_gradients`; a parameter that has none anywhere keeps none."""
+    present, *sums = total.split([len(params), *(param.numel() for param in params)])
+    for param, is_present, gradient in zip(params, present.tolist(), sums, strict=True):
+        if is_present and param.grad is None:
+            param.grad = gradient.view_as(param).clone()
+        elif is_present:
+            param.grad.copy_(gradient.view_as(param))
 
 
 @contextmanager

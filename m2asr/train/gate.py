@@ -39,33 +39,34 @@ def crossing(modules: Iterable[nn.Module], factor: float) -> Iterator[None]:
     """Within the block these modules of theta may be called by a head: their weights get gradients multiplied by `factor`.
 
     Gradients are multiplied where they come in from the head, and divided again where they leave for what the head gave them, so that
-    its own weights, before the module or after it, keep their plain gradient.
+    its own weights, before the module or after it, keep their plain gradient. A factor of 0 leaves nothing to divide: then weights
+    before the module get 0 as well.
     """
+
+    def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        inverse = 1 / factor if factor else 1.0
+        return _scaled(args, inverse), {key: _scaled(value, inverse) for key, value in kwargs.items()}
+
     with ExitStack() as hooks:
         for module in modules if factor != 1 else ():
-            hooks.callback(module.register_forward_pre_hook(lambda _, args: _scaled(args, 1 / factor) if factor else args).remove)
+            hooks.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
             hooks.callback(module.register_forward_hook(lambda _module, _args, result: _scaled(result, factor)).remove)
         yield
 
 
-def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
-    """`x` itself going forward; going backward its gradient times `factor`.
-
-    `factor` is a number or a tensor that broadcasts over x, without gradient; the number 0 gives exact zeros.
-    """
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` itself going forward; going backward its gradient times `factor`, where 0 gives exact zeros."""
     return _ScaleGradient.apply(x, factor)
 
 
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, factor: float | Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        if isinstance(ctx.factor, Tensor):
-            return gradient * ctx.factor.to(gradient), None
         return (gradient * ctx.factor if ctx.factor != 0 else torch.zeros_like(gradient)), None
 
 

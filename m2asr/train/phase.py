@@ -196,7 +196,7 @@ class Phase:
     def _load(self, stream: str, frames: np.ndarray) -> float:
         """What a batch of utterances of so many frames costs: a forward pass of each view, and two more for each backward through it."""
         names = [name for name, read in self.streams.items() if read == stream]
-        apart = {name for level in self.levels if level.weighting.dynamic and level.name for name in level.objectives}
+        apart = {name for level in self.levels if level.weighting.dynamic for name in level.objectives}
         views = dict.fromkeys(view for name in names for view in self.system.objectives[name].views)
         backwards = max(1, len([name for name in names if name in apart]))
         return sum(view.frames(frames) for view in views) * (1 + 2 * backwards)

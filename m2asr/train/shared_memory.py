@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from m2asr.errors import UserError
-from m2asr.train.distributed import PATIENCE, ProcessGroup
+from m2asr.train.distributed import PATIENCE, ProcessGroup, flat_gradients, put_back
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - a file system in memory
-FLAG = 8  # int64 entries between the counters of two processes: a cache line each
+LINE = 64  # bytes of a cache line
+FLAG = LINE // 8  # int64 entries between the counters of two processes: a cache line each
 SMALL = 1 << 13  # bytes for what is summed at once
 ROOM = 1 << 30  # bytes; a container may have as little as 64 MB
 SPINS = 200  # looks at the others' counters before this process sleeps between two looks
@@ -73,19 +74,9 @@ class SharedMemory(ProcessGroup):
         params = [param for param in params if param.requires_grad]
         if not params:
             return
-        present = params[0].new_tensor([param.grad is not None for param in params])
-        flat = torch.cat([present, *((torch.zeros_like(param) if param.grad is None else param.grad).flatten() for param in params)])
+        flat = flat_gradients(params)
         self.moved["all_reduce"] += flat.numel()
-
-        def put(parts: list[Tensor]) -> None:
-            known, *sums = torch.stack(parts).sum(0).split([len(params), *(param.numel() for param in params)])
-            for param, is_known, total in zip(params, known.tolist(), sums, strict=True):
-                if is_known and param.grad is None:
-                    param.grad = total.view_as(param).clone()
-                elif is_known:
-                    param.grad.copy_(total.view_as(param))
-
-        self._send(flat, put)
+        self._send(flat, lambda parts: put_back(params, torch.stack(parts).sum(0)))
 
     def all_reduce(self, values: Tensor) -> Tensor:
         if values.nbytes > SMALL:
@@ -108,18 +99,18 @@ class SharedMemory(ProcessGroup):
         places, start = self._rows[self._rows_turn], 0
         for values, put in sent:
             put([_tensor(place[start : start + values.nbytes], values) for place in places])
-            start += values.nbytes
+            start += _room(values)
         self._rows_turn = 1 - self._rows_turn
 
     def _send(self, values: Tensor, put: Callable[[list[Tensor]], None]) -> None:
         """Write values for the others; `put` takes everyone's once all have met."""
-        start = sum(others.nbytes for others, _ in self._sent)
-        size = start + values.nbytes
+        start = sum(_room(others) for others, _ in self._sent)
+        size = start + _room(values)
         if size > self._rows.shape[2]:  # all processes find this at the same time, since all send the same
             rows = np.frombuffer(self._map(2 * self.world * size), dtype=np.uint8).reshape(2, self.world, size)
             rows[self._rows_turn, self.rank, :start] = self._rows[self._rows_turn, self.rank, :start]
             self._rows = rows
-        _tensor(self._rows[self._rows_turn, self.rank, start:size], values).copy_(values.detach().flatten())
+        _tensor(self._rows[self._rows_turn, self.rank, start : start + values.nbytes], values).copy_(values.detach().flatten())
         self._sent.append((values, put))
 
     def _exchanged(self, values: Tensor) -> list[Tensor]:
@@ -157,6 +148,11 @@ class SharedMemory(ProcessGroup):
         if self.rank == 0:
             path.unlink()
         return memory
+
+
+def _room(values: Tensor) -> int:
+    """Bytes for values, so that what follows begins where numbers of any type may."""
+    return -(-values.nbytes // LINE) * LINE
 
 
 def _tensor(place: np.ndarray, like: Tensor) -> Tensor:

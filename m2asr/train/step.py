@@ -98,7 +98,7 @@ class JointStep:
             for todo, step in plan.last:
                 scaled = {row: {name: factor * step.weights[name] for name, factor in names.items()} for row, names in todo.rows.items()}
                 self._run(Pass(todo.draw, scaled, complete=todo.complete), draws, totals, tally)
-                tally.read(torch.zeros(0, dtype=torch.float64))
+                tally.read(self.rows.inner_products([]))
             outcome.problem = tally.problem
             if outcome.conflicts is not None:
                 measure_lengths(outcome.conflicts, plan)

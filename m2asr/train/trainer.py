@@ -221,7 +221,8 @@ class Trainer:
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:
             outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
-        outcome.problem = next(filter(None, self.group.exchange(outcome.problem)), None)  # all skip, or none
+        if self.group.all_reduce(torch.tensor([float(outcome.problem is not None)])).item():  # all skip, or none
+            outcome.problem = next(filter(None, self.group.exchange(outcome.problem)))
         if outcome.problem:
             self._skip(outcome.problem, draws, norms)
         elif outcome.idle:

@@ -1,6 +1,6 @@
 """Steps that test_distributed.py computes in one process and in two: the same halves of the data, in float64.
 
-Run as a module under torchrun, every process saves what it found to <folder>/<rank>.pt.
+Run as a module under torchrun with a folder and the kind of group, every process saves what it found to <folder>/<rank>.pt.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gramian import Products, all_pairs
 from m2asr.moo.plan import MERGED
+from m2asr.train import shared_memory
 from m2asr.train.distributed import joined
 from m2asr.train.optim import Optimizer
 from m2asr.train.step import JointStep
@@ -130,9 +131,19 @@ def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
     return {name: param.detach().clone() for name, param in joint.system.named_parameters()}
 
 
+def mixed_types(group: Collectives) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums over processes of numbers of two types and odd lengths that are on their way at the same time; both processes give the same."""
+    param, row = torch.nn.Parameter(torch.zeros(3)), torch.arange(4, dtype=torch.float64)
+    param.grad = torch.tensor([1.0, 2.0, 3.0])
+    group.sum_gradients([param])
+    group.reduce_scatter(row)
+    group.wait()
+    return param.grad, row[group.part(4)].clone()
+
+
 def everything(group: Collectives, folder: Path) -> dict:
     """What every process finds, by kind of weighting or case."""
-    found: dict = {"local": group.local}
+    found: dict = {"local": group.local, "group": type(group).__name__, "mixed": mixed_types(group)}
     for kind in WEIGHTINGS:
         joint = make(kind, group)
         found[kind] = [step(joint, number) for number in range(STEPS)]
@@ -155,5 +166,7 @@ def everything(group: Collectives, folder: Path) -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[2] == "ProcessGroup":  # as where there is no memory to share, or several machines
+        shared_memory.usable = lambda: False
     with joined(gpu=False) as group:
         torch.save(everything(group, Path(sys.argv[1])), Path(sys.argv[1]) / f"{group.rank}.pt")

@@ -57,3 +57,10 @@ def module(name: str) -> list[str]:
 def train_command(exp: Path, config: Path, data: Path, dump: Path, *more: str) -> list[str]:
     """The command line that trains in `exp`."""
     return [*module("train"), "--config", str(config), "--data", str(data), "--dump", str(dump), "--exp", str(exp), "--threads", "1", *more]
+
+
+def folder(path: Path, tokens: Path) -> Path:
+    """A folder for a run, with tokenizers that are there already."""
+    path.mkdir()
+    (path / "tokens").symlink_to(tokens)
+    return path

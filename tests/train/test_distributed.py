@@ -1,4 +1,4 @@
-"""Several processes: real ones, over gloo. They compute what one would, move little, and end together."""
+"""Several processes: real ones, through shared memory and over gloo. They compute what one would, move little, and end together."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from m2asr.config import load_config
 from m2asr.moo.collectives import Collectives
 from m2asr.objectives.build import resolve
+from m2asr.train import shared_memory
 from m2asr.train.evaluate import evaluate
 from m2asr.train.materials import gather
 from m2asr.train.trainer import Trainer
@@ -28,14 +29,24 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
-    """The same steps in one process, and in each of two."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    """The steps in one process, and the folder that holds them."""
     folder = tmp_path_factory.mktemp("pair")
     single = pair.everything(Collectives(), folder)
     torch.save(single, folder / "single.pt")
-    done = subprocess.run([*TORCHRUN, "-m", "tests.train.pair", folder], cwd=ROOT, capture_output=True, text=True)
+    return single, folder
+
+
+@pytest.fixture(scope="module", params=["SharedMemory", "ProcessGroup"])
+def found(alone: tuple[dict, Path], request: pytest.FixtureRequest) -> tuple[dict, list[dict]]:
+    """The same steps in one process, and in each of two that are joined in this way."""
+    single, folder = alone
+    done = subprocess.run([*TORCHRUN, "-m", "tests.train.pair", folder, request.param], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return single, [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    ranks = [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    if ranks[0]["group"] != request.param:
+        pytest.skip(f"{shared_memory.FOLDER} has no room for a group of the kind {request.param}")
+    return single, ranks
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -69,6 +80,12 @@ def test_two_processes_compute_what_one_does(found, kind):
     for number in range(pair.STEPS):
         for rank in ranks:
             check(rank[kind][number], single[kind][number])
+
+
+def test_numbers_of_two_types_travel_together(found):
+    _, ranks = found
+    for rank, (gradient, part) in enumerate(one["mixed"] for one in ranks):
+        assert gradient.tolist() == [2, 4, 6] and part.tolist() == [[0, 2], [4, 6]][rank]
 
 
 @pytest.mark.parametrize(("kind", "known"), [("mgda", 2), ("moco", 2), ("modo3", 2), ("modo2", 4)])

@@ -40,19 +40,6 @@ def test_objectives_without_a_target_in_the_dev_sets_do_not_choose():
         assert selection_score(losses, metrics, ["asr_x", "asr_y"], how) == values
 
 
-@pytest.fixture(scope="module")
-def tokens(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    exp = tmp_path_factory.mktemp("tokens")
-    recipe.prepare(exp, mini_data)
-    return exp / "tokens"
-
-
-@pytest.fixture
-def exp(tokens: Path, tmp_path: Path) -> Path:
-    (tmp_path / "tokens").symlink_to(tokens)
-    return tmp_path
-
-
 def small_trainer(exp: Path, data: Path, dump: Path, train: dict, decode: tuple[str, ...] = ("asr_en", "st_en_it")) -> Trainer:
     """Of the recipe's config, with other options of `train`, and of the recognizing objectives these for decoding."""
     changed = copy.deepcopy(recipe.CONFIG)

@@ -36,24 +36,6 @@ def make(phases: list[dict], exp: Path, mini_data: Path, mini_dump: Path, **trai
     return Trainer(config, gather(config, mini_data, mini_dump, exp), exp)
 
 
-@pytest.fixture(scope="module")
-def tokens(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    exp = tmp_path_factory.mktemp("tokens")
-    recipe.prepare(exp, mini_data)
-    return exp / "tokens"
-
-
-@pytest.fixture
-def exp(tokens: Path, tmp_path: Path) -> Path:
-    return folder(tmp_path / "exp", tokens)
-
-
-def folder(path: Path, tokens: Path) -> Path:
-    path.mkdir()
-    (path / "tokens").symlink_to(tokens)
-    return path
-
-
 def lines(exp: Path, kind: str = "train") -> list[dict]:
     return [line for line in map(json.loads, (exp / "train.jsonl").read_text().splitlines()) if line["kind"] == kind]
 
@@ -93,7 +75,7 @@ def test_a_run_of_phases_stopped_anywhere_ends_the_same(exp, tokens, tmp_path, m
     assert kept["best"].keys() == {"1"}  # of the last phase alone
 
     # the same run, stopped after every third step
-    other = folder(tmp_path / "other", tokens)
+    other = recipe.folder(tmp_path / "other", tokens)
     original = Trainer.save
 
     def save(self):
@@ -156,7 +138,8 @@ def test_a_phase_may_start_from_another_model(exp, tokens, tmp_path, mini_data, 
     make([{"name": "first", "epochs": 1, "levels": JOINT}], exp, mini_data, mini_dump).run()
     given = torch.load(exp / "model.pt", weights_only=True)["model"]
     init = {"from": str(exp / "model.pt"), "map": {"objectives.": None}}
-    trainer = make([{"name": "second", "epochs": 1, "levels": JOINT, "init": init}], folder(tmp_path / "b", tokens), mini_data, mini_dump)
+    phases = [{"name": "second", "epochs": 1, "levels": JOINT, "init": init}]
+    trainer = make(phases, recipe.folder(tmp_path / "b", tokens), mini_data, mini_dump)
     own = {key: value.clone() for key, value in trainer.system.state_dict().items()}
     trainer._begin()
     for key, value in trainer.system.state_dict().items():

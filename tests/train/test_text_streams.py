@@ -95,6 +95,15 @@ def test_text_alone_trains_without_features(data: Path, tmp_path: Path) -> None:
     assert losses[-1] < losses[0] and "error" in lines[-1]["metrics"]["t2t"]
 
 
+def test_texts_have_no_speeds(data: Path, tmp_path: Path) -> None:
+    config = copy.deepcopy(recipe.CONFIG)
+    config["model"] |= {"letters": {"type": "embedding", "tokens": "it"}, "writer": "transformer"}
+    config["streams"]["texts"] = {"sets": ["train_texts"], "speeds": [0.9, 1.0]}
+    config["objectives"]["t2t"] = {**TRANSLATE, "tokens": "it"}
+    with pytest.raises(UserError, match=r"streams.texts.speeds: not read, since its objectives read tokens alone"):
+        check_config(TrainConfig, config, "test")
+
+
 def test_text_beside_speech_in_one_step(data: Path, mini_dump: Path, tmp_path: Path) -> None:
     made = trainer(data, mini_dump, tmp_path / "exp", asr_en=ASR)
     phase = made.phases[0]
