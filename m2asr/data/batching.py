@@ -10,6 +10,8 @@ import numpy as np
 
 from m2asr.data.shuffle import keyed, shuffled
 
+FILL = 0.8  # the part of the budget that batches are to hold on average, as far as lengths and the number of buckets allow
+
 
 class Batches:
     """The batches of one stream, epoch after epoch: `epoch(e)` is a function of (seed, stream, e) alone.
@@ -125,31 +127,52 @@ def sorted_batches(frames: np.ndarray, budget: float) -> list[np.ndarray]:
 def _buckets(cost: np.ndarray, budget: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
     """The bucket of every utterance, the longest first, and the batch size of every bucket; bucket 0 holds what exceeds the budget.
 
-    A bucket starts where its size begins to fit and takes whole batches, so that what is left over falls into the last bucket alone.
+    Little data gets fewer buckets, so that an utterance meets others in the next epoch, but as many as it takes to fill the batches.
     Costs are small integers, so they are counted, not sorted.
     """
     cost = np.clip(cost, 1, budget + 1)
-    found = np.bincount(cost)  # (C,) utterances of every cost
-    more = len(cost) - np.cumsum(found)  # (C,) utterances that cost more
-    sizes, counts = [1], [int(found[budget + 1 :].sum())]
+    utterances = np.bincount(cost)  # (C,) of every cost
+    total = float(utterances[: budget + 1] @ np.arange(len(utterances[: budget + 1])))
+    sizes, counts = np.array([1]), utterances[budget + 1 :].sum(keepdims=True)
     if counts[0] < len(cost):
-        costs = np.arange(len(found))[budget::-1]
-        total = np.cumsum(costs * found[budget::-1])
-        buckets = int(np.clip(total[-1] // (4 * budget), 1, buckets))  # fewer for little data: company must change between epochs
-        firsts = costs[np.searchsorted(total, total[-1] * np.arange(buckets) / buckets, side="right")]
-        sizes += np.unique(budget // firsts).tolist()
-        fits = [int(more[min(budget // size, len(more) - 1)]) for size in sizes[2:]]  # where the next size begins to fit
-        begin = counts[0]
-        for size, end in zip(sizes[1:], [*fits, len(cost)], strict=True):
-            counts.append(min(-(-max(end - begin, 0) // size) * size, len(cost) - begin))
-            begin += counts[-1]
+        fewest = int(np.clip(total // (4 * budget), 1, buckets))
+        layouts = []
+        for number in range(fewest, buckets + 1):
+            layouts.append(_layout(utterances, budget, number))
+            if _batch_count(*layouts[-1]) * budget * FILL <= total:
+                break
+        sizes, counts = min(layouts, key=lambda layout: _batch_count(*layout))
     ends = np.cumsum(counts)
-    first, last = (np.searchsorted(ends, place, side="right") for place in (more, more + found - 1))  # (C,) buckets of every cost
+    more = len(cost) - np.cumsum(utterances)  # (C,) utterances that cost more
+    first, last = (np.searchsorted(ends, rank, side="right") for rank in (more, more + utterances - 1))  # (C,) buckets of every cost
     bucket = first.astype(np.uint16)[cost]
-    for one in np.flatnonzero((found > 0) & (first < last)):
-        split = np.flatnonzero(cost == one)
-        bucket[split] = np.searchsorted(ends, more[one] + np.arange(len(split)), side="right")
-    return bucket, np.array(sizes)
+    for shared in np.flatnonzero((utterances > 0) & (first < last)):  # costs whose utterances do not all fit into one bucket
+        members = np.flatnonzero(cost == shared)
+        bucket[members] = np.searchsorted(ends, more[shared] + np.arange(len(members)), side="right")
+    return bucket, sizes
+
+
+def _layout(utterances: np.ndarray, budget: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Batch sizes and counts of utterances of at most 1 + `buckets` buckets, from how many `utterances` (C,) have every cost.
+
+    A bucket starts where its size begins to fit and takes whole batches, so that what is left over falls into the last bucket alone.
+    """
+    count, more = int(utterances.sum()), utterances.sum() - np.cumsum(utterances)
+    costs = np.arange(len(utterances))[budget::-1]
+    total = np.cumsum(costs * utterances[budget::-1])
+    firsts = costs[np.searchsorted(total, total[-1] * np.arange(buckets) / buckets, side="right")]
+    sizes, counts = [1, *np.unique(budget // firsts).tolist()], [int(utterances[budget + 1 :].sum())]
+    fits = [int(more[min(budget // size, len(more) - 1)]) for size in sizes[2:]]  # where the next size begins to fit
+    begin = counts[0]
+    for size, end in zip(sizes[1:], [*fits, count], strict=True):
+        counts.append(min(-(-max(end - begin, 0) // size) * size, count - begin))
+        begin += counts[-1]
+    return np.array(sizes), np.array(counts)
+
+
+def _batch_count(sizes: np.ndarray, counts: np.ndarray) -> int:
+    """The batches of an epoch, without those of utterances above the budget."""
+    return int((-(-counts[1:] // sizes[1:])).sum())
 
 
 def _whole_groups(counts: np.ndarray, utterances: np.ndarray, group: int) -> np.ndarray:

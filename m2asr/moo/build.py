@@ -12,6 +12,8 @@ from m2asr.moo.borrowed import Unavailable
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.level import Level
+from m2asr.moo.three_draw_level import ThreeDrawLevel
+from m2asr.moo.tracked_level import TrackedLevel
 from m2asr.moo.weighting import Weighting
 
 
@@ -29,7 +31,8 @@ def build_level(
             groups.setdefault(reads[name], []).append(name)
         across = build_weighting(section.weighting, ["+".join(group) for group in groups.values()])
         return FeatureLevel(section.objectives, weighting, across, list(groups.values()), section.weighting.every, apart, group)
-    return Level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart, group)
+    level = TrackedLevel if weighting.tracks else ThreeDrawLevel if weighting.draws == 3 else Level
+    return level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart, group)
 
 
 def build_weighting(section: train_config.Weighting, objectives: list[str]) -> Weighting:
@@ -41,9 +44,9 @@ def build_weighting(section: train_config.Weighting, objectives: list[str]) -> W
         weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
     except Unavailable as error:
         raise UserError(f'weighting.type: {section.type} needs {error}; pip install "m2asr[moo]"') from None
-    given = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}
-    given["gradients"] = section.gradients == "features"
-    for key in [key for key, is_given in given.items() if is_given]:
+    chosen = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}
+    chosen["gradients"] = section.gradients == "features"
+    for key in [key for key, is_chosen in chosen.items() if is_chosen]:
         if not weighting.dynamic:
             raise UserError(f"weighting.{key}: `{section.type}` does not look at gradients; leave this key out, or choose another type")
         if key == "normalize" and weighting.draws > 1:
@@ -55,13 +58,13 @@ def build_weighting(section: train_config.Weighting, objectives: list[str]) -> W
                 f"weighting.gradients: `features` weighs the states of one batch, but `{section.type}` goes on from the gradients of "
                 "earlier steps; set `gradients: exact`, or try mgda"
             )
-        if key == "gradients" and (given["normalize"] or given["layers"]):
-            other, value = ("normalize", "none") if given["normalize"] else ("layers", "all")
+        if key == "gradients" and (chosen["normalize"] or chosen["layers"]):
+            option, value = ("normalize", "none") if chosen["normalize"] else ("layers", "all")
             raise UserError(
-                f"weighting.{other}: needs every objective's gradient on the backbone, which `gradients: features` never computes; "
-                f"set `{other}: {value}`, or `gradients: exact`"
+                f"weighting.{option}: needs every objective's gradient on the backbone, which `gradients: features` never computes; "
+                f"set `{option}: {value}`, or `gradients: exact`"
             )
-    if given["layers"] and given["every"]:
+    if chosen["layers"] and chosen["every"]:
         raise UserError("weighting.layers: conflicts are looked for in every step; set `every: 1`, or `layers: all`")
     weighting.normalize = section.normalize
     return weighting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,19 @@ from m2asr.moo.gramian import Pair, Products, all_pairs
 from m2asr.moo.level import Level, Solution
 from m2asr.moo.rows import GradientRows
 from m2asr.moo.weighting import Weighting
+
+
+@dataclass(frozen=True)
+class StateGroup:
+    """Objectives whose gradients at the states they read are weighted first, and go through theta together into `row`.
+
+    exact: rows for every objective's gradient alone, to measure; empty where nothing is measured.
+    """
+
+    level: FeatureLevel
+    objectives: tuple[str, ...]
+    row: Hashable
+    exact: Mapping[str, Hashable]
 
 
 class FeatureLevel(Level):
@@ -58,6 +72,14 @@ class FeatureLevel(Level):
         """The row for the merged gradient of a group."""
         return ("merged", "+".join(names))
 
+    def state_groups(self, active: Sequence[str], measure: bool) -> list[StateGroup]:
+        """The groups of a step with their active objectives, and with rows for each of these where the step measures."""
+        groups = []
+        for names in self._present(active):
+            members = tuple(name for name in names if name in active)
+            groups.append(StateGroup(self, members, self.merged(names), {name: self.row(name) for name in members} if measure else {}))
+        return groups
+
     def pairs(self, active: list[str]) -> list[Pair]:
         return all_pairs([self.merged(names) for names in self._present(active)])
 
@@ -77,7 +99,7 @@ class FeatureLevel(Level):
             squares = zip(names, gramian.diagonal().tolist(), strict=True)
             return {name: 0.0 if square < float("inf") else float("nan") for name, square in squares}
         indices = self._indices(names)
-        weights = self._agreed(lambda: self.weighting.weights(self._whole(gramian, indices), indices))[indices]
+        weights = self._agreed(lambda: self.weighting.weights(self._of_all(gramian, indices), indices))[indices]
         return dict(zip(names, weights.tolist(), strict=True))
 
     def solve(self, products: Products, active: list[str], losses: Mapping[str, float], within: Mapping[str, float]) -> Solution:
@@ -96,7 +118,7 @@ class FeatureLevel(Level):
     def deviation(self, weights: Mapping[str, float], active: list[str], gramian: Tensor) -> float:
         """The largest |difference| between `weights` and the flat exact ones, of the exact Gramian (A, A) of active objectives."""
         indices = self._indices(active)
-        exact = copy.deepcopy(self.weighting).weights(self._whole(gramian, indices), indices).tolist()
+        exact = copy.deepcopy(self.weighting).weights(self._of_all(gramian, indices), indices).tolist()
         return max(abs(weights[name] - weight) for name, weight in zip(self.objectives, exact, strict=True))
 
     def warning(self) -> str | None:

@@ -21,11 +21,11 @@ def inner_products(gradients: Mapping[Hashable, Tensor], pairs: Sequence[Pair], 
     names = [name for name in dict.fromkeys(name for pair in pairs for name in pair) if name in gradients]
     total = torch.zeros(len(groups), len(pairs), dtype=torch.float64, device=next((gradients[name].device for name in names), None))
     number = {name: index for index, name in enumerate(names)}
-    known = [(index, number[a], number[b]) for index, (a, b) in enumerate(pairs) if a in number and b in number]
-    if not known:
+    present = [(index, number[a], number[b]) for index, (a, b) in enumerate(pairs) if a in number and b in number]
+    if not present:
         return total
     vectors = [gradients[name] for name in names]
-    multiply = _by_matrix(known, total.device) if total.is_cuda else _by_dots(known)
+    multiply = _by_matrix(present, total.device) if total.is_cuda else _by_dots(present)
     width = min(CHUNK[total.device.type], len(vectors[0]))
     wide = torch.empty(len(vectors), width, dtype=torch.float64, device=total.device)
     for group, columns in zip(total, groups, strict=True):
@@ -38,17 +38,17 @@ def inner_products(gradients: Mapping[Hashable, Tensor], pairs: Sequence[Pair], 
     return total
 
 
-def _by_dots(known: Sequence[tuple[int, int, int]]):
+def _by_dots(pairs: Sequence[tuple[int, int, int]]):
     def add(rows: Tensor, total: Tensor) -> None:
         single = rows.unbind()
-        for index, a, b in known:
+        for index, a, b in pairs:
             total[index] += torch.dot(single[a], single[b])  # faster than a flat matrix product on a CPU
 
     return add
 
 
-def _by_matrix(known: Sequence[tuple[int, int, int]], device: torch.device):
-    index, a, b = (torch.tensor(values, device=device) for values in zip(*known, strict=True))
+def _by_matrix(pairs: Sequence[tuple[int, int, int]], device: torch.device):
+    index, a, b = (torch.tensor(values, device=device) for values in zip(*pairs, strict=True))
 
     def add(rows: Tensor, total: Tensor) -> None:
         total.index_add_(0, index, (rows @ rows.T)[a, b])
@@ -63,7 +63,7 @@ class Products:
     pairs: Sequence[Pair]
     values: Tensor
 
-    def whole(self) -> Products:
+    def summed(self) -> Products:
         """The same over all columns."""
         return self if len(self.values) == 1 else Products(self.pairs, self.values.sum(0, keepdim=True))
 

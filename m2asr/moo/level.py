@@ -17,6 +17,7 @@ from m2asr.moo.rows import GradientRows
 from m2asr.moo.weighting import Weighting
 
 Terms = dict[Hashable, float]  # rows and what they are multiplied by
+Targets = dict[str, tuple[Hashable, float]]  # of every objective the row that takes its gradient, and what it is multiplied by there
 
 
 @dataclass
@@ -31,8 +32,7 @@ class Level:
     """Objectives, their weighting, and the names of the rows in which their gradients are kept apart.
 
     Levels nest, from upper to lower: theta moves along lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)). With one batch per step there
-    is a row for every objective, with two batches (`draws`) one for each of both, with three one more for all objectives together. A
-    weighting that tracks gradients has a further row for every objective, which stays over steps.
+    is a row for every objective, with two batches (`draws`) one for each of both. Subclasses take three batches, or weigh running means.
 
     With `every` above 1 only every k-th step computes weights from gradients; those between use the last ones in the same way as
     static weights, on all draws. With `layers: conflicting` the weighting sees and weights the layers in which some pair of
@@ -71,18 +71,20 @@ class Level:
     @property
     def count(self) -> int:
         """The most rows that it has at the same time."""
-        size = len(self.objectives)
-        passing = {1: size, 2: 2 * size, 3: size + 1}[self.draws] if self.apart else 0
-        return passing + (size if self.weighting.tracks else 0)
+        return len(self.objectives) * self.draws if self.apart else 0
+
+    @property
+    def lasting(self) -> list[Hashable]:
+        """The rows that stay from step to step."""
+        return []
 
     def row(self, objective: str, draw: int = 0) -> Hashable:
         """The row of an objective. With one batch per step, draws for the sake of other levels add up in one row."""
         return (objective, draw if self.draws == 2 else 0)
 
-    @property
-    def along(self) -> Hashable:
-        """With three batches: the row for G_2^T lambda."""
-        return ("along", self.name)
+    def targets(self, draw: int, active: list[str], solve: bool) -> Targets | None:
+        """The rows of a draw in which gradients are kept apart; None where they are added up with their last weights."""
+        return {name: (self.row(name, draw), 1.0) for name in active}
 
     def due(self, number: int, active: list[str]) -> bool:
         """Whether step `number` computes weights from gradients."""
@@ -91,22 +93,21 @@ class Level:
     def known(self, active: list[str]) -> dict[str, float]:
         """Weights that need no gradient of this step."""
         if self.weighting.dynamic:
-            kept = self.reuse.weights or {}
-            return {name: kept.get(name, 0.0) if name in active else 0.0 for name in self.objectives}
+            weights = self.reuse.weights or {}
+            return {name: weights.get(name, 0.0) if name in active else 0.0 for name in self.objectives}
         return self._named(self._agreed(lambda: self.weighting.weights(active=self._indices(active))))
 
-    def current(self, active: list[str]) -> dict[str, float]:
-        """With three batches: the weights before this step."""
-        return self._named(self._agreed(lambda: self.weighting.current(self._indices(active))))
-
     def pairs(self, active: list[str]) -> list[Pair]:
-        """The inner products of rows that `not_finite` and `solve` need; after `track`, `solve` needs those that it returns."""
+        """The inner products of rows that `not_finite` and `solve` need."""
         firsts = self._rows(active, 0)
-        full = (self.split or self.draws == 1) and not self.weighting.tracks  # else squares, whether they are finite
-        own = all_pairs(firsts) if full else [(row, row) for row in firsts]
-        if self.draws == 2:
-            return own + all_pairs(firsts, self._rows(active, 1))
-        return own + ([(row, self.along) for row in firsts] if self.draws == 3 else [])
+        if self.draws == 1:
+            return all_pairs(firsts)
+        squares = all_pairs(firsts) if self.split else [(row, row) for row in firsts]
+        return squares + all_pairs(firsts, self._rows(active, 1))
+
+    def track(self, rows: GradientRows, active: list[str]) -> list[Pair]:
+        """Move the lasting rows by those of this step; returns the further inner products that `solve` needs then."""
+        return []
 
     def not_finite(self, products: Products, active: list[str]) -> list[str]:
         """The active objectives whose gradient is not finite."""
@@ -119,41 +120,24 @@ class Level:
         `within` are weights that were computed at states; there are none here.
         """
         unit = float(self.draws**2)  # makes products of rows products of gradients: rows hold gradients divided by the number of draws
-        indices, firsts = self._indices(active), self._rows(active, 0)
-        if self.draws == 3:
-            along = self._whole(products.matrix(firsts, [self.along]).sum(0)[:, 0] * unit, indices)
-            norms = self._whole(torch.stack([products.matrix([row])[:, 0, 0].sum() for row in firsts]) * unit, indices)
-            return self._solved(self._agreed(lambda: self.weighting.weights_along(along, norms, indices)), active)
-        rows = [self.tracked(name) for name in active] if self.weighting.tracks else firsts
-        own = products.matrix(rows) if self.split or self.draws == 1 else None  # G_1 G_1^T of each group (L, A, A)
-        squares = torch.stack([products.matrix([row])[:, 0, 0] for row in rows], 1)  # (L, A)
-        weighted = conflicting(own) if self.split else torch.tensor([True] * len(squares))
+        indices, firsts = self._indices(active), self._weighed(active)
+        same = products.matrix(firsts) if self.split or self.draws == 1 else None  # G_1 G_1^T of each group of columns (L, A, A)
+        squares = torch.stack([products.matrix([row])[:, 0, 0] for row in firsts], 1)  # (L, A)
+        weighted = conflicting(same) if self.split else torch.tensor([True] * len(squares))
         uniform = torch.tensor([float(name in active) for name in self.objectives], dtype=torch.float64) / max(1, len(active))
         weights = uniform
         if weighted.any():
-            cross = own if self.draws == 1 else products.matrix(firsts, self._rows(active, 1))
-            gramian = self._whole(cross[weighted].sum(0) * unit, indices)
-            norms = self._whole(squares[weighted].sum(0) * unit, indices)
+            cross = same if self.draws == 1 else products.matrix(firsts, self._rows(active, 1))
+            gramian = self._of_all(cross[weighted].sum(0) * unit, indices)
+            norms = self._of_all(squares[weighted].sum(0) * unit, indices)
             values = torch.tensor([losses.get(name, 0.0) for name in self.objectives], dtype=torch.float64)
             weights = self._agreed(lambda: self.weighting.weights(gramian, indices, norms, values))
-        solution = self._solved(weights, active)
-        solution.sums = [self._terms(self._named(weights if is_weighted else uniform), active) for is_weighted in weighted.tolist()]
-        return solution
+        sums = [self._terms(self._named(weights if is_weighted else uniform), active) for is_weighted in weighted.tolist()]
+        return self._solution(weights, active, sums)
 
     def terms(self, weights: Mapping[str, float], active: list[str]) -> Terms:
         """This step's own gradients with known weights."""
-        return {self.row(name, draw): weights[name] for name in active for draw in range(2 if self.draws == 2 else 1)}
-
-    def tracked(self, objective: str) -> Hashable:
-        """The row that follows an objective's gradients over steps."""
-        return ("tracked", objective)
-
-    def track(self, rows: GradientRows, active: list[str]) -> list[Pair]:
-        """Move the tracked rows by those of this step; returns the inner products that `solve` needs then."""
-        for name in active:
-            newest = self.weighting.beta if self.tracked(name) in rows else 1.0
-            rows.part(self.tracked(name)).lerp_(rows.part(self.row(name)), newest)
-        return all_pairs([self.tracked(name) for name in active])
+        return {self.row(name, draw): weights[name] for name in active for draw in range(self.draws)}
 
     def warning(self) -> str | None:
         """One line for the user if the weights behave badly."""
@@ -161,30 +145,27 @@ class Level:
 
     def state_dict(self, rows: GradientRows) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint: those of process 0, which the others help to make whole."""
-        state: dict[str, Any] = {"weighting": self.weighting.state_dict(), "reuse": self.reuse.state_dict()}
-        if self.weighting.tracks:
-            names = [name for name in self.objectives if self.tracked(name) in rows]
-            state["tracked"] = {name: rows.shard.gathered(rows.part(self.tracked(name))) for name in names}
-        return state
+        return {"weighting": self.weighting.state_dict(), "reuse": self.reuse.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any], rows: GradientRows) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
-        if ("tracked" in state) != self.weighting.tracks:
+        if set(state) != set(self.state_dict(rows)):
             raise self.weighting.stranger()
         self.weighting.load_state_dict(dict(state["weighting"]))
         self.reuse.load_state_dict(state["reuse"])
-        for name, vector in state.get("tracked", {}).items():
-            rows.part(self.tracked(name)).copy_(rows.shard.cut(vector))
 
-    def _solved(self, weights: Tensor, active: list[str]) -> Solution:
-        named = self._named(weights)
-        self.reuse.weights = {name: named[name] for name in active}
-        return Solution(named)
+    def _weighed(self, active: list[str]) -> list[Hashable]:
+        """The rows whose Gramian gives the weights: those of the first batch."""
+        return self._rows(active, 0)
 
     def _terms(self, weights: Mapping[str, float], active: list[str]) -> Terms:
-        if self.weighting.tracks:
-            return {self.tracked(name): weights[name] for name in self.objectives}
+        """The sum of rows along which theta moves with weights of this step."""
         return self.terms(weights, active)
+
+    def _solution(self, weights: Tensor, active: list[str], sums: list[Terms]) -> Solution:
+        named = self._named(weights)
+        self.reuse.weights = {name: named[name] for name in active}
+        return Solution(named, sums)
 
     def _agreed(self, compute: Callable[[], Tensor], size: int | None = None) -> Tensor:
         """Weights that one process computes for all, one per objective or `size` of them."""
@@ -197,12 +178,12 @@ class Level:
     def _indices(self, active: Sequence[str]) -> list[int]:
         return [self.objectives.index(name) for name in active]
 
-    def _whole(self, values: Tensor, indices: Sequence[int]) -> Tensor:
+    def _of_all(self, values: Tensor, indices: Sequence[int]) -> Tensor:
         """Values of active objectives (A,) or (A, A) among those of all, 0 for the others."""
-        whole = torch.zeros([len(self.objectives)] * values.dim(), dtype=torch.float64)
+        result = torch.zeros([len(self.objectives)] * values.dim(), dtype=torch.float64)
         index = torch.tensor(indices)
-        whole[(index,) if values.dim() == 1 else (index[:, None], index)] = values
-        return whole
+        result[(index,) if values.dim() == 1 else (index[:, None], index)] = values
+        return result
 
     def _named(self, weights: Tensor) -> dict[str, float]:
         return dict(zip(self.objectives, weights.tolist(), strict=True))

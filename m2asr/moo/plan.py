@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from m2asr.moo.feature_level import FeatureLevel
+from m2asr.moo.feature_level import FeatureLevel, StateGroup
 from m2asr.moo.gramian import Pair
-from m2asr.moo.level import Level
+from m2asr.moo.level import Level, Targets
 
 MERGED = "merged"  # the row of what theta moves along
 
@@ -32,30 +32,12 @@ class LevelStep:
         """Whether weights come from gradients at states in this step."""
         return self.solve and isinstance(self.level, FeatureLevel)
 
-    def targets(self, draw: int) -> dict[str, tuple[Hashable, float]]:
+    def targets(self, draw: int) -> Targets:
         """The row and the factor of every active objective's gradient in a draw of the first passes."""
         if self.by_states:
             return {}
-        if self.solve and self.level.draws == 3 and draw > 0:
-            # MoDo: G_1 (G_2^T lambda) needs one weighted backward on batch 2, the update one on batch 3, when the weights are known
-            carried = self.level.current(self.active) if draw == 1 else {}
-            return {name: (self.level.along, weight) for name, weight in carried.items() if name in self.active}
-        if self.apart and (self.level.draws < 3 or draw == 0):
-            return {name: (self.level.row(name, draw), 1.0) for name in self.active}
-        return {name: (MERGED, self.factor * self.weights[name]) for name in self.active}
-
-
-@dataclass(frozen=True)
-class StateGroup:
-    """Objectives whose gradients at the states they read are weighted first, and go through theta together into `row`.
-
-    exact: rows for every objective's gradient alone, to measure; empty where nothing is measured.
-    """
-
-    level: FeatureLevel
-    objectives: tuple[str, ...]
-    row: Hashable
-    exact: Mapping[str, Hashable]
+        targets = self.level.targets(draw, self.active, self.solve) if self.apart else None
+        return {name: (MERGED, self.factor * self.weights[name]) for name in self.active} if targets is None else targets
 
 
 @dataclass(frozen=True)
@@ -123,7 +105,8 @@ def plan_step(
         for name in plain:
             if name in names:
                 rows.setdefault(MERGED, {})[name] = 1.0
-        passes.append(Pass(draw, rows, [group for step in steps if step.by_states for group in _groups(step)]))
+        groups = [step.level.state_groups(step.active, step.apart) for step in steps if step.by_states]
+        passes.append(Pass(draw, rows, [group for level_groups in groups for group in level_groups]))
     passes = [_completed(passes, number, present) for number in range(len(passes))]
     thirds = [step for step in steps if step.solve and step.level.draws == 3]
     # each pass divides by the number of draws, and the update comes from batch 3 alone
@@ -138,14 +121,6 @@ def _level_step(level: Level, factor: float, present: Sequence[Collection[str]],
     solve = counts and level.due(number, active)
     apart = counts and (level.apart and measure if isinstance(level, FeatureLevel) else level.apart and (solve or measure))
     return LevelStep(level, factor, active, solve, apart, {} if solve else level.known(active))
-
-
-def _groups(step: LevelStep) -> list[StateGroup]:
-    level = step.level
-    groups = [tuple(name for name in names if name in step.active) for names in level.groups]
-    exact = [{name: level.row(name) for name in names} if step.apart else {} for names in groups]
-    merged = [level.merged(names) for names in level.groups]
-    return [StateGroup(level, *group) for group in zip(groups, merged, exact, strict=True) if group[0]]
 
 
 def _completed(passes: Sequence[Pass], number: int, present: Sequence[Collection[str]]) -> Pass:

@@ -43,6 +43,6 @@ class Shard:
         self.group.wait()
         return vector[: self.layout.size].clone()
 
-    def cut(self, vector: Tensor) -> Tensor:
+    def part_of(self, vector: Tensor) -> Tensor:
         """This process's part of what `gathered` made."""
         return F.pad(vector, (0, self.layout.columns - self.layout.size))[self.columns]

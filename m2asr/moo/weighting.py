@@ -68,8 +68,8 @@ class Weighting(ABC):
             weights[index] = self.solve(index, gramian, squared_norms)
         else:
             lengths = gradient_lengths(self.normalize, squared_norms, None if losses is None else losses.double().cpu()[index])
-            found = self.solve(index, gramian / lengths.outer(lengths), squared_norms / lengths.square()) / lengths
-            weights[index] = found / found.sum() if found.sum() > 0 else found
+            raw = self.solve(index, gramian / lengths.outer(lengths), squared_norms / lengths.square()) / lengths
+            weights[index] = raw / raw.sum() if raw.sum() > 0 else raw
         return weights
 
     def index(self, active: Sequence[int] | None) -> Tensor:

@@ -36,7 +36,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     last = folder / LAST
     link = folder / f".{PREVIOUS}.tmp"
     if last.exists():
-        _second_name(last, link)  # under which the file stays when last.pt is replaced
+        _link_or_copy(last, link)  # under which the file stays when last.pt is replaced
     write(last, state)
     if link.exists():
         os.replace(link, folder / PREVIOUS)
@@ -64,14 +64,14 @@ def load(path: Path) -> dict[str, Any]:
     Raises Damaged where it is cut off or changed, UserError where it is missing, of another kind, or holds code.
     """
     try:
-        _check_whole(path)
+        _check_complete(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = "it holds more than tensors and plain values" + (f" (`{asked[1]}`)" if asked else "")
-        raise UserError(f"{path}: refused: {what} and could run code; nothing was run, use a file made by this toolkit") from None
+        match = re.search(r"GLOBAL ([\w.]+)", str(error))
+        contents = "it holds more than tensors and plain values" + (f" (`{match[1]}`)" if match else "")
+        raise UserError(f"{path}: refused: {contents} and could run code; nothing was run, use a file made by this toolkit") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}; check the path and its permissions") from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
@@ -86,24 +86,24 @@ def load(path: Path) -> dict[str, Any]:
 def load_latest(folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint of a run, or None where there is none; a damaged last.pt is reported and previous.pt used."""
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-    for place, path in enumerate(present):
+    for number, path in enumerate(present, start=1):
         try:
             return load(path)
         except Damaged as error:
-            if place + 1 == len(present):
+            if number == len(present):
                 raise
-            print(f"warning: {error}; going on from {present[place + 1]}", file=sys.stderr)
+            print(f"warning: {error}; going on from {present[number]}", file=sys.stderr)
     return None
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
     """Copy weights into a module. Raises UserError naming what does not fit where they belong to another model."""
-    own = module.state_dict()
-    problems = [f"{key} is missing" for key in own if key not in weights]
-    problems += [f"{key} is not in this model" for key in weights if key not in own]
+    state = module.state_dict()
+    problems = [f"{key} is missing" for key in state if key not in weights]
+    problems += [f"{key} is not in this model" for key in weights if key not in state]
     there = {key: tuple(value.shape) for key, value in weights.items()}
-    here = {key: tuple(value.shape) for key, value in own.items()}
-    problems += [f"{key} is {there[key]} there and {here[key]} here" for key in own if key in there and there[key] != here[key]]
+    here = {key: tuple(value.shape) for key, value in state.items()}
+    problems += [f"{key} is {there[key]} there and {here[key]} here" for key in state if key in there and there[key] != here[key]]
     if problems:
         first = "; ".join(problems[:3])
         raise UserError(f"{where}: the weights of another model: {first} ({len(problems)} differences); use the config it was trained with")
@@ -124,13 +124,13 @@ class BestCheckpoints:
     def add(self, epoch: int, score: float, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         """Keep an epoch if it is among the best; equal scores favour the later epoch."""
         self.scores[epoch] = score
-        self.scores = {one: self.scores[one] for one in self.ranking()[: self.count]}
+        self.scores = {best: self.scores[best] for best in self.ranking()[: self.count]}
         if epoch in self.scores:
             write(self.path(epoch), {"model": dict(weights), "config": config})
 
     def ranking(self) -> list[int]:
         """The kept epochs, best first."""
-        return sorted(self.scores, key=lambda one: (math.isnan(self.scores[one]), self.scores[one], -one))
+        return sorted(self.scores, key=lambda epoch: (math.isnan(self.scores[epoch]), self.scores[epoch], -epoch))
 
     def clean(self) -> None:
         """Delete the weights of epochs that fell out; to be called when the checkpoint that names the rest is on the disk."""
@@ -147,7 +147,7 @@ class BestCheckpoints:
         self.scores = {int(epoch): score for epoch, score in state.items()}
 
 
-def _check_whole(path: Path) -> None:
+def _check_complete(path: Path) -> None:
     """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
     with path.open("rb") as file:
         start = file.read(4)
@@ -162,11 +162,11 @@ def _check_whole(path: Path) -> None:
         raise Damaged(f"{path}: damaged or half-written; remove it, or restore it from a copy")
 
 
-def _second_name(path: Path, other: Path) -> None:
+def _link_or_copy(path: Path, target: Path) -> None:
     try:
-        os.link(path, other)
+        os.link(path, target)
     except OSError:  # file systems without hard links
-        shutil.copyfile(path, other)
+        shutil.copyfile(path, target)
 
 
 def _foreign(path: Path) -> str:

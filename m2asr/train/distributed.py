@@ -42,10 +42,10 @@ class ProcessGroup(Collectives):
 
     def reduce_scatter(self, row: Tensor) -> None:
         self.moved["reduce_scatter"] += row.numel()
-        part = row[self.part(len(row))]
+        share = row[self.part(len(row))]
         with _peers():
             if row.is_cuda:
-                self._pending.append(dist.reduce_scatter_tensor(part, row, async_op=True).wait)
+                self._pending.append(dist.reduce_scatter_tensor(share, row, async_op=True).wait)
                 return
             # gloo's reduce-scatter is an all-reduce inside, twice the volume: send every process its part, and add up here
             self.wait()
@@ -53,7 +53,7 @@ class ProcessGroup(Collectives):
                 self._received = torch.empty_like(row)
             received = self._received
             work = dist.all_to_all_single(received, row, async_op=True)
-        self._pending.append(lambda: (work.wait(), torch.sum(received.view(self.world, -1), dim=0, out=part)))
+        self._pending.append(lambda: (work.wait(), torch.sum(received.view(self.world, -1), dim=0, out=share)))
 
     def all_gather(self, row: Tensor) -> None:
         self.wait()
@@ -84,10 +84,10 @@ class ProcessGroup(Collectives):
         return values
 
     def exchange(self, value: T) -> list[T]:
-        found: list[T] = [value] * self.world
+        values: list[T] = [value] * self.world
         with _peers():
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         pending, self._pending = self._pending, []
@@ -190,20 +190,20 @@ def _meet() -> tuple[dist.Store, int, int]:
         return dist.PrefixStore(name, store), rank, world
     missing = set(range(1, world))
     while missing:
-        for other in sorted(missing):
-            if store.check([f"start/{mine}/{other}"]):
-                missing.remove(other)
-            elif store.check([f"start/{other}"]):  # perhaps of the process before, which will not answer
-                store.set("start/" + store.get(f"start/{other}").decode(), mine)
+        for peer in sorted(missing):
+            if store.check([f"start/{mine}/{peer}"]):
+                missing.remove(peer)
+            elif store.check([f"start/{peer}"]):  # perhaps of the process before, which will not answer
+                store.set("start/" + store.get(f"start/{peer}").decode(), mine)
         time.sleep(0.01)
     return dist.PrefixStore(mine, store), rank, world
 
 
 def check_gpus(count: int) -> None:
     """Raises UserError if fewer GPUs are visible than this machine's processes need."""
-    found = torch.cuda.device_count()
-    if count > found:
-        raise UserError(f"--ngpu {count}: {found or 'no'} GPU is visible here; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
+    visible = torch.cuda.device_count()
+    if count > visible:
+        raise UserError(f"--ngpu {count}: {visible or 'no'} GPU is visible here; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
 
 
 def _processes_here() -> int:

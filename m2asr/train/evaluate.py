@@ -42,18 +42,18 @@ def evaluate(
                         sums[name][metric][0] += float(total)
                         sums[name][metric][1] += float(weight)
     system.train()
-    sums = _summed(group.exchange({name: dict(found) for name, found in sums.items()}))
-    losses = {name: _ratio(found.pop("loss")) for name, found in sums.items()}
-    metrics = {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in sums.items()}
+    sums = _summed(group.exchange({name: dict(metrics) for name, metrics in sums.items()}))
+    losses = {name: _ratio(pairs.pop("loss")) for name, pairs in sums.items()}
+    metrics = {name: {metric: _ratio(pair) for metric, pair in pairs.items()} for name, pairs in sums.items()}
     return losses, metrics
 
 
 def _measure(system: System, names: Sequence[str], batch: Batch) -> Iterator[tuple[str, dict[str, Metric]]]:
     """The loss and metrics of every objective on one prepared batch."""
     taps: dict[View, set[str]] = defaultdict(set)
-    for view, tap in (read for name in names for read in system.objectives[name].reads):
+    for view, tap in (pair for name in names for pair in system.objectives[name].reads):
         taps[view].add(tap)
-    encoded = {view: system.encode(batch, view, kept) for view, kept in taps.items()}
+    encoded = {view: system.encode(batch, view, read) for view, read in taps.items()}
     for name in names:
         share, objective, loss = batch.shares[name], system.objectives[name], None
         yield name, {"loss": (0.0, 0.0), **share.metrics}
@@ -82,8 +82,8 @@ def selection_score(
 def _summed(shares: Iterable[Mapping[str, Mapping[str, list[float]]]]) -> dict[str, dict[str, list[float]]]:
     sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
     for share in shares:
-        for name, found in share.items():
-            for metric, (total, weight) in found.items():
+        for name, pairs in share.items():
+            for metric, (total, weight) in pairs.items():
                 sums[name][metric][0] += total
                 sums[name][metric][1] += weight
     return sums

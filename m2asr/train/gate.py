@@ -31,7 +31,7 @@ def gate(encoded: Mapping[View, Encoded], factor: float = 1.0, cut: bool = False
 
 def gradients_at(read: Mapping[View, Encoded]) -> dict[tuple[View, str], Tensor]:
     """The gradients that states behind a gate which cuts have collected, by view and tap."""
-    return {(view, tap): state.grad for view, one in read.items() for tap, state in one.states.items() if state.grad is not None}
+    return {(view, tap): state.grad for view, encoded in read.items() for tap, state in encoded.states.items() if state.grad is not None}
 
 
 @contextmanager
@@ -74,5 +74,5 @@ def _scaled(value: Any, factor: float) -> Any:
     if isinstance(value, Tensor):
         return scale_gradient(value, factor) if value.requires_grad else value
     if isinstance(value, tuple | list):
-        return type(value)(_scaled(part, factor) for part in value)
+        return type(value)(_scaled(item, factor) for item in value)
     return value

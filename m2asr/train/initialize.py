@@ -45,65 +45,65 @@ def trained_fbank(exp: Path) -> FbankConfig:
 def initialize(system: System, sources: Sequence[Init]) -> list[str]:
     """Copy the weights of other runs' model.pt that fit by name; returns a line for each source on what was and was not copied.
 
-    Names are changed by the `map` of a source; of several beginnings the longest counts. A weight with one dimension more here, such as
-    that of experts, gets the other's in all its places. Modules and heads that no source has stay as they are; normalization
-    belongs to this run's features. Raises UserError where the encoder is not filled and no map speaks of it, where a map begins no name, or
-    where a name that a map gives does not exist or has another shape.
+    Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
+    such as that of experts, gets the source's value at every index of that dimension. Modules and heads that no source has stay as they
+    are; normalization belongs to this run's features. Raises UserError where the encoder is not filled and no map speaks of it, where no
+    weight begins with a prefix of a map, or where a name that a map gives does not exist or has another shape.
     """
-    own = system.state_dict()
+    weights = system.state_dict()
     taken: dict[str, Tensor] = {}
     lines = []
     for source in sources:
-        found = _fitting(own, checkpoint.load(Path(source.path))["model"], source)
-        taken |= found
-        lines.append(f"started from {source.path}: {len(found)} of {len(own)} tensors")
-    missing = [key for key in own if key.startswith("encoder.") and key not in taken]
-    prefixes = [name for source in sources for name in (*source.map, *_targets(source))]
+        fitting = _fitting(weights, checkpoint.load(Path(source.path))["model"], source)
+        taken |= fitting
+        lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
+    missing = [key for key in weights if key.startswith("encoder.") and key not in taken]
+    prefixes = [prefix for source in sources for prefix in source.map]
+    prefixes += [name for source in sources for target in source.map.values() for name in _targets(target)]
     if missing and not any("encoder.".startswith(prefix) or prefix.startswith("encoder.") for prefix in prefixes):
-        given = checkpoint.load(Path(sources[-1].path))["model"]
-        what = "is missing there"
-        if missing[0] in given:
-            what = f"has shape {tuple(given[missing[0]].shape)} there, {tuple(own[missing[0]].shape)} here"
-        where = f"start from {', '.join(source.path for source in sources)}: {missing[0]} {what} ({len(missing)} parameters in all)"
-        raise UserError(f"{where}; train both with the same model.encoder")
+        last = checkpoint.load(Path(sources[-1].path))["model"]
+        difference = "is missing there"
+        if missing[0] in last:
+            difference = f"has shape {tuple(last[missing[0]].shape)} there, {tuple(weights[missing[0]].shape)} here"
+        origin = f"start from {', '.join(source.path for source in sources)}"
+        raise UserError(
+            f"{origin}: {missing[0]} {difference} ({len(missing)} parameters in all); train both with the same model.encoder"
+        )
     system.load_state_dict(taken, strict=False)
-    if new := sorted({_part(key) for key in own if key not in taken and key not in NORMALIZATION}):
+    if new := sorted({_owner(key) for key in weights if key not in taken and key not in NORMALIZATION}):
         lines[-1] += f"; new: {', '.join(new)}"
     return lines
 
 
-def _fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: Init) -> dict[str, Tensor]:
-    """The weights of one source under their names here, in the shapes that they have here."""
+def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source: Init) -> dict[str, Tensor]:
+    """The loaded weights of one source under the names and in the shapes that they have here."""
     for prefix in source.map:
-        if not any(key.startswith(prefix) for key in given):
-            parts = sorted({".".join(key.split(".")[:2]) for key in given})
-            raise UserError(f"{source.path}: no weight begins with `{prefix}`; there are {', '.join(parts)}")
+        if not any(key.startswith(prefix) for key in loaded):
+            prefixes = sorted({".".join(key.split(".")[:2]) for key in loaded})
+            raise UserError(f"{source.path}: no weight begins with `{prefix}`; there are {', '.join(prefixes)}")
     taken: dict[str, Tensor] = {}
-    for key, value in given.items():
+    for key, value in loaded.items():
         prefix = max((name for name in source.map if key.startswith(name)), key=len, default=None)
-        places = [key] if prefix is None else [place + key[len(prefix) :] for place in _places(source.map[prefix])]
-        for place in places:
-            if place in NORMALIZATION:
+        targets = [key] if prefix is None else [target + key[len(prefix) :] for target in _targets(source.map[prefix])]
+        for target in targets:
+            if target in NORMALIZATION:
                 continue
-            if place in own and own[place].shape == value.shape:
-                taken[place] = value
-            elif place in own and own[place].shape[1:] == value.shape:
-                taken[place] = value.expand_as(own[place])
+            if target in weights and weights[target].shape == value.shape:
+                taken[target] = value
+            elif target in weights and weights[target].shape[1:] == value.shape:
+                taken[target] = value.expand_as(weights[target])
             elif prefix is not None:
-                shapes = f"has the shape {tuple(own[place].shape)} here and {tuple(value.shape)} there" if place in own else None
-                there = shapes or "does not exist here"
-                raise UserError(f"{source.path}: `{prefix}` is mapped to {place}, which {there}; correct `map`")
+                problem = "does not exist here"
+                if target in weights:
+                    problem = f"has the shape {tuple(weights[target].shape)} here and {tuple(value.shape)} there"
+                raise UserError(f"{source.path}: `{prefix}` is mapped to {target}, which {problem}; correct `map`")
     return taken
 
 
-def _places(target: str | list[str] | None) -> list[str]:
+def _targets(target: str | list[str] | None) -> list[str]:
     return [] if target is None else [target] if isinstance(target, str) else target
 
 
-def _targets(source: Init) -> list[str]:
-    return [place for target in source.map.values() for place in _places(target)]
-
-
-def _part(key: str) -> str:
+def _owner(key: str) -> str:
     """What a weight belongs to: a module, or the head of an objective."""
     return ".".join(key.split(".")[: 2 if key.startswith("objectives.") else 1]).removeprefix("objectives.")

@@ -54,43 +54,42 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
             "token_seconds": 1 / config.batching.tokens_per_second,
         }
         if ("feats", "") not in reads:
-            train[name], dev_sets = Source(name, [open_texts(one, data) for one in stream.sets], feats=None, **options), stream.dev
-            if dev_sets:
-                dev[name] = Source(name, [open_texts(one, data) for one in dev_sets], feats=None, **options)
+            train[name] = Source(name, [open_texts(folder, data) for folder in stream.sets], feats=None, **options)
+            if stream.dev:
+                dev[name] = Source(name, [open_texts(folder, data) for folder in stream.dev], feats=None, **options)
             continue
         if config.features.source == "audio":
-            feats, indexes = AudioFeats(geometry, stream.speeds), {one: UtteranceIndex(data / one) for one in stream.sets}
+            feats, indexes = AudioFeats(geometry, stream.speeds), {folder: UtteranceIndex(data / folder) for folder in stream.sets}
         else:
-            played = {speed: {one: open_set(one, data, dump, speed) for one in stream.sets} for speed in set(stream.speeds) - {1.0}}
-            feats, indexes = StoredFeats(stream.speeds, played), stored
-        train[name] = Source(name, [indexes[one] for one in stream.sets], feats=feats, **options)
+            speeds = set(stream.speeds) - {1.0}
+            perturbed = {speed: {folder: open_set(folder, data, dump, speed) for folder in stream.sets} for speed in speeds}
+            feats, indexes = StoredFeats(stream.speeds, perturbed), stored
+        train[name] = Source(name, [indexes[folder] for folder in stream.sets], feats=feats, **options)
         if stream.dev:
-            dev[name] = Source(name, [stored[one] for one in stream.dev], **options)
+            dev[name] = Source(name, [stored[folder] for folder in stream.dev], **options)
     _check_targets(config, train)
-    trained = dict.fromkeys(one for stream in config.streams.values() for one in stream.sets)
-    mean, scale = normalization(dump, [one for one in trained if one in stored])
+    trained = dict.fromkeys(folder for stream in config.streams.values() for folder in stream.sets)
+    mean, scale = normalization(dump, [folder for folder in trained if folder in stored])
     return Materials(tokenizers, train, dev, geometry, mean, scale)
 
 
 def normalization(dump: Path, sets: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and 1 / standard deviation (F,) of the features of training sets; of none, where texts alone are read, what changes nothing."""
+    """Mean and 1 / standard deviation (F,) of the features of training sets; 0 and 1 without sets, where texts alone are read."""
     if not sets:
         return torch.zeros(FbankConfig().num_mel_bins), torch.ones(FbankConfig().num_mel_bins)
-    stats = sum(torch.from_numpy(read_matrix(str(dump / one / "cmvn.ark")).copy()).double() for one in sets)
+    stats = sum(torch.from_numpy(read_matrix(str(dump / name / "cmvn.ark")).copy()).double() for name in sets)
     mean, scale = mean_and_scale(stats.numpy())
     return torch.as_tensor(mean).float(), torch.as_tensor(scale).float()
 
 
 def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
     """How the features of these sets were computed. Raises UserError where two sets differ."""
-    found: dict[str, FbankConfig] = {}
-    for name in sets:
-        found[name] = load_config(FbankConfig, dump / name / "fbank.yaml")
-    first = next(iter(found))
-    for name, one in found.items():
-        if one.geometry() != found[first].geometry():
+    configs = {name: load_config(FbankConfig, dump / name / "fbank.yaml") for name in sets}
+    first = next(iter(configs))
+    for name, config in configs.items():
+        if config.geometry() != configs[first].geometry():
             raise UserError(f"{dump / name}: its features were computed otherwise than those of {first}; run stage 1 (fbank) with --force")
-    return found[first]
+    return configs[first]
 
 
 def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
@@ -104,8 +103,8 @@ def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
 def targets_of(config: TrainConfig, stream: str, tokenizers: Mapping[str, Tokenizer]) -> list[tuple[str, str, Tokenizer]]:
     """Tokenizer name, text file and tokenizer of every objective on a stream that has a target."""
     options = [objective.options() for objective in config.objectives.values() if objective.stream == stream]
-    found = {(option["tokens"], option.get("text", "text")) for option in options if "tokens" in option}
-    return [(tokens, text, tokenizers[tokens]) for tokens, text in sorted(found)]
+    pairs = {(option["tokens"], option.get("text", "text")) for option in options if "tokens" in option}
+    return [(tokens, text, tokenizers[tokens]) for tokens, text in sorted(pairs)]
 
 
 def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainConfig:

@@ -93,7 +93,7 @@ class Measuring:
         units = torch.tensor([gradient.unit for gradient in gradients for _ in gradient.rows], dtype=torch.float64)
         products = self._gramians(names) * units.outer(units)  # (L, N, N)
         owners = [number for number, gradient in enumerate(gradients) for _ in gradient.rows]
-        cross = cross_cosines(products, owners, [seen for gradient in gradients for seen in gradient.batches])
+        cross = cross_cosines(products, owners, [batches for gradient in gradients for batches in gradient.batches])
         firsts = torch.tensor([owners.index(number) for number in range(len(gradients))])
         return Conflicts(
             [gradient.name for gradient in gradients],
@@ -108,16 +108,16 @@ class Measuring:
         for step in [step for step in plan.levels if step.apart]:
             for name in step.active:
                 rows = list(dict.fromkeys(step.level.row(name, draw) for draw in range(step.level.draws if step.level.draws < 3 else 1)))
-                seen = [{(streams[name], draw)} for draw in range(len(rows))]
+                batches = [{(streams[name], draw)} for draw in range(len(rows))]
                 if step.level.draws == 1:  # all draws of the stream add up in its row
-                    seen = [{(streams[name], draw) for draw in range(draws)}]
-                gradients.append(Gradient({name: 1.0}, rows, float(step.level.draws), seen))
-        others, scale = summed(plan), factor_of_sum(plan)
-        terms = {name: step.factor * step.weights.get(name, math.nan) / scale for step in others for name in step.active}
+                    batches = [{(streams[name], draw) for draw in range(draws)}]
+                gradients.append(Gradient({name: 1.0}, rows, float(step.level.draws), batches))
+        added, scale = summed(plan), factor_of_sum(plan)
+        terms = {name: step.factor * step.weights.get(name, math.nan) / scale for step in added for name in step.active}
         terms |= {name: 1 / scale for name in plan.plain if self.passes.system.reaches(name, self.passes.theta)}
         if terms:
-            seen = {(streams[name], draw) for name in terms for draw in range(draws)}
-            gradients.append(Gradient(terms, [MERGED], 1 / scale, [seen]))
+            batches = {(streams[name], draw) for name in terms for draw in range(draws)}
+            gradients.append(Gradient(terms, [MERGED], 1 / scale, [batches]))
         return gradients
 
     def _halves(self, gradients: Sequence[Gradient], draw: Draw, number: int) -> Tensor:
@@ -130,11 +130,11 @@ class Measuring:
         halves = split(draw.get(stream, ()), group.world, group.rank)
         draws = [{stream: [self.passes.system.prepare(batch, names) for batch in half]} for half in halves]
         totals = self.passes.totals(draws)
-        known = {name for name in names if all(total[name] > 0 for total in totals)}
+        computed = {name for name in names if all(total[name] > 0 for total in totals)}
         members = [
             number
             for number, gradient in enumerate(gradients)
-            if gradient.lacks_a_batch and gradient.streams == {stream} and gradient.terms.keys() <= known
+            if gradient.lacks_a_batch and gradient.streams == {stream} and gradient.terms.keys() <= computed
         ]
         rows = {number: ("half", gradients[number].name) for number in members}
         self._fill(draws[0], totals[0], {row: gradients[number].terms for number, row in rows.items()})

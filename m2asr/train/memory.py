@@ -52,15 +52,15 @@ def check_fit(phases: Sequence[Phase], system: System, processes: int = 1) -> No
 
     The phases hold their gradients at the same time; each has an optimizer. `processes` share a machine, and its memory, but not GPUs.
     """
-    params, count, several = list(system.parameters()), sum(phase.rows for phase in phases), len(phases) > 1
+    params, count, plural = list(system.parameters()), sum(phase.rows for phase in phases), "s" * (len(phases) > 1)
     names, gradients = " and ".join(phase.name for phase in phases), sum(phase.gradient_bytes for phase in phases)
     moments = len(phases) * sum(2 * param.numel() * param.element_size() for param in params)
     device = params[0].device
     free, sharing = free_bytes(device), processes if device.type == "cpu" else 1
     if free is not None and sharing * (gradients + moments) > free:
         raise UserError(
-            f"phase{'s' * several} {names}: {count} gradients of the backbone take {gradients / 2**30:.1f} GB and the "
-            f"optimizer{'s' * several} {moments / 2**30:.1f} GB{f', in each of {sharing} processes' if sharing > 1 else ''}, "
+            f"phase{plural} {names}: {count} gradients of the backbone take {gradients / 2**30:.1f} GB and the "
+            f"optimizer{plural} {moments / 2**30:.1f} GB{f', in each of {sharing} processes' if sharing > 1 else ''}, "
             f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
             "one per objective and a few, modo and moco two, `gradients: features` one per stream), or a smaller model"
         )
@@ -72,16 +72,16 @@ def free_bytes(device: torch.device) -> int | None:
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, of phases before
         return torch.cuda.mem_get_info(device)[0] + cached
     give_back_freed_memory()  # what the phase before held
-    found = []
+    limits = []
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+        limits.append(1024 * int(lines["MemAvailable"].split()[0]))
     except (OSError, KeyError, ValueError):
         pass
     try:
         stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
         used = int((CGROUP / "memory.current").read_text()) - int(stat["inactive_file"])
-        found.append(int((CGROUP / "memory.max").read_text()) - used)
+        limits.append(int((CGROUP / "memory.max").read_text()) - used)
     except (OSError, KeyError, ValueError):  # no limit is the word max
         pass
-    return min(found, default=None)
+    return min(limits, default=None)

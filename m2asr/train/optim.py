@@ -40,11 +40,13 @@ class Optimizer:
             options = {"momentum": config.muon.momentum, "steps": config.muon.steps, "dtype": dtype}
             group = {"params": matrices, "name": "backbone", "rate": config.muon.rate}
             self.optimizers.append(Muon([group], lr=0.0, weight_decay=config.weight_decay, **options))
-        rest = _parts(groups, {id(param) for param in matrices}, config.weight_decay)
+        rest = _param_groups(groups, {id(param) for param in matrices}, config.weight_decay)
         if rest:
             kind = torch.optim.Adam if config.type == "adam" else torch.optim.AdamW
             self.optimizers.append(kind(rest, lr=0.0, betas=config.betas, eps=1e-8, fused=True))
-        self._moved_by = {param: one for one in self.optimizers for group in one.param_groups for param in group["params"]}
+        self._moved_by: dict[Parameter, torch.optim.Optimizer] = {}
+        for optimizer in self.optimizers:
+            self._moved_by |= {param: optimizer for group in optimizer.param_groups for param in group["params"]}
 
     def step(self, position: float) -> dict[str, float]:
         """Update with the rates of this position (steps from 0) and return them per group."""
@@ -76,8 +78,8 @@ class Optimizer:
 
     def _factor(self, name: str, position: float) -> float:
         config = self.config
-        given = config.warmup_steps
-        warmup = max(1, given.get(name, 0) if isinstance(given, dict) else given)
+        steps = config.warmup_steps
+        warmup = max(1, steps.get(name, 0) if isinstance(steps, dict) else steps)
         if position + 1 < warmup:
             return (position + 1) / warmup
         if config.schedule == "warmup_constant":
@@ -89,15 +91,16 @@ class Optimizer:
         return config.final_lr + (1 - config.final_lr) * falling
 
 
-def _parts(groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float) -> list[dict[str, Any]]:
+def _param_groups(groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float) -> list[dict[str, Any]]:
     """Per group its matrices, with decay, and its vectors, without."""
-    parts = []
+    param_groups = []
     for name, members in groups.items():
         params = [param for _, param in members if id(param) not in left_out]
-        for chosen, rate in (([one for one in params if one.dim() > 1], decay), ([one for one in params if one.dim() <= 1], 0.0)):
+        matrices, vectors = [param for param in params if param.dim() > 1], [param for param in params if param.dim() <= 1]
+        for chosen, rate in ((matrices, decay), (vectors, 0.0)):
             if chosen:
-                parts.append({"params": chosen, "weight_decay": rate, "name": name, "rate": 1.0})
-    return parts
+                param_groups.append({"params": chosen, "weight_decay": rate, "name": name, "rate": 1.0})
+    return param_groups
 
 
 def clip_groups(groups: Sequence[tuple[str, Sequence[Parameter]]], limit: float) -> dict[str, float]:
@@ -105,16 +108,16 @@ def clip_groups(groups: Sequence[tuple[str, Sequence[Parameter]]], limit: float)
 
     Parts are clipped apart, so that a head with a large gradient does not slow the backbone down.
     """
-    found: list[tuple[str, list[Tensor], Tensor]] = []
+    measured: list[tuple[str, list[Tensor], Tensor]] = []
     for name, parameters in groups:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
             norms = torch._foreach_norm(gradients)
-            found.append((name, gradients, torch.linalg.vector_norm(torch.stack(norms))))
-    if not found:
+            measured.append((name, gradients, torch.linalg.vector_norm(torch.stack(norms))))
+    if not measured:
         return {}
-    values = torch.stack([norm for _, _, norm in found]).tolist()  # the one wait for the device
-    for (_, gradients, _), norm in zip(found, values, strict=True):
+    values = torch.stack([norm for _, _, norm in measured]).tolist()  # the only wait for the device
+    for (_, gradients, _), norm in zip(measured, values, strict=True):
         if math.isfinite(norm) and norm > limit:
             torch._foreach_mul_(gradients, limit / norm)
-    return {name: norm for (name, _, _), norm in zip(found, values, strict=True)}
+    return {name: norm for (name, _, _), norm in zip(measured, values, strict=True)}

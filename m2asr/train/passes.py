@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
-from m2asr.moo.gramian import all_pairs, inner_products
-from m2asr.moo.plan import Pass, StateGroup
+from m2asr.moo.feature_level import StateGroup
+from m2asr.moo.plan import Pass
 from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.seeds import seed_of
 from m2asr.train.gate import crossing, gate, gradients_at
 from m2asr.train.precision import ShortWeights, autocast
+from m2asr.train.states import StateGradients, weigh_states, weighted
 from m2asr.train.tally import Tally
 
 Draw = Mapping[str, Sequence[Batch]]  # stream -> prepared micro-batches
@@ -74,7 +75,7 @@ class Passes:
             due = [row for row in self._ending(todo, stream, divisors) if row in todo.complete]
             due += [row for group in todo.groups if set(group.objectives) & set(names) for row in (group.row, *group.exact.values())]
             for number, batch in enumerate(batches):
-                with copies.used():
+                with copies.in_place():
                     backwards = self._forward(todo, names, batch.to(self.device), divisors, tally, within)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
@@ -84,9 +85,8 @@ class Passes:
                     if number == len(batches) - 1 and row in due and row not in {after for after, _, _ in backwards}:
                         due.remove(row)
                         self.rows.reduce(row)
-            for group in todo.groups if not batches else ():  # weights are found together with the processes that have a batch
-                if members := [name for name in group.objectives if name in names]:
-                    self._weigh(group, members, None, within)
+            for group, members in _members(todo, names) if not batches else ():  # found together with the processes that have a batch
+                within |= weigh_states(group, members, {}, self.rows.group, self.device)
             for row in due:
                 self.rows.reduce(row)
         return within
@@ -101,8 +101,7 @@ class Passes:
         present = [name for name in names if batch.shares[name].weight > 0]
         rows = {row: {name: factor for name, factor in factors.items() if name in present} for row, factors in todo.rows.items()}
         rows = {row: factors for row, factors in rows.items() if factors}
-        grouped = [(group, [name for name in group.objectives if name in names]) for group in todo.groups]
-        grouped = [(group, members) for group, members in grouped if members]
+        grouped = _members(todo, names)
         factors = {name: factor for factors in rows.values() for name, factor in factors.items()}
         cut = len(rows) > 1 or bool(grouped)
         backwards: list[Backward] = []
@@ -126,7 +125,10 @@ class Passes:
                 copies = {name: gate(encoded, cut=True) for name in members if name in present}
                 for name, read in copies.items():
                     loss_of(name, read, 1.0).backward()
-                backwards += self._weigh(group, members, {name: gradients_at(read) for name, read in copies.items()}, within, encoded)
+                gradients = {name: gradients_at(read) for name, read in copies.items()}
+                within |= weigh_states(group, members, gradients, self.rows.group, self.device)
+                merged = {group.row: weighted(gradients, within), **{row: gradients.get(name, {}) for name, row in group.exact.items()}}
+                backwards += [_onward(row, at_states, encoded) for row, at_states in merged.items()]
         return [backward for backward in backwards if backward[1]]  # without those that no gradient enters
 
     def _through_heads(
@@ -136,39 +138,7 @@ class Passes:
         called = any(module in self.theta for name in names for module in self.system.objectives[name].runs)
         with self.rows.accumulate_into(row) if called else nullcontext():
             loss.backward()
-        gradients = gradients_at(read)
-        return [(row, [encoded[view].states[tap] for view, tap in gradients], list(gradients.values()))]
-
-    def _weigh(
-        self,
-        group: StateGroup,
-        members: Sequence[str],
-        gradients: Mapping[str, Mapping[tuple[View, str], Tensor]] | None,
-        within: dict[str, float],
-        encoded: Mapping[View, Encoded] | None = None,
-    ) -> list[Backward]:
-        """Find the weights of a group from its members' gradients at states, and merge these.
-
-        Utterances do not share states, so the Gramian of a batch is the sum of the processes' parts.
-        """
-        gradients = gradients or {}
-        keys = list(dict.fromkeys(key for found in gradients.values() for key in found))
-        total = torch.zeros(len(members), len(members), dtype=torch.float64, device=self.device)
-        for key in keys:
-            flat = {name: found[key].flatten() for name, found in gradients.items() if key in found}
-            total += inner_products(flat, all_pairs(members, members), [slice(None)]).view_as(total)
-        weights = group.level.weigh_states(members, self.rows.group.all_reduce(total.cpu()))
-        within |= weights
-        if not keys:
-            return []
-        states = [encoded[view].states[tap] for view, tap in keys]
-        merged = [_weighted(weights, {name: found[key] for name, found in gradients.items() if key in found}) for key in keys]
-        exact = [
-            (row, [encoded[view].states[tap] for view, tap in gradients[name]], list(gradients[name].values()))
-            for name, row in group.exact.items()
-            if name in gradients
-        ]
-        return [(group.row, states, merged), *exact]
+        return [_onward(row, gradients_at(read), encoded)]
 
     def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch, tally: Tally) -> dict[View, Encoded]:
         """The views that objectives read; without a graph where no gradient goes back through a view."""
@@ -179,10 +149,10 @@ class Passes:
                 taps.setdefault(view, set()).add(tap)
                 through[view] = through.get(view, False) or factors.get(name, 1.0) != 0 or "encoder" not in self.theta
         encoded = {}
-        for view, kept in taps.items():
+        for view, read in taps.items():
             tally.add_seconds(view.frames(batch.lengths[view.input].numpy()) * batch.unit(view.input))
             with torch.set_grad_enabled(through[view]):
-                encoded[view] = self.system.encode(batch, view, kept)
+                encoded[view] = self.system.encode(batch, view, read)
         return encoded
 
     def _names(self, todo: Pass) -> list[str]:
@@ -199,10 +169,12 @@ class Passes:
         return [row for row, numbers in enters.items() if numbers and max(numbers) == order.index(stream)]
 
 
-def _weighted(weights: Mapping[str, float], gradients: Mapping[str, Tensor]) -> Tensor:
-    """sum_k weights[k] gradients[k], summed in float32 or better, in their type."""
-    first = next(iter(gradients.values()))
-    total = torch.zeros_like(first, dtype=torch.promote_types(first.dtype, torch.float32))
-    for name, gradient in gradients.items():
-        total.add_(gradient.to(total.dtype), alpha=weights[name])
-    return total.to(first.dtype)
+def _members(todo: Pass, names: Collection[str]) -> list[tuple[StateGroup, list[str]]]:
+    """The groups of a pass with those of their objectives that are among `names`."""
+    groups = [(group, [name for name in group.objectives if name in names]) for group in todo.groups]
+    return [(group, members) for group, members in groups if members]
+
+
+def _onward(row: Hashable, gradients: StateGradients, encoded: Mapping[View, Encoded]) -> Backward:
+    """The backward pass that takes gradients at states through theta into a row."""
+    return row, [encoded[view].states[tap] for view, tap in gradients], list(gradients.values())

@@ -41,7 +41,7 @@ class Phase:
         self,
         config: TrainConfig,
         section: train_config.Phase,
-        place: int,
+        index: int,
         system: System,
         materials: Materials,
         dtype: torch.dtype,
@@ -52,11 +52,11 @@ class Phase:
         self.config, self.section, self.system, self.dtype = config, section, system, dtype
         self.name, self.leads = section.name, section.every is not None
         self.sections = config.levels_of(section)
-        several = len([name for level in self.sections for name in level.objectives]) > 1
+        multiple = len([name for level in self.sections for name in level.objectives]) > 1
         self.over = self.sections[0].weighting.over
         self.theta = system.theta(self.over)
         self.regular = config.regular(section)
-        self.levels = [self._level(level, several and options.conflicts is True) for level in self.sections]
+        self.levels = [self._level(level, multiple and options.conflicts is True) for level in self.sections]
         names = [*(name for level in self.levels for name in level.objectives), *self.regular]
         self.streams = {name: config.objectives[name].stream for name in names}
         self._check_one_batch()
@@ -68,16 +68,16 @@ class Phase:
         for where, stream in (("train", single), (f"phases.{self.name}", section.epoch_of)):
             if stream is not None and stream not in read:
                 raise UserError(f"{where}.epoch_of: no objective reads the stream {stream}; name one of {', '.join(read)}")
-        given = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
+        named = [stream for stream in (section.epoch_of, options.epoch_of) if stream in read]
         self.loader = StepLoader(
             read,
             config.batching,
-            epoch_of=given[0] if given else longest(read, [self.streams[name] for name in self.upper]),
+            epoch_of=named[0] if named else longest(read, [self.streams[name] for name in self.upper]),
             draws=self._draws(),
             accumulation=options.accumulation,
             rank=group.rank,
             world=group.world,
-            seed=options.seed if place == 0 else seed_of(options.seed, place),  # another order in every phase
+            seed=options.seed if index == 0 else seed_of(options.seed, index),  # another order in every phase
             workers=options.workers,
             max_bad=options.max_bad,
             prepare=self._prepare,
@@ -141,14 +141,14 @@ class Phase:
         """Audio through the encoders of all processes, the mean over a first epoch of every stream, at all its speeds."""
         total = 0.0
         for name, source in self.loader.sources.items():
-            objectives = [self.system.objectives[one] for one, stream in self.streams.items() if stream == name]
+            objectives = [self.system.objectives[reader] for reader, stream in self.streams.items() if stream == name]
             views = {view for objective in objectives for view in objective.views}
             steps = len(source.speeds) * self.loader.steps_per_epoch(0, name)
             for view, speed in product(views, source.speeds):
                 lengths = source.frames_at(speed) if view.input == "feats" else source.tokens_in(view.input)
-                parts = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
+                chunks = np.array_split(lengths, 1 + len(lengths) // 2**20)  # not all as 64-bit integers at once
                 unit = source.frame_shift if view.input == "feats" else source.token_seconds
-                total += unit * sum(view.frames(part.astype(np.int64)) for part in parts) / steps
+                total += unit * sum(view.frames(chunk.astype(np.int64)) for chunk in chunks) / steps
         return total
 
     def describe(self) -> str:
@@ -222,19 +222,21 @@ class Phase:
         for name in [name for name in self.streams if self.system.objectives[name].coupled]:
             accumulation = self.config.train.accumulation
             if accumulation > 1 or self.group.world > 1:
-                what = f"train.accumulation: {accumulation}" if accumulation > 1 else f"{self.group.world} processes"
-                raise UserError(f"{what}: {name} is no sum over parts of a step's batch; train with one process and `accumulation: 1`")
+                option = f"train.accumulation: {accumulation}" if accumulation > 1 else f"{self.group.world} processes"
+                raise UserError(f"{option}: {name} is no sum over parts of a step's batch; train with one process and `accumulation: 1`")
 
     def _draws(self) -> dict[str, int]:
         """Independent batches per step of every stream: as many as its objectives' weightings take."""
-        several = sorted({level.draws for level in self.levels} - {1})
-        if len(several) > 1:
-            raise UserError(f"phase {self.name}: its weightings take {several[0]} and {several[1]} batches; give them one `samples`")
-        found: dict[str, int] = {}
+        counts = sorted({level.draws for level in self.levels} - {1})
+        if len(counts) > 1:
+            raise UserError(
+                f"phase {self.name}: its weightings take {counts[0]} and {counts[1]} batches per step; give both the same `samples`"
+            )
+        draws: dict[str, int] = {}
         for level in self.levels:
             for name in level.objectives:
-                found[self.streams[name]] = max(found.get(self.streams[name], 1), level.draws)
-        return found
+                draws[self.streams[name]] = max(draws.get(self.streams[name], 1), level.draws)
+        return draws
 
 
 def _kind(weighting: train_config.Weighting) -> str:

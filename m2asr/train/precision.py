@@ -32,25 +32,25 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 class ShortWeights:
     """Copies of a module's weights in the type that it multiplies in, made once, where autocast makes them anew for every batch.
 
-    The copies are leaves of their own: a backward pass leaves their gradients there, without a graph for the change of type. With float32
+    The copies are leaves: a backward pass leaves their gradients there, without a graph for the change of type. With float32
     there are none.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d)] if dtype == torch.bfloat16 else []
-        found = [(layer, name, param) for layer in layers for name, param in layer.named_parameters(recurse=False) if param.requires_grad]
-        self.copies: dict[Parameter, Tensor] = {param: param.detach().to(dtype).requires_grad_() for _, _, param in found}
-        self._places = found
+        weights = [(layer, *weight) for layer in layers for weight in layer.named_parameters(recurse=False)]
+        self._weights = [(layer, name, param) for layer, name, param in weights if param.requires_grad]
+        self.copies: dict[Parameter, Tensor] = {param: param.detach().to(dtype).requires_grad_() for _, _, param in self._weights}
 
     @contextmanager
-    def used(self) -> Iterator[None]:
+    def in_place(self) -> Iterator[None]:
         """Within the block the module computes with the copies."""
-        for layer, name, param in self._places:
+        for layer, name, param in self._weights:
             layer._parameters[name] = self.copies[param]
         try:
             yield
         finally:
-            for layer, name, param in self._places:
+            for layer, name, param in self._weights:
                 layer._parameters[name] = param
 
 

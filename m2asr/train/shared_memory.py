@@ -35,14 +35,14 @@ def usable() -> bool:
 class SharedMemory(ProcessGroup):
     """The processes of torch's default group where all are on one machine's CPUs: they exchange numbers through a file in memory.
 
-    Everyone writes into a place of its own, and reads the others' after all have written. Sums are in the order of ranks, so that all
-    processes get the same bits. Places are used in turn, so that nobody overwrites what others still read. Rare and large things, such as
-    messages, go through torch's group.
+    Every process writes into its own slot and reads all slots when everyone has written. Sums are in the order of ranks, so that all
+    processes get the same bits. There are two sets of slots, used in turn, so that nobody overwrites what others still read. Rare and large
+    things, such as messages, go through torch's group.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._turn = 0  # of the small places
+        self._small_turn = 0
         self._steps = 0  # how often this process has met the others
         self._rows_turn = 0
         self._sent: list[tuple[Tensor, Callable[[list[Tensor]], None]]] = []
@@ -54,8 +54,8 @@ class SharedMemory(ProcessGroup):
         self.moved["reduce_scatter"] += row.numel()
         part = self.part(len(row))
 
-        def put(parts: list[Tensor]) -> None:
-            torch.sum(torch.stack([other[part] for other in parts]), dim=0, out=row[part])
+        def put(rows: list[Tensor]) -> None:
+            torch.sum(torch.stack([sent[part] for sent in rows]), dim=0, out=row[part])
 
         self._send(row, put)
 
@@ -63,10 +63,10 @@ class SharedMemory(ProcessGroup):
         self.wait()
         self.moved["all_gather"] += row.numel()
 
-        def put(parts: list[Tensor]) -> None:
-            for rank, other in enumerate(parts):
+        def put(rows: list[Tensor]) -> None:
+            for rank, sent in enumerate(rows):
                 part = slice(rank * len(row) // self.world, (rank + 1) * len(row) // self.world)
-                row[part] = other[part]
+                row[part] = sent[part]
 
         self._send(row, put)
 
@@ -76,7 +76,7 @@ class SharedMemory(ProcessGroup):
             return
         flat = flat_gradients(params)
         self.moved["all_reduce"] += flat.numel()
-        self._send(flat, lambda parts: put_back(params, torch.stack(parts).sum(0)))
+        self._send(flat, lambda vectors: put_back(params, torch.stack(vectors).sum(0)))
 
     def all_reduce(self, values: Tensor) -> Tensor:
         if values.nbytes > SMALL:
@@ -96,15 +96,15 @@ class SharedMemory(ProcessGroup):
         if not sent:
             return
         self._meet()
-        places, start = self._rows[self._rows_turn], 0
+        slots, start = self._rows[self._rows_turn], 0
         for values, put in sent:
-            put([_tensor(place[start : start + values.nbytes], values) for place in places])
+            put([_tensor(slot[start : start + values.nbytes], values) for slot in slots])
             start += _room(values)
         self._rows_turn = 1 - self._rows_turn
 
     def _send(self, values: Tensor, put: Callable[[list[Tensor]], None]) -> None:
         """Write values for the others; `put` takes everyone's once all have met."""
-        start = sum(_room(others) for others, _ in self._sent)
+        start = sum(_room(earlier) for earlier, _ in self._sent)
         size = start + _room(values)
         if size > self._rows.shape[2]:  # all processes find this at the same time, since all send the same
             rows = np.frombuffer(self._map(2 * self.world * size), dtype=np.uint8).reshape(2, self.world, size)
@@ -115,11 +115,11 @@ class SharedMemory(ProcessGroup):
 
     def _exchanged(self, values: Tensor) -> list[Tensor]:
         """Everyone's values, flat, in the order of ranks; they hold until the next but one exchange."""
-        places = self._small[self._turn]
-        self._turn = 1 - self._turn
-        _tensor(places[self.rank, : values.nbytes], values).copy_(values.flatten())
+        slots = self._small[self._small_turn]
+        self._small_turn = 1 - self._small_turn
+        _tensor(slots[self.rank, : values.nbytes], values).copy_(values.flatten())
         self._meet()
-        return [_tensor(place[: values.nbytes], values) for place in places]
+        return [_tensor(slot[: values.nbytes], values) for slot in slots]
 
     def _meet(self) -> None:
         """Wait until all processes have come here as often as this one."""
@@ -155,6 +155,6 @@ def _room(values: Tensor) -> int:
     return -(-values.nbytes // LINE) * LINE
 
 
-def _tensor(place: np.ndarray, like: Tensor) -> Tensor:
-    """A place of bytes as a flat tensor of the type of `like`."""
-    return torch.from_numpy(place).view(like.dtype)
+def _tensor(memory: np.ndarray, like: Tensor) -> Tensor:
+    """Bytes as a flat tensor of the type of `like`."""
+    return torch.from_numpy(memory).view(like.dtype)

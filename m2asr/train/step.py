@@ -76,7 +76,7 @@ class JointStep:
         totals = self.passes.totals(draws)
         present = [{name for name, weight in total.items() if weight > 0} for total in totals]
         plan = plan_step(self.levels, factors, present, number, measure, self.regular)
-        self.rows.keep([level.tracked(name) for level in self.levels if level.weighting.tracks for name in level.objectives])
+        self.rows.keep([row for level in self.levels for row in level.lasting])
         comparison = self.measuring.before(plan, draws, number) if measure else None
 
         tally, within = Tally({name: self.system.objectives[name] for name in self.streams}, self.group), {}
@@ -130,22 +130,21 @@ class JointStep:
     def _run(self, todo: Pass, draws: Sequence[Draw], totals: Sequence[Mapping[str, float]], tally: Tally) -> dict[str, float]:
         """One pass; an objective's loss is the mean over the draws that hold it."""
         total = totals[todo.draw]
-        divisors = {name: weight * sum(other[name] > 0 for other in totals) for name, weight in total.items() if weight > 0}
+        divisors = {name: weight * sum(weights[name] > 0 for weights in totals) for name, weight in total.items() if weight > 0}
         return self.passes.run(todo, draws[todo.draw], divisors, tally)
 
     def _merge(self, step: LevelStep, products: Products, outcome: Outcome, within: Mapping[str, float]) -> None:
         """Find a level's weights, and bring gradients that are kept apart into the row of what is merged."""
         level, columns, sums = step.level, self._columns(step.solve and step.level.split), []
         if step.solve:
-            if level.weighting.tracks:
-                pairs = level.track(self.rows, step.active)
+            if pairs := level.track(self.rows, step.active):
                 products = Products(pairs, self.group.all_reduce(self.rows.inner_products(pairs, columns).cpu()))
-            solution = level.solve(products if level.split else products.whole(), step.active, outcome.mean_losses(), within)
+            solution = level.solve(products if level.split else products.summed(), step.active, outcome.mean_losses(), within)
             step.weights, sums = solution.weights, solution.sums
         elif step.apart:
             sums = [level.terms(step.weights, step.active)]
-        for terms, part in zip(sums, columns, strict=False):
-            self.rows.merge({row: step.factor * weight for row, weight in terms.items()}, MERGED, part)
+        for terms, group in zip(sums, columns, strict=False):
+            self.rows.merge({row: step.factor * weight for row, weight in terms.items()}, MERGED, group)
         if step.by_states and step.apart and outcome.conflicts is not None:
             deviation = level.deviation(step.weights, step.active, outcome.conflicts.among(step.active))
             outcome.conflicts.deviation = max(deviation, outcome.conflicts.deviation or 0.0)

@@ -90,5 +90,5 @@ class Tally:
         """Say which loss of which process is not finite: the first in the order of processes."""
         broken = [(name, batch, float(total)) for name, batch, total in self._batches if not torch.isfinite(total)]
         mine = [f"the loss of {name} is {value}; utterances: {' '.join(batch.utt_ids)}" for name, batch, value in broken[:1]]
-        told = [text for texts in self.group.exchange(mine) for text in texts]
-        self.problem = self.problem or (told[0] if told else "a sum of losses is not finite")
+        messages = [text for texts in self.group.exchange(mine) for text in texts]
+        self.problem = self.problem or (messages[0] if messages else "a sum of losses is not finite")

@@ -37,7 +37,7 @@ from m2asr.train.span import Span, spans_of
 from m2asr.train_checks import changed_keys
 from m2asr.train_config import TrainConfig
 
-COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "place")  # plain numbers of a checkpoint
+COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "span_index")  # plain numbers of a checkpoint
 LENGTH = {"train.epochs", "train.hours"}
 
 
@@ -66,15 +66,15 @@ class Trainer:
         self.dev = materials.dev
         self.geometry = materials.geometry
 
-        given = enumerate(config.phase_list())
-        self.phases = [Phase(config, section, place, self.system, materials, self.dtype, self.group) for place, section in given]
+        sections = enumerate(config.phase_list())
+        self.phases = [Phase(config, section, index, self.system, materials, self.dtype, self.group) for index, section in sections]
         for phase in self.phases:
             for source in phase.section.init or ():
                 if not Path(source.path).is_file():
                     raise UserError(f"phases.{phase.name}.init.from: {source.path}: no such file; give the model.pt of another run")
         self.spans = spans_of(self.phases, self.options)
         self.total_steps = sum(phase.total_steps for phase in self.phases)
-        self.place = 0  # of the present span
+        self.span_index = 0  # of the present span
         self.best = checkpoint.BestCheckpoints(exp / "checkpoints", self.options.average_best)  # of the present span
         self.number = 0  # steps done
         self.skipped = 0
@@ -88,12 +88,12 @@ class Trainer:
     @property
     def span(self) -> Span:
         """The phase that is being trained, with those interleaved with it."""
-        return self.spans[self.place]
+        return self.spans[self.span_index]
 
     @property
     def finished(self) -> bool:
         """Whether the last phase has reached its length."""
-        return self.place == len(self.spans) - 1 and self.span.over
+        return self.span_index == len(self.spans) - 1 and self.span.over
 
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
@@ -116,13 +116,14 @@ class Trainer:
         """Load the newest checkpoint, if there is one. Raises UserError where it belongs to another config."""
         with redirect_stderr(sys.stderr if self.writes else io.StringIO()):  # a warning is told once
             state = checkpoint.load_latest(self.exp / "checkpoints")
-        found = self.group.exchange(None if state is None else state["number"])
-        if len(set(found)) > 1:
-            raise UserError(f"{self.exp}: the processes of this run find different checkpoints; its folder must be shared by all machines")
+        numbers = self.group.exchange(None if state is None else state["number"])
+        if len(set(numbers)) > 1:
+            raise UserError(f"{self.exp}: the processes of this run read different checkpoints; its folder must be shared by all machines")
         if state is None:
             return False
+        state.setdefault("span_index", state.get("place", 0))  # its name in older checkpoints
         # a run may become longer, but not for some of its phases alone
-        free = {"train.average_best"} | (LENGTH if state["place"] == 0 else set())
+        free = {"train.average_best"} | (LENGTH if state["span_index"] == 0 else set())
         before = check_config(TrainConfig, state["config"], str(self.exp / "checkpoints"))  # with the defaults of keys that are new since
         changed = changed_keys(before.model_dump(mode="json"), self.config.model_dump(mode="json"), free)
         if changed:
@@ -205,7 +206,7 @@ class Trainer:
 
     def _check_fit(self) -> None:
         """Raises UserError if the present span, or one after it, needs more memory than is free."""
-        for span in self.spans[self.place :]:
+        for span in self.spans[self.span_index :]:
             check_fit(span.phases, self.system, self.group.local)
         self.group.exchange(None)  # nobody takes memory before all have looked
 
@@ -243,7 +244,7 @@ class Trainer:
             grad_norm=norms,
             lr=phase.optimizer.rates(position),
             audio_seconds=outcome.seconds,
-            wait_seconds=sum(one.loader.wait_seconds for one in self.phases),
+            wait_seconds=sum(other.loader.wait_seconds for other in self.phases),
             run_seconds=time.perf_counter() - self._started,
             memory_gb=peak_memory_gb(self.device),
         )
@@ -262,10 +263,10 @@ class Trainer:
         path = self.exp / "log" / f"skipped_step{self.number}{process}.pt"
         with open_atomic(path, "wb") as file:
             torch.save([{stream: [_plain(batch) for batch in batches] for stream, batches in draw.items()} for draw in draws], file)
-        found = " ".join(f"{name}={norm:.3g}" for name, norm in norms.items())
+        lengths = " ".join(f"{name}={norm:.3g}" for name, norm in norms.items())
         count = f"{self.skipped} of at most {self.options.max_skipped}"
         if self.writes:
-            print(f"step {self.number} skipped ({count}): {problem}; gradient norms {found}; batch in {path}", file=sys.stderr)
+            print(f"step {self.number} skipped ({count}): {problem}; gradient norms {lengths}; batch in {path}", file=sys.stderr)
         if self.skipped > self.options.max_skipped:
             raise UserError(
                 f"stopped after {self.skipped} skipped steps (train.max_skipped {self.options.max_skipped}); the last: {problem}"
@@ -298,7 +299,7 @@ class Trainer:
         self._warn()
         if last and not self.finished:
             self.span.stop()
-            self.place += 1
+            self.span_index += 1
             self.best = checkpoint.BestCheckpoints(self.exp / "checkpoints", self.options.average_best)
             self._begin()
         log.flush()

@@ -38,6 +38,14 @@ def test_padded_cost_stays_within_the_budget_and_uses_it() -> None:
     assert np.mean(padded) > 0.85
 
 
+@pytest.mark.parametrize("batch_seconds", [8, 20, 60, 200])
+def test_batches_of_little_data_are_filled_as_well(batch_seconds: int) -> None:
+    """Some hundred utterances of 1 to 18 s: no more than half as many batches again as if none were padded, and some that are not full."""
+    frames = np.minimum(lengths(370) // 2, 1800)
+    budget = 100 * batch_seconds
+    assert len(Batches(frames, budget).epoch(0)) <= 1.5 * frames.sum() / budget + 3
+
+
 def test_an_utterance_above_the_budget_is_a_batch_of_its_own() -> None:
     frames = np.array([100, 900, 100, 2000, 100], dtype=np.int32)
     plan = Batches(frames, 500, buckets=2).epoch(0)

@@ -10,6 +10,7 @@ from m2asr.moo.mgda import MGDA
 from m2asr.moo.moco import MoCo
 from m2asr.moo.modo import MoDo
 from m2asr.moo.rows import GradientRows
+from m2asr.moo.tracked_level import TrackedLevel
 from tests.moo.quadratics import NAMES, gradients, start
 
 
@@ -21,7 +22,7 @@ class Tracked:
     """A level with MoCo, whose gradients have three numbers."""
 
     def __init__(self, **options) -> None:
-        self.level = Level(NAMES, MoCo(NAMES, **options))
+        self.level = TrackedLevel(NAMES, MoCo(NAMES, **options))
         self.rows = GradientRows([torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))])
 
     @property

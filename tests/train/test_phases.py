@@ -125,10 +125,10 @@ def test_a_run_may_become_longer_in_its_first_phase_alone(exp, mini_data, mini_d
     with pytest.raises(Stopped):
         make(phases, exp, mini_data, mini_dump, hours=2.0).run()
     trainer = make(phases, exp, mini_data, mini_dump, hours=0.1)
-    assert trainer.resume() and trainer.place == 0
+    assert trainer.resume() and trainer.span_index == 0
     with pytest.raises(Stopped):  # in the second phase, the first has had its share
         trainer.run()
-    assert trainer.place == 1
+    assert trainer.span_index == 1
     with pytest.raises(UserError, match="its checkpoint was trained with other values of train.hours; restore them"):
         make(phases, exp, mini_data, mini_dump, hours=2.0).resume()
     assert make(phases, exp, mini_data, mini_dump, hours=0.1, average_best=1).resume()

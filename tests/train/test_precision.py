@@ -33,7 +33,7 @@ def test_states_and_gradients_are_those_of_autocast(encoder: Conformer) -> None:
         theirs = states_of(encoder)
         theirs.float().square().mean().backward()
     with rows.accumulate_into(1, weights.copies):
-        with weights.used():
+        with weights.in_place():
             ours = states_of(encoder)
         ours.float().square().mean().backward()
     assert torch.equal(ours, theirs) and len(weights.copies) > 20
@@ -43,7 +43,7 @@ def test_states_and_gradients_are_those_of_autocast(encoder: Conformer) -> None:
 def test_the_module_has_its_own_weights_again(encoder: Conformer) -> None:
     before = list(encoder.parameters())
     weights = ShortWeights(encoder, torch.bfloat16)
-    with pytest.raises(ValueError), weights.used():
+    with pytest.raises(ValueError), weights.in_place():
         assert encoder.blocks[0].attention.qkv.weight.dtype == torch.bfloat16
         raise ValueError
     assert all(one is other for one, other in zip(before, encoder.parameters(), strict=True))

@@ -39,7 +39,9 @@ def data(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trainer(data: Path, dump: Path, exp: Path, phases: list[dict] | None = None, hours: float = 0.1, **objectives: dict) -> Trainer:
+def trainer(
+    data: Path, dump: Path, exp: Path, phases: list[dict] | None = None, hours: float = 0.1, rate: float = 15, **objectives: dict
+) -> Trainer:
     config = copy.deepcopy(recipe.CONFIG)
     config["model"] |= {
         "letters": {"type": "embedding", "tokens": "it"},
@@ -56,7 +58,7 @@ def trainer(data: Path, dump: Path, exp: Path, phases: list[dict] | None = None,
     config["streams"] = {name: config["streams"][name] for name in dict.fromkeys(one["stream"] for one in config["objectives"].values())}
     config["tokens"] = {name: section for name, section in config["tokens"].items() if name != "en" or "en" in config["streams"]}
     del config["penalty"]
-    config |= {"batching": {"seconds": 60}, "phases": phases or []}
+    config |= {"batching": {"seconds": 60, "tokens_per_second": rate}, "phases": phases or []}
     del config["weighting"]
     config["train"] |= {"epochs": None, "hours": hours, "workers": 0, "epoch_of": None, "save_every": None, "select": "last"}
     if not exp.exists():
@@ -93,6 +95,19 @@ def test_text_alone_trains_without_features(data: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "exp/train.jsonl").read_text().splitlines()]
     losses = [line["loss"]["t2t"] for line in lines if line["kind"] == "train"]
     assert losses[-1] < losses[0] and "error" in lines[-1]["metrics"]["t2t"]
+
+
+def test_the_rate_says_how_many_tokens_count_for_a_second(data: Path, tmp_path: Path) -> None:
+    """At twice the rate an epoch counts for half the seconds, and takes fewer steps."""
+    usual, faster = (trainer(data, tmp_path / "nowhere", tmp_path / f"exp{rate}", rate=rate).phases[0] for rate in (15, 30))
+    assert faster.loader.steps_per_epoch() < 0.7 * usual.loader.steps_per_epoch()
+    seconds = [phase.seconds_per_step() * phase.loader.steps_per_epoch() for phase in (usual, faster)]
+    assert seconds[1] == pytest.approx(seconds[0] / 2)
+    faster.start()
+    step = faster.next_step()
+    tokens = int(step.draws()[0]["texts"][0].lengths["it:text"].sum())
+    assert faster.gradients(step.draws(), 0, 0.0, 0).seconds == pytest.approx(tokens / 30)
+    faster.stop()
 
 
 def test_texts_have_no_speeds(data: Path, tmp_path: Path) -> None:
