@@ -94,7 +94,7 @@ def one_by_one(exp: Path, data: Path, lang: str) -> dict[str, str]:
     for utt, wav in read_table(data / "wav.scp").items():
         encoded = encode(transcriber.system, [fbank(at_rate(*read_audio(str(_path(wav))), fbank.sample_rate))])
         with torch.inference_mode():
-            best = search(transcriber.system, reader, encoded, *transcriber.readings[reader])[0]
+            best = search(transcriber.system, reader, encoded, *transcriber.setups[reader])[0]
         found[utt] = transcriber.tokenizers[reader.tokens].decode(best.tokens)
     return found
 

@@ -104,7 +104,7 @@ class Noise(Source):
 
 def training_step(phase: Phase, measure: bool = False) -> Step:
     """Gradients, clipping and update as the trainer does them; with `measure` also what its log says of conflicts."""
-    parts = phase.system.parts()
+    parts = phase.system.module_parameters()
 
     def step(draws: Sequence[Draw], number: int) -> None:
         outcome = phase.gradients(draws, number, 0.0, 0, measure)

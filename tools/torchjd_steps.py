@@ -56,7 +56,7 @@ class TorchJD:
     def __init__(self, phase: Phase) -> None:
         self.phase, self.system, self.aggregator = phase, phase.system, MGDA()
         self.shared = [param for param in self.system.encoder.parameters() if param.requires_grad]
-        self.parts = self.system.parts()
+        self.parts = self.system.module_parameters()
 
     def at_once(self, way: Backward) -> Step:
         """Forward for all objectives, then one of `WAYS`."""

@@ -1,4 +1,4 @@
-"""When the words of known texts are said: CTC alignment of data directories and of recordings."""
+"""Find the times of the words of known texts: CTC alignment of data directories and of recordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from m2asr.data.index import UtteranceIndex
 from m2asr.data.recording import Recording
 from m2asr.decode.ctc_align import ctc_align, states_needed
 from m2asr.decode.encode import encode
-from m2asr.decode.heads import no_recognizer, recognizer
+from m2asr.decode.heads import no_recognizer_error, recognizer
 from m2asr.decode.marks import Mark, StateTimes, token_marks, word_marks
 from m2asr.decode.search import Reader, readers
 from m2asr.errors import UserError
@@ -29,9 +29,9 @@ from m2asr.train.initialize import load_trained, trained_fbank
 
 @dataclass(frozen=True)
 class Aligned:
-    """The time marks of an utterance, or why there are none (`problem`, with neither marks nor score).
+    """The time marks of an utterance, or the reason why it has none (`problem`; then marks and score are empty).
 
-    `score` is the mean log-probability of a state on the best path: the lower, the worse the text fits the audio.
+    `score` is the mean log-probability of a state on the best path. The lower it is, the worse the text fits the audio.
     """
 
     utt: str
@@ -44,8 +44,8 @@ class Aligned:
 
 
 @dataclass(frozen=True)
-class Said:
-    """An utterance to be aligned: its features (T, F), what is said in it, and its length in seconds."""
+class AlignmentInput:
+    """An utterance to align: its features (T, F), its text, its language and its length in seconds."""
 
     utt: str
     feats: np.ndarray
@@ -55,9 +55,9 @@ class Said:
 
 
 class Aligner:
-    """Aligns texts by the CTC heads of a trained run: an utterance by that of its language.
+    """Aligns texts with the CTC heads of a trained run; the language of an utterance selects the head.
 
-    Raises UserError where the run has no CTC objective that recognizes speech.
+    Raises UserError if the run has no CTC objective that recognizes speech.
     """
 
     def __init__(self, exp: str | Path, device: str = "cpu") -> None:
@@ -68,24 +68,24 @@ class Aligner:
             raise UserError(f"{exp}: no objective of type ctc reads `text`; an alignment needs one")
 
     def head(self, lang: str) -> Reader:
-        """The head for a language. Raises UserError where there is none."""
+        """The head for a language. Raises UserError if there is none."""
         reader = recognizer(self.config, self.heads, lang)
         if reader is None:
-            raise no_recognizer(self.config, self.heads, lang)
+            raise no_recognizer_error(self.config, self.heads, lang)
         return reader
 
-    def align(self, batch: Sequence[Said], fbank: FbankConfig) -> list[Aligned]:
-        """The time marks of some utterances, whose features were computed by `fbank`; they are encoded together."""
-        found: list[Aligned | None] = [None] * len(batch)
-        chosen: dict[Reader, list[int]] = {}
-        for row, said in enumerate(batch):
+    def align(self, batch: Sequence[AlignmentInput], fbank: FbankConfig) -> list[Aligned]:
+        """The time marks of utterances that are encoded together; `fbank` is the config of their features."""
+        results: list[Aligned | None] = [None] * len(batch)
+        rows_by_head: dict[Reader, list[int]] = {}
+        for row, utterance in enumerate(batch):
             try:
-                chosen.setdefault(self.head(said.lang), []).append(row)
+                rows_by_head.setdefault(self.head(utterance.lang), []).append(row)
             except UserError as error:
-                found[row] = Aligned(said.utt, said.text, said.seconds, problem=str(error))
-        if chosen:
-            encoded = encode(self.system, [said.feats for said in batch])
-        for reader, rows in chosen.items():
+                results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, problem=str(error))
+        if rows_by_head:
+            encoded = encode(self.system, [utterance.feats for utterance in batch])
+        for reader, rows in rows_by_head.items():
             with torch.inference_mode():
                 log_probs = self.system.objectives[reader.ctc].log_probs(encoded)[rows]  # (B', T', V)
             tokenizer = self.tokenizers[reader.tokens]
@@ -94,19 +94,19 @@ class Aligner:
             problems = [_problem(text, states, tokenizer.decode(text)) for text, states in zip(texts, lengths.tolist(), strict=True)]
             usable = [text if not problem else [] for text, problem in zip(texts, problems, strict=True)]
             for row, problem, alignment in zip(rows, problems, ctc_align(log_probs, lengths, usable), strict=True):
-                said = batch[row]
+                utterance = batch[row]
                 if problem or alignment is None:
                     problem = problem or "its alignment would need more than 2 GB of memory; cut it into shorter utterances"
-                    found[row] = Aligned(said.utt, said.text, said.seconds, problem=problem)
+                    results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, problem=problem)
                     continue
-                tokens = token_marks(alignment, tokenizer, StateTimes.of(fbank), said.seconds)
-                found[row] = Aligned(said.utt, said.text, said.seconds, tokens, word_marks(tokens), alignment.score)
-        return found  # type: ignore[return-value]
+                tokens = token_marks(alignment, tokenizer, StateTimes.of(fbank), utterance.seconds)
+                results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, tokens, word_marks(tokens), alignment.score)
+        return results  # type: ignore[return-value]
 
     def recording(self, path: str | Path, text: str, lang: str) -> Aligned:
-        """The time marks of one recording, of any rate and number of channels, and what is said in it, which is normalized first.
+        """The time marks of one recording of any sample rate and number of channels; its text is normalized first.
 
-        Raises UserError where the recording cannot be read or no head reads the language.
+        Raises UserError if the recording cannot be read or no head reads the language.
         """
         self.head(lang)
         fbank = trained_fbank(self.exp)
@@ -115,37 +115,38 @@ class Aligner:
         feats = Fbank(**fbank.geometry())(wave)  # (T, F)
         if not len(feats):
             raise UserError(f"{path}: {len(wave)} samples are less than one window of {fbank.frame_length:g} ms")
-        said = Said(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)
-        return self.align([said], fbank)[0]
+        utterance = AlignmentInput(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)
+        return self.align([utterance], fbank)[0]
 
     def align_set(
-        self, index: UtteranceIndex, feats: StoredFeats | AudioFeats, fbank: FbankConfig, batch_seconds: float = 120.0
+        self, utterances: UtteranceIndex, feats: StoredFeats | AudioFeats, fbank: FbankConfig, batch_seconds: float = 120.0
     ) -> Iterator[Aligned]:
-        """The time marks of every utterance of a set, longest first; `fbank` says how its features were computed."""
-        if not index.has_text():
-            raise UserError(f"{index.data_dir / 'text'}: no such file, there is nothing to align")
-        durations = read_table(index.data_dir / "utt2dur") if (index.data_dir / "utt2dur").is_file() else {}
-        for numbers in sorted_batches(feats.frames(index.frames, 1.0), batch_seconds * 1000 / fbank.frame_shift):
+        """The time marks of every utterance of a set, the longest first; `fbank` is the config of its features."""
+        if not utterances.has_text():
+            raise UserError(f"{utterances.data_dir / 'text'}: no such file, there is nothing to align")
+        durations = read_table(utterances.data_dir / "utt2dur") if (utterances.data_dir / "utt2dur").is_file() else {}
+        for indices in sorted_batches(feats.frames(utterances.frames, 1.0), batch_seconds * 1000 / fbank.frame_shift):
             batch = []
-            for number in map(int, numbers):
-                utt, text = index.utt_ids(number), index.text(number)
+            for index in map(int, indices):
+                utt, text = utterances.utt_ids(index), utterances.text(index)
                 try:
-                    rows = feats(index, number, np.random.default_rng(0))  # (T, F)
+                    utt_feats = feats(utterances, index, np.random.default_rng(0))  # (T, F)
                 except UserError as error:
                     yield Aligned(utt, text or "", 0.0, problem=str(error))
                     continue
-                seen = ((len(rows) - 1) * fbank.frame_shift + fbank.frame_length) / 1000  # without the rest that fills no frame
-                seconds = max(seen, float(durations.get(utt, 0)))
+                # seconds of the frames: without the last samples, which fill no frame
+                framed = ((len(utt_feats) - 1) * fbank.frame_shift + fbank.frame_length) / 1000
+                seconds = max(framed, float(durations.get(utt, 0)))
                 if text is None:
                     yield Aligned(utt, "", seconds, problem="no line in `text`")
                 else:
-                    batch.append(Said(utt, rows, text, index.lang(number), seconds))
+                    batch.append(AlignmentInput(utt, utt_feats, text, utterances.lang(index), seconds))
             if batch:
                 yield from self.align(batch, fbank)
 
 
 def _problem(tokens: Sequence[int], states: int, written: str) -> str:
-    """Why a text cannot be aligned; empty where it can."""
+    """The reason why a text cannot be aligned; an empty string if it can."""
     if not tokens:
         return "empty text"
     if UNK in tokens:

@@ -1,4 +1,4 @@
-"""What an alignment leaves on the disk: CTM, TextGrids, and lists of the utterances by how well their texts fit."""
+"""Write the files of an alignment: CTM, TextGrids, and lists of the utterances by how well their texts fit."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ FORMATS = ("ctm", "textgrid")
 
 
 def write_aligned(out: Path, results: Iterable[Aligned], formats: Iterable[str] = FORMATS) -> list[Aligned]:
-    """Write the alignments of a set into a folder, replaced as a whole; returns them without marks, the worst first.
+    """Write the alignments of a set into a folder, which replaces an older alignment; returns them without marks, the worst first.
 
     words.ctm and tokens.ctm are sorted by utterance; textgrid/<utterance>.TextGrid has a tier of words and one of tokens. `scores` has
-    lines `utterance score text`, the worst first, so that wrong texts come early; `unaligned` has `utterance reason`. Raises UserError
-    where the folder holds something else than an alignment.
+    lines `utterance score text`, the worst first, so that wrong texts come early; `unaligned` has lines `utterance reason`. Raises
+    UserError if the folder exists and holds no alignment.
     """
     if out.exists() and not (out / "scores").is_file():
-        raise UserError(f"{out}: it exists and holds no alignment; choose another --out or remove it")
+        raise UserError(f"{out}: this folder exists and holds no alignment; choose another --out or remove the folder")
     words: dict[str, str] = {}
     tokens: dict[str, str] = {}
-    scored, problems = [], []
+    aligned, problems = [], []
     with replace_dir(out) as folder:
-        for one in results:
-            if one.problem:
-                problems.append(one)
+        for result in results:
+            if result.problem:
+                problems.append(result)
                 continue
-            scored.append(Aligned(one.utt, one.text, one.seconds, score=one.score))
+            aligned.append(Aligned(result.utt, result.text, result.seconds, score=result.score))
             if "ctm" in formats:
-                words[one.utt], tokens[one.utt] = ctm_lines(one.utt, one.words), ctm_lines(one.utt, one.tokens)
+                words[result.utt], tokens[result.utt] = ctm_lines(result.utt, result.words), ctm_lines(result.utt, result.tokens)
             if "textgrid" in formats:
                 (folder / "textgrid").mkdir(exist_ok=True)
-                path = folder / "textgrid" / f"{one.utt.replace('/', '%2F')}.TextGrid"
-                path.write_text(textgrid(one.seconds, {"words": one.words, "tokens": one.tokens}), encoding="utf-8")
+                path = folder / "textgrid" / f"{result.utt.replace('/', '%2F')}.TextGrid"
+                path.write_text(textgrid(result.seconds, {"words": result.words, "tokens": result.tokens}), encoding="utf-8")
         for name, lines in (("words.ctm", words), ("tokens.ctm", tokens)) if "ctm" in formats else ():
             with open_atomic(folder / name) as file:
                 file.writelines(lines[utt] for utt in sorted(lines, key=str.encode))
-        scored.sort(key=lambda one: one.score)
+        aligned.sort(key=lambda result: result.score)
         with open_atomic(folder / "scores") as file:
-            file.writelines(f"{one.utt} {one.score:.4f} {one.text}\n" for one in scored)
+            file.writelines(f"{result.utt} {result.score:.4f} {result.text}\n" for result in aligned)
         if problems:
-            write_table(folder / "unaligned", {one.utt: one.problem for one in problems})
-    return problems + scored
+            write_table(folder / "unaligned", {result.utt: result.problem for result in problems})
+    return problems + aligned

@@ -1,4 +1,4 @@
-"""Beam search that writes token by token, over whatever scores prefixes."""
+"""Beam search token by token, with any scorers of prefixes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NEVER = float("-inf")
 
 
 class PrefixScorer(Protocol):
-    """Scores W prefixes of each of B utterances; before the first `advance` all of them are empty."""
+    """Scores W prefixes of each of B utterances; all prefixes are empty before the first `advance`."""
 
     def scores(self) -> Tensor:
-        """Log-probabilities (B, W, V), float64, of every prefix with every token added; that of eos is of the finished text."""
+        """Log-probabilities (B, W, V), float64, of every prefix extended by every token; with eos, that of the finished text."""
 
     def advance(self, source: Tensor, token: Tensor) -> None:
-        """Go on with prefix source[b, w] and token[b, w] added to it, as place w (B, W)."""
+        """Replace prefix w of utterance b by its prefix source[b, w] extended by token[b, w]; both (B, W)."""
 
 
 def beam_search(
@@ -32,21 +32,21 @@ def beam_search(
     length_penalty: float = 0.0,
     most_gain: float = 0.0,
 ) -> list[list[Hypothesis]]:
-    """Texts of every utterance, best first, under the weighted sum of scores over (tokens + 1) ** length_penalty.
+    """The texts of every utterance, the best first.
 
-    Per step the `beam` best of all prefixes with one more token or the end are kept. `limits` (B,) are the most tokens; a prefix of
-    that length can only end. The search ends where no prefix can become better than the best text found: scores fall, or rise by at most
-    `most_gain` per token, where there is a bonus.
-    What an utterance gets does not depend on the others in the batch.
+    `scorers` are pairs of a factor and a scorer. The score of a text is the sum of factor * score, over (tokens + 1) ** length_penalty.
+    Every step keeps the `beam` best of all prefixes extended by a token or by the end. `limits` (B,) are the maximum numbers of tokens; a
+    prefix of that length can only end. A token adds at most `most_gain` to a score, above 0 with a bonus. The search of an utterance ends
+    when no prefix can become better than its best text. The result of an utterance does not depend on the rest of the batch.
     """
     batch, device = len(limits), limits.device
-    vacant = torch.full((batch, beam), NEVER, dtype=torch.float64, device=device)  # 0 where a place holds a prefix
+    vacant = torch.full((batch, beam), NEVER, dtype=torch.float64, device=device)  # 0 where there is a prefix
     vacant[:, 0] = 0.0
     tokens = torch.zeros(batch, beam, 0, dtype=torch.long, device=device)
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
-    record = torch.full((batch,), NEVER, dtype=torch.float64, device=device)  # the best text so far
+    best_ended = torch.full((batch,), NEVER, dtype=torch.float64, device=device)  # score of the best text so far
     for length in range(int(limits.max()) + 1):
-        total = sum(weight * scorer.scores() for weight, scorer in scorers) + vacant[:, :, None]  # (B, W, V)
+        total = sum(factor * scorer.scores() for factor, scorer in scorers) + vacant[:, :, None]  # (B, W, V)
         total[:, :, BLANK] = NEVER
         total[:, :, :eos].masked_fill_((limits <= length)[:, None, None], NEVER)
         best, chosen = total.flatten(1).topk(beam, dim=1)  # (B, W)
@@ -56,14 +56,14 @@ def beam_search(
         final = best / (length + 1) ** length_penalty
         for row, text, score in zip(ends.nonzero()[:, 0].tolist(), tokens[ends].tolist(), final[ends].tolist(), strict=True):
             ended[row].append(Hypothesis(text[:-1], score))
-        record = torch.maximum(record, final.masked_fill(~ends, NEVER).amax(1))
+        best_ended = torch.maximum(best_ended, final.masked_fill(~ends, NEVER).amax(1))
         running = best.masked_fill(token == eos, NEVER)
         ceiling = running.amax(1) + most_gain * (limits - length - 1).clamp(min=0)
         ceiling = ceiling / torch.where(ceiling > 0, length + 2, limits + 1) ** length_penalty
-        running = running.masked_fill((ceiling <= record)[:, None], NEVER)
+        running = running.masked_fill((ceiling <= best_ended)[:, None], NEVER)
         vacant = running.masked_fill(running > NEVER, 0.0)
         if not bool((vacant == 0).any()):
             break
         for _, scorer in scorers:
             scorer.advance(source, token)
-    return [sorted(found, key=lambda one: -one.score) for found in ended]
+    return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in ended]

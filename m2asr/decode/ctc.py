@@ -11,7 +11,7 @@ BLANK = 0
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
-    """The most probable label of every state, repeats merged and blanks dropped; log-probabilities (B, T, V), lengths (B,)."""
+    """The most probable label of every state, with repeats merged and blanks removed; log_probs (B, T, V), lengths (B,)."""
     scores, best = log_probs.max(-1)  # (B, T)
     valid = torch.arange(best.shape[1], device=best.device) < lengths[:, None]
     first = torch.ones_like(valid)
@@ -19,4 +19,4 @@ def greedy(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
     keep = (valid & first & (best != BLANK)).cpu()
     totals = (scores * valid).sum(1).tolist()
     best = best.cpu()
-    return [Hypothesis(row[kept].tolist(), total) for row, kept, total in zip(best, keep, totals, strict=True)]
+    return [Hypothesis(path[mask].tolist(), total) for path, mask, total in zip(best, keep, totals, strict=True)]

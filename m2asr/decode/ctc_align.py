@@ -12,15 +12,15 @@ from torchaudio.functional import forced_align
 
 from m2asr.decode.ctc import BLANK
 
-MOST_CELLS = 1 << 31  # states x labels of one alignment: a byte of memory each
+MOST_CELLS = 1 << 31  # states x labels of one alignment; each takes a byte of memory
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which states of the best path write which token; every other state writes a blank.
+    """The states of the best path that write each token; all remaining states write a blank.
 
-    Token n takes the states from starts[n] to ends[n], the latter excluded. `posteriors` are the mean probabilities of the tokens over
-    their states, `score` is the mean log-probability of all states of the path, blanks included.
+    Token n takes the states from starts[n] up to, but without, ends[n]. `posteriors` are the mean probabilities of the tokens over their
+    states; `score` is the mean log-probability of all states of the path, blanks included.
     """
 
     tokens: list[int]
@@ -31,32 +31,32 @@ class Alignment:
 
 
 def states_needed(tokens: Sequence[int]) -> int:
-    """The least states a text needs under CTC: one per token and one between equal neighbours."""
-    return len(tokens) + sum(one == other for one, other in pairwise(tokens))
+    """The minimum number of states that a text needs under CTC: one per token and one more between equal neighbours."""
+    return len(tokens) + sum(left == right for left, right in pairwise(tokens))
 
 
 def ctc_align(log_probs: Tensor, lengths: Tensor, texts: Sequence[Sequence[int]]) -> list[Alignment | None]:
     """The most probable path of every text (Graves et al. 2006), found by torchaudio's forced_align.
 
-    log_probs (B, T, V), lengths (B,), a text of token ids without blanks per utterance. None stands for a text that needs more states
-    than there are, or more memory than 2 GB; an empty text is a path of blanks.
+    log_probs (B, T, V), lengths (B,); `texts` has the token ids of every utterance, without blanks. The result is None for a text that
+    needs more states than the utterance has, or more than 2 GB of memory. The path of an empty text is all blanks.
     """
-    found: list[Alignment | None] = []
+    alignments: list[Alignment | None] = []
     for row, (length, tokens) in enumerate(zip(lengths.tolist(), texts, strict=True)):  # torchaudio takes one utterance at a time
         if length < max(1, states_needed(tokens)) or length * (2 * len(tokens) + 1) > MOST_CELLS:
-            found.append(None)
+            alignments.append(None)
             continue
-        own = log_probs[row : row + 1, :length]  # (1, T, V)
+        utt_log_probs = log_probs[row : row + 1, :length]  # (1, T, V)
         if tokens:
-            path, scores = forced_align(own, torch.tensor([list(tokens)], device=own.device), blank=BLANK)
+            path, scores = forced_align(utt_log_probs, torch.tensor([list(tokens)], device=utt_log_probs.device), blank=BLANK)
         else:
-            path, scores = torch.full_like(own[:, :, 0], BLANK, dtype=torch.long), own[:, :, BLANK]
-        found.append(_spans(path[0].tolist(), scores[0]))
-    return found
+            path, scores = torch.full_like(utt_log_probs[:, :, 0], BLANK, dtype=torch.long), utt_log_probs[:, :, BLANK]
+        alignments.append(_spans(path[0].tolist(), scores[0]))
+    return alignments
 
 
 def _spans(path: list[int], scores: Tensor) -> Alignment:
-    """The runs of equal labels in a path (T,), scores (T,); two equal tokens have a blank between them."""
+    """The alignment of a path (T,) with scores (T,): its runs of equal labels; CTC separates two equal tokens by a blank."""
     edges = [0, *(t for t in range(1, len(path)) if path[t] != path[t - 1]), len(path)]
     runs = [(start, end) for start, end in pairwise(edges) if path[start] != BLANK]
     posteriors = scores.exp()

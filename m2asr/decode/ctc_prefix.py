@@ -8,14 +8,14 @@ from torch import Tensor
 
 BLANK = 0
 NEVER = float("-inf")
-LEAST = -1.0e5  # log-probabilities below count as this: differences of cumulative sums stay finite
+LEAST = -1.0e5  # lower log-probabilities are raised to this, so that differences of cumulative sums stay finite
 
 
 class CTCPrefix:
     """Log-probability that the labels of an utterance begin with a prefix (Watanabe et al. 2017, algorithm 2).
 
-    For a prefix h and t frames, r^n_t(h) and r^b_t(h) are the paths over these frames that read h and end in its last token or in a
-    blank. The algorithm's recursions over t are sums in closed form here, so a step costs a matrix product and a few scans.
+    For a prefix h and t frames, r^n_t(h) and r^b_t(h) are the probabilities of all paths over these frames that read h and end in its last
+    token or in a blank. The algorithm's recursions over t are written as sums, so a step costs a matrix product and a few scans.
     log_probs (B, T, V), lengths (B,).
     """
 
@@ -31,36 +31,36 @@ class CTCPrefix:
         self.last: Tensor | None = None  # (B, W)
 
     def scores(self) -> Tensor:
-        """Prefix log-probabilities (B, W, V) of every prefix with every token added; at eos that of the prefix as the whole text."""
+        """Log-probabilities (B, W, V) of every prefix extended by every token; at eos, of the prefix as the complete text."""
         total = torch.logaddexp(self.ends_blank, self.ends_token)
-        found = self._begin(total[:, :, :-1])  # (B, W, V)
+        extended = self._begin(total[:, :, :-1])  # (B, W, V)
         if self.last is not None:  # a token that repeats the last one needs a blank before it
-            ways = self.ends_blank[:, :, :-1].masked_fill(self.padding, NEVER) + self._of(self.last)
-            found.scatter_(2, self.last[:, :, None], ways.logsumexp(2, keepdim=True))
-        found[:, :, self.eos] = total.gather(2, self.lengths[:, None, None].expand(-1, total.shape[1], 1)).squeeze(2)
-        return found
+            repeated = self.ends_blank[:, :, :-1].masked_fill(self.padding, NEVER) + self._token_log_probs(self.last)
+            extended.scatter_(2, self.last[:, :, None], repeated.logsumexp(2, keepdim=True))
+        extended[:, :, self.eos] = total.gather(2, self.lengths[:, None, None].expand(-1, total.shape[1], 1)).squeeze(2)
+        return extended
 
     def advance(self, source: Tensor, token: Tensor) -> None:
-        places = source[:, :, None].expand_as(self.ends_blank)
-        ends_blank, ends_token = self.ends_blank.gather(1, places), self.ends_token.gather(1, places)
+        index = source[:, :, None].expand_as(self.ends_blank)
+        ends_blank, ends_token = self.ends_blank.gather(1, index), self.ends_token.gather(1, index)
         before = torch.logaddexp(ends_blank, ends_token)  # phi: the paths that the new token may follow
         if self.last is not None:
             repeats = (self.last.gather(1, source) == token)[:, :, None]
             before = torch.where(repeats, ends_blank, before)
-        self.ends_token = _enter(before, _cumulate(self._of(token)))
+        self.ends_token = _enter(before, _cumulate(self._token_log_probs(token)))
         self.ends_blank = _enter(self.ends_token, self.blanks)
         self.last = token
 
     def _begin(self, before: Tensor) -> Tensor:
         """log sum_t exp(before_t) p_t(c) for every token c: (B, W, T) to (B, W, V), as a matrix product."""
         before = before.masked_fill(self.padding, NEVER)
-        most = before.amax(2, keepdim=True).nan_to_num(neginf=0.0)  # no path at all: exp(-inf - 0) stays 0
-        return ((before - most).exp() @ self.probs).log() + most
+        maximum = before.amax(2, keepdim=True).nan_to_num(neginf=0.0)  # without any path exp(-inf - 0) stays 0
+        return ((before - maximum).exp() @ self.probs).log() + maximum
 
-    def _of(self, token: Tensor) -> Tensor:
+    def _token_log_probs(self, token: Tensor) -> Tensor:
         """Log-probabilities (B, W, T) of one token per prefix."""
-        places = token[:, None, :].expand(-1, self.log_probs.shape[1], -1)
-        return self.log_probs.gather(2, places).transpose(1, 2)
+        index = token[:, None, :].expand(-1, self.log_probs.shape[1], -1)
+        return self.log_probs.gather(2, index).transpose(1, 2)
 
 
 def _cumulate(x: Tensor) -> Tensor:
@@ -69,9 +69,9 @@ def _cumulate(x: Tensor) -> Tensor:
 
 
 def _enter(before: Tensor, stay: Tensor) -> Tensor:
-    """Paths that leave `before` at any earlier frame and then stay in one label (B, W, T + 1), `stay` being its cumulated log-probability.
+    """Log-probabilities (B, W, T + 1) of paths that leave `before` at an earlier frame and then stay in one label.
 
-    The solution of r_t = (r_{t-1} + before_{t-1}) p_t with r_0 = 0.
+    `stay` is the cumulated log-probability of that label. This is the solution of r_t = (r_{t-1} + before_{t-1}) p_t with r_0 = 0.
     """
     entered = (before - stay)[:, :, :-1].logcumsumexp(2)
     return F.pad(entered, (1, 0), value=NEVER) + stay

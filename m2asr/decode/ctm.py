@@ -1,4 +1,4 @@
-"""Kaldi's CTM: a line per word with its times."""
+"""Kaldi's CTM format: a line per word with its times."""
 
 from __future__ import annotations
 

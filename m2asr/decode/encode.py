@@ -1,4 +1,4 @@
-"""From batches, or the features of some utterances, to encoder states, outside training."""
+"""Encode batches, or the features of utterances, outside training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WHOLE = View(train=False, grad=False)
 
 
 def encode_batch(system: System, batch: Batch) -> Encoded:
-    """The states that heads read of whole utterances, without masks or dropout."""
+    """The states of complete utterances that the objectives read, without masks or dropout."""
     reads = [read for objective in system.objectives.values() for read in objective.reads]
     taps = {tap for view, tap in reads if view.input == "feats" and view.cut is None}
     return system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
 
 
 def encode(system: System, feats: Sequence[np.ndarray]) -> Encoded:
-    """The states of utterances with features (T_b, F), encoded together without gradients."""
+    """The states of utterances with features (T_b, F), encoded as one batch without gradients."""
     names = [str(number) for number in range(len(feats))]
     batch = Batch(
         inputs={"feats": pad(feats)},  # (B, T, F)

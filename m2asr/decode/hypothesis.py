@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A token sequence and its score: the log-probability, and of it `text_score`, what text models added."""
+    """A token sequence and its score; `text_score` is the share of the score that text models and bonuses added."""
 
     tokens: list[int]
     score: float

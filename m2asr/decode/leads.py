@@ -1,4 +1,4 @@
-"""Which of several objectives that write the same is the one that search reads."""
+"""Choose the objective that search reads where several objectives write the same text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from m2asr.train_config import TrainConfig
 
 
 def by_preference(config: TrainConfig, names: Iterable[str]) -> list[str]:
-    """Objectives in the order in which search prefers them: those with `lead`, then from the output of the encoder down to its front end.
+    """Sort objectives by the preference of search: first those with `lead`, then the rest, from the latest tap to the earliest.
 
-    Equal ones stay in the order of the config.
+    Objectives with equal rank stay in the order of the config.
     """
 
     def rank(name: str) -> tuple[bool, float]:
@@ -23,12 +23,12 @@ def by_preference(config: TrainConfig, names: Iterable[str]) -> list[str]:
 
 
 def langid_objective(config: TrainConfig) -> str | None:
-    """The objective that tells which language is spoken, None without one."""
+    """The objective that identifies the language, or None."""
     names = [name for name, objective in config.objectives.items() if objective.type == "langid" and objective.decode]
     return next(iter(by_preference(config, names)), None)
 
 
 def _depth(tap: str) -> float:
-    """How late states come in the encoder: those of block 3 after those of block 2, the output last."""
+    """The depth of a tap in the encoder: that of block 3 is above that of block 2, the output is the deepest."""
     block = re.fullmatch(r"block(\d+)", tap)
     return math.inf if tap == "output" else float(block[1]) if block else 0.0

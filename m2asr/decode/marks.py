@@ -1,4 +1,4 @@
-"""Time marks: when a token or a word is said, and how sure the model is of it."""
+"""Time marks: when a token or a word is spoken, and with which confidence."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Mark(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """Half-way between start and end."""
+        """The time half-way between start and end."""
         return (self.start + self.end) / 2
 
-    def later(self, seconds: float) -> Mark:
-        """The same mark, moved."""
+    def shifted(self, seconds: float) -> Mark:
+        """The same mark, `seconds` later."""
         return self._replace(start=self.start + seconds, end=self.end + seconds)
 
 
 @dataclass(frozen=True)
 class StateTimes:
-    """Where the states of an encoder lie in a recording.
+    """The times of encoder states in a recording.
 
-    A state sees `span` frames. It stands for the middle of what it sees, as long as the step to the next state: with frames of 25 ms
-    every 10 ms, state n stands for the seconds from 0.0225 + 0.04 n to 0.0625 + 0.04 n.
+    A state sees `span` frames. Its time is the middle of these frames, as long as the step to the next state: with frames of 25 ms every 10
+    ms, the time of state n is from 0.0225 + 0.04 n to 0.0625 + 0.04 n seconds.
     """
 
     first: float  # seconds, where state 0 begins
@@ -47,21 +47,21 @@ class StateTimes:
 
     @classmethod
     def of(cls, fbank: FbankConfig) -> StateTimes:
-        """Those of features that were computed like this."""
-        step = Subsampling.factor * fbank.frame_shift
-        seen = (Subsampling.span - 1) * fbank.frame_shift + fbank.frame_length
-        return cls((seen - step) / 2000, step / 1000)
+        """The times of states of features with this config."""
+        step_ms = Subsampling.factor * fbank.frame_shift
+        seen_ms = (Subsampling.span - 1) * fbank.frame_shift + fbank.frame_length
+        return cls((seen_ms - step_ms) / 2000, step_ms / 1000)
 
     def start(self, state: int) -> float:
-        """Seconds at which a state begins, which is where the one before it ends."""
+        """The time in seconds at which a state begins and the state before it ends."""
         return self.first + self.step * state
 
 
 def token_marks(alignment: Alignment, tokenizer: Tokenizer, times: StateTimes, seconds: float) -> list[Mark]:
-    """When the tokens of an alignment are said in a recording of so many seconds.
+    """The marks of the tokens of an alignment in a recording of `seconds` seconds.
 
-    A token begins with its first state and ends after its last one, so that blanks, such as pauses, belong to none. Its confidence is
-    its mean posterior over these states.
+    A token begins with its first state and ends after its last one; blanks, such as in pauses, belong to no token. Its confidence is its
+    mean posterior over these states.
     """
     marks = []
     for token, start, end, posterior in zip(alignment.tokens, alignment.starts, alignment.ends, alignment.posteriors, strict=True):
@@ -71,10 +71,10 @@ def token_marks(alignment: Alignment, tokenizer: Tokenizer, times: StateTimes, s
 
 
 def word_marks(tokens: Iterable[Mark]) -> list[Mark]:
-    """The words that tokens write: up to the next space; every Chinese or Japanese character is a word.
+    """The words that tokens write, separated by spaces; every Chinese or Japanese character is a word.
 
-    A word begins with its first token and ends with its last; where a token reaches over several words, as pieces of Chinese do, its
-    letters share its time evenly. The confidence is the mean over the letters.
+    A word begins with its first token and ends with its last. If a token holds several words, as pieces of Chinese do, its letters share
+    its time evenly. The confidence is the mean over the letters.
     """
     words: list[list[Mark]] = [[]]
     for letter in _letters(tokens):
@@ -84,25 +84,25 @@ def word_marks(tokens: Iterable[Mark]) -> list[Mark]:
         if letter.text != SPACE:
             words[-1].append(letter)
     return [
-        Mark("".join(one.text for one in word), word[0].start, word[-1].end, sum(one.confidence for one in word) / len(word))
+        Mark("".join(letter.text for letter in word), word[0].start, word[-1].end, sum(letter.confidence for letter in word) / len(word))
         for word in words
         if word
     ]
 
 
 def _letters(tokens: Iterable[Mark]) -> Iterator[Mark]:
-    """The characters of tokens, spaces without length."""
+    """The characters of tokens as marks; a space has no length."""
     for token in tokens:
-        step = (token.end - token.start) / max(1, len(token.text) - token.text.count(SPACE))
-        at = token.start
+        length = (token.end - token.start) / max(1, len(token.text) - token.text.count(SPACE))
+        start = token.start
         for letter in token.text:
-            end = at if letter == SPACE else at + step
-            yield Mark(letter, at, end, token.confidence)
-            at = end
+            end = start if letter == SPACE else start + length
+            yield Mark(letter, start, end, token.confidence)
+            start = end
 
 
 def join_words(words: Sequence[str]) -> str:
-    """The text of words: with a space between them, but not beside Chinese and Japanese characters."""
+    """Join words to a text, with spaces between them except beside Chinese and Japanese characters."""
     text = ""
     for word in words:
         text += word if not text or _CJK.match(word) or _CJK.match(text[-1]) else f" {word}"

@@ -1,4 +1,4 @@
-"""Cut a stream of speech at its pauses."""
+"""Cut a stream of audio at the pauses of its speech."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from m2asr.data.recording import StreamResampler
 from m2asr.decode.piece import Piece
 from m2asr.decode.vad import CHUNK, RATE, SpeechDetector
 
-SPEECH, SILENCE = 0.5, 0.35  # speech begins above the one probability and ends below the other
-PAD = 5  # chunks, 0.16 s, that a piece has at most before and after its speech: more of them made WER on mini's dev sets worse
-SHORTEST = 3  # chunks; a shorter stretch of speech is taken for noise
+SPEECH, SILENCE = 0.5, 0.35  # speech begins above the first probability and ends below the second
+PAD = 5  # chunks, 0.16 s: the most that a piece has before and after its speech; more made the WER of mini's dev sets worse
+SHORTEST = 3  # chunks; shorter speech is taken for noise
 
 
 class PauseCutter:
-    """Cuts samples that come block by block at `rate` Hz into pieces of speech.
+    """Cuts blocks of samples at `rate` Hz into pieces of speech.
 
-    A piece ends where nobody speaks for `pause` seconds, and has half of that, at most 0.16 s, before and after it. A piece that would
-    become longer than `longest` seconds is cut where speech is least probable in its second half. Memory is that of the longest piece.
+    A piece ends where nobody speaks for `pause` seconds; it includes half of the pause, at most 0.16 s, before and after its speech. A
+    piece that becomes longer than `longest` seconds is cut in its second half, where speech is least probable. The cutter never holds more
+    samples than those of the longest piece.
     """
 
     def __init__(self, rate: int, pause: float, longest: float, detector: SpeechDetector) -> None:
@@ -36,16 +37,16 @@ class PauseCutter:
         self._first = 0
         self._next = 0  # the chunk whose probability comes next
         self._begin: int | None = None  # the chunk where the present piece begins
-        self._silent: int | None = None  # the chunk where it fell silent
-        self._joined = False  # whether it begins in the middle of speech
+        self._silent: int | None = None  # the chunk where the present silence begins
+        self._joined = False  # whether the present piece begins in the middle of speech
 
     def __call__(self, block: np.ndarray) -> Iterator[Piece]:
-        """The pieces that end in the next samples (N,)."""
+        """The pieces that end within the next samples (N,)."""
         self._wave = np.concatenate([self._wave, block])
         yield from self._follow(self._detector(self._resample(block[None])[0] if self._resample else block))
 
     def rest(self) -> Iterator[Piece]:
-        """The last pieces."""
+        """The last pieces, at the end of the stream."""
         if self._resample:
             yield from self._follow(self._detector(self._resample.rest()[0]))
         yield from self._follow(self._detector.flush())
@@ -70,14 +71,14 @@ class PauseCutter:
         self._forget()
 
     def _split(self) -> Iterator[Piece]:
-        """End the present piece at its quietest chunk and go on behind it."""
+        """End the present piece at the quietest chunk of its second half and begin the next piece there."""
         half = self._begin + (self._next - self._begin) // 2
         probs = self._probs[half - self._first :]
-        cut = half + int(np.argmin(np.convolve(probs, np.ones(5) / 5, mode="same")[2:-2])) + 2 if len(probs) > 4 else half
+        split = half + int(np.argmin(np.convolve(probs, np.ones(5) / 5, mode="same")[2:-2])) + 2 if len(probs) > 4 else half
         silent = self._silent
-        yield from self._end(cut, pad=False)
-        self._begin, self._joined = cut, True
-        self._silent = silent if silent is not None and silent >= cut else None
+        yield from self._end(split, pad=False)
+        self._begin, self._joined = split, True
+        self._silent = silent if silent is not None and silent >= split else None
 
     def _end(self, end: int, pad: bool) -> Iterator[Piece]:
         begin, self._begin = self._begin, None
@@ -90,11 +91,11 @@ class PauseCutter:
                 yield Piece(self._sample(first) / self.rate, wave.copy())
 
     def _forget(self) -> None:
-        """Let go of what no piece can need any more."""
-        keep = max(self._first, (self._next if self._begin is None else self._begin) - self._pad)
-        self._wave = self._wave[self._sample(keep) - self._sample(self._first) :]
-        self._probs = self._probs[keep - self._first :]
-        self._first = keep
+        """Drop the samples and probabilities that no later piece needs."""
+        first_needed = max(self._first, (self._next if self._begin is None else self._begin) - self._pad)
+        self._wave = self._wave[self._sample(first_needed) - self._sample(self._first) :]
+        self._probs = self._probs[first_needed - self._first :]
+        self._first = first_needed
 
     def _sample(self, chunk: int) -> int:
         return round(chunk * CHUNK / RATE * self.rate)

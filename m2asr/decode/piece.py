@@ -1,4 +1,4 @@
-"""A stretch of a recording that is recognized at once."""
+"""A piece of a recording that is recognized at once."""
 
 from __future__ import annotations
 

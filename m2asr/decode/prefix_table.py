@@ -1,4 +1,4 @@
-"""Scores of the next tokens by what a text model remembers of a prefix, computed once for all prefixes that it treats alike."""
+"""Tables of the scores of next tokens; prefixes with the same state of a text model share one row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 MEMORY = 1 << 28  # bytes of a table
 LEAST_ROWS = 4096  # more than the prefixes of any batch
 
-State = Hashable  # what a model remembers of a prefix
+State = Hashable  # the memory of a text model of a prefix
 
 
 class Following(Protocol):
@@ -29,14 +29,17 @@ class PrefixModel(Protocol):
     most_gain: float  # the most that a token can score: 0 for log-probabilities
 
     def expand(self, states: Sequence[State]) -> tuple[np.ndarray, Sequence[Following]]:
-        """What comes after N states: scores (N, V), float32, of every token, at the last one, the end, that of the finished text; and N
-        look-ups that give the state after a token."""
+        """The scores of every token after N states (N, V), float32, and N look-ups of the state after a token.
+
+        The last token is the end; its score is that of the finished text.
+        """
 
 
 class PrefixTable:
-    """Rows of scores and of following rows, one per state that was met; rows are made when they are asked for.
+    """A table with a row for every state that a search has met: the scores of all tokens, and the row after each token.
 
-    A search meets few states again and again, so a step of it is a look-up. A table that is full begins anew with the rows in use.
+    A row is computed when it is first needed. A search meets the same few states again and again, so most of its steps are look-ups. A full
+    table is cleared, except for the rows in use.
     """
 
     def __init__(self, model: PrefixModel, device: torch.device | str = "cpu", memory: int = MEMORY) -> None:
@@ -44,7 +47,7 @@ class PrefixTable:
         self.capacity = max(LEAST_ROWS, memory // (32 * model.vocab))  # 4 bytes of a score, 8 of a row, 8 of a state, and as many again
         self._clear(256)
 
-    @torch.inference_mode()  # what a search in that mode has left can be changed in no other
+    @torch.inference_mode()  # tensors made in inference mode can only be changed in it
     def start(self) -> int:
         """The row of the empty prefix."""
         return self._rows([self.model.start])[0]
@@ -55,59 +58,62 @@ class PrefixTable:
 
     @torch.inference_mode()
     def advance(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """The rows (B, W) of the prefixes with rows (B, W) after one token more (B, W), -1 for none."""
-        after = self.following[rows, tokens]  # the last column, that of -1, leads back
-        if int(after.min()) >= 0:
-            return after
-        missing = after < 0
-        before, token = rows[missing], tokens[missing]
-        states = [self.after[row][number] for row, number in zip(before.tolist(), token.tolist(), strict=True)]
+        """The rows (B, W) of prefixes with `rows` (B, W) extended by `tokens` (B, W); with token -1 the row stays."""
+        next_rows = self.next_row[rows, tokens]  # the last column, that of -1, holds the row itself
+        if int(next_rows.min()) >= 0:
+            return next_rows
+        missing = next_rows < 0
+        rows_before, token = rows[missing], tokens[missing]
+        states = [self.followers[row][number] for row, number in zip(rows_before.tolist(), token.tolist(), strict=True)]
         if self.count + len(states) > self.capacity:
-            return self._restart(after, missing, states)
-        made = torch.tensor(self._rows(states), device=self.device)
-        self.following[before, token] = made
-        return after.masked_scatter(missing, made)
+            return self._restart(next_rows, missing, states)
+        new_rows = torch.tensor(self._rows(states), device=self.device)
+        self.next_row[rows_before, token] = new_rows
+        return next_rows.masked_scatter(missing, new_rows)
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.states)
 
     def _rows(self, states: Sequence[State]) -> list[int]:
-        """The rows of states, made where they are missing."""
-        fresh = [state for state in dict.fromkeys(states) if state not in self.numbers]
-        if fresh:
-            first, last = self.count, self.count + len(fresh)
+        """The rows of states; missing rows are computed."""
+        new_states = [state for state in dict.fromkeys(states) if state not in self.row_of]
+        if new_states:
+            first, last = self.count, self.count + len(new_states)
             self._grow(last)
-            scores, after = self.model.expand(fresh)
-            self.numbers.update(zip(fresh, range(first, last), strict=True))
-            self.states += fresh
-            self.after += after
+            scores, followers = self.model.expand(new_states)
+            self.row_of.update(zip(new_states, range(first, last), strict=True))
+            self.states += new_states
+            self.followers += followers
             self.scores[first:last] = torch.from_numpy(scores).to(self.device)
-            self.following[first:last] = -1
-            self.following[first:last, -1] = torch.arange(first, last, device=self.device)
-        return [self.numbers[state] for state in states]
+            self.next_row[first:last] = -1
+            self.next_row[first:last, -1] = torch.arange(first, last, device=self.device)
+        return [self.row_of[state] for state in states]
 
-    def _restart(self, after: Tensor, missing: Tensor, states: Sequence[State]) -> Tensor:
-        """Begin anew with the states of prefixes whose rows are `after`, or whose states are given where they are missing."""
-        given = iter(states)
-        rows = zip(after.flatten().tolist(), missing.flatten().tolist(), strict=True)
-        used = [next(given) if absent else self.states[row] for row, absent in rows]
+    def _restart(self, next_rows: Tensor, missing: Tensor, states: Sequence[State]) -> Tensor:
+        """Clear the table and fill it with the states in use; returns the new rows.
+
+        `next_rows` (B, W) has the rows of prefixes in the old table; where rows are `missing`, `states` has their states in order.
+        """
+        missing_states = iter(states)
+        rows = zip(next_rows.flatten().tolist(), missing.flatten().tolist(), strict=True)
+        states_in_use = [next(missing_states) if absent else self.states[row] for row, absent in rows]
         self._clear(len(self.scores))
-        return torch.tensor(self._rows(used), device=self.device).view_as(after)
+        return torch.tensor(self._rows(states_in_use), device=self.device).view_as(next_rows)
 
     def _clear(self, size: int) -> None:
-        self.numbers: dict[State, int] = {}  # state -> row
+        self.row_of: dict[State, int] = {}  # state -> row
         self.states: list[State] = []  # row -> state
-        self.after: list[Following] = []  # row -> the states that follow
+        self.followers: list[Following] = []  # row -> look-up of the states that follow
         self.scores = torch.zeros(size, self.model.vocab, device=self.device)
-        self.following = torch.zeros(size, self.model.vocab + 1, dtype=torch.long, device=self.device)
+        self.next_row = torch.zeros(size, self.model.vocab + 1, dtype=torch.long, device=self.device)
 
     def _grow(self, rows: int) -> None:
         if rows <= len(self.scores):
             return
-        for name in ("scores", "following"):
-            old = getattr(self, name)
-            larger = old.new_zeros(max(2 * len(old), rows), old.shape[1])
-            larger[: len(old)] = old
+        for name in ("scores", "next_row"):
+            table = getattr(self, name)
+            larger = table.new_zeros(max(2 * len(table), rows), table.shape[1])
+            larger[: len(table)] = table
             setattr(self, name, larger)

@@ -21,27 +21,27 @@ from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
 from m2asr.text.tokenizer import Tokenizer
 
-Routes = Mapping[str, Reader]  # language -> what reads an utterance in it
+Routes = Mapping[str, Reader]  # language -> the reader of its utterances
 Key = TypeVar("Key")
 
 
 @dataclass
 class Recognized:
-    """The hypotheses for one target on one set, and what search met on the way."""
+    """The hypotheses for one target on one set, with counts of the search."""
 
     texts: dict[str, str] = field(default_factory=dict)  # utterance -> hypothesis
     seconds: float = 0.0
     audio_seconds: float = 0.0
-    paired: int = 0  # utterances with a reference for this target
-    unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC cannot produce them
-    unread: int = 0  # utterances taken for a language that no head reads for this target: their hypothesis is empty
-    spoken: dict[str, str] = field(default_factory=dict)  # utterance -> the language it is taken for, where langid tells
-    judged: int = 0  # utterances in a language that langid knows
-    misjudged: int = 0  # ... that it takes for another
+    with_reference: int = 0  # utterances with a reference for this target
+    unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC cannot write them
+    without_head: int = 0  # utterances in a language that no head reads for this target: their hypothesis is empty
+    langs: dict[str, str] = field(default_factory=dict)  # utterance -> language that langid predicts, if it is used
+    lang_checked: int = 0  # utterances in one of the languages of langid
+    lang_wrong: int = 0  # ... for which langid predicts another one
 
 
-class Reading(NamedTuple):
-    """How a reader searches: settings without lists, and what text models add."""
+class SearchSetup(NamedTuple):
+    """The settings of a reader's search, without lists, and its text models."""
 
     settings: DecodeConfig
     fusion: Fusion
@@ -49,11 +49,11 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """An answer wanted for every utterance of a set: the reader of each language, and how each reader searches."""
+    """A target to recognize for every utterance of a set: the reader of each language, and the search of each reader."""
 
     routes: Routes
-    readings: Mapping[Reader, Reading]
-    predicted: bool = False  # whether the language is the one that langid tells, or the utterance's own
+    setups: Mapping[Reader, SearchSetup]
+    predicted: bool = False  # whether langid chooses the language; else it is that of the data
 
 
 def recognize(
@@ -63,7 +63,7 @@ def recognize(
     tokenizers: Mapping[str, Tokenizer],
     langid: LanguageId | None = None,
 ) -> dict[Key, Recognized]:
-    """Decode every batch for each task, by the reader of each utterance's language.
+    """Decode every batch for each task; the language of an utterance selects its reader.
 
     Each batch is encoded once, however many tasks there are, without masks, dropout or gradients.
     """
@@ -73,17 +73,17 @@ def recognize(
         for batch in batches:
             start = time.perf_counter()
             encoded = encode_batch(system, batch)
-            told = langid.predict(encoded) if langid else batch.lang
+            predicted_langs = langid.predict(encoded) if langid else batch.lang
             encode_seconds = time.perf_counter() - start
             for key, task in tasks.items():
                 result, start = results[key], time.perf_counter()
-                spoken = told if task.predicted else batch.lang
-                chosen = [task.routes.get(lang) for lang in spoken]
-                for reader in dict.fromkeys(chosen):
-                    rows = [row for row, other in enumerate(chosen) if other == reader]
+                spoken = predicted_langs if task.predicted else batch.lang
+                row_readers = [task.routes.get(lang) for lang in spoken]
+                for reader in dict.fromkeys(row_readers):
+                    rows = [row for row, row_reader in enumerate(row_readers) if row_reader == reader]
                     texts = _read(system, reader, _rows(encoded, rows), tokenizers, task)
                     result.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
-                result.unread += chosen.count(None)
+                result.without_head += row_readers.count(None)
                 result.seconds += time.perf_counter() - start + encode_seconds
                 result.audio_seconds += batch.seconds
                 if task.predicted:
@@ -95,32 +95,32 @@ def recognize(
 def _read(system: System, reader: Reader | None, encoded: Encoded, tokenizers: Mapping[str, Tokenizer], task: Task) -> list[str]:
     if reader is None:
         return [""] * len(encoded.lengths)
-    hypotheses = search(system, reader, encoded, *task.readings[reader])
+    hypotheses = search(system, reader, encoded, *task.setups[reader])
     return [tokenizers[reader.tokens].decode(hypothesis.tokens) for hypothesis in hypotheses]
 
 
 def _rows(encoded: Encoded, rows: list[int]) -> Encoded:
-    """Some utterances of a batch, as they are where it is all of them."""
+    """The states of some utterances of a batch; the batch itself if these are all."""
     if len(rows) == len(encoded.lengths):
         return encoded
     return replace(encoded, states={tap: states[rows] for tap, states in encoded.states.items()}, lengths=encoded.lengths[rows])
 
 
-def _judge(one: Recognized, batch: Batch, spoken: list[str], langid: LanguageId) -> None:
-    one.spoken.update(zip(batch.utt_ids, spoken, strict=True))
+def _judge(result: Recognized, batch: Batch, spoken: list[str], langid: LanguageId) -> None:
+    result.langs.update(zip(batch.utt_ids, spoken, strict=True))
     pairs = [pair for pair in zip(spoken, batch.lang, strict=True) if pair[1] in langid.languages]
-    one.judged += len(pairs)
-    one.misjudged += sum(told != lang for told, lang in pairs)
+    result.lang_checked += len(pairs)
+    result.lang_wrong += sum(predicted != lang for predicted, lang in pairs)
 
 
-def _count(one: Recognized, batch: Batch, routes: Routes) -> None:
-    """References that the CTC reader of their own language cannot write."""
+def _count(result: Recognized, batch: Batch, routes: Routes) -> None:
+    """Count the references of a task, and those that the CTC reader of their language cannot write."""
     for lang in sorted(set(batch.lang)):
         reader = routes.get(lang)
         if reader is None or reader.ctc is None:
             continue
         target = target_key(reader.tokens, reader.text)
-        spoken = np.array([other == lang for other in batch.lang])  # (B,)
+        spoken = np.array([utt_lang == lang for utt_lang in batch.lang])  # (B,)
         present = spoken & (batch.target_lengths[target].numpy() >= 0)
-        one.paired += int(present.sum())
-        one.unrepresentable += int((present & ~representable(batch, target, batch.drawn[WHOLE].states)).sum())
+        result.with_reference += int(present.sum())
+        result.unrepresentable += int((present & ~representable(batch, target, batch.drawn[WHOLE].states)).sum())

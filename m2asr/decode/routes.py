@@ -1,4 +1,4 @@
-"""Which head reads an utterance: one that serves every language, or that of the language it is known, or recognized, to be in."""
+"""Choose the head that reads an utterance: one for all languages, or the one of its given or predicted language."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from m2asr.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Route:
-    """The readers of one target by the language of the utterance, and what results.json tells of it."""
+    """The readers of one target by the language of the utterance, and the facts about it in results.json."""
 
     readers: dict[str, Reader]
     task: dict[str, str]  # task, lang, source, text
-    language: str  # oracle where the readers were chosen by the true language, else predicted
-    train_sets: list[str]  # what its readers were trained on
+    language: str  # `oracle` if the true language chooses the reader, else `predicted`
+    train_sets: list[str]  # the training sets of its readers
 
 
 def routes(
     config: TrainConfig, heads: Mapping[str, Reader], languages: Sequence[str], langid: LanguageId | None = None
 ) -> dict[str, Route]:
-    """What reads a set in these languages, by name; whether the set has references does not matter.
+    """The routes of a set in these languages, by name; the set needs no references.
 
-    A head of a stream without `lang` reads every utterance. The heads of the other streams share them, those for the same kind of text:
-    each reads what `langid` takes for its language, or without one what is in it. Together they are `asr_by_language` or
-    `st_<lang>_by_language`. But where a set is in one language that heads read, every one of these gives an answer, under its own name.
+    A head of a stream without `lang` reads every utterance. Heads of streams with `lang` that write the same kind of text share a route,
+    `asr_by_language` or `st_<lang>_by_language`: each reads the utterances in its language, as `langid` predicts it or as the data say.
+    But if the set has one language, each head of this language has its own route, under its own name.
     """
     source = "+".join(sorted(languages))
-    found: dict[str, Route] = {}
+    routes_by_name: dict[str, Route] = {}
     kinds: dict[str, dict[str, list[str]]] = {}  # text -> language -> its heads
     for name, reader in heads.items():
-        own = config.streams[reader.stream].lang
-        if own is None:
+        lang = config.streams[reader.stream].lang
+        if lang is None:
             spoken = [*languages, *(langid.languages if langid else [])]
             sets = config.streams[reader.stream].sets
-            found[name] = Route(dict.fromkeys(spoken, reader), _task(reader.text, source), "predicted", sets)
+            routes_by_name[name] = Route(dict.fromkeys(spoken, reader), _task(reader.text, source), "predicted", sets)
         else:
-            kinds.setdefault(reader.text, {}).setdefault(own, []).append(name)
+            kinds.setdefault(reader.text, {}).setdefault(lang, []).append(name)
     led = len(languages) == 1 and any(source in by_language for by_language in kinds.values())
     for text, by_language in kinds.items():
         task = _task(text, source)
@@ -55,13 +55,13 @@ def routes(
             if not chosen:
                 continue
             sets = [config.streams[heads[name].stream].sets for name in ([key] if led else chosen.values())]
-            found[key] = Route(
+            routes_by_name[key] = Route(
                 {lang: heads[name] for lang, name in chosen.items()},
                 task,
                 "predicted" if langid else "oracle",
                 list(dict.fromkeys(chain.from_iterable(sets))),
             )
-    return found
+    return routes_by_name
 
 
 def _task(text: str, source: str) -> dict[str, str]:
@@ -73,28 +73,34 @@ def _shared_name(task: Mapping[str, str]) -> str:
     return f"{'asr' if task['task'] == 'asr' else 'st_' + task['lang']}_by_language"
 
 
-def unread(
-    config: TrainConfig, heads: Mapping[str, Reader], languages: Mapping[str, Sequence[str]], chosen: Mapping[str, Mapping[str, Route]]
+def unread_problem(
+    config: TrainConfig,
+    heads: Mapping[str, Reader],
+    languages: Mapping[str, Sequence[str]],
+    routes_by_set: Mapping[str, Mapping[str, Route]],
 ) -> str:
-    """What to tell of the languages, given by set, that no head reads on the chosen routes, and what would help; empty without such."""
-    missing = []
-    for name, found in chosen.items():
-        read = {lang for route in found.values() for lang in route.readers}
-        missing += [f"{lang} ({name})" for lang in languages[name] if lang not in read]
-    if not missing:
+    """The message about languages that no head reads, with advice; an empty string if there are none.
+
+    `languages` has the languages of every set, `routes_by_set` its routes.
+    """
+    unread = []
+    for name, set_routes in routes_by_set.items():
+        read = {lang for route in set_routes.values() for lang in route.readers}
+        unread += [f"{lang} ({name})" for lang in languages[name] if lang not in read]
+    if not unread:
         return ""
-    known = sorted({config.streams[reader.stream].lang for reader in heads.values()})
+    languages_read = sorted({config.streams[reader.stream].lang for reader in heads.values()})
     if langid_objective(config) is not None:
         advice = "with `language: predicted` in the decode config the objective langid chooses among them"
     else:
         advice = "train an objective langid, which chooses among them, or one head for all languages, on a stream without lang"
-    return f"no head reads {', '.join(missing)}; there are heads for {', '.join(known)}; {advice}"
+    return f"no head reads {', '.join(unread)}; there are heads for {', '.join(languages_read)}; {advice}"
 
 
 def language_id(config: TrainConfig, system: System) -> LanguageId:
-    """The system's langid objective. Raises UserError where it has none."""
+    """The langid objective of a system. Raises UserError if there is none."""
     name = langid_objective(config)
     if name is None:
-        wanted = "an objective such as `lid: {type: langid, stream: raw}` in training"
-        raise UserError(f"language: predicted needs {wanted}; this system has none")
+        example = "an objective such as `lid: {type: langid, stream: raw}` in training"
+        raise UserError(f"language: predicted needs {example}; this system has none")
     return system.objectives[name]

@@ -1,4 +1,4 @@
-"""Which heads read a target, and how: from encoder states to token sequences."""
+"""Search: the heads that read each target, and the token sequences that they write from encoder states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOTH = ("joint", "rescoring")
 
 @dataclass(frozen=True)
 class Reader:
-    """The objectives that read one target together: a CTC one, an attention one, or both."""
+    """The objectives that write one target together: a CTC objective, an attention objective, or both."""
 
     stream: str
     tokens: str
@@ -34,15 +34,15 @@ class Reader:
 
     @property
     def name(self) -> str:
-        """The objective that leads."""
+        """The name of the leading objective: the attention objective, if there is one."""
         return self.attention or self.ctc
 
 
 def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
-    """What reads each target of a system, under the name of the objective that leads; preferred ones first.
+    """The reader of each target of a system, under the name of its leading objective; preferred ones first.
 
-    A target is a text in the tokens of a tokenizer on a stream; of several objectives of one type that write it the preferred one counts.
-    Raises UserError where a method wants a CTC objective beside an attention objective and there is none.
+    A target is a text of a stream in the tokens of a tokenizer. If several objectives of one type write it, the preferred one is used.
+    Raises UserError if a method needs a CTC objective beside an attention objective and there is none.
     """
     targets: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for name in by_preference(config, config.objectives):
@@ -51,26 +51,24 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
             options = objective.options()
             key = (objective.stream, options["tokens"], options["text"])
             targets.setdefault(key, {"ctc": [], "attention": []})[objective.type].append(name)
-    found = {}
+    readers_by_name = {}
     for key, kinds in targets.items():
         leading = FIRST[method] if kinds[FIRST[method]] else next(kind for kind, names in kinds.items() if names)
         name = kinds[leading][0]
         if leading == "ctc":
-            found[name] = Reader(*key, ctc=name)
+            readers_by_name[name] = Reader(*key, ctc=name)
             continue
         if method in BOTH and not kinds["ctc"]:
-            wanted = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
+            needed = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
             raise UserError(
-                f"method {method}: objectives.{name} has no CTC objective beside it; train one with {wanted}, or use method: attention"
+                f"method {method}: objectives.{name} has no CTC objective beside it; train one with {needed}, or use method: attention"
             )
-        found[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
-    return {name: found[name] for name in by_preference(config, found)}
+        readers_by_name[name] = Reader(*key, ctc=kinds["ctc"][0] if method in BOTH else None, attention=name)
+    return {name: readers_by_name[name] for name in by_preference(config, readers_by_name)}
 
 
-def search(
-    system: System, reader: Reader, encoded: Encoded, config: DecodeConfig, fusion: Fusion | None = None
-) -> list[Hypothesis]:
-    """The best hypothesis of every utterance, by the system and what `fusion` adds; the config holds no lists."""
+def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfig, fusion: Fusion | None = None) -> list[Hypothesis]:
+    """The best hypothesis of every utterance, by the scores of the system and of `fusion`; the config holds no lists."""
     lengths, fusion = encoded.lengths, fusion or Fusion()
     log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
     if reader.attention is None:
@@ -81,15 +79,15 @@ def search(
     head = system.objectives[reader.attention]
     decoder, memory = head.decoder, encoded.states[head.tap]
     if config.method == "rescoring":
-        found = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)
-        return [best[0] for best in rescore(decoder, memory, lengths, found, config.ctc_weight, config.length_penalty, head.prefix)]
+        hypotheses = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)
+        return [best[0] for best in rescore(decoder, memory, lengths, hypotheses, config.ctc_weight, config.length_penalty, head.prefix)]
     beam = 1 if config.method == "greedy" else config.beam
-    weight = config.ctc_weight if config.method == "joint" else 0.0
+    ctc_weight = config.ctc_weight if config.method == "joint" else 0.0
     scorers: list[tuple[float, PrefixScorer]] = []
-    if weight < 1:
-        scorers.append((1 - weight, AttentionPrefix(decoder, memory, lengths, beam, head.prefix)))
-    if weight > 0:
-        scorers.append((weight, CTCPrefix(log_probs, lengths, beam, head.eos)))
+    if ctc_weight < 1:
+        scorers.append((1 - ctc_weight, AttentionPrefix(decoder, memory, lengths, beam, head.prefix)))
+    if ctc_weight > 0:
+        scorers.append((ctc_weight, CTCPrefix(log_probs, lengths, beam, head.eos)))
     if fusion:
         scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()

@@ -1,4 +1,4 @@
-"""From what heads wrote for the pieces of a recording to its segments."""
+"""Turn the texts of the pieces of a recording into its segments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from m2asr.decode.windows import join_windows
 
 
 class Span(NamedTuple):
-    """A stretch of a recording: its channel (from 1), from `start` to `end` seconds."""
+    """A stretch of a recording on a channel (from 1), from `start` to `end` seconds."""
 
     channel: int
     start: float
@@ -22,24 +22,27 @@ class Span(NamedTuple):
         return self.end - self.start
 
 
-class Read(NamedTuple):
-    """What a head wrote for a piece; no words where nothing tells when they are said."""
+class TimedText(NamedTuple):
+    """The text that a head wrote for a piece, and its words with times; None if their times are unknown."""
 
     text: str
     words: Sequence[Mark] | None
 
 
-class Answer(NamedTuple):
-    """What is said in a stretch, and its translation, or None where none was asked for."""
+class SpanResult(NamedTuple):
+    """The text of a stretch, and its translation, or None if none is requested."""
 
     span: Span
-    text: Read
-    translation: Read | None
+    text: TimedText
+    translation: TimedText | None
 
 
-def to_segments(found: Iterable[Answer], windows: bool) -> list[Segment]:
-    """The segments by start; those without a word are left out. Of `windows`, words that neighbours tell as well count once."""
-    found = sorted(found, key=lambda answer: answer.span)
+def to_segments(results: Iterable[SpanResult], windows: bool) -> list[Segment]:
+    """The segments, sorted by start; those without a word are left out.
+
+    With `windows`, which overlap, a word that two neighbours have counts once.
+    """
+    results = sorted(results, key=lambda result: result.span)
     segments = [
         Segment(
             *span,
@@ -48,33 +51,31 @@ def to_segments(found: Iterable[Answer], windows: bool) -> list[Segment]:
             translation=None if translation is None else translation.text,
             translated=() if translation is None else translation.words or (),
         )
-        for span, text, translation in (_joined(found) if windows else found)
+        for span, text, translation in (_joined(results) if windows else results)
         if text.text or translation is not None and translation.text
     ]
     return sorted(segments, key=lambda segment: (segment.start, segment.channel))
 
 
-def _joined(found: list[Answer]) -> list[Answer]:
-    """The windows of every channel without the words that neighbours tell as well, as long as the words that are left."""
+def _joined(results: list[SpanResult]) -> list[SpanResult]:
+    """The windows of every channel without doubled words; a window is cut down to its remaining words."""
     joined = []
-    for channel in sorted({answer.span.channel for answer in found}):
-        answers = [answer for answer in found if answer.span.channel == channel]
-        spans = [answer.span for answer in answers]
-        texts = _without_doubles(spans, [answer.text for answer in answers])
-        translations: list[Read | None] = [answer.translation for answer in answers]
+    for channel in sorted({result.span.channel for result in results}):
+        channel_results = [result for result in results if result.span.channel == channel]
+        spans = [result.span for result in channel_results]
+        texts = _without_doubles(spans, [result.text for result in channel_results])
+        translations: list[TimedText | None] = [result.translation for result in channel_results]
         if None not in translations:
             translations = [*_without_doubles(spans, translations)]
         for span, text, translation in zip(spans, texts, translations, strict=True):
             words = [*text.words, *(translation.words if translation else [])]
             if words:
                 span = Span(channel, min(word.start for word in words), max(word.end for word in words))
-            joined.append(Answer(span, text, translation))
+            joined.append(SpanResult(span, text, translation))
     return joined
 
 
-def _without_doubles(spans: list[Span], texts: list[Read]) -> list[Read]:
-    marks = [
-        spread(text.text, span.start, span.end) if text.words is None else text.words for span, text in zip(spans, texts, strict=True)
-    ]
-    kept = join_windows([(span.start, span.end, words) for span, words in zip(spans, marks, strict=True)])
-    return [Read(join_words([word.text for word in words]), words) for words in kept]
+def _without_doubles(spans: list[Span], texts: list[TimedText]) -> list[TimedText]:
+    marks = [spread(text.text, span.start, span.end) if text.words is None else text.words for span, text in zip(spans, texts, strict=True)]
+    joined = join_windows([(span.start, span.end, words) for span, words in zip(spans, marks, strict=True)])
+    return [TimedText(join_words([word.text for word in words]), words) for words in joined]

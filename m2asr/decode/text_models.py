@@ -1,4 +1,4 @@
-"""The language models and hot words that a decode config names: stage 2 makes them, searches take them from here."""
+"""The language models and hot words of a decode config: stage 2 makes the models, searches load them from here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from m2asr.config import DecodeConfig, LanguageModel
 from m2asr.decode.fusion import Fusion
-from m2asr.decode.hotwords import HotWords, write
+from m2asr.decode.hotwords import HotWords, phrase_tokens
 from m2asr.decode.prefix_table import PrefixTable
 from m2asr.decode.token_lm import TokenNgram
 from m2asr.decode.word_lm import WordNgram
@@ -22,31 +22,31 @@ from m2asr.lm.sources import Sources
 from m2asr.text.tokenizer import UNK, Tokenizer
 from m2asr.train_config import TrainConfig
 
-NAMED = 5  # hot words named in a warning
+MAX_NAMED = 5  # hot words that a warning names
 
 
 def model_folder(exp: Path, search: str, tokens: str) -> Path:
-    """Where the language model of a search over a tokenizer lies."""
+    """The folder of the language model of a search and a tokenizer."""
     return exp / "lm" / search / tokens
 
 
 def check_names(searches: Sequence[DecodeConfig]) -> None:
-    """Raise UserError where two searches have one name: they would write the same folders."""
+    """Raise UserError if two searches have the same name, as they would write into the same folders."""
     names = [search.name for search in searches]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two searches have the name {twice[0]}; give each config a name of its own")
 
 
 def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path) -> Iterable[str]:
-    """Make the language model of a search for every tokenizer that its heads write with; yields lines that tell of them."""
+    """Make the language model of a search for every tokenizer that its heads write with; yields lines that describe the models."""
     if search.lm is None:
         yield f"{search.name}: no language model"
         return
-    names = written(config)
+    names = written_tokenizers(config)
     for option in ("texts", "arpa"):
         if unknown := sorted(getattr(search.lm, option).keys() - set(names)):
-            there = f"no objective writes with such a tokenizer; there is {', '.join(names)}"
-            raise UserError(f"search {search.name}: lm.{option}.{unknown[0]}: {there}")
+            problem = f"no objective writes with this tokenizer; there are {', '.join(names)}"
+            raise UserError(f"search {search.name}: lm.{option}.{unknown[0]}: {problem}")
     for name in names:
         folder = model_folder(exp, search.name, name)
         yield f"{search.name}: {name}"
@@ -62,17 +62,17 @@ def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path
         yield f"  wrote {', '.join(map(str, paths))}"
 
 
-def written(config: TrainConfig) -> list[str]:
-    """The tokenizers that objectives which search reads write texts with."""
-    writing = [one for one in config.objectives.values() if one.type in ("ctc", "attention") and one.decode]
-    return list(dict.fromkeys(one.options()["tokens"] for one in writing))
+def written_tokenizers(config: TrainConfig) -> list[str]:
+    """The tokenizers of the objectives that search reads."""
+    writing = [objective for objective in config.objectives.values() if objective.type in ("ctc", "attention") and objective.decode]
+    return list(dict.fromkeys(objective.options()["tokens"] for objective in writing))
 
 
 def _sources(lm: LanguageModel, config: TrainConfig, name: str, data: Path, tokenizer: Tokenizer | None) -> Sources:
     if name in lm.texts:
         return Sources([Path(path) for path in lm.texts[name]], "text", tokenizer, lm.every, lm.normalize)
     tokens = config.tokens[name]
-    return Sources([data / one for one in tokens.sets], tokens.text, tokenizer, lm.every)
+    return Sources([data / set_name for set_name in tokens.sets], tokens.text, tokenizer, lm.every)
 
 
 def _cutoffs(lm: LanguageModel) -> list[int]:
@@ -80,9 +80,9 @@ def _cutoffs(lm: LanguageModel) -> list[int]:
 
 
 class TextModels:
-    """The language model and the hot words of a search, for each tokenizer; what was once scored is kept for all that follows.
+    """The language model and the hot words of a search, for each tokenizer; their tables of scores serve all utterances.
 
-    `unspaced` names the tokenizers of languages that write no spaces. Raises UserError for what is missing or does not fit.
+    `unspaced` names the tokenizers of languages that write no spaces. Raises UserError if a model is missing or does not fit a tokenizer.
     """
 
     def __init__(
@@ -103,33 +103,33 @@ class TextModels:
                 self.hotwords[name] = PrefixTable(HotWords(phrases[name], tokenizer, name not in unspaced), device)
 
     def fusion(self, settings: DecodeConfig, tokens: str) -> Fusion:
-        """What the models add to a search that writes with a tokenizer; the settings hold no lists."""
-        parts = []
+        """The fusion of a search that writes with the tokenizer `tokens`; the settings hold no lists."""
+        models = []
         if tokens in self.models:
-            parts.append((settings.lm.weight, self.models[tokens]))
+            models.append((settings.lm.weight, self.models[tokens]))
         if tokens in self.hotwords:
-            parts.append((settings.hotwords.bonus, self.hotwords[tokens]))
-        return Fusion(parts, settings.bonus)
+            models.append((settings.hotwords.bonus, self.hotwords[tokens]))
+        return Fusion(models, settings.bonus)
 
 
 def _writable(search: DecodeConfig, tokenizers: Mapping[str, Tokenizer]) -> dict[str, list[str]]:
-    """The hot words that each tokenizer can write; warns of the others. Raises UserError for one that none can write."""
+    """The hot words that each tokenizer can write; warns of the remaining ones. Raises UserError for a word that none can write."""
     phrases = read_phrases(search)
-    writable = {name: [phrase for phrase in phrases if UNK not in one.encode(phrase)] for name, one in tokenizers.items()}
+    writable = {name: [phrase for phrase in phrases if UNK not in tokenizer.encode(phrase)] for name, tokenizer in tokenizers.items()}
     for phrase in phrases:
-        if not any(phrase in known for known in writable.values()):
+        if not any(phrase in phrases_of for phrases_of in writable.values()):
             for tokenizer in tokenizers.values():
-                write(phrase, tokenizer)  # tells what is wrong with it
-    for name, known in writable.items():
-        if others := [phrase for phrase in phrases if phrase not in known]:
-            named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-            told = f"{len(others)} of {len(phrases)} hot words have letters that the tokenizer {name} does not know ({named})"
-            print(f"warning: search {search.name}: {told}; they count for the others only", file=sys.stderr)
+                phrase_tokens(phrase, tokenizer)  # raises an error that names the letters
+    for name, phrases_of in writable.items():
+        if unwritable := [phrase for phrase in phrases if phrase not in phrases_of]:
+            examples = ", ".join(unwritable[:MAX_NAMED]) + (", ..." if len(unwritable) > MAX_NAMED else "")
+            message = f"{len(unwritable)} of {len(phrases)} hot words have letters that the tokenizer {name} does not know ({examples})"
+            print(f"warning: search {search.name}: {message}; they count for the other tokenizers only", file=sys.stderr)
     return writable
 
 
 def read_phrases(search: DecodeConfig) -> list[str]:
-    """The hot words of a search. Raises UserError where their file cannot be read."""
+    """The hot words of a search. Raises UserError if their file cannot be read."""
     phrases = list(search.hotwords.phrases)
     if search.hotwords.file:
         try:

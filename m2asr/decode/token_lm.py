@@ -10,14 +10,14 @@ from m2asr.errors import UserError
 from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer
 
-NAMED = 5  # tokens named in a message
-MEMORY = 1 << 27  # bytes of rows of scores that are kept
+MAX_NAMED = 5  # tokens that a message names
+MEMORY = 1 << 27  # bytes of the rows in memory
 
 
 class TokenNgram:
-    """Scores of tokens by an n-gram whose words they are; raises UserError, naming `where`, for a model of other tokens.
+    """Scores of tokens by an n-gram over tokens; raises UserError, which names `where`, for a model of different tokens.
 
-    The blank has no score, the unknown token that of <unk>; a model without <unk> gives it next to nothing.
+    The score of the blank is 0, that of the unknown token is the one of <unk>; without <unk> in the model it is very low.
     """
 
     most_gain = 0.0
@@ -27,14 +27,14 @@ class TokenNgram:
         pieces = tokenizer.tokens[UNK + 1 : -1]
         unknown = [piece for piece in pieces if piece not in model.index]
         if unknown:
-            told = " ".join(unknown[:NAMED])
+            examples = " ".join(unknown[:MAX_NAMED])
             raise UserError(
-                f"{where}: a model of other tokens: it does not know {len(unknown)} of the {len(pieces)} of the tokenizer, such as {told}; "
+                f"{where}: a model of different tokens: it lacks {len(unknown)} of the {len(pieces)} of the tokenizer, such as {examples}; "
                 "estimate it over this tokenizer (stage 2), or use it as a model of words"
             )
-        unk = model.bos if model.unk is None else model.unk  # <s> never follows
+        unk = model.bos if model.unk is None else model.unk  # <s> follows no word, so its score is very low
         words = [model.bos, unk, *(model.index[piece] for piece in pieces), model.eos]  # of the model, by token
-        self.tokens = np.full(len(model.words), tokenizer.size)  # word of the model -> token; those that are none go to a column more
+        self.tokens = np.full(len(model.words), tokenizer.size)  # word of the model -> token; the others go to an extra column
         self.tokens[words[UNK:]] = np.arange(UNK, tokenizer.size)
         self.keys, self.log_probs, self.next_states, self.first, self.backoffs, self.suffixes = map(
             np.asarray, (model.keys, model.log_probs, model.next_states, model.first, model.backoffs, model.suffixes)
@@ -43,23 +43,23 @@ class TokenNgram:
         self.rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def expand(self, states: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Natural log-probabilities (N, V) of every token after N states of the model, at the last one of the end; states that follow."""
+        """Natural log-probabilities (N, V) of every token, the last being the end, after N states; and the states after each token."""
         if len(self.rows) * 12 * self.vocab > MEMORY:  # 4 bytes of a score, 8 of a state
             self.rows.clear()
         rows = [self._row(state) for state in states]
         scores = np.stack([row[: self.vocab] for row, _ in rows])
         scores[:, BLANK] = 0.0
-        return scores, [after for _, after in rows]
+        return scores, [next_states for _, next_states in rows]
 
     def _row(self, state: int) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probabilities and following states (V + 1,): those of the shorter context, but for the n-grams that the model lists."""
+        """Log-probabilities and next states (V + 1,): those of the shorter context, except for the n-grams that the model lists."""
         if state == self.model.empty:
             return self.unigrams
         if state not in self.rows:
-            scores, after = self._row(int(self.suffixes[state]))
-            scores, after = scores + self.backoffs[state], after.copy()
+            scores, next_states = self._row(int(self.suffixes[state]))
+            scores, next_states = scores + self.backoffs[state], next_states.copy()
             listed = slice(self.first[state], self.first[state + 1])
             tokens = self.tokens[self.keys[listed] - state * len(self.tokens)]
-            scores[tokens], after[tokens] = self.log_probs[listed], self.next_states[listed]
-            self.rows[state] = scores, after
+            scores[tokens], next_states[tokens] = self.log_probs[listed], self.next_states[listed]
+            self.rows[state] = scores, next_states
         return self.rows[state]

@@ -1,4 +1,4 @@
-"""A trained system and the folders of its recipe: what decoding starts from."""
+"""A trained system and the folders of its recipe, from which decoding starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from m2asr.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Trained:
-    """The system of exp/model.pt with its config and tokenizers, and where data and features lie."""
+    """The system of exp/model.pt with its config and tokenizers, and the folders of data and features."""
 
     exp: Path
     data: Path
@@ -31,15 +31,15 @@ class Trained:
 
     @classmethod
     def load(cls, exp: Path, data: Path, dump: Path, device: str) -> Trained:
-        """Read a run. Raises UserError where it has no model."""
+        """Read a run. Raises UserError if it has no model."""
         return cls(exp, data, dump, *load_trained(exp, device))
 
     def open(self, name: str) -> UtteranceIndex:
-        """The index of a set. Raises UserError where it was not prepared or has no features."""
+        """The index of a set. Raises UserError if the set was not prepared or has no features."""
         return open_set(name, self.data, self.dump)
 
-    def batches(self, name: str, used: Iterable[Reader], seconds: float) -> Iterator[Batch]:
-        """All utterances of a set, with the references of these readers where there are any; `seconds` of audio per batch."""
-        targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in used})]
+    def batches(self, name: str, readers: Iterable[Reader], seconds: float) -> Iterator[Batch]:
+        """All utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch."""
+        targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in readers})]
         shift = fbank_config(self.dump, [name]).frame_shift / 1000
         return eval_batches(Source(name, [self.open(name)], targets, shift), seconds)

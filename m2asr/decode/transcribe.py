@@ -1,4 +1,4 @@
-"""Transcribe recordings one after the other: print and write each when it is done, go on after those that cannot be read."""
+"""Transcribe recordings one after the other: print and write each when it is finished, continue after those that cannot be read."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{re
 
 
 def collect(paths: Iterable[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Every recording that files and folders name, once, with its path in its folder; and what is wrong with the other names."""
-    found: dict[Path, Path] = {}
+    """All recordings in files and folders, each once with its path in its folder, and the errors of paths that cannot be read."""
+    collected: dict[Path, Path] = {}
     problems = []
     for path in paths:
         try:
             for file, relative in recordings(path):
-                found.setdefault(file, relative)
+                collected.setdefault(file, relative)
         except UserError as error:
             problems.append(str(error))
-    return list(found.items()), problems
+    return list(collected.items()), problems
 
 
 def transcribe(
     transcriber: Transcriber,
-    found: Sequence[tuple[Path, Path]],
+    recordings: Sequence[tuple[Path, Path]],
     out: Path,
     formats: Sequence[str],
     lang: str | None = None,
@@ -41,16 +41,16 @@ def transcribe(
 ) -> list[Path]:
     """Transcribe recordings, given with their paths in their folders; returns those that failed or end too early.
 
-    A recording's files appear when it is done, each as a whole. Raises UserError, before anything is read, where no head reads the
-    language, or none is given and nothing tells it.
+    The files of a recording appear when it is finished. Raises UserError, before anything is read, if no head reads the language, or if no
+    language is given and the run cannot identify it.
     """
-    if (known := lang or transcriber.language(to)) is not None:
-        transcriber.choose(known, to)
-    names = output_names(found)
+    if (given_lang := lang or transcriber.language(to)) is not None:
+        transcriber.choose(given_lang, to)
+    names = output_names(recordings)
     failed = []
-    total = _seconds(path for path, _ in found)
+    total = _seconds(path for path, _ in recordings)
     with tqdm(total=total, desc="transcribe", disable=not visible(), bar_format=BAR) as bar:
-        for path, _ in found:
+        for path, _ in recordings:
             try:
                 transcript = transcriber(path, lang, to, bar.update)
             except UserError as error:
@@ -58,13 +58,13 @@ def transcribe(
                 failed.append(path)
                 continue
             write_transcript(transcript, out / names[path], formats)
-            _tell(transcript, bar, named=len(found) > 1 or to is not None)
-            if not transcript.whole:
+            _print(transcript, bar, named=len(recordings) > 1 or to is not None)
+            if not transcript.complete:
                 failed.append(path)
     return failed
 
 
-def _tell(transcript: Transcript, bar: tqdm, named: bool) -> None:
+def _print(transcript: Transcript, bar: tqdm, named: bool) -> None:
     """Print the text of a recording, and its translation, without breaking the progress bar."""
     for note in transcript.notes:
         bar.write(f"{transcript.path}: {note}", file=sys.stderr)
@@ -75,7 +75,7 @@ def _tell(transcript: Transcript, bar: tqdm, named: bool) -> None:
 
 
 def _seconds(paths: Iterable[Path]) -> float:
-    """Seconds of all recordings together, by their headers; those that cannot be read count nothing and are told in their turn."""
+    """Seconds of all recordings by their headers; those that cannot be read count 0 and are reported when it is their turn."""
     total = 0.0
     for path in paths:
         try:

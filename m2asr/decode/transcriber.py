@@ -1,4 +1,4 @@
-"""Recordings to text with a trained run: of any length, format, rate and number of channels.
+"""Transcribe recordings of any length, format, sample rate and number of channels with a trained run.
 
   from m2asr.decode.transcriber import Transcriber
   transcriber = Transcriber("exp/train_m2asr")
@@ -19,17 +19,17 @@ from m2asr.data.batching import sorted_batches
 from m2asr.data.recording import Recording
 from m2asr.decode.ctc_align import ctc_align
 from m2asr.decode.encode import encode
-from m2asr.decode.heads import marking_head, no_recognizer, no_translator, recognizer, spoken_languages, translator
+from m2asr.decode.heads import marking_head, no_recognizer_error, no_translator_error, recognizer, spoken_languages, translator
 from m2asr.decode.leads import langid_objective
 from m2asr.decode.marks import StateTimes, token_marks, word_marks
 from m2asr.decode.pauses import PauseCutter
 from m2asr.decode.piece import Piece
-from m2asr.decode.readings import best_saved, saved_search, text_models
-from m2asr.decode.recognize import Reading
+from m2asr.decode.recognize import SearchSetup
 from m2asr.decode.search import Reader, readers, search
-from m2asr.decode.segments import Answer, Read, Span, to_segments
+from m2asr.decode.search_setup import best_saved, saved_search, text_models
+from m2asr.decode.segments import Span, SpanResult, TimedText, to_segments
 from m2asr.decode.transcript import Segment, Transcript
-from m2asr.decode.tuning import lists
+from m2asr.decode.tuning import open_numbers
 from m2asr.decode.vad import SpeechDetector, available
 from m2asr.decode.windows import WindowCutter
 from m2asr.errors import UserError
@@ -40,10 +40,10 @@ from m2asr.train.initialize import load_trained, trained_fbank
 from m2asr.train.materials import UNDETERMINED
 
 DEFAULT = DecodeConfig(name="transcribe", method="prefix_beam")
-SHARED = 4.0  # seconds that a window shares with the next, at most a quarter of it
+SHARED = 4.0  # seconds that a window shares with the next, but at most a quarter of a window
 
 
-class Heard(NamedTuple):
+class SpanFeatures(NamedTuple):
     """A stretch of a recording and its features (T, F)."""
 
     span: Span
@@ -51,13 +51,12 @@ class Heard(NamedTuple):
 
 
 class Transcriber:
-    """Turns recordings into text, and into translations where the run has them.
+    """Turns recordings into text, and into translations if the run can translate.
 
-    `search` is a config without lists of numbers, or the name of a search that stage 5 decoded with, whose numbers it chose; by default
-    the last of these with a language model, else prefix beam search.
-    `cut` says where long recordings are cut: at `pauses` of so many seconds (needs silero-vad), into overlapping `windows` whose words are
-    joined by their times, or `auto`: at pauses where silero-vad is installed. `longest` is the most seconds that are recognized at once.
-    `channels`: their `mix`, or `each` by itself. Raises UserError where the run cannot be used so.
+    search: a config without lists of numbers, or the name of a search that stage 5 tuned. The default is the last tuned search with a
+    language model, or else prefix beam search. cut: where long recordings are cut: at `pauses` of `pause` seconds (needs silero-vad), into
+    overlapping `windows` whose words are joined by their times, or `auto`, which is pauses if silero-vad is installed. longest: maximum
+    seconds that are recognized at once. channels: their `mix`, or `each` channel separately. Raises UserError if the run does not fit.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class Transcriber:
             raise UserError(f"{exp}: it has no objective of type ctc or attention that may decode, so it writes no text")
         used = list(dict.fromkeys(self.heads.values()))
         models = text_models(self.search, Path(exp), self.trained, self.tokenizers, used, device)
-        settings = {reader: saved.get(reader.name, self.search) for reader in used if reader.name in saved or not lists(self.search)}
-        self.readings = {reader: Reading(chosen, models.fusion(chosen, reader.tokens)) for reader, chosen in settings.items()}
+        tuned = {reader: saved.get(reader.name, self.search) for reader in used if reader.name in saved or not open_numbers(self.search)}
+        self.setups = {reader: SearchSetup(settings, models.fusion(settings, reader.tokens)) for reader, settings in tuned.items()}
         langid = langid_objective(self.trained)
         self._langid = None if langid is None else self.system.objectives[langid]
         self._times = StateTimes.of(self.fbank)
@@ -91,63 +90,64 @@ class Transcriber:
 
     @staticmethod
     def _search(exp: Path, search: DecodeConfig | str | None) -> tuple[DecodeConfig, dict[str, DecodeConfig]]:
-        """The search, and the settings of the readers for which stage 5 chose some."""
+        """The search, and the settings of the readers that stage 5 tuned."""
         if search is None:
             search = best_saved(exp) or DEFAULT
         if isinstance(search, str):
             return saved_search(exp, search)
-        if lists(search):
-            what = f"{', '.join(lists(search))} hold lists, which stage 5 (decode) chooses from"
-            raise UserError(f"search {search.name}: {what}; name the search with --search, or give numbers")
+        if open_numbers(search):
+            problem = f"{', '.join(open_numbers(search))} hold lists, which stage 5 (decode) chooses from"
+            raise UserError(f"search {search.name}: {problem}; name the search with --search, or give numbers")
         return search, {}
 
     def choose(self, lang: str, to: str | None) -> tuple[Reader | None, Reader | None]:
-        """What recognizes a language and what translates it; None for the one that is not there or not wanted.
+        """The reader that recognizes a language and the one that translates it into `to`; None for one that is missing or not requested.
 
-        Raises UserError where no head reads the language, or none translates it into `to`.
+        Raises UserError if no head reads the language, or if none translates it into `to`.
         """
         recognizes = recognizer(self.trained, self.heads, lang)
         translates = translator(self.trained, self.heads, lang, to) if to not in (None, lang) else None
         if to not in (None, lang) and translates is None:
-            raise no_translator(self.trained, self.heads, lang, to)
+            raise no_translator_error(self.trained, self.heads, lang, to)
         if recognizes is None and translates is None:
-            raise no_recognizer(self.trained, self.heads, lang)
+            raise no_recognizer_error(self.trained, self.heads, lang)
         for reader in (recognizes, translates):
-            if reader is not None and reader not in self.readings:
-                what = f"the search {self.search.name} has no numbers for objectives.{reader.name}"
-                raise UserError(f"{what}; let stage 5 (decode) decode a set in its language too, or give another --search")
+            if reader is not None and reader not in self.setups:
+                problem = f"the search {self.search.name} has no numbers for objectives.{reader.name}"
+                raise UserError(f"{problem}; let stage 5 (decode) decode a set in its language too, or give another --search")
             if reader is not None and self.cut == "windows" and marking_head(self.trained, reader) is None:
-                what = f"objectives.{reader.attention} has no CTC objective beside it"
-                raise UserError(f"windows are joined by the times of their words, and {what}; pip install silero-vad and cut at pauses")
+                problem = f"objectives.{reader.attention} has no CTC objective beside it"
+                raise UserError(f"windows are joined by the times of their words, and {problem}; pip install silero-vad and cut at pauses")
         return recognizes, translates
 
     def language(self, to: str | None = None) -> str | None:
-        """The language where none is given: the only one, `und` for heads that read every language, None where langid is to tell.
+        """The language to use if none is given.
 
-        Raises UserError where there are several and nothing tells them apart.
+        It is the only language of the run, `und` if a head reads every language, or None if langid predicts it for each recording. Raises
+        UserError if the run has several languages and no langid.
         """
         if self._langid is not None:
             return None
         if recognizer(self.trained, self.heads, UNDETERMINED) or to and translator(self.trained, self.heads, UNDETERMINED, to):
             return UNDETERMINED
-        there = spoken_languages(self.trained, self.heads)
-        if len(there) > 1:
-            raise UserError(f"which language? give --lang, one of {', '.join(there)}; this system has no objective langid that tells")
-        return there[0]
+        languages = spoken_languages(self.trained, self.heads)
+        if len(languages) > 1:
+            raise UserError(f"which language? give --lang, one of {', '.join(languages)}; this system has no objective langid that tells")
+        return languages[0]
 
     def __call__(
         self, path: str | Path, lang: str | None = None, to: str | None = None, progress: Callable[[float], None] | None = None
     ) -> Transcript:
-        """Transcribe a recording in a language, or in the one that langid takes most of its first minutes for.
+        """Transcribe a recording in a language, or in the one that langid predicts for its first minutes.
 
-        `to`: the language to translate it into. `progress` is told how many further seconds have been heard. Raises UserError where the
-        recording cannot be read, or no head reads its language.
+        `to`: the language to translate it into. `progress` is called with the number of further seconds that have been read. Raises
+        UserError if the recording cannot be read, or if no head reads its language.
         """
         lang = self.language(to) if lang is None else lang
         if lang is not None:
             self.choose(lang, to)
         recording = Recording(path)
-        found: list[Answer] = []
+        results: list[SpanResult] = []
         for group in self._groups(self._pieces(recording, progress or (lambda seconds: None))):
             encoded = [(batch, encode(self.system, [heard.feats for heard in batch])) for batch in self._batches(group)]
             lang = self._spoken([states for _, states in encoded]) if lang is None else lang
@@ -156,8 +156,8 @@ class Transcriber:
                 spans = [heard.span for heard in batch]
                 texts = self._read(recognizes, states, spans)
                 translations = self._read(translates, states, spans) if translates else [None] * len(batch)
-                found += map(Answer, spans, texts, translations)
-        segments = to_segments(found, windows=self.cut == "windows")
+                results += map(SpanResult, spans, texts, translations)
+        segments = to_segments(results, windows=self.cut == "windows")
         return Transcript(
             path=str(path),
             seconds=recording.seconds,
@@ -166,22 +166,22 @@ class Transcriber:
             segments=segments,
             channels=1 if self.mix else recording.channels,
             notes=self._notes(recording, segments, lang, to),
-            whole=recording.cut is None,
+            complete=recording.cut is None,
         )
 
-    def _pieces(self, recording: Recording, progress: Callable[[float], None]) -> Iterator[Heard]:
-        """The pieces of a recording, each of at least one encoder state."""
-        rate, told = self.fbank.sample_rate, 0.0
+    def _pieces(self, recording: Recording, progress: Callable[[float], None]) -> Iterator[SpanFeatures]:
+        """The pieces of a recording with their features; each gives at least one encoder state."""
+        rate, heard = self.fbank.sample_rate, 0.0
         cutters: list[PauseCutter | WindowCutter] = []
         for block in recording.blocks(rate, self.mix):  # (C, N)
             cutters = cutters or [self._cutter(channel) for channel in range(len(block))]
             for channel, (cutter, wave) in enumerate(zip(cutters, block, strict=True), 1):
                 yield from self._heard(channel, cutter(wave))
             progress(block.shape[1] / rate)
-            told += block.shape[1] / rate
+            heard += block.shape[1] / rate
         for channel, cutter in enumerate(cutters, 1):
             yield from self._heard(channel, cutter.rest())
-        progress(max(0.0, recording.seconds - told))
+        progress(max(0.0, recording.seconds - heard))
 
     def _cutter(self, channel: int) -> PauseCutter | WindowCutter:
         if self.cut == "windows":
@@ -190,53 +190,53 @@ class Transcriber:
             self._detectors.append(SpeechDetector())
         return PauseCutter(self.fbank.sample_rate, self.pause, self.longest, self._detectors[channel])
 
-    def _heard(self, channel: int, pieces: Iterator[Piece]) -> Iterator[Heard]:
+    def _heard(self, channel: int, pieces: Iterator[Piece]) -> Iterator[SpanFeatures]:
         for piece in pieces:
             feats = self._fbank(piece.wave)  # (T, F)
             if len(feats) >= Subsampling.span:
-                yield Heard(Span(channel, piece.start, piece.start + len(piece.wave) / self.fbank.sample_rate), feats)
+                yield SpanFeatures(Span(channel, piece.start, piece.start + len(piece.wave) / self.fbank.sample_rate), feats)
 
-    def _groups(self, pieces: Iterator[Heard]) -> Iterator[list[Heard]]:
-        """Pieces that are read together: enough that those of a batch are of similar length, few enough for any memory."""
-        group: list[Heard] = []
+    def _groups(self, pieces: Iterator[SpanFeatures]) -> Iterator[list[SpanFeatures]]:
+        """Groups of pieces: large enough for batches of similar lengths, small enough for any memory."""
+        group: list[SpanFeatures] = []
         for piece in pieces:
             group.append(piece)
-            if sum(heard.span.seconds for heard in group) >= 2 * self.search.batch_seconds:
+            if sum(piece.span.seconds for piece in group) >= 2 * self.search.batch_seconds:
                 yield group
                 group = []
         if group:
             yield group
 
-    def _batches(self, group: list[Heard]) -> Iterator[list[Heard]]:
-        frames = np.array([len(heard.feats) for heard in group])
-        for numbers in sorted_batches(frames, self.search.batch_seconds * 1000 / self.fbank.frame_shift):
-            yield [group[number] for number in numbers]
+    def _batches(self, group: list[SpanFeatures]) -> Iterator[list[SpanFeatures]]:
+        frames = np.array([len(piece.feats) for piece in group])
+        for indices in sorted_batches(frames, self.search.batch_seconds * 1000 / self.fbank.frame_shift):
+            yield [group[index] for index in indices]
 
     def _spoken(self, encoded: list[Encoded]) -> str:
-        """The language that langid takes these pieces for, each counted by its length."""
+        """The language that langid predicts for these pieces, weighted by their lengths."""
         with torch.inference_mode():
-            scores = sum((self._langid.logits(one).log_softmax(-1) * one.lengths[:, None]).sum(0) for one in encoded)  # (L,)
+            scores = sum((self._langid.logits(batch).log_softmax(-1) * batch.lengths[:, None]).sum(0) for batch in encoded)  # (L,)
         return self._langid.languages[int(scores.argmax())]
 
-    def _read(self, reader: Reader | None, encoded: Encoded, spans: list[Span]) -> list[Read]:
-        """What a head writes for the pieces of a batch, with the times of the words in the recording."""
+    def _read(self, reader: Reader | None, encoded: Encoded, spans: list[Span]) -> list[TimedText]:
+        """The texts that a head writes for the pieces of a batch, with the times of their words in the recording."""
         if reader is None:
-            return [Read("", []) for _ in spans]
+            return [TimedText("", []) for _ in spans]
         tokenizer, marking = self.tokenizers[reader.tokens], marking_head(self.trained, reader)
         with torch.inference_mode():
-            texts = [hypothesis.tokens for hypothesis in search(self.system, reader, encoded, *self.readings[reader])]
+            texts = [hypothesis.tokens for hypothesis in search(self.system, reader, encoded, *self.setups[reader])]
             if marking is None:
-                return [Read(tokenizer.decode(text), None) for text in texts]
+                return [TimedText(tokenizer.decode(text), None) for text in texts]
             log_probs = self.system.objectives[marking].log_probs(encoded)  # (B, T', V)
             alignments = ctc_align(log_probs, encoded.lengths, texts)
-        found = []
+        results = []
         for span, text, alignment in zip(spans, texts, alignments, strict=True):
             words = None
             if alignment is not None:
                 tokens = token_marks(alignment, tokenizer, self._times, span.seconds)
-                words = [word.later(span.start) for word in word_marks(tokens)]
-            found.append(Read(tokenizer.decode(text), words))
-        return found
+                words = [word.shifted(span.start) for word in word_marks(tokens)]
+            results.append(TimedText(tokenizer.decode(text), words))
+        return results
 
     def _notes(self, recording: Recording, segments: list[Segment], lang: str | None, to: str | None) -> list[str]:
         notes = []

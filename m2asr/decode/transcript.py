@@ -1,4 +1,4 @@
-"""What a transcription of a recording holds."""
+"""The transcript of a recording and its segments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from m2asr.text.normalize import UNSPACED
 
 @dataclass(frozen=True)
 class Segment:
-    """What is said between two pauses, or in a window, on one channel (from 1).
+    """The text between two pauses, or in a window, on one channel (from 1).
 
-    `words` and `translated` have the words of the text and of the translation with their times in the recording; they are empty where
-    no CTC head could tell the times. `translation` is None where none was asked for.
+    `words` and `translated` are the words of the text and of the translation with their times in the recording; they are empty if no CTC
+    head gives their times. `translation` is None if none was requested.
     """
 
     channel: int
@@ -28,10 +28,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """A recording in words: its segments by start, its language, the language of the translation or None.
+    """The segments of a recording, sorted by start, its language `lang`, and the language `to` of the translation or None.
 
-    `channels` were heard one by one; their mix counts as one. `notes` tell what a user should know of it; `whole` is False where the
-    recording ends before its header says.
+    `channels` is the number of channels that were transcribed separately; their mix counts as one. `notes` are remarks for the user.
+    `complete` is False if the recording ends before the end that its header gives.
     """
 
     path: str
@@ -41,17 +41,17 @@ class Transcript:
     segments: list[Segment]
     channels: int = 1
     notes: list[str] = field(default_factory=list)
-    whole: bool = True
+    complete: bool = True
 
     @property
     def text(self) -> str:
-        """All that is said."""
-        return join([segment.text for segment in self.segments], self.lang)
+        """The text of all segments."""
+        return join_texts([segment.text for segment in self.segments], self.lang)
 
     @property
     def translation(self) -> str | None:
-        """Its translation, None where none was asked for."""
-        return None if self.to is None else join([segment.translation or "" for segment in self.segments], self.to)
+        """The translation of all segments, or None if none was requested."""
+        return None if self.to is None else join_texts([segment.translation or "" for segment in self.segments], self.to)
 
     @property
     def words(self) -> list[Mark]:
@@ -59,14 +59,14 @@ class Transcript:
         return [word for segment in self.segments for word in segment.words]
 
 
-def join(texts: Sequence[str], lang: str) -> str:
-    """Texts of one language as one text."""
-    said = [text for text in texts if text]
-    return join_words(said) if lang in UNSPACED else " ".join(said)
+def join_texts(texts: Sequence[str], lang: str) -> str:
+    """Join texts in one language to one text."""
+    present = [text for text in texts if text]
+    return join_words(present) if lang in UNSPACED else " ".join(present)
 
 
 def spread(text: str, start: float, end: float) -> list[Mark]:
-    """The words of a text over a time, in proportion to their letters, where nothing tells when they are said; confidence 0."""
+    """Spread the words of a text over a time in proportion to their letters, if their times are unknown; their confidence is 0."""
     words = text.split()
     step = (end - start) / max(1, sum(map(len, words)))
     marks = []

@@ -18,8 +18,8 @@ FORMATS = ("txt", "json", "srt", "vtt", "ctm")
 
 
 def text_lines(transcript: Transcript, translation: bool = False) -> list[str]:
-    """A line per segment; where channels were heard one by one, it begins with the number of its channel."""
-    rows = [(segment, _said(segment, translation)) for segment in transcript.segments]
+    """A line per segment; it begins with the number of its channel if the channels were transcribed separately."""
+    rows = [(segment, _segment_text(segment, translation)) for segment in transcript.segments]
     return [_channel(transcript, segment) + text for segment, text in rows if text]
 
 
@@ -36,21 +36,21 @@ def write_transcript(transcript: Transcript, stem: Path, formats: Iterable[str])
 
 
 def output_names(recordings: Sequence[tuple[Path, Path]]) -> dict[Path, Path]:
-    """Where the files of every recording go, without suffix: its path in the folder it was found in, or its name.
+    """The output path of every recording, without suffix: its path in the folder where it was found, or its name.
 
-    Names that would be equal keep the suffix of the recording, such as call.wav and call.mp3; where that is not enough, they begin with
-    the names of the folders above them, as many as it takes, and at last with a number. Upper and lower case count as equal.
+    Equal names keep the suffix of the recording, such as call.wav and call.mp3. If they are still equal, names of the folders above are put
+    before them, as many as needed, and at last a number. Upper and lower case count as equal.
     """
-    given = dict(recordings)
-    names = {path: relative.with_suffix("") for path, relative in given.items()}
-    ways = [lambda path, number: given[path]]
+    relative_paths = dict(recordings)
+    names = {path: relative.with_suffix("") for path, relative in relative_paths.items()}
+    naming = [lambda path, number: relative_paths[path]]
     for depth in range(1, max((len(path.resolve().parts) for path in names), default=0)):
-        ways.append(lambda path, number, depth=depth: Path("_".join([*path.resolve().parts[1:-1][-depth:], path.name])))
-    ways.append(lambda path, number: Path(f"{number}_{path.name}"))
-    for way in ways:
+        naming.append(lambda path, number, depth=depth: Path("_".join([*path.resolve().parts[1:-1][-depth:], path.name])))
+    naming.append(lambda path, number: Path(f"{number}_{path.name}"))
+    for rename in naming:
         counts = Counter(str(name).casefold() for name in names.values())
         names = {
-            path: way(path, number) if counts[str(name).casefold()] > 1 else name for number, (path, name) in enumerate(names.items(), 1)
+            path: rename(path, number) if counts[str(name).casefold()] > 1 else name for number, (path, name) in enumerate(names.items(), 1)
         }
     return names
 
@@ -86,25 +86,25 @@ def _word(word: Mark) -> dict[str, Any]:
 
 
 def _cues(transcript: Transcript, translation: bool) -> list[Cue]:
-    """Cues of every channel, by time; no cue reaches over a pause between segments."""
-    found = []
+    """The cues of every channel, sorted by time; each channel is grouped by itself."""
+    all_cues = []
     for channel in sorted({segment.channel for segment in transcript.segments}):
-        own = [segment for segment in transcript.segments if segment.channel == channel]
-        prefix = _channel(transcript, own[0])
-        found += cues([word for segment in own for word in _words(segment, translation)], prefix)
-    return sorted(found, key=lambda cue: cue.start)
+        segments = [segment for segment in transcript.segments if segment.channel == channel]
+        prefix = _channel(transcript, segments[0])
+        all_cues += cues([word for segment in segments for word in _words(segment, translation)], prefix)
+    return sorted(all_cues, key=lambda cue: cue.start)
 
 
 def _words(segment: Segment, translation: bool) -> Sequence[Mark]:
-    """The words with their times; those of a segment without are spread over it."""
+    """The words of a segment with their times; without times they are spread over the segment."""
     words = segment.translated if translation else segment.words
-    return words or spread(_said(segment, translation), segment.start, segment.end)
+    return words or spread(_segment_text(segment, translation), segment.start, segment.end)
 
 
-def _said(segment: Segment, translation: bool) -> str:
+def _segment_text(segment: Segment, translation: bool) -> str:
     return (segment.translation or "") if translation else segment.text
 
 
 def _channel(transcript: Transcript, segment: Segment) -> str:
-    """The beginning of a line that tells the channel, empty where there is only one."""
+    """The channel at the beginning of a line; empty if there is only one channel."""
     return f"{segment.channel}: " if transcript.channels > 1 else ""

@@ -1,4 +1,4 @@
-"""Cut a stream into overlapping windows, and join the words that are found in them."""
+"""Cut a stream into overlapping windows, and join the words of the windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from m2asr.decode.piece import Piece
 
 
 class WindowCutter:
-    """Cuts samples that come block by block at `rate` Hz into windows of `longest` seconds that share `overlap` seconds with the next."""
+    """Cuts blocks of samples at `rate` Hz into windows of `longest` seconds; each shares `overlap` seconds with the next."""
 
     def __init__(self, rate: int, longest: float, overlap: float) -> None:
         self.rate = rate
@@ -34,11 +34,11 @@ class WindowCutter:
 
 
 def join_windows(windows: Sequence[tuple[float, float, Sequence[Mark]]]) -> list[list[Mark]]:
-    """The words of every window (its start, its end, its words) without those that a neighbour tells as well.
+    """The words of every window (its start, its end, its words), without those that belong to a neighbour.
 
-    Between two windows there is one seam in what they share, and words count on the side where their middle lies: the outer words of
-    a window, of which it has heard too little around, are the neighbour's. The seam is the middle of the widest gap between words of the
-    earlier window within the inner half of what they share.
+    Two neighbours share a seam in their overlap; a word belongs to the side of the seam on which its middle lies. So the words at the edge
+    of a window, which has little audio around them, come from its neighbour. The seam is the middle of the widest gap between words of the
+    earlier window, within the inner half of the overlap.
     """
     seams = [-np.inf]
     for (_, end, words), (start, _, _) in zip(windows, windows[1:], strict=False):
@@ -46,13 +46,12 @@ def join_windows(windows: Sequence[tuple[float, float, Sequence[Mark]]]) -> list
         seams.append(_widest_gap(words, start + quarter, end - quarter))
     seams.append(np.inf)
     return [
-        [word for word in words if low <= word.middle < high]
-        for (_, _, words), low, high in zip(windows, seams, seams[1:], strict=False)
+        [word for word in words if low <= word.middle < high] for (_, _, words), low, high in zip(windows, seams, seams[1:], strict=False)
     ]
 
 
 def _widest_gap(words: Sequence[Mark], low: float, high: float) -> float:
-    """The middle of the longest time between `low` and `high` in which no word is said; half-way between both without any such."""
+    """The middle of the longest time without words between `low` and `high`; half-way between both if there is none."""
     edges = [low, *(min(max(edge, low), high) for word in words for edge in (word.start, word.end)), high]
     gaps = [(end - start, (start + end) / 2) for start, end in zip(edges[::2], edges[1::2], strict=True)]
     width, middle = max(gaps, key=lambda gap: gap[0])

@@ -1,4 +1,4 @@
-"""An n-gram model of words as a scorer of prefixes of any tokenizer: a word is scored when it ends."""
+"""An n-gram model of words as a scorer of prefixes in the tokens of any tokenizer; a word is scored when it ends."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ WordState = tuple[int, str]
 
 
 class WordNgram:
-    """Scores of words when the token that begins the next word, or the end of the text, comes. Raises UserError where no token does.
+    """Scores a word at the token that begins the next word, or at the end of the text. Raises UserError if no token begins a word.
 
-    A state is a state of the model and the letters since the last word. A model that writes capitals only, as those published with
-    LibriSpeech, is asked in capitals.
+    A state is a state of the model and the letters since the last word. If a model has capital letters only, as those published with
+    LibriSpeech, words are looked up in capitals.
     """
 
     most_gain = 0.0
 
     def __init__(self, model: NgramModel, tokenizer: Tokenizer, where: str) -> None:
         self.model, self.vocab, self.start = model, tokenizer.size, (model.start, "")
-        self.pieces = [piece if number != UNK else UNWRITTEN for number, piece in enumerate(tokenizer.tokens)]
+        self.pieces = [piece if index != UNK else UNWRITTEN for index, piece in enumerate(tokenizer.tokens)]
         capitals = all(word == word.upper() for word in model.words if word not in MARKS)
         lower = any(piece != piece.upper() for piece in tokenizer.tokens[UNK + 1 : -1])
         self.spelled = str.upper if capitals and lower else str
@@ -40,7 +40,7 @@ class WordNgram:
             raise UserError(f"{where}: a model of words, but no token of the tokenizer begins a word; use a model of its tokens")
 
     def expand(self, states: Sequence[WordState]) -> tuple[np.ndarray, list[NextWords]]:
-        """Natural log-probabilities (N, V): of the word that a token ends, 0 for tokens within a word; at the last one of the end."""
+        """Natural log-probabilities (N, V): of the word that a token ends, 0 for tokens within a word; the last column is the end."""
         word, after = self._end(states)
         end, _ = self.model.scores(after, torch.full_like(after, self.model.eos))
         rows = (word.numpy()[:, None] * self.begins).astype(np.float32)
@@ -48,18 +48,18 @@ class WordNgram:
         return rows, [NextWords(self, state, ended) for state, ended in zip(states, after.tolist(), strict=True)]
 
     def _end(self, states: Sequence[WordState]) -> tuple[Tensor, Tensor]:
-        """Scores (N,) of the words that the letters are, and the states (N,) of the model after them; without letters nothing ends."""
+        """Scores (N,) of the words that the letters form, and the states (N,) of the model after them; without letters no word ends."""
         before, letters = zip(*states, strict=True)
         before, words = torch.tensor(before), torch.tensor(self.model.ids(map(self.spelled, letters)))
         word, after = self.model.scores(before, words)
         word = word.masked_fill(words < 0, UNKNOWN)
-        empty = torch.tensor([not one for one in letters])
+        empty = torch.tensor([not word_letters for word_letters in letters])
         return word.masked_fill(empty, 0.0), torch.where(empty, before, after)
 
 
 @dataclass(frozen=True)
 class NextWords:
-    """The states after a state: a token goes on with its word, or ends it, which leads the model to the state `ended`."""
+    """The states after a state: a token continues its word, or ends it; then the model is in the state `ended`."""
 
     lm: WordNgram
     state: WordState

@@ -1,7 +1,8 @@
 """Models; a config names the modules of `model:` by the keys of these tables.
 
-A class says in `given` what the system tells it: feat_dim, channels of the features; dim, the encoder's width; memory_dim, the width of the
-states that it attends to; vocab and prefixes, tokens and languages that its objectives write.
+A config gives most arguments of a module. Its class lists in `system_arguments` those that the system gives: feat_dim, the channels of the
+features; dim, the width of the encoder; memory_dim, the width of the states that a decoder attends to; vocab, the number of tokens; and
+prefixes, the languages that its objectives write.
 """
 
 from __future__ import annotations

@@ -35,13 +35,14 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Front end and Conformer blocks: features (B, T, F) to states (B, T', D), one in 4 frames.
+    """Front end and Conformer blocks: features (B, T, F) to states (B, T', D), one state for 4 frames.
 
-    No layer mixes utterances, and padding changes no valid state. `subsampling` is the paper's conv2d, a depthwise-separable one
-    (dwconv), or linear layers on windows of frames, for cheap runs. Raises UserError where `dim` does not fit `heads` or `kernel` is even.
+    No layer mixes utterances, and padding changes no valid state. `subsampling` names the front end: the paper's convolutions (conv2d),
+    depthwise-separable ones (dwconv), or linear layers on windows of frames (windows); the last two are for cheap runs. Raises UserError if
+    `dim` does not fit `heads` or `kernel` is even.
     """
 
-    given = ("feat_dim",)
+    system_arguments = ("feat_dim",)
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Conformer(nn.Module):
         return self.subsampling.output_lengths(lengths)
 
     def pad(self, feats: Tensor) -> Tensor:
-        """Features (B, T, F) with as many zeros behind them as make the number of states one of few."""
+        """Features (B, T, F), padded with zeros so that batches have few different numbers of states (see `round_length`)."""
         states = round_length(self.output_lengths(feats.shape[1]))
         return F.pad(feats, (0, 0, 0, max(0, self.subsampling.frames_for(states) - feats.shape[1])))
 
@@ -87,9 +88,9 @@ class Conformer(nn.Module):
         causal: bool = False,
         padded: bool = True,
     ) -> dict[str, Tensor]:
-        """Run the blocks from number `start` on over states (B, T', D), of which (B,) are valid; returns those at `taps`.
+        """Run the blocks after the first `start` ones over states (B, T', D) with lengths (B,); returns the states at `taps`.
 
-        In a `causal` pass no state sees a later one. Without padding, `padded` False, no mask is needed.
+        In a `causal` pass no state sees a later one. `padded` is False where no state is padding; then no mask is needed.
         """
         valid = valid_positions(lengths, states.shape[1]) if padded else None
         bias = None if valid is None else padding_bias(valid, lengths)
@@ -97,10 +98,10 @@ class Conformer(nn.Module):
             later = causal_bias(states.shape[1], states.device)
             bias = later if bias is None else bias + later  # (B, 1, T', T')
         valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
-        kept: dict[str, Tensor] = {}
+        tapped: dict[str, Tensor] = {}
         x = self.dropout(states)
         for number, block in enumerate(self.blocks[start:], start + 1):
             x = block(x, bias, valid, causal)
             if f"block{number}" in taps:
-                kept[f"block{number}"] = x
-        return kept | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm
+                tapped[f"block{number}"] = x
+        return tapped | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm

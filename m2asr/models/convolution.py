@@ -13,14 +13,14 @@ from m2asr.errors import UserError
 class ConvolutionModule(nn.Module):
     """Gated pointwise, depthwise and pointwise convolution (Gulati et al. 2020), with LayerNorm in place of BatchNorm.
 
-    (B, T, D) -> (B, T, D). LayerNorm keeps utterances apart; positions where `valid` (B, T, 1) is 0 are zeroed before the
-    convolution over time. In a `causal` pass its kernel ends at the present position. Raises UserError for an even kernel.
+    (B, T, D) -> (B, T, D). LayerNorm does not mix utterances. Positions where `valid` (B, T, 1) is 0 are set to zero before the
+    convolution over time. In a `causal` pass the kernel ends at the present position. Raises UserError for an even kernel.
     """
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise UserError(f"kernel {kernel}: must be odd, so that a position stands in its middle")
+            raise UserError(f"kernel {kernel}: must be odd, so that it has a middle position")
         self.norm = nn.LayerNorm(dim)
         self.gate = nn.Linear(dim, 2 * dim)
         self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
@@ -42,10 +42,10 @@ class ConvolutionModule(nn.Module):
 
 
 class _Depthwise(torch.autograd.Function):
-    """Depthwise convolution over time of (B, T, D), weight (D, 1, K): a sixth of the time of Conv1d on a CPU.
+    """Depthwise convolution over time of (B, T, D) with weight (D, 1, K), in a sixth of the time of Conv1d on a CPU.
 
-    As images with channels last nothing is transposed. The kernels of oneDNN are fastest for images of one row in the direction
-    of the data, and for images of one column in the direction of the weight.
+    The data are taken as images with channels last, so nothing is transposed. oneDNN computes the output and the gradient of the data
+    fastest on images of one row, and the gradient of the weight fastest on images of one column.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The Transformer decoder: from encoder states and the tokens so far to the next token."""
+"""The Transformer decoder predicts the next token from encoder states and the tokens so far."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from m2asr.models.layers import Dropout, FeedForward, valid_positions
 
 @dataclass
 class DecoderState:
-    """Where a step-by-step decoding stands: per block the keys and values of the memory, and those of the tokens so far."""
+    """The state of a step-by-step decoding of W prefixes of each of B utterances.
+
+    It holds, for each block, the keys and values of the memory and those of the tokens so far.
+    """
 
     memory: list[KeyValue]  # (B, H, T, D/H)
     bias: Tensor  # (B, 1, 1, T)
-    past: list[KeyValue | None]  # (B * W, H, U, D/H)
-    start: Tensor  # (D,)
+    past: list[KeyValue | None]  # (B * W, H, U, D/H); None before the first token
+    start: Tensor  # (D,), the vector that stands before the first token
 
     def select(self, source: Tensor) -> None:
-        """Go on from other prefixes: place w of utterance b takes over the past of place source[b, w] (B, W)."""
+        """Reorder the prefixes: prefix w of utterance b takes over the past of its prefix source[b, w]; source is (B, W)."""
         batch, beam = source.shape
         rows = (source + beam * torch.arange(batch, device=source.device)[:, None]).flatten()  # (B * W,)
         self.past = [None if past is None else (past[0][rows], past[1][rows]) for past in self.past]
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, attention to the memory, feed-forward, each after a LayerNorm (Vaswani et al. 2017; Xiong et al. 2020)."""
+    """Self-attention, attention to the memory and feed-forward, each after a LayerNorm (Vaswani et al. 2017; Xiong et al. 2020)."""
 
     def __init__(self, dim: int, memory_dim: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class DecoderBlock(nn.Module):
         return self._read(x, self.cross.keys(memory), bias)
 
     def step(self, x: Tensor, past: KeyValue | None, memory: KeyValue, bias: Tensor | None) -> tuple[Tensor, KeyValue]:
-        """One more position of every prefix (B, W, D); the W prefixes of an utterance share its memory."""
+        """The next position of every prefix (B, W, D); the W prefixes of an utterance share its memory."""
         added, past = self.attention.step(x.flatten(0, 1).unsqueeze(1), past)  # (B * W, 1, D)
         return self._read(x + added.view_as(x), memory, bias), past
 
@@ -57,12 +60,12 @@ class DecoderBlock(nn.Module):
 class TransformerDecoder(nn.Module):
     """Pre-norm Transformer decoder with rotary positions: tokens (B, U) and memory (B, T, S) to logits (B, U + 1, V).
 
-    The last of the V tokens starts and ends a sentence. Each name in `prefixes` has a start vector of its own, so that one decoder
-    writes several languages (as the language token of Liu et al. 2020, mBART). No utterance sees another, no token a later one, and
-    padding changes no logit of a valid position. Raises UserError where `dim` does not fit `heads`.
+    The last of the V tokens starts and ends a sentence. Each name in `prefixes` has its own start vector, so that one decoder can write
+    several languages (as with the language token of Liu et al. 2020, mBART). No utterance sees another and no token sees a later one.
+    Padding changes no logit of a valid position. Raises UserError if `dim` does not fit `heads`.
     """
 
-    given = ("memory_dim", "vocab", "prefixes")
+    system_arguments = ("memory_dim", "vocab", "prefixes")
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class TransformerDecoder(nn.Module):
         self.output = nn.Linear(dim, vocab)
 
     def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> Tensor:
-        """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) of the memory."""
+        """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) are those of the memory."""
         start = self._start(prefix).expand(len(tokens), 1, -1)
         x = self.dropout(torch.cat([start, self.embedding(tokens)], dim=1))  # (B, U + 1, D)
         size = x.shape[1]
@@ -102,16 +105,15 @@ class TransformerDecoder(nn.Module):
         return DecoderState(keys, bias, [None] * len(self.blocks), self._start(prefix))
 
     def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
-        """Logits (B, W, V) of what follows the newest tokens (B, W), or the start where there is none; moves `state` on."""
+        """Logits (B, W, V) of the token after the newest `tokens` (B, W), or of the first token if None; updates `state`."""
         x = state.start.expand(len(state.memory[0][0]), beam, -1) if tokens is None else self.embedding(tokens)  # (B, W, D)
-        for number, block in enumerate(self.blocks):
-            x, state.past[number] = block.step(x, state.past[number], state.memory[number], state.bias)
+        for index, block in enumerate(self.blocks):
+            x, state.past[index] = block.step(x, state.past[index], state.memory[index], state.bias)
         return self.output(self.norm(x))
 
     def _start(self, prefix: str | None) -> Tensor:
         if prefix is None:
             return self.embedding.weight[self.eos]
         if prefix not in self.prefixes:
-            raise UserError(f"prefix `{prefix}`: this decoder has {', '.join(self.prefixes) or 'none'}")
+            raise UserError(f"prefix `{prefix}`: this decoder does not have it; its prefixes: {', '.join(self.prefixes) or 'none'}")
         return self.prefixes[prefix]
-

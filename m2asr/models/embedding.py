@@ -1,4 +1,4 @@
-"""Tokens as input of an encoder, and the vector that stands for what is masked."""
+"""Token embeddings as input of an encoder, and the vector that replaces masked states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class TokenEmbedding(nn.Module):
-    """A vector for every token: (B, U) -> (B, U, D), the states at which an encoder is entered; it knows positions by itself.
+    """A vector for every token, (B, U) -> (B, U, D), as input states of an encoder; positions are left to the encoder's attention.
 
     Args:
         vocab: number of tokens.
@@ -15,7 +15,7 @@ class TokenEmbedding(nn.Module):
         tokens: the tokenizer whose tokens it reads.
     """
 
-    given = ("vocab", "dim")
+    system_arguments = ("vocab", "dim")
 
     def __init__(self, vocab: int, dim: int, tokens: str) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class TokenEmbedding(nn.Module):
 class MaskVector(nn.Module):
     """A learned vector (D,) that replaces masked states (Baevski et al. 2020, wav2vec 2.0, section 3.1)."""
 
-    given = ("dim",)
+    system_arguments = ("dim",)
 
     def __init__(self, dim: int) -> None:
         super().__init__()

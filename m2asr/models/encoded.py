@@ -1,4 +1,4 @@
-"""What an encoder returns."""
+"""Encoder states of a batch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass
 class Encoded:
-    """States of a batch at the taps that were asked for.
+    """States of a batch at the requested taps.
 
-    states: {tap: (R, T', D)}, such as `frontend` (before any state was masked), `block1` ... `blockN` and `output`, and whatever else a
-    module tells there; lengths: (R,), valid states; mask: (R, T') bool, where states were masked, or None.
+    states: {tap: (R, T', D)}; the taps are `frontend` (before any state was masked), `block1` ... `blockN`, `output`, and further ones that
+    a module adds; lengths: (R,), numbers of valid states; mask: (R, T') bool, True where states were masked, or None.
     """
 
     states: dict[str, Tensor]

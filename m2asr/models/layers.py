@@ -1,4 +1,4 @@
-"""Small pieces that every block uses: padding masks, dropout, the feed-forward module."""
+"""Layers and functions that every block uses: padding masks, dropout, the feed-forward module."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 def valid_positions(lengths: Tensor, size: int) -> Tensor:
-    """True at valid positions (B, T)."""
+    """A mask (B, T) that is True at the first `lengths` (B,) of `size` positions."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def round_length(size: int) -> int:
-    """The next of few lengths: multiples of 4 up to 128, then 16 for every doubling, at most a sixteenth more than `size`.
+    """The next length of a coarse grid: multiples of 4 up to 128, then 16 steps for every doubling; at most a sixteenth above `size`.
 
-    A library that prepares a kernel for every shape it meets, as oneDNN does, then seldom meets a new one.
+    A library that prepares a kernel for every new shape, as oneDNN does, then seldom meets a new one.
     """
     step = max(4, 1 << max(0, (size - 1).bit_length() - 5))
     return -(-size // step) * step
@@ -24,8 +24,8 @@ def round_length(size: int) -> int:
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with one random byte per entry: on a CPU many times cheaper than torch's own.
 
-    There the rate is rounded to a multiple of 1 / 256 and the scale follows the rounded rate, so the expectation stays x. The bytes
-    come from torch's global generator. Other devices use torch's dropout.
+    On a CPU the rate is rounded to a multiple of 1 / 256, and the scale is that of the rounded rate, so the expectation stays x. The
+    bytes come from torch's global generator. On other devices torch's dropout is used.
     """
 
     def __init__(self, rate: float) -> None:
@@ -35,30 +35,30 @@ class Dropout(nn.Module):
         self.scale = 256 / (256 - self.dropped)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero entries at random and scale the others up."""
+        """Set random entries to zero and scale the remaining ones up."""
         if not self.training or self.dropped == 0:
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.rate)
         return x * self._keep(x).mul_(self.scale)
 
-    def add(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
-        """x + weight * dropout(y), the end of a residual branch, in one pass."""
+    def add(self, x: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
+        """x + factor * dropout(y), the end of a residual branch, in one pass."""
         if not self.training or self.dropped == 0:
-            return torch.add(x, y, alpha=weight)
+            return torch.add(x, y, alpha=factor)
         if x.device.type != "cpu":
-            return torch.add(x, F.dropout(y, self.rate), alpha=weight)
-        return torch.addcmul(x, y, self._keep(y), value=weight * self.scale)
+            return torch.add(x, F.dropout(y, self.rate), alpha=factor)
+        return torch.addcmul(x, y, self._keep(y), value=factor * self.scale)
 
     def _keep(self, x: Tensor) -> Tensor:
-        """Ones where entries are kept, else zeros, in the shape and type of x."""
+        """Random ones (keep the entry) and zeros (drop it) in the shape and type of x."""
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # 8 random bytes each
         # compared in place: a comparison that changes the type is not vectorized
         return words.view(torch.uint8)[: x.numel()].ge_(self.dropped).view(x.shape).to(x.dtype)
 
 
 class FeedForward(nn.Module):
-    """LayerNorm, a wide layer with SiLU, and back: (B, T, D) -> (B, T, D)."""
+    """LayerNorm, a linear layer to `hidden` channels, SiLU and a linear layer back: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

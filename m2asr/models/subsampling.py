@@ -14,7 +14,7 @@ Lengths = TypeVar("Lengths", int, np.ndarray, Tensor)
 
 
 class Subsampling(nn.Module):
-    """What every front end has in common: a state sees 7 frames, 4 frames after those of the state before it.
+    """The base of all front ends: a state sees 7 frames, and the next state starts 4 frames later.
 
     No frame is added at the edges, so a valid state sees valid frames only.
     """
@@ -24,25 +24,25 @@ class Subsampling(nn.Module):
 
     @classmethod
     def output_lengths(cls, lengths: Lengths) -> Lengths:
-        """Valid states from valid frames, of one utterance or of many (B,): 0 for fewer than 7."""
+        """Numbers of valid states from numbers of valid frames, of one utterance or of many (B,); fewer than 7 frames give 0."""
         states = (lengths - (cls.span - cls.factor)) // cls.factor
         return max(states, 0) if isinstance(states, int) else states.clip(0)
 
     @classmethod
     def frames_for(cls, states: int) -> int:
-        """The fewest frames that give so many states."""
+        """The fewest frames that give `states` states."""
         return cls.factor * states + cls.span - cls.factor
 
     @classmethod
     def at_least_one_state(cls, feats: Tensor) -> Tensor:
-        """Features (B, T, F), with zeros behind those that are too short for a state: it is one of length 0."""
+        """Features (B, T, F), padded with zeros up to the frames of one state; an utterance that is too short still has 0 valid states."""
         return F.pad(feats, (0, 0, 0, max(0, cls.span - feats.shape[1])))
 
 
 class Convolutions(Subsampling):
     """Two 3x3 convolutions of stride 2 and a linear layer (M2ASR, Saif et al. 2024): (B, T, F) -> (B, T', D).
 
-    With `separable` there are at most 64 channels and the second convolution is depthwise, then pointwise: for cheap runs.
+    With `separable`, for cheap runs, there are at most 64 channels, and the second convolution is a depthwise and a pointwise one.
     """
 
     def __init__(self, feat_dim: int, dim: int, separable: bool) -> None:
@@ -69,10 +69,10 @@ class Convolutions(Subsampling):
 
 
 class Windows(Subsampling):
-    """Linear layers on windows of 5 frames, every second frame, and on pairs of those: (B, T, F) -> (B, T', D).
+    """A linear layer on windows of 5 frames, one every second frame, and one on pairs of windows: (B, T, F) -> (B, T', D).
 
-    The same frames per state as the convolutions have, but all channels of a window are seen at once. Nothing but matrix
-    multiplications: the cheapest front end, and on small corpora the one that learns fastest.
+    A state sees the same 7 frames as with the convolutions, but all channels of a window at once. This is the cheapest front end, matrix
+    multiplications alone, and on small corpora the one that learns fastest.
     """
 
     def __init__(self, feat_dim: int, dim: int) -> None:
@@ -82,7 +82,7 @@ class Windows(Subsampling):
 
     def forward(self, feats: Tensor) -> Tensor:
         feats = self.at_least_one_state(feats)
-        windows = feats.unfold(1, 5, 2).transpose(2, 3).flatten(2)  # (B, T/2, 5 F), a view: frames lie one after the other
+        windows = feats.unfold(1, 5, 2).transpose(2, 3).flatten(2)  # (B, T/2, 5 F), a view: consecutive frames are neighbours in memory
         x = F.relu(self.window(windows))  # (B, T/2, D)
         x = x[:, : x.shape[1] // 2 * 2].unflatten(1, (-1, 2)).flatten(2)  # (B, T', 2 D)
         return self.pair(x)  # (B, T', D)

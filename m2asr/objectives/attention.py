@@ -1,4 +1,4 @@
-"""An attention decoder on encoder states: recognition and translation that may reorder and lengthen."""
+"""An attention decoder on encoder states, for recognition and for translation; it may reorder words and write longer texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models import DECODERS
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import round_length
-from m2asr.objectives.objective import Loss, Metric, Objective, chosen, full_precision, rows_of
+from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
 IGNORED = -100
@@ -24,11 +24,11 @@ IGNORED = -100
 class Attention(Objective):
     """Cross-entropy of every token and of the end of the sentence, given the true tokens before it (Chan et al. 2016, equation 12).
 
-    With `smoothing` e the target distribution is (1 - e) onehot + e / V (Szegedy et al. 2016, section 7). `decoder` names one of
-    `model.decoders`, which several objectives may share, or holds the options of an own one; `prefix` is the language that a shared
-    decoder is to write. Utterances without this target or without an encoder state are left out; the latter are counted in the metric
-    `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are those of teacher forcing: a search errs more. All tokens of an
-    utterance without an encoder state are errors.
+    With `smoothing` e the target distribution is (1 - e) onehot + e / V (Szegedy et al. 2016, section 7). `decoder` names a decoder of
+    `model:`, which several objectives may share, or holds the options of a decoder for this objective alone. `prefix` is the language that
+    a shared decoder writes. Utterances without this target or without an encoder state are left out; the latter are counted in the metric
+    `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are measured with teacher forcing; a search makes more errors. All
+    tokens of an utterance without an encoder state are errors.
     """
 
     metrics = ("unrepresentable", "accuracy")
@@ -51,7 +51,7 @@ class Attention(Objective):
         self.tokens, self.text, self.tap, self.per = tokens, text, tap, per
         self.prefix, self.smoothing, self.eos = prefix, smoothing, vocab - 1
         if isinstance(decoder, str):
-            self._decoder = (decoders[decoder],)  # in a tuple: its parameters belong to the system, not to this objective
+            self._decoder = (decoders[decoder],)  # a tuple hides its parameters from nn.Module: they belong to the system
             self.runs = (decoder,)
         else:
             prefixes = () if prefix is None else (prefix,)
@@ -60,22 +60,22 @@ class Attention(Objective):
 
     @property
     def decoder(self) -> nn.Module:
-        """The shared or own decoder."""
+        """The decoder, shared or not."""
         return self._decoder[0]
 
     def share(self, batch: Batch, rng: np.random.Generator) -> Share:
         states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
         present, usable = sizes >= 0, (sizes >= 0) & (states > 0)
         metrics = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
-        counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes + 1}[self.per]  # the end is a token
+        counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes + 1}[self.per]  # the end of the text is a token too
         targets = batch.targets[self.target][torch.from_numpy(usable)]
         targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))  # (R, U)
-        tensors = {**rows_of(usable), "targets": targets, "labels": with_end(targets, sizes[usable], self.eos)}
+        tensors = {**row_selection(usable), "targets": targets, "labels": with_end(targets, sizes[usable], self.eos)}
         return Share(float(counts[usable].sum()), metrics, tensors, {"tokens": sizes[usable] + 1})
 
     def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
-        read = encoded[self.views[0]]
-        memory, lengths = chosen(read.states[self.tap], share.tensors), chosen(read.lengths, share.tensors)  # (R, T', S), (R,)
+        view = encoded[self.views[0]]
+        memory, lengths = select_rows(view.states[self.tap], share.tensors), select_rows(view.lengths, share.tensors)  # (R, T', S), (R,)
         labels = share.tensors["labels"]  # (R, U + 1)
         logits = full_precision(self.decoder(share.tensors["targets"], memory, lengths, self.prefix))  # (R, U + 1, V)
         loss = F.cross_entropy(
@@ -86,13 +86,13 @@ class Attention(Objective):
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         sizes = batch.target_lengths[self.target].numpy()
-        lost = float((sizes + 1)[(sizes >= 0) & (batch.drawn[self.views[0]].states == 0)].sum())
+        missed = float((sizes + 1)[(sizes >= 0) & (batch.drawn[self.views[0]].states == 0)].sum())
         correct, count = loss.metrics["accuracy"] if loss else (0.0, 0.0)
-        return {"error": (lost + count - correct, lost + count)}
+        return {"error": (missed + count - correct, missed + count)}
 
 
 def with_end(targets: Tensor, sizes: np.ndarray, eos: int) -> Tensor:
-    """Targets (B, U) with the end after their `sizes` (B,) tokens and IGNORED behind it: (B, U + 1)."""
+    """Labels (B, U + 1): targets (B, U), with `eos` after their `sizes` (B,) tokens and IGNORED at all later positions."""
     labels = F.pad(targets, (0, 1)).numpy()
-    places = np.arange(labels.shape[1])
-    return torch.from_numpy(np.where(places < sizes[:, None], labels, np.where(places == sizes[:, None], eos, IGNORED)))
+    positions = np.arange(labels.shape[1])
+    return torch.from_numpy(np.where(positions < sizes[:, None], labels, np.where(positions == sizes[:, None], eos, IGNORED)))

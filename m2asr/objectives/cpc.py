@@ -1,4 +1,4 @@
-"""Contrastive predictive coding on encoder states: from the past of an utterance, tell its future from others."""
+"""Contrastive predictive coding on encoder states: predict the future of an utterance from its past."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from m2asr.objectives.windows import CausalWindows, CutWindows
 
 
 class CPC(Objective):
-    """InfoNCE (van den Oord et al. 2018) between predictions from a context state and what follows it.
+    """InfoNCE (van den Oord et al. 2018) between predictions from a context state and the states that follow it.
 
-    A context state predicts the next K targets, by one linear map applied again and again or by one map per step. No sample of a
-    target reaches its context, in either of two ways:
+    A context state predicts the next K targets, by one linear map applied repeatedly or by one map per step. No sample of a target
+    reaches its context. There are two encodings:
 
-    * `encoding: cut`: an utterance is cut into windows of a context and a future piece, encoded apart, with a gap of one analysis
-      window between them. Context and targets are states at `tap`.
-    * `encoding: causal`: the utterance is encoded once, and states see no later one. Contexts are states at `tap` at random places,
-      targets are front-end states, which see 70 ms each, from the first that shares no sample with the context.
+    * `encoding: cut`: windows of a context piece and a future piece are cut out of an utterance and encoded separately, with a gap of
+      one analysis window between them. Context and targets are states at `tap`.
+    * `encoding: causal`: the utterance is encoded once, and no state sees a later one. Contexts are states at `tap` at random positions.
+      Targets are front-end states, which see 70 ms each, from the first that shares no sample with the context.
 
-    Negatives of step k are the targets of step k in other windows, so the place in a window does not give the answer away: those of
-    the same utterance (`negatives: utterance`), as many of other utterances in the same language (`batch`), or both (`mixed`:
-    neither speaker nor language gives the answer away). Utterances that are too short for a window are skipped and counted in the
-    metric `skipped`; a window without negatives teaches nothing, and is left out.
+    Negatives of step k are the targets of step k in other windows, so the position in a window does not help to find the positive. They
+    come from the same utterance (`negatives: utterance`), from other utterances in the same language (`batch`, as many), or from both
+    (`mixed`: neither speaker nor language helps). Utterances that are too short for a window are skipped and counted in the metric
+    `skipped`; a window without negatives is left out.
 
     Args:
-        context: seconds of context, at least so many in causal encoding.
+        context: seconds of context; the minimum in causal encoding.
         future: seconds in which the targets lie.
-        temperature: of the cosine similarities.
-        predictor: how K predictions come from one state.
-        steps: the most targets per window.
-        windows: the most windows per utterance.
-        target_gradient: whether the loss also moves the targets towards the predictions, or only these.
+        temperature: divisor of the cosine similarities.
+        predictor: how K predictions come from one state: one map applied K times, or K maps.
+        steps: maximum number of targets per window.
+        windows: maximum number of windows per utterance.
+        target_gradient: whether the loss has a gradient for the targets as well as for the predictions.
     """
 
     self_supervised = True
@@ -66,11 +66,11 @@ class CPC(Objective):
     ) -> None:
         for name, value in {"temperature": temperature, "steps": steps, "windows": windows}.items():
             if not value > 0:
-                raise UserError(f"{name}: {value} is not possible; give a number above 0")
+                raise UserError(f"{name}: {value} is not above 0; give a positive number")
         kind = {"cut": CutWindows, "causal": CausalWindows}[encoding]
-        chosen = kind(frame_shift, frame_length, context, future, windows, tap)
-        super().__init__(chosen.reads)
-        self.windows = chosen
+        sampler = kind(frame_shift, frame_length, context, future, windows, tap)
+        super().__init__(sampler.reads)
+        self.windows = sampler
         self.temperature, self.steps = temperature, steps
         self.negatives, self.target_gradient = negatives, target_gradient
         maps = 1 if predictor == "recursive" else steps
@@ -91,8 +91,8 @@ class CPC(Objective):
         predictions = self.predict(past, targets.shape[1])  # (W, K, D)
         logits = self.logits(predictions, targets, share.tensors["negatives"])[share.tensors["taught"]]  # (V, K, 1 + W)
         loss = -F.log_softmax(logits, dim=-1)[..., 0].mean(1).sum()  # one unit per window
-        ahead, level = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (V, K)
-        hits = (~ahead / level).sum().detach()  # a tie is a guess: states that are all alike hit by chance
+        beaten, tied = (logits > logits[..., :1]).any(-1), (logits == logits[..., :1]).sum(-1)  # (V, K)
+        hits = (~beaten / tied).sum().detach()  # a tie counts as a guess: states that are all equal have the accuracy of chance
         return Loss(loss, {"accuracy": (hits, float(logits.shape[0] * logits.shape[1]))})
 
     def predict(self, past: Tensor, steps: int) -> Tensor:
@@ -108,7 +108,7 @@ class CPC(Objective):
         return torch.stack(predictions, dim=1)
 
     def logits(self, predictions: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
-        """Cosine similarities over the temperature (W, K, 1 + W), the positive first; windows that are not `negatives` (W, W) are -inf."""
+        """Cosine similarities over the temperature (W, K, 1 + W), the positive first; -inf for windows that are not `negatives` (W, W)."""
         queries = F.normalize(full_precision(predictions), dim=-1)
         keys = F.normalize(full_precision(targets), dim=-1)
         all_windows = torch.einsum("wkd,vkd->wkv", queries, keys)  # (W, K, W) the same step of every window
@@ -117,10 +117,13 @@ class CPC(Objective):
 
 
 def choose_negatives(utterances: np.ndarray, langs: list[str], most: int, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Mask (W, W): for each window others of its utterance (W,), `most` at random of other utterances in its language, or both."""
+    """The negatives of every window as a mask (W, W); `utterances` (W,) holds the utterance of each window.
+
+    They are all other windows of its utterance, `most` random windows of other utterances in its language, or both, as `kind` says.
+    """
     codes = np.unique(langs, return_inverse=True)[1][utterances]  # (W,)
-    same = utterances[:, None] == utterances
-    candidates = (codes[:, None] == codes) & ~same
+    same_utterance = utterances[:, None] == utterances
+    candidates = (codes[:, None] == codes) & ~same_utterance
     order = np.where(candidates, rng.random(candidates.shape), 2.0).argsort(axis=1).argsort(axis=1)  # rank of each candidate
-    within, others = same & ~np.eye(len(utterances), dtype=bool), candidates & (order < most)
-    return {"utterance": within, "batch": others, "mixed": within | others}[kind]
+    within, across = same_utterance & ~np.eye(len(utterances), dtype=bool), candidates & (order < most)
+    return {"utterance": within, "batch": across, "mixed": within | across}[kind]

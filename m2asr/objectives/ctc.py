@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Metric, Objective, chosen, full_precision, rows_of
+from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
 BLANK = 0
@@ -22,9 +22,8 @@ BLANK = 0
 class CTC(Objective):
     """A linear layer on encoder states and the CTC loss (Graves et al. 2006) on its log-softmax.
 
-    Utterances without this target are left out. Targets that need more states than the encoder gives have no alignment: they
-    are left out of the loss as well, and counted in the metric `unrepresentable`. The metric `error`, on dev sets, leaves none out: what
-    cannot be written is an error too.
+    Utterances without this target are left out. A target that needs more states than the encoder gives has no alignment: it is left out
+    of the loss and counted in the metric `unrepresentable`. The metric `error`, on dev sets, counts the tokens of such targets too.
     """
 
     metrics = ("unrepresentable",)
@@ -51,20 +50,20 @@ class CTC(Objective):
         states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
         present, usable = sizes >= 0, representable(batch, self.target, states)
         counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes.clip(min=1)}[self.per]
-        tensors = {**rows_of(usable), "targets": batch.targets[self.target][torch.from_numpy(usable)]}  # (R, U)
+        tensors = {**row_selection(usable), "targets": batch.targets[self.target][torch.from_numpy(usable)]}  # (R, U)
         metrics = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
         return Share(float(counts[usable].sum()), metrics, tensors, {"states": states[usable], "targets": sizes[usable]})
 
     def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
-        states = chosen(encoded[self.views[0]].states[self.tap], share.tensors)  # (R, T', D)
-        # time first before the softmax: the gradient of the loss then comes back in the order it is needed in
+        states = select_rows(encoded[self.views[0]].states[self.tap], share.tensors)  # (R, T', D)
+        # time is made the first axis before the softmax, so that the gradient of the loss has the memory layout that backward needs
         log_probs = F.log_softmax(full_precision(self.output(states).transpose(0, 1).contiguous()), dim=-1)  # (T', R, V)
-        lengths = (torch.from_numpy(share.sizes[name]) for name in ("states", "targets"))  # on the host: torch wants them there
+        lengths = (torch.from_numpy(share.sizes[name]) for name in ("states", "targets"))  # on the host, as torch requires
         losses = F.ctc_loss(log_probs, share.tensors["targets"], *lengths, blank=BLANK, reduction="none")  # (R,)
         return Loss(losses.sum())
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
-        """Edits from the best path to the reference, and tokens of the reference."""
+        """The token error rate of the best path: edits to the reference, and tokens of the reference."""
         best = self.output(encoded[self.views[0]].states[self.tap]).argmax(-1)  # (B, T')
         lengths, targets, sizes = batch.drawn[self.views[0]].states, batch.targets[self.target], batch.target_lengths[self.target]
         rows = zip(*(value.tolist() for value in (best, lengths, targets, sizes)), strict=True)
@@ -73,7 +72,7 @@ class CTC(Objective):
 
 
 def representable(batch: Batch, target: str, states: np.ndarray) -> np.ndarray:
-    """Which utterances (B,) have this target and enough states for it: one per token and one between equal neighbours."""
+    """Which utterances (B,) have this target and enough states for it: one per token and one more between equal neighbours."""
     tokens, sizes = batch.targets[target].numpy(), batch.target_lengths[target].numpy()
     inside = np.arange(1, max(1, tokens.shape[1])) < sizes[:, None]  # (B, U - 1), or (B, 0)
     repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)

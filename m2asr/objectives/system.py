@@ -1,4 +1,4 @@
-"""The whole model of a run: normalization, named modules, and the objectives with their heads."""
+"""The complete model of a run: normalization, named modules, and the objectives with their heads."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked
 
 
 class System(nn.Module):
-    """Named modules and objectives; `prepare` draws what is random, `encode` turns a batch into states, an objective states into a loss.
+    """The named modules and the objectives of a run.
 
-    Every module is an attribute under its own name, with which the names of its weights begin; `encoder` is always there.
+    `prepare` draws the random numbers of a batch, `encode` turns the batch into states, and an objective turns states into a loss. Every
+    module is an attribute with its name, so the names of its weights begin with that name; there is always an `encoder`.
     """
 
     def __init__(
@@ -40,11 +41,11 @@ class System(nn.Module):
         self.module_names = tuple(modules)
         for name, module in modules.items():
             if hasattr(self, name):
-                raise UserError(f"model.{name}: this name is taken; give the module another one")
+                raise UserError(f"model.{name}: this name is taken; choose another name for the module")
             self.add_module(name, module)
 
     def prepare(self, batch: Batch, objectives: Iterable[str] = (), views: Iterable[View] = ()) -> Batch:
-        """Fill in what is random about a batch and what objectives have to learn from it: on the host, by the batch's key alone."""
+        """Draw the views of a batch and compute the shares of the objectives, on the host; the batch's key alone decides the result."""
         names = list(objectives)
         for view in dict.fromkeys([*views, *(view for name in names for view in self.objectives[name].views)]):
             if view not in batch.drawn:
@@ -55,7 +56,7 @@ class System(nn.Module):
         return batch
 
     def encode(self, batch: Batch, view: View, taps: Collection[str]) -> Encoded:
-        """The states at `taps` of a view that was prepared; the batch's key decides on dropout and augmentation."""
+        """The states at `taps` of a prepared view; the key of the batch seeds dropout and augmentation."""
         drawn, train = batch.drawn[view], self.training and view.train
         self.encoder.train(train)
         torch.manual_seed(seed_of(*batch.key, view.key))
@@ -64,19 +65,19 @@ class System(nn.Module):
                 states = self.encoder.frontend(self._features(batch, view, train))  # (R, T', D)
             else:
                 tokens = batch.inputs[view.input]  # (B, U)
-                size = round_length(max(1, tokens.shape[1]))  # where all are empty there is still padding
+                size = round_length(max(1, tokens.shape[1]))  # texts that are all empty still need a padded position
                 states = getattr(self, view.embed)(F.pad(tokens, (0, size - tokens.shape[1])))
-            kept = {"frontend": states} if "frontend" in taps else {}
+            states_at = {"frontend": states} if "frontend" in taps else {}
             mask = drawn.tensors.get("mask")  # (R, at most T')
             if mask is not None:
                 mask = F.pad(mask, (0, states.shape[1] - mask.shape[1]))
                 states = self._masked(states, mask, view)
             lengths, padded = drawn.tensors["states"], bool((drawn.states < states.shape[1]).any())
-            kept |= self.encoder(states, lengths, taps, view.start, view.causal, padded)
-        return Encoded(kept, lengths, mask)
+            states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded)
+        return Encoded(states_at, lengths, mask)
 
     def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:
-        """Mean and variance normalization, (B, T, F) -> (B, T, F) with zeros in the padding."""
+        """Normalize mean and variance: (B, T, F) -> (B, T, F), with zeros in the padding."""
         valid = (torch.arange(feats.shape[1], device=feats.device) < lengths[:, None]).unsqueeze(-1)  # (B, T, 1)
         if self.cmvn == "global":
             feats = (feats - self.mean) * self.scale
@@ -88,7 +89,7 @@ class System(nn.Module):
         return feats.masked_fill(~valid, 0.0)
 
     def theta(self, over: Iterable[str]) -> dict[str, nn.Module]:
-        """The modules whose gradient is merged: those of `over`, and with the encoder those that stand before it in some view."""
+        """The modules whose gradient is merged: those of `over`, and if it has the encoder, those that run before it in some view."""
         names = list(over)
         if "encoder" in names:
             views = [view for objective in self.objectives.values() for view in objective.views]
@@ -96,14 +97,15 @@ class System(nn.Module):
         return {name: getattr(self, name) for name in self.module_names if name in names}
 
     def reaches(self, objective: str, theta: Collection[str]) -> bool:
-        """Whether a gradient of this objective can go back into one of these modules."""
+        """Whether this objective has a gradient for one of the modules `theta`."""
         through_states = "encoder" in theta and any(view.grad for view in self.objectives[objective].views)
         return through_states or any(name in theta for name in self.objectives[objective].runs)
 
     def groups(self, theta: Collection[str]) -> dict[str, list[tuple[str, Parameter]]]:
-        """Named parameters per learning-rate group: theta as the backbone, supervised heads and shared modules, self-supervised ones.
+        """Named parameters per learning-rate group.
 
-        A module outside theta is self-supervised if all objectives that use it are.
+        `backbone` has those of theta, `ssl` those of self-supervised objectives, `heads` the remaining ones. A module outside theta belongs
+        to `ssl` if all objectives that use it are self-supervised.
         """
         groups: dict[str, list[tuple[str, Parameter]]] = {"backbone": [], "heads": [], "ssl": []}
         for name in self.module_names:
@@ -115,15 +117,15 @@ class System(nn.Module):
             groups["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
         return {group: parameters for group, parameters in groups.items() if parameters}
 
-    def parts(self) -> list[tuple[str, list[Parameter]]]:
-        """The parameters that belong together by name, such as for clipping: each module's, each objective's own."""
+    def module_parameters(self) -> list[tuple[str, list[Parameter]]]:
+        """The parameters of each module and of each objective, with its name; gradients are clipped by these groups."""
         modules = [*((name, getattr(self, name)) for name in self.module_names), *self.objectives.items()]
         return [(name, list(module.parameters())) for name, module in modules]
 
     def _draw(self, batch: Batch, view: View) -> Drawn:
         lengths = batch.lengths[view.input].numpy()
         if view.cut is not None:
-            drawn = cut_windows(lengths, view.cut, np.random.default_rng(seed_of(*batch.key, view.cut.places)))
+            drawn = cut_windows(lengths, view.cut, np.random.default_rng(seed_of(*batch.key, view.cut.key)))
         else:
             drawn = Drawn(lengths, np.arange(len(lengths)))
         drawn.states = self.encoder.output_lengths(drawn.lengths) if view.input == "feats" else drawn.lengths
@@ -136,7 +138,7 @@ class System(nn.Module):
     def _features(self, batch: Batch, view: View, train: bool) -> Tensor:
         """Normalized and augmented features (R, T, F) of a view."""
         feats, tensors = batch.inputs["feats"], batch.drawn[view].tensors
-        if view.cut is not None:  # pieces have few lengths anyway
+        if view.cut is not None:  # all pieces have one length: no further padding
             return self.normalize(feats[tensors["rows"][:, None], tensors["frames"]], tensors["lengths"])
         feats = self.normalize(feats, tensors["lengths"])
         if train and not view.causal and self.augment is not None:

@@ -1,4 +1,4 @@
-"""Bars that mean error rates must not exceed, such as `cer<=0.30 lm.wer<=0.43`."""
+"""Bars: limits for mean error rates, such as `cer<=0.30 lm.wer<=0.43`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from m2asr.score.report import mean
 
 
 class Bar(NamedTuple):
-    """The most that the mean of a metric may be under a search."""
+    """The limit of the mean of a metric with a search."""
 
     search: str
     metric: str
-    most: float
+    maximum: float
 
 
 def read_bars(text: str, searches: Sequence[str]) -> list[Bar]:
-    """The bars of each search; one without a name is for all. Raises UserError where the text is not a list of bars."""
+    """Parse bars; one without the name of a search is for all searches. Raises UserError if the text is not a list of bars."""
     bars = []
     for word in text.split():
         match = re.fullmatch(r"(?:(.+)\.)?(wer|cer)<=(\d+(?:\.\d*)?|\.\d+)", word)
@@ -31,13 +31,13 @@ def read_bars(text: str, searches: Sequence[str]) -> list[Bar]:
 
 
 def reached(bars: Sequence[Bar], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every mean over languages is within its bar; prints one line per bar."""
-    good = True
-    for search, metric, most in bars:
+    """Whether no mean over languages is above its bar; prints one line per bar."""
+    all_reached = True
+    for search, metric, maximum in bars:
         value = mean([row for row in rows if row["search"] == search], metric)
         if value is None:
-            print(f"missed: {search}: {metric} was not measured, the bar is {most}")
+            print(f"missed: {search}: {metric} was not measured, the bar is {maximum}")
         else:
-            print(f"{'reached' if value <= most else 'missed'}: {search}: {metric} {value:.4f}, the bar is {most}")
-        good &= value is not None and value <= most
-    return good
+            print(f"{'reached' if value <= maximum else 'missed'}: {search}: {metric} {value:.4f}, the bar is {maximum}")
+        all_reached &= value is not None and value <= maximum
+    return all_reached

@@ -13,7 +13,7 @@ SEED = 20240601
 def interval(counts: np.ndarray, score: Callable[[np.ndarray], float], samples: int = SAMPLES) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile of `score` over resampled utterances.
 
-    counts: (N, S) additive statistics per utterance; score takes their sums (S,). The draws are the same at every call.
+    counts: (N, S) additive statistics per utterance; score takes their sums (S,). Every call resamples the same utterances.
     """
     if not len(counts):
         return float("nan"), float("nan")
@@ -22,23 +22,25 @@ def interval(counts: np.ndarray, score: Callable[[np.ndarray], float], samples: 
     return float(low), float(high)
 
 
-def paired(first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], float], samples: int = SAMPLES) -> tuple[float, float]:
-    """The interval of score(second) - score(first) where both systems answered the same utterances (N, S)."""
-    return paired_means([(first, second, score)], samples)
+def paired_interval(
+    first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], float], samples: int = SAMPLES
+) -> tuple[float, float]:
+    """The interval of score(second) - score(first) of two systems on the same utterances (N, S)."""
+    return paired_mean_interval([(first, second, score)], samples)
 
 
-def paired_means(
+def paired_mean_interval(
     sets: Sequence[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], float]]], samples: int = SAMPLES
 ) -> tuple[float, float]:
-    """The interval of the mean over `sets` of score(second) - score(first), every set resampled on its own."""
+    """The interval of the mean over `sets` of score(second) - score(first); every set is resampled independently."""
     differences = np.zeros(samples)
-    for place, (first, second, score) in enumerate(sets):
+    for index, (first, second, score) in enumerate(sets):
         if len(first) != len(second):
             raise ValueError(f"a paired bootstrap needs the same utterances, got {len(first)} and {len(second)}")
         if not len(first):
             return float("nan"), float("nan")
-        both = zip(_sums(first, samples, place), _sums(second, samples, place), strict=True)
-        differences += np.array([score(two) - score(one) for one, two in both]) / len(sets)
+        pairs = zip(_sums(first, samples, index), _sums(second, samples, index), strict=True)
+        differences += np.array([score(second_sums) - score(first_sums) for first_sums, second_sums in pairs]) / len(sets)
     low, high = np.nanpercentile(differences, [2.5, 97.5])
     return float(low), float(high)
 
@@ -49,7 +51,7 @@ def error_rate(sums: np.ndarray) -> float:
 
 
 def _sums(counts: np.ndarray, samples: int, stream: int = 0) -> np.ndarray:
-    """Summed statistics (samples, S) of resampled utterances; other streams draw other ones."""
+    """Summed statistics (samples, S) of resampled utterances; each stream has its own random numbers."""
     rng, share = np.random.default_rng(SEED + stream), np.full(len(counts), 1 / len(counts))
-    # how often each utterance is drawn (N,), one sample at a time: memory does not grow with their number
+    # counts of each utterance (N,), one sample at a time, so that memory does not grow with the number of samples
     return np.stack([rng.multinomial(len(counts), share) @ counts for _ in range(samples)])

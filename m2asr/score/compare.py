@@ -1,4 +1,4 @@
-"""Compare systems over seeds: means, standard deviations, and paired bootstrap intervals against the first."""
+"""Compare systems over seeds: means, standard deviations, and paired bootstrap intervals against the first system."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from m2asr.errors import UserError
-from m2asr.score.bootstrap import error_rate, paired_means
+from m2asr.score.bootstrap import error_rate, paired_mean_interval
 from m2asr.score.error_rate import character_errors, word_errors
 from m2asr.score.result_txt import read_trn
-from m2asr.score.translation import translation
+from m2asr.score.translation import translation_scores
 
-METRICS = {"wer": "asr", "cer": "asr", "chrf": "st"}  # metric: the task that it measures
-Part = tuple[str, str, str]  # set, language of the text, source language: what one metric is measured on
+METRICS = {"wer": "asr", "cer": "asr", "chrf": "st"}  # metric -> the task that it measures
+EvalSet = tuple[str, str, str]  # what a metric is measured on: set, language of the text, source language
 
 
 @dataclass
 class Counts:
-    """Additive statistics (N, S) of one metric on one set, utterance by utterance, and the score of their sums (S,)."""
+    """Additive statistics (N, S) of one metric, by utterance, and the function that scores their sums (S,)."""
 
     utts: list[str]
     values: np.ndarray
@@ -35,82 +35,89 @@ class Counts:
 
 
 @dataclass
-class System:
-    """One row of a comparison. seeds: per seed what was counted, per metric and part; facts: results.json of every run, per seed."""
+class ComparedSystem:
+    """One row of a comparison.
+
+    seeds: for every seed, counts by metric and evaluation set; infos: for every seed, results.json of its runs.
+    """
 
     name: str
-    seeds: list[dict[str, dict[Part, Counts]]] = field(default_factory=list)
-    facts: list[list[dict[str, Any]]] = field(default_factory=list)
+    seeds: list[dict[str, dict[EvalSet, Counts]]] = field(default_factory=list)
+    infos: list[list[dict[str, Any]]] = field(default_factory=list)
 
     def scores(self, metric: str) -> list[float]:
-        """The mean over parts, per seed; empty where the metric was not measured."""
-        return [statistics.fmean(part.total for part in seed[metric].values()) for seed in self.seeds if seed[metric]]
+        """The mean over evaluation sets for every seed; empty if the metric was not measured."""
+        return [statistics.fmean(counts.total for counts in seed[metric].values()) for seed in self.seeds if seed[metric]]
 
-    def pooled(self, metric: str) -> dict[Part, Counts]:
-        """Every part with the statistics of each utterance averaged over the seeds. Raises UserError where seeds differ in utterances."""
-        found = {}
-        for part, first in self.seeds[0][metric].items():
-            others = [seed[metric].get(part) for seed in self.seeds]
-            if any(other is None or other.utts != first.utts for other in others):
-                raise UserError(f"{self.name}: not every seed was scored on the same utterances of {part[0]}; decode and score them again")
-            found[part] = Counts(first.utts, np.mean([other.values for other in others], axis=0), first.score)
-        return found
+    def pooled(self, metric: str) -> dict[EvalSet, Counts]:
+        """The counts of every evaluation set, averaged over the seeds for each utterance.
+
+        Raises UserError if the seeds were scored on different utterances.
+        """
+        pooled = {}
+        for eval_set, first in self.seeds[0][metric].items():
+            by_seed = [seed[metric].get(eval_set) for seed in self.seeds]
+            if any(counts is None or counts.utts != first.utts for counts in by_seed):
+                problem = f"not every seed was scored on the same utterances of {eval_set[0]}"
+                raise UserError(f"{self.name}: {problem}; decode and score them again")
+            pooled[eval_set] = Counts(first.utts, np.mean([counts.values for counts in by_seed], axis=0), first.score)
+        return pooled
 
 
-def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectives: Sequence[str] = ()) -> System:
-    """A row from the folders of its runs, per seed one or several that together answer all parts (monolingual ones).
+def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectives: Sequence[str] = ()) -> ComparedSystem:
+    """Read a row from the folders of its runs: for every seed one run, or several that cover different sets, such as monolingual ones.
 
-    With `objectives` (names, or `asr_by_language`) only what they answer counts. Raises UserError naming the folder that was not scored, or
-    that answers what another did.
+    With `objectives` (names, or `asr_by_language`) only their targets count. Raises UserError, which names the folder, if a run was not
+    scored or if two targets have the same evaluation set.
     """
-    system = System(name)
+    system = ComparedSystem(name)
     for folders in runs:
-        counted: dict[str, dict[Part, Counts]] = {metric: {} for metric in METRICS}
-        facts = []
+        counted: dict[str, dict[EvalSet, Counts]] = {metric: {} for metric in METRICS}
+        infos = []
         for exp in folders:
             results = exp / "results.json"
-            outs = sorted(path.parent for path in (exp / f"decode_{decode}").glob("*/*/info.json"))
-            answers = sorted({out.name for out in outs})
-            if outs and objectives:
-                outs = [out for out in outs if out.name in objectives]
-                if not outs:
+            decoded = sorted(path.parent for path in (exp / f"decode_{decode}").glob("*/*/info.json"))
+            answers = sorted({out.name for out in decoded})
+            if decoded and objectives:
+                decoded = [out for out in decoded if out.name in objectives]
+                if not decoded:
                     raise UserError(f"{exp}: none of {', '.join(objectives)} answers there, but {', '.join(answers)}")
-            if not results.is_file() or not outs:
-                others = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
-                there = f"give another with --decode: {', '.join(others)}; or " if others else ""
-                raise UserError(f"{exp}: not scored with the search {decode}; {there}run stages 5 (decode) and 6 (score) there")
-            facts.append(json.loads(results.read_text(encoding="utf-8")))
-            for out in outs:
-                for metric, part, counts in _count(out):
-                    if part in counted[metric]:
+            if not results.is_file() or not decoded:
+                searches = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
+                hint = f"give another with --decode: {', '.join(searches)}; or " if searches else ""
+                raise UserError(f"{exp}: not scored with the search {decode}; {hint}run stages 5 (decode) and 6 (score) there")
+            infos.append(json.loads(results.read_text(encoding="utf-8")))
+            for out in decoded:
+                for metric, eval_set, counts in _count(out):
+                    if eval_set in counted[metric]:
                         advice = "choose one for each set and task with --objectives"
-                        raise UserError(f"{out}: another objective answers {part[0]} too; {advice}")
-                    counted[metric][part] = counts
+                        raise UserError(f"{out}: another objective answers {eval_set[0]} too; {advice}")
+                    counted[metric][eval_set] = counts
         system.seeds.append(counted)
-        system.facts.append(facts)
+        system.infos.append(infos)
     return system
 
 
-def difference(first: System, second: System, metric: str) -> tuple[float, float, float] | None:
-    """score(second) - score(first) with its 95 % interval, means over the parts and seeds; None where they do not answer the same parts.
+def difference(first: ComparedSystem, second: ComparedSystem, metric: str) -> tuple[float, float, float] | None:
+    """score(second) - score(first) with its 95 % interval: the mean over evaluation sets and seeds.
 
-    Utterances are resampled within each part, the same ones for both systems and all seeds. Raises UserError where the
-    utterances of a part differ.
+    The result is None if the systems have different evaluation sets. Utterances are resampled within each set, the same ones for both
+    systems and all seeds. Raises UserError if the utterances of a set differ.
     """
-    one, two = first.pooled(metric), second.pooled(metric)
-    if not one or one.keys() != two.keys():
+    first_counts, second_counts = first.pooled(metric), second.pooled(metric)
+    if not first_counts or first_counts.keys() != second_counts.keys():
         return None
-    for part in one:
-        if one[part].utts != two[part].utts:
-            what = f"{first.name} and {second.name} were scored on other utterances of {part[0]}"
-            raise UserError(f"{what}; score both with the same --min_words")
-    pairs = [(one[part].values, two[part].values, one[part].score) for part in one]
+    for eval_set in first_counts:
+        if first_counts[eval_set].utts != second_counts[eval_set].utts:
+            problem = f"{first.name} and {second.name} were scored on different utterances of {eval_set[0]}"
+            raise UserError(f"{problem}; score both with the same --min_words")
+    pairs = [(first_counts[eval_set].values, second_counts[eval_set].values, first_counts[eval_set].score) for eval_set in first_counts]
     center = statistics.fmean(second.scores(metric)) - statistics.fmean(first.scores(metric))
-    return center, *paired_means(pairs)
+    return center, *paired_mean_interval(pairs)
 
 
-def table(systems: Sequence[System]) -> str:
-    """Markdown: one line per system, every metric with its deviation over seeds and its difference from the first system."""
+def table(systems: Sequence[ComparedSystem]) -> str:
+    """A Markdown table: one line per system, every metric with its deviation over seeds and its difference from the first system."""
     metrics = [metric for metric in METRICS if any(system.scores(metric) for system in systems)]
     head = ["system", "seeds"]
     for metric in metrics:
@@ -133,21 +140,21 @@ def table(systems: Sequence[System]) -> str:
     return "\n".join(lines)
 
 
-def _count(out: Path) -> list[tuple[str, Part, Counts]]:
-    """What one decoded and scored folder answers, per metric; nothing where its set has no references."""
+def _count(out: Path) -> list[tuple[str, EvalSet, Counts]]:
+    """The counts of one decoded and scored folder by metric; empty if its set has no references."""
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
-    part = (info["set"], info["lang"], info["source"])
+    eval_set = (info["set"], info["lang"], info["source"])
     utts, references = read_trn(out / "ref.trn")
-    same, hypotheses = read_trn(out / "hyp.trn")
-    if utts != same:
+    hyp_utts, hypotheses = read_trn(out / "hyp.trn")
+    if utts != hyp_utts:
         raise UserError(f"{out}: ref.trn and hyp.trn do not hold the same utterances; run stage 6 (score) again")
     if not utts:
         return []
     if info["task"] == "asr":
         counts = {"wer": word_errors(references, hypotheses).counts, "cer": character_errors(references, hypotheses).counts}
-        return [(metric, part, Counts(utts, values, error_rate)) for metric, values in counts.items()]
-    found = translation("chrf", references, hypotheses, info["lang"])
-    return [("chrf", part, Counts(utts, found.statistics, found.score_of))]
+        return [(metric, eval_set, Counts(utts, values, error_rate)) for metric, values in counts.items()]
+    chrf = translation_scores("chrf", references, hypotheses, info["lang"])
+    return [("chrf", eval_set, Counts(utts, chrf.statistics, chrf.score_of))]
 
 
 def _title(metric: str) -> str:
@@ -165,17 +172,17 @@ def _mean(values: Sequence[float], metric: str) -> str:
     return f"{_factor(metric) * statistics.fmean(values):.1f}{deviation}"
 
 
-def _difference(first: System, second: System, metric: str) -> str:
-    found = None if first is second else difference(first, second, metric)
-    if found is None:
+def _difference(first: ComparedSystem, second: ComparedSystem, metric: str) -> str:
+    interval = None if first is second else difference(first, second, metric)
+    if interval is None:
         return ""
-    center, low, high = (_factor(metric) * value for value in found)
+    center, low, high = (_factor(metric) * value for value in interval)
     return f"{center:+.1f} ({low:+.1f} to {high:+.1f})" + (", no difference" if low <= 0 <= high else "")
 
 
-def _fact(system: System, key: str, unit: float, join: Callable[[list[float]], float]) -> str:
-    """The mean over seeds; several runs of a seed count together."""
-    values = [join([run[key] for run in runs]) for runs in system.facts if all(_has(run, key) for run in runs)]
+def _fact(system: ComparedSystem, key: str, unit: float, combine: Callable[[list[float]], float]) -> str:
+    """The mean over seeds of a value in results.json; `combine` joins the values of several runs of a seed."""
+    values = [combine([run[key] for run in runs]) for runs in system.infos if all(_has(run, key) for run in runs)]
     return f"{statistics.fmean(values) / unit:.1f}" if values else ""
 
 

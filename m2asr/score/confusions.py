@@ -1,4 +1,4 @@
-"""Which tokens a recognition takes for which others."""
+"""Count which tokens a recognition confuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m2asr.score.error_rate import Errors
 
 
 class Confusions(NamedTuple):
-    """How often each reference token was taken for another, left out, and each token inserted."""
+    """Counts of substituted pairs (reference, hypothesis), of deleted reference tokens and of inserted tokens."""
 
     substituted: Counter[tuple[str, str]]
     deleted: Counter[str]

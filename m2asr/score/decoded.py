@@ -1,4 +1,4 @@
-"""A decoded and scored folder: what one objective answered on one set, utterance by utterance."""
+"""Read a decoded and scored folder: the texts of one objective on one set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.score.error_rate import Errors, character_errors, word_errors
 from m2asr.score.result_txt import read_trn
-from m2asr.score.translation import translation
+from m2asr.score.translation import translation_scores
 from m2asr.text.normalize import UNSPACED
 
 
@@ -25,22 +25,22 @@ class Decoded:
     set: str
     objective: str
     task: str  # asr or st
-    lang: str  # of the texts; several joined by +
+    lang: str  # language of the texts; several are joined by +
     utts: list[str]
     references: list[str]
     hypotheses: list[str]
-    langs: list[str]  # of every utterance's texts
+    langs: list[str]  # language of every utterance's texts
     decoded: int  # utterances with a hypothesis, scored or not
-    errors: Errors | None  # of a recognition: in words, in characters where the language writes no spaces
-    chrf: list[float]  # of every translation, 0 to 100
+    errors: Errors | None  # of a recognition: in words, or in characters for languages without spaces
+    chrf: list[float]  # chrF of every translation, 0 to 100
 
 
 def read_decoded(out: Path, data: Path) -> Decoded:
-    """Read a scored folder and align its texts. Raises UserError where it was not scored."""
+    """Read a scored folder and align its texts. Raises UserError if it was not scored."""
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     utts, references = read_trn(out / "ref.trn")
-    same, hypotheses = read_trn(out / "hyp.trn")
-    if utts != same:
+    hyp_utts, hypotheses = read_trn(out / "hyp.trn")
+    if utts != hyp_utts:
         raise UserError(f"{out}: ref.trn and hyp.trn do not hold the same utterances; run stage 6 (score) again")
     recognition = info["task"] == "asr"
     spoken = read_table(data / info["set"] / "utt2lang") if recognition and "+" in info["lang"] else {}
@@ -49,21 +49,21 @@ def read_decoded(out: Path, data: Path) -> Decoded:
     if recognition:
         errors = token_errors(references, hypotheses, langs)
     elif utts:
-        scored = translation("chrf", references, hypotheses, info["lang"])
-        chrf = [scored.score_of(statistics) for statistics in scored.statistics]
+        chrf_score = translation_scores("chrf", references, hypotheses, info["lang"])
+        chrf = [chrf_score.score_of(statistics) for statistics in chrf_score.statistics]
     search = out.parent.parent.name.removeprefix("decode_")
-    named = info["set"], info["objective"], info["task"], info["lang"]
-    return Decoded(search, *named, utts, references, hypotheses, langs, len(read_table(out / "text")), errors, chrf)
+    description = info["set"], info["objective"], info["task"], info["lang"]
+    return Decoded(search, *description, utts, references, hypotheses, langs, len(read_table(out / "text")), errors, chrf)
 
 
 def token_errors(references: Sequence[str], hypotheses: Sequence[str], langs: Sequence[str]) -> Errors:
-    """Errors in words, and in characters where the language of the utterance writes no spaces."""
+    """Errors in words, or in characters for utterances in languages without spaces."""
     words = word_errors(references, hypotheses)
     unspaced = [lang in UNSPACED for lang in langs]
     if not any(unspaced):
         return words
     kinds = (words, character_errors(references, hypotheses))
-    rows = [(kinds[chosen], row) for row, chosen in enumerate(unspaced)]
+    rows = [(kinds[use_characters], row) for row, use_characters in enumerate(unspaced)]
     return Errors(
         np.array([kind.counts[row] for kind, row in rows]),
         [kind.references[row] for kind, row in rows],

@@ -14,7 +14,7 @@ KINDS = {"substitute": 0, "delete": 1, "insert": 2}
 
 @dataclass
 class Errors:
-    """Errors of every utterance, and the alignments they were counted on.
+    """Errors of every utterance, and the alignments from which they were counted.
 
     counts: (N, 4) substitutions, deletions, insertions, reference tokens. references, hypotheses: the token sequences;
     alignments: jiwer's chunks per utterance.
@@ -27,12 +27,12 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """Errors over reference tokens of the whole corpus; nan without a reference."""
+        """Errors over reference tokens of the corpus; nan without a reference."""
         total = self.counts[:, 3].sum()
         return float(self.counts[:, :3].sum() / total) if total else float("nan")
 
     def aligned(self, row: int) -> Iterator[tuple[str, str]]:
-        """The reference and the hypothesis token of each column of an alignment; an empty text where a side has none."""
+        """The pairs (reference token, hypothesis token) of an alignment; a missing token is an empty string."""
         for chunk in self.alignments[row]:
             reference = self.references[row][chunk.ref_start_idx : chunk.ref_end_idx]
             hypothesis = self.hypotheses[row][chunk.hyp_start_idx : chunk.hyp_end_idx]
@@ -40,7 +40,7 @@ class Errors:
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
-    """Errors in words; texts must be normalized already, either may be empty."""
+    """Errors in words; the texts must be normalized, and may be empty."""
     return _errors(jiwer.process_words(_single_spaces(references), _single_spaces(hypotheses)))
 
 
@@ -53,11 +53,11 @@ def _single_spaces(texts: Sequence[str]) -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
-def _errors(found: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:
-    counts = np.zeros((len(found.references), 4), dtype=np.int64)
-    for row, (reference, chunks) in enumerate(zip(found.references, found.alignments, strict=True)):
+def _errors(output: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:
+    counts = np.zeros((len(output.references), 4), dtype=np.int64)
+    for row, (reference, chunks) in enumerate(zip(output.references, output.alignments, strict=True)):
         for chunk in chunks:
             if chunk.type in KINDS:
                 counts[row, KINDS[chunk.type]] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
         counts[row, 3] = len(reference)
-    return Errors(counts, found.references, found.hypotheses, found.alignments)
+    return Errors(counts, output.references, output.hypotheses, output.alignments)

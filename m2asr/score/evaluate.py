@@ -17,16 +17,16 @@ from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
 from m2asr.score.error_rate import Errors, character_errors, word_errors
 from m2asr.score.result_txt import write_result, write_trn
-from m2asr.score.translation import Translation, translation
+from m2asr.score.translation import TranslationScores, translation_scores
 from m2asr.text.normalize import UNSPACED, normalize
 
 Row = dict[str, Any]
 LARGEST_TEXTS = 100_000_000  # bytes of training texts that are read for the baselines
-MOST_COMPARISONS = 20_000_000  # of a reference with a training sentence, about two minutes; large corpora hold few near ones anyway
+MOST_COMPARISONS = 20_000_000  # of references with training sentences, about two minutes; in large corpora few are near a reference
 
 
 @dataclass
-class Answers:
+class ScoredUtterances:
     """The scored utterances of one objective on one set."""
 
     utts: list[str]
@@ -34,26 +34,26 @@ class Answers:
     hypotheses: list[str]
     speakers: list[str]
     min_words: int
-    short: int  # utterances left out, since their reference has fewer words
+    short: int  # utterances that are left out because their reference has fewer words
     unmatched: int  # hypotheses of utterances that have no reference
-    langs: list[str]  # of every utterance's texts
-    groups: list[str] = field(default_factory=list)  # of every utterance, where the figures are told per group as well
+    langs: list[str]  # language of every utterance's texts
+    groups: list[str] = field(default_factory=list)  # group of every utterance, if figures are computed for each group too
 
-    def figures(self, of: Callable[[np.ndarray], Row]) -> Row:
-        """What `of` tells of all utterances, by their numbers, and under `groups` what it tells of each group."""
-        row = of(np.arange(len(self.utts)))
+    def figures(self, figures_of: Callable[[np.ndarray], Row]) -> Row:
+        """The figures of all utterances and, under `groups`, of each group; `figures_of` computes them from utterance indices."""
+        row = figures_of(np.arange(len(self.utts)))
         if self.groups:
             groups = np.array(self.groups)
-            row["groups"] = {name: of(np.flatnonzero(groups == name)) for name in sorted(set(self.groups))}
+            row["groups"] = {name: figures_of(np.flatnonzero(groups == name)) for name in sorted(set(self.groups))}
         return row
 
 
 def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Row]:
-    """The rows of one decoded folder (`text` and `info.json`), against references and training texts under `data`.
+    """The rows of one decoded folder (`text` and `info.json`), scored against references and training texts under `data`.
 
-    With `by`, such as spk, every row has the figures of the groups in the set's table utt2<by> too; a set in several languages has those
-    of its languages without. Prints what was scored and what was left out; a set without references has no rows and empty trn files.
-    Raises UserError where no reference can be scored, or an utterance has no group.
+    With `by`, such as spk, every row also has the figures of each group in the set's table utt2<by>. Without it a set in several languages
+    has the figures of each language. Prints how many utterances were scored and left out. A set without references has no rows and empty
+    trn files. Raises UserError if no reference can be scored, or if an utterance has no group.
     """
     info = json.loads((out / "info.json").read_text(encoding="utf-8"))
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
@@ -63,26 +63,26 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
         write_trn(out / "ref.trn", [], [])
         write_trn(out / "hyp.trn", [], [])
         return []
-    several = "+" in info["source"]
-    by = by or ("lang" if several else "")
-    utt2lang = read_table(folder / "utt2lang") if several and recognition else {}
+    multilingual = "+" in info["source"]
+    by = by or ("lang" if multilingual else "")
+    utt2lang = read_table(folder / "utt2lang") if multilingual and recognition else {}
     hypotheses, utt2spk = read_table(out / "text"), read_table(folder / "utt2spk")
     answers = match(references, hypotheses, utt2spk, lang, min_words, out / "text", utt2lang)
     answers.groups = _groups(folder / f"utt2{by}", answers.utts) if by else []
-    texts, without = _training_texts([data / name for name in info["train_sets"]], info["text"])
+    texts, no_baseline = _training_texts([data / name for name in info["train_sets"]], info["text"])
     if recognition and len(texts) * len(answers.utts) > MOST_COMPARISONS:
-        texts, without = [], f"{len(texts)} training sentences are too many to look each reference up in"
-    training = [normalize(text, spoken or lang) if recognition else text for text, spoken in texts]
-    told = [f"{len(answers.utts)} utterances scored"]
-    told += [f"{answers.short} below {min_words} words left out"] if answers.short else []
-    told += [f"{answers.unmatched} without reference"] if answers.unmatched else []
-    told += [] if training else [f"no baseline, since {without}"]
-    print(f"{info['set']} {info['objective']}: {', '.join(told)}")
+        texts, no_baseline = [], f"{len(texts)} training sentences are too many to look each reference up in"
+    training = [normalize(text, text_lang or lang) if recognition else text for text, text_lang in texts]
+    summary = [f"{len(answers.utts)} utterances scored"]
+    summary += [f"{answers.short} below {min_words} words left out"] if answers.short else []
+    summary += [f"{answers.unmatched} without reference"] if answers.unmatched else []
+    summary += [] if training else [f"no baseline, since {no_baseline}"]
+    print(f"{info['set']} {info['objective']}: {', '.join(summary)}")
     rows = (score_recognition if recognition else score_translation)(answers, lang, training, out)
-    named = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")} | {"search": info["search"]["name"]}
-    named |= {"language_error": info["language_error"]} if "language_error" in info else {}
-    named |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
-    return [{**named, **row} for row in rows]
+    keys = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")} | {"search": info["search"]["name"]}
+    keys |= {"language_error": info["language_error"]} if "language_error" in info else {}
+    keys |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
+    return [{**keys, **row} for row in rows]
 
 
 def _groups(path: Path, utts: Sequence[str]) -> list[str]:
@@ -90,12 +90,12 @@ def _groups(path: Path, utts: Sequence[str]) -> list[str]:
         raise UserError(f"{path}: no such table; --by names one that every scored set has, such as spk for utt2spk")
     groups = read_table(path)
     if missing := [utt for utt in utts if not groups.get(utt)]:
-        raise UserError(f"{path}: {missing[0]}: no group ({len(missing)} of {len(utts)} utterances); repair it, or score without --by")
+        raise UserError(f"{path}: {missing[0]}: no group ({len(missing)} of {len(utts)} utterances); add the group, or score without --by")
     return [groups[utt] for utt in utts]
 
 
 def _training_texts(folders: Sequence[Path], name: str) -> tuple[list[tuple[str, str]], str]:
-    """The texts `name` of the training sets, each with the language of its utterance ("" where unknown), or none of them and why."""
+    """The texts `name` of the training sets, each with its language ("" if unknown), and the reason if there are none."""
     present = [folder for folder in folders if (folder / name).is_file()]
     if sum((folder / name).stat().st_size for folder in present) > LARGEST_TEXTS:
         return [], "the training texts are too large"
@@ -107,7 +107,7 @@ def _training_texts(folders: Sequence[Path], name: str) -> tuple[list[tuple[str,
 
 
 def word_count(text: str, lang: str) -> int:
-    """How many words a text has; those of Chinese and Japanese are their characters."""
+    """The number of words of a text; in Chinese and Japanese every character is a word."""
     return len(text.replace(" ", "") if lang in UNSPACED else text.split())
 
 
@@ -117,23 +117,23 @@ def match(
     utt2spk: Mapping[str, str],
     lang: str,
     min_words: int,
-    where: Path,
+    path: Path,
     utt2lang: Mapping[str, str] | None = None,
-) -> Answers:
-    """Bring references and hypotheses together, which are in `lang`, or as `utt2lang` tells.
+) -> ScoredUtterances:
+    """Match references and hypotheses by utterance; their language is `lang`, or that in `utt2lang`.
 
-    Raises UserError naming an utterance that was not decoded, or if none is long enough.
+    Messages name `path`, the file of the hypotheses. Raises UserError if an utterance has no hypothesis, or if no reference is long enough.
     """
     langs = {utt: (utt2lang or {}).get(utt, lang) for utt in references}
     missing = [utt for utt in references if utt not in hypotheses]
     if missing:
         raise UserError(
-            f"{where}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
+            f"{path}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
         )
     utts = [utt for utt, text in references.items() if word_count(text, langs[utt]) >= min_words]
     if not any(references[utt] for utt in utts):
-        raise UserError(f"{where}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
-    return Answers(
+        raise UserError(f"{path}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
+    return ScoredUtterances(
         utts,
         [references[utt] for utt in utts],
         [hypotheses[utt] for utt in utts],
@@ -145,8 +145,8 @@ def match(
     )
 
 
-def score_recognition(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
-    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest sentence of `training`, normalized ones."""
+def score_recognition(answers: ScoredUtterances, lang: str, training: Sequence[str], out: Path) -> list[Row]:
+    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest of the normalized `training` sentences."""
     references, hypotheses = (list(map(normalize, texts, answers.langs)) for texts in (answers.references, answers.hypotheses))
     write_trn(out / "ref.trn", answers.utts, references)
     write_trn(out / "hyp.trn", answers.utts, hypotheses)
@@ -161,7 +161,7 @@ def score_recognition(answers: Answers, lang: str, training: Sequence[str], out:
 
 
 def _error_figures(errors: Errors, oracle: Errors | None, chosen: np.ndarray) -> Row:
-    """The error rate of chosen utterances (numbers), and that of the oracle."""
+    """The error rate of the utterances with indices `chosen`, and that of the oracle."""
     counts = errors.counts[chosen]
     substitutions, deletions, insertions, total = counts.sum(0).tolist()
     row = {"value": error_rate(counts.sum(0)), "ci95": interval(counts, error_rate)}
@@ -171,7 +171,7 @@ def _error_figures(errors: Errors, oracle: Errors | None, chosen: np.ndarray) ->
     return row
 
 
-def score_translation(answers: Answers, lang: str, training: Sequence[str], out: Path) -> list[Row]:
+def score_translation(answers: ScoredUtterances, lang: str, training: Sequence[str], out: Path) -> list[Row]:
     """BLEU and chrF rows, cased and punctuated; writes ref.trn, hyp.trn and result.txt.
 
     The baseline is the most frequent training translation that is as long as the scored ones must be.
@@ -183,19 +183,21 @@ def score_translation(answers: Answers, lang: str, training: Sequence[str], out:
     words = np.array([len(text.split()) for text in answers.references])
     rows = []
     for metric in ("bleu", "chrf"):
-        found = translation(metric, answers.references, answers.hypotheses, lang)
-        same = translation(metric, answers.references, [frequent] * len(answers.utts), lang) if frequent else None
+        scores = translation_scores(metric, answers.references, answers.hypotheses, lang)
+        constant = translation_scores(metric, answers.references, [frequent] * len(answers.utts), lang) if frequent else None
         baseline = {"name": f"most frequent translation, `{frequent}`"}
-        figures = answers.figures(partial(_translation_figures, found, words, same, baseline))
-        rows.append({"metric": metric, **figures, "signature": found.signature})
+        figures = answers.figures(partial(_translation_figures, scores, words, constant, baseline))
+        rows.append({"metric": metric, **figures, "signature": scores.signature})
     return rows
 
 
-def _translation_figures(found: Translation, words: np.ndarray, same: Translation | None, baseline: Row, chosen: np.ndarray) -> Row:
-    """The score of chosen utterances (numbers), and that of the `same` sentence for all of them."""
-    statistics = found.statistics[chosen]
-    row = {"value": found.score_of(statistics.sum(0)), "ci95": interval(statistics, found.score_of)}
+def _translation_figures(
+    scores: TranslationScores, words: np.ndarray, constant: TranslationScores | None, baseline: Row, chosen: np.ndarray
+) -> Row:
+    """The score of the utterances with indices `chosen`, and that of one constant sentence for all of them."""
+    statistics = scores.statistics[chosen]
+    row = {"value": scores.score_of(statistics.sum(0)), "ci95": interval(statistics, scores.score_of)}
     row |= {"ref_tokens": int(words[chosen].sum()), "utterances": len(chosen)}
-    if same is not None:
-        row["baseline"] = {**baseline, "value": same.score_of(same.statistics[chosen].sum(0))}
+    if constant is not None:
+        row["baseline"] = {**baseline, "value": constant.score_of(constant.statistics[chosen].sum(0))}
     return row

@@ -1,4 +1,4 @@
-"""What the players of a page play: the recordings themselves where browsers can, otherwise copies inside the page."""
+"""The audio of the players of a page: links to recordings that browsers play, copies inside the page for all others."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ MP3_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}  # Hz
 
 
 def audio_sources(items: Sequence[Item], page: Path, largest: int = LARGEST_COPIES) -> tuple[list[str], Counter[str]]:
-    """An address for the player of each utterance, empty where it has none, and how many have none by the reason.
+    """The address of each utterance's audio, empty if there is none, and counts of missing audio by reason.
 
-    A file in a format that browsers play is linked as wav.scp names it, relative to `page` or absolute, with the seconds of a segment. Of
-    other files the stretch is copied, in the order of the items, until all copies have `largest` characters. Commands are not run.
+    A file in a format that browsers play is linked by its path in wav.scp, relative to `page` or absolute, with the seconds of a segment.
+    From all other files the audio of the utterance is copied, in the order of the items, up to `largest` characters in total. Commands in
+    wav.scp are not run.
     """
     kinds = {wav: _kind(wav) for wav in {item.wav for item in items}}
     sources, missing, room = [], Counter(), largest
@@ -42,7 +43,7 @@ def audio_sources(items: Sequence[Item], page: Path, largest: int = LARGEST_COPI
 
 
 def _kind(wav: str) -> str:
-    """How a recording comes to the page: `played` as it is, `copied`, or not at all, as it is a `command` or `unreadable`."""
+    """How the page has a recording: `played` by a link, `copied`, or missing because it is a `command` or `unreadable`."""
     if wav.rstrip().endswith("|"):
         return "command"
     try:
@@ -53,7 +54,7 @@ def _kind(wav: str) -> str:
 
 
 def _link(item: Item, page: Path) -> str:
-    """The address of a file; seconds are a media fragment (https://www.w3.org/TR/media-frags, section 4.2.1)."""
+    """The address of a file; its seconds are a media fragment (https://www.w3.org/TR/media-frags, section 4.2.1)."""
     path = item.wav if os.path.isabs(item.wav) else os.path.relpath(item.wav, page.parent)
     address = ("file://" if os.path.isabs(path) else "./") + quote(path)
     if item.start or item.end is not None:
@@ -62,8 +63,8 @@ def _link(item: Item, page: Path) -> str:
 
 
 def _copy(item: Item) -> str:
-    """The stretch of an utterance as MP3, or as FLAC where its sample rate is none of MP3's; empty where it cannot be read."""
-    from m2asr.data.audio import read_audio  # brings torch, which few pages need
+    """The audio of an utterance as MP3, or as FLAC if MP3 does not have its sample rate; empty if it cannot be read."""
+    from m2asr.data.audio import read_audio  # imports torch, which few pages need
 
     try:
         wave, rate = read_audio(item.wav, item.start, item.end)

@@ -16,10 +16,10 @@ RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "ks", "nqo", "ps", "sd", 
 
 
 def card(utt: str, name: str, seconds: float | None, source: str, answers: list[tuple[Decoded, int]]) -> Iterator[str]:
-    """One utterance of the set `name`: `source` is the address of its audio, answers are decoded folders with the row of the utterance."""
+    """The card of an utterance of the set `name`; `source` is the address of its audio, `answers` are decoded folders with its row."""
     length = "" if seconds is None else f" · {seconds:.1f} s"
     player = '<span class="none">no player</span>'
-    if source:  # thousands of players make a browser slow: where scripts run, one is made of the text in here when it comes into view
+    if source:  # thousands of players make a browser slow, so a script makes a player from this text when it comes into view
         player = f'<noscript><audio controls preload="none" src="{escape(source)}"></audio></noscript>'
     yield f'<article data-set="{escape(name)}" data-seconds="{seconds or 0:.2f}"><header><h3>{escape(utt)}</h3>'
     yield f"<p>{escape(name)}{length}</p>{player}</header>"
@@ -29,7 +29,7 @@ def card(utt: str, name: str, seconds: float | None, source: str, answers: list[
 
 
 def language(lang: str) -> str:
-    """The attributes of a text in this language."""
+    """The HTML attributes of a text in this language."""
     return f'lang="{escape(lang)}"' + (' dir="rtl"' if lang in RIGHT_TO_LEFT else "")
 
 
@@ -45,13 +45,13 @@ def _recognition(decoded: Decoded, row: int) -> Iterator[str]:
     substituted, deleted, inserted, tokens = decoded.errors.counts[row].tolist()
     wrong, lang = substituted + deleted + inserted, decoded.langs[row]
     unit = "character" if lang in UNSPACED else "word"
-    told = f"{wrong or 'no'} error{'' if wrong == 1 else 's'} in {tokens} {unit}{'' if tokens == 1 else 's'}"
+    summary = f"{wrong or 'no'} error{'' if wrong == 1 else 's'} in {tokens} {unit}{'' if tokens == 1 else 's'}"
     if wrong:
         kinds = ((substituted, "sub"), (deleted, "del"), (inserted, "ins"))
         share = f" · {100 * wrong / tokens:.0f} %" if tokens else ""
-        told += f"{share} · " + ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+        summary += f"{share} · " + ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     yield _opening(decoded, f'data-errors="{wrong}" data-tokens="{tokens}"')
-    yield f'<p class="told">{_title(decoded)} · {told}</p>'
+    yield f'<p class="told">{_title(decoded)} · {summary}</p>'
     yield f'<p class="aligned" {language(lang)}>{aligned(decoded.errors, row, lang)}</p></section>'
 
 
@@ -65,33 +65,36 @@ def _translation(decoded: Decoded, row: int) -> Iterator[str]:
 
 
 def aligned(errors: Errors, row: int, lang: str) -> str:
-    """One line of text in which every error stands as a column: the reference above, the hypothesis below."""
-    columns = (escape(left) if left == right else _error(left, right) for left, right in errors.aligned(row))
+    """A line of text in which every error is a column with the reference above the hypothesis."""
+    columns = []
+    for reference, hypothesis in errors.aligned(row):
+        columns.append(escape(reference) if reference == hypothesis else _error(reference, hypothesis))
     return ("" if lang in UNSPACED else " ").join(columns)
 
 
 def _error(reference: str, hypothesis: str) -> str:
     kind = "i" if not reference else "d" if not hypothesis else "s"
-    left, right = _marked(reference, hypothesis) if kind == "s" else (shown(reference), shown(hypothesis))
+    left, right = _marked(reference, hypothesis) if kind == "s" else (visible_token(reference), visible_token(hypothesis))
     return f'<span class="{kind}">' + (f"<del>{left}</del>" if left else "") + (f"<ins>{right}</ins>" if right else "") + "</span>"
 
 
 def _marked(reference: str, hypothesis: str) -> tuple[str, str]:
-    """Two words with the characters underlined in which they differ, where they have more in common than that."""
+    """Two words with their different characters underlined; not underlined if more than half of the characters differ."""
     steps = Levenshtein.opcodes(reference, hypothesis)
     pieces = [(reference[step.src_start : step.src_end], hypothesis[step.dest_start : step.dest_end]) for step in steps]
     unlike = 2 * Levenshtein.distance(reference, hypothesis) > max(len(reference), len(hypothesis))
-    if unlike or any(unicodedata.category(piece[0])[0] == "M" for pair in pieces for piece in pair if piece):  # no mark without its letter
-        return shown(reference), shown(hypothesis)
+    # a piece that begins with a combining mark cannot be separated from its letter
+    if unlike or any(unicodedata.category(piece[0])[0] == "M" for pair in pieces for piece in pair if piece):
+        return visible_token(reference), visible_token(hypothesis)
     left, right = zip(*pieces, strict=True)
     return _underlined(left, right), _underlined(right, left)
 
 
-def _underlined(pieces: Sequence[str], others: Sequence[str]) -> str:
-    both = zip(pieces, others, strict=True)
-    return "".join(escape(piece) if piece == other or not piece else f"<u>{escape(piece)}</u>" for piece, other in both)
+def _underlined(pieces: Sequence[str], counterparts: Sequence[str]) -> str:
+    pairs = zip(pieces, counterparts, strict=True)
+    return "".join(escape(piece) if piece == counterpart or not piece else f"<u>{escape(piece)}</u>" for piece, counterpart in pairs)
 
 
-def shown(token: str) -> str:
-    """A token as HTML; a space, which is a token among characters, becomes visible."""
+def visible_token(token: str) -> str:
+    """A token as HTML; a space, which is a token in character alignments, is shown as a symbol."""
     return "␣" if token.isspace() else escape(token)

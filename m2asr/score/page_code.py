@@ -1,4 +1,4 @@
-"""What is the same on every error page: its style, its script, and the frame around its content."""
+"""The constant code of error pages: style, script, and the frame around the content."""
 
 from __future__ import annotations
 
@@ -202,11 +202,11 @@ FOOT = f"</div></section></main><script>{SCRIPT}</script></body></html>\n"
 
 
 def head(title: str) -> str:
-    """The page down to its content. Its policy lets a browser load nothing but recordings and run no script but SCRIPT."""
+    """The beginning of a page, up to its content. Its policy lets a browser load recordings only, and run SCRIPT only."""
     policy = f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; media-src 'self' file: data:"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}; base-uri \'none\'; form-action \'none\'">'
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}; base-uri 'none'; form-action 'none'\">"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>\n"
     )
 

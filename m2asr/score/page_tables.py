@@ -1,4 +1,4 @@
-"""The parts of an error page above its utterances: totals of every set, confusions, and what to sort and filter by."""
+"""The sections of an error page above its utterances: totals of every set, confusions, and controls to sort and filter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from m2asr.score.confusions import confusions
 from m2asr.score.decoded import Decoded
-from m2asr.score.page_cards import language, shown
-from m2asr.score.report import figure
+from m2asr.score.page_cards import language, visible_token
+from m2asr.score.report import format_value
 
 LISTED = 12  # of the most frequent confusions
 METRICS = {"wer": "WER", "cer": "CER", "bleu": "BLEU", "chrf": "chrF"}
@@ -21,7 +21,7 @@ LEGEND = """<p class="legend aligned">Reference above, hypothesis below:
 
 
 def totals(results: Mapping[str, Any]) -> Iterator[str]:
-    """A table of what results.json tells of every set: figures with their intervals, kinds of errors, utterances."""
+    """A table of the results of every set: values with their intervals, kinds of errors, utterances."""
     lines: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results["rows"]:
         key = row["set"], row.get("objective", ""), row["search"]
@@ -44,8 +44,8 @@ def totals(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    interval = f" <small>({' – '.join(figure(row, end) for end in row['ci95'])})</small>" if "ci95" in row else ""
-    return figure(row, row["value"]) + interval
+    interval = f" <small>({' – '.join(format_value(row, end) for end in row['ci95'])})</small>" if "ci95" in row else ""
+    return format_value(row, row["value"]) + interval
 
 
 def confused(decoded: Sequence[Decoded]) -> Iterator[str]:
@@ -54,7 +54,7 @@ def confused(decoded: Sequence[Decoded]) -> Iterator[str]:
     if not recognitions:
         return
     yield '<section aria-labelledby="confused"><h2 id="confused">Most confused</h2>\n'
-    for place, answer in enumerate(recognitions):
+    for index, answer in enumerate(recognitions):
         counts = confusions(answer.errors)
         lists = (
             ("substituted", counts.substituted),
@@ -62,7 +62,7 @@ def confused(decoded: Sequence[Decoded]) -> Iterator[str]:
             ("inserted", {("", token): count for token, count in counts.inserted.items()}),
         )
         name, target, search = escape(answer.set), escape(answer.objective), escape(answer.search)
-        yield f'<details data-set="{name}" data-target="{target}" data-search="{search}"{" open" if place == 0 else ""}>'
+        yield f'<details data-set="{name}" data-target="{target}" data-search="{search}"{" open" if index == 0 else ""}>'
         yield f'<summary>{name} · {target} · {search}</summary><div class="lists">'
         for title, counted in lists:
             yield f"<div><h3>{title} <small>{sum(counted.values())}</small></h3><ol>{_most(counted, answer.lang)}</ol></div>"
@@ -71,16 +71,16 @@ def confused(decoded: Sequence[Decoded]) -> Iterator[str]:
 
 
 def _most(counted: Mapping[tuple[str, str], int], lang: str) -> str:
-    """Entries of a list; the text of a button is what the page's filter understands."""
+    """Entries of a list; a click on a button puts its text into the filter of the page."""
     lines = []
     for pair, count in sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))[:LISTED]:
-        words = (f"<bdi {language(lang)}>{shown(token)}</bdi>" if token else "" for token in pair)
+        words = (f"<bdi {language(lang)}>{visible_token(token)}</bdi>" if token else "" for token in pair)
         lines.append(f'<li><button type="button">{" → ".join(words).strip()}</button> {count}</li>')
     return "".join(lines) or "<li>none</li>"
 
 
 def controls(decoded: Sequence[Decoded]) -> Iterator[str]:
-    """What to sort and filter the utterances by, a legend, and the opening of the list of utterances."""
+    """The controls that sort and filter utterances, a legend, and the beginning of the list of utterances."""
     yield '<section aria-labelledby="utterances"><h2 id="utterances">Utterances</h2><form class="script" role="search">'
     for name, values in (
         ("set", Counter(answer.set for answer in decoded)),

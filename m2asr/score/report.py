@@ -1,4 +1,4 @@
-"""results.json and RESULTS.md of a run."""
+"""Write results.json and RESULTS.md of a run."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PERCENT = {"wer", "cer"}
 
 
 def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
-    """The mean over languages of a recognition metric, each language the mean of its sets; None where it was not measured.
+    """The mean over languages of a recognition metric, or None if it was not measured. A language is the mean of its sets.
 
-    Sets in several languages at once do not count.
+    Sets in several languages do not count.
     """
     means = [sum(sets) / len(sets) for sets in _by_language(rows, metric).values()]
     return sum(means) / len(means) if means else None
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the set `mean`, for each search, of runs that recognize several languages."""
+    """Rows with the set `mean`, for each search, if the rows have several languages."""
     means = []
     for search in dict.fromkeys(row["search"] for row in rows):
         of_search = [row for row in rows if row["search"] == search]
         languages = len(_by_language(of_search, "wer"))
-        named = {"set": "mean", "task": "asr", "search": search, "languages": languages}
-        means += [{**named, "metric": metric, "value": mean(of_search, metric)} for metric in ("wer", "cer") if languages > 1]
+        keys = {"set": "mean", "task": "asr", "search": search, "languages": languages}
+        means += [{**keys, "metric": metric, "value": mean(of_search, metric)} for metric in ("wer", "cer") if languages > 1]
     return means
 
 
@@ -52,8 +52,8 @@ def write_results(exp: Path, results: Mapping[str, Any], commands: Sequence[str]
 
 
 def markdown(results: Mapping[str, Any], commands: Sequence[str]) -> str:
-    """Language x task, then every figure with its interval and baseline, how they were measured, and the commands that give them."""
-    lines = [f"# {results['recipe']}: {results['tag']}", "", facts(results), ""]
+    """RESULTS.md: an overview by language and task, every value with its interval and baseline, notes, and the commands."""
+    lines = [f"# {results['recipe']}: {results['tag']}", "", conditions(results), ""]
     tables = [*_overview(results["rows"]), "", *_details(results["rows"])] if results["rows"] else ["No decoded set has references."]
     lines += [*tables, ""]
     lines += [*_warnings(results["rows"]), "", "```bash", *commands, "```", ""]
@@ -66,7 +66,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
         column = row["metric"].upper() if row["task"] == "asr" else f"{row['metric']} into {row['lang']}"
         cells = table.setdefault((row["search"], row.get("source", ""), row["set"]), {})
-        cells.setdefault(column, []).append(figure(row, row["value"]))
+        cells.setdefault(column, []).append(format_value(row, row["value"]))
     columns = sorted({column for cells in table.values() for column in cells}, key=lambda name: ("into" in name, name))
     searches = list(dict.fromkeys(search for search, _, _ in table))
     yield "| search | language | set | " + " | ".join(columns) + " |"
@@ -76,17 +76,17 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One line per figure, and below it one per group."""
+    """One line per value, followed by one line per group."""
     yield "| search | set | task | metric | value | 95 % interval | sub / del / ins | tokens | utterances | baseline |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in _with_groups(rows):
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
-        cells = [row["search"], row["set"], task, row["metric"], figure(row, row["value"])]
-        cells.append(" - ".join(figure(row, one) for one in row["ci95"]) if "ci95" in row else "")
+        cells = [row["search"], row["set"], task, row["metric"], format_value(row, row["value"])]
+        cells.append(" - ".join(format_value(row, end) for end in row["ci95"]) if "ci95" in row else "")
         cells.append(f"{row['sub']} / {row['del']} / {row['ins']}" if "sub" in row else "")
         cells += [str(row.get("ref_tokens", "")), str(row.get("utterances", ""))]
         baseline = row.get("baseline")
-        cells.append(f"{figure(row, baseline['value'])} {baseline['name']}" if baseline else "")
+        cells.append(f"{format_value(row, baseline['value'])} {baseline['name']}" if baseline else "")
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -112,19 +112,19 @@ def _warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"- sacrebleu: `{signature}`"
 
 
-def facts(results: Mapping[str, Any]) -> str:
-    """One sentence of how the figures were measured."""
-    known = []
+def conditions(results: Mapping[str, Any]) -> str:
+    """One sentence on how the values were measured."""
+    items = []
     if results.get("params"):
-        known.append(f"{results['params'] / 1e6:.2f} M parameters")
+        items.append(f"{results['params'] / 1e6:.2f} M parameters")
     if results.get("train_seconds"):
-        known.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
-    known += [f"seed {results['seed']}"] if results.get("seed") is not None else []
-    known.append(f"search {', '.join(results['decode'])}; utterances of at least {results['min_words']} words")
-    known.append("error rates in %, intervals from a bootstrap over utterances")
-    return "; ".join(known) + "."
+        items.append(f"trained {results['train_seconds'] / 60:.1f} min over {results.get('audio_seconds', 0) / 3600:.1f} h of audio")
+    items += [f"seed {results['seed']}"] if results.get("seed") is not None else []
+    items.append(f"search {', '.join(results['decode'])}; utterances of at least {results['min_words']} words")
+    items.append("error rates in %, intervals from a bootstrap over utterances")
+    return "; ".join(items) + "."
 
 
-def figure(row: Mapping[str, Any], value: float) -> str:
-    """A value of a row as tables show it: error rates in percent."""
+def format_value(row: Mapping[str, Any], value: float) -> str:
+    """A value of a row as text: error rates in percent."""
     return f"{100 * value:.1f}" if row["metric"] in PERCENT else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""Files that people read after scoring: trn, and a result.txt with aligned errors in the manner of sclite."""
+"""Files for people to read after scoring: trn, and result.txt with aligned errors as sclite writes them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def write_trn(path: Path, utts: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def read_trn(path: Path) -> tuple[list[str], list[str]]:
-    """Utterances and texts of a file that write_trn wrote. Raises UserError where it is missing, or a line is another kind."""
+    """Utterances and texts of a file of write_trn. Raises UserError if it is missing, or if a line is wrong."""
     if not path.is_file():
         raise UserError(f"{path}: missing; run stage 6 (score)")
     utts, texts = [], []
-    with open(path, encoding="utf-8") as file:  # not str.splitlines, which also ends lines at U+2028 and others that a text may hold
+    with open(path, encoding="utf-8") as file:  # not str.splitlines, which also splits at U+2028 and similar characters in a text
         for number, line in enumerate(file, 1):
             match = re.fullmatch(r"(.*) \(([^ ]+)\)", line.rstrip("\n"))
             if match is None:
-                raise UserError(f"{path}:{number}: not a line `text (utterance)`")
+                raise UserError(f"{path}:{number}: not a line `text (utterance)`; run stage 6 (score) again")
             texts.append(match[1])
             utts.append(match[2])
     return utts, texts
@@ -43,8 +43,8 @@ def write_result(path: Path, utts: Sequence[str], speakers: Sequence[str], error
             correct = total - substitutions - deletions
             file.write(f"\nid: ({utt})\nScores: (#C #S #D #I) {correct} {substitutions} {deletions} {insertions}\n")
             columns = list(_columns(errors, row))
-            for label, place in (("REF:  ", 0), ("HYP:  ", 1), ("Eval: ", 2)):
-                file.write(label + " ".join(column[place] for column in columns).rstrip() + "\n")
+            for label, index in (("REF:  ", 0), ("HYP:  ", 1), ("Eval: ", 2)):
+                file.write(label + " ".join(column[index] for column in columns).rstrip() + "\n")
 
 
 def _summary(speakers: Sequence[str], errors: Errors) -> Iterator[str]:
@@ -65,10 +65,10 @@ def _summary(speakers: Sequence[str], errors: Errors) -> Iterator[str]:
 
 
 def _columns(errors: Errors, row: int) -> Iterator[tuple[str, str, str]]:
-    """Reference, hypothesis and mark of each aligned place, padded to one width; errors in capitals."""
-    for left, right in errors.aligned(row):
-        mark = "" if left == right else "D" if not right else "I" if not left else "S"
-        width = max(len(left), len(right), 1)
+    """Reference, hypothesis and mark of each aligned column, padded to the same width; errors are in capitals."""
+    for reference, hypothesis in errors.aligned(row):
+        mark = "" if reference == hypothesis else "D" if not hypothesis else "I" if not reference else "S"
+        width = max(len(reference), len(hypothesis), 1)
         if mark:
-            left, right = left.upper() or "*" * width, right.upper() or "*" * width
-        yield left.ljust(width), right.ljust(width), mark.ljust(width)
+            reference, hypothesis = reference.upper() or "*" * width, hypothesis.upper() or "*" * width
+        yield reference.ljust(width), hypothesis.ljust(width), mark.ljust(width)

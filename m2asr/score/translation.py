@@ -10,12 +10,12 @@ from sacrebleu.metrics import BLEU, CHRF
 
 
 @dataclass
-class Translation:
-    """One metric on one set: `statistics` (N, S) are per-sentence counts that add up, from which any resample is scored."""
+class TranslationScores:
+    """One metric on one set: `statistics` (N, S) are additive counts of each sentence, from which any resample can be scored."""
 
     metric: BLEU | CHRF
     statistics: np.ndarray
-    name: str  # as sacrebleu prints it
+    name: str  # the metric's name in sacrebleu
 
     @property
     def score(self) -> float:
@@ -28,13 +28,13 @@ class Translation:
 
     @property
     def signature(self) -> str:
-        """sacrebleu's description of what was computed, such as BLEU|nrefs:1|case:mixed|..."""
+        """sacrebleu's signature of the metric, such as BLEU|nrefs:1|case:mixed|..."""
         return f"{self.name}|{self.metric.get_signature()}"
 
 
-def translation(kind: str, references: Sequence[str], hypotheses: Sequence[str], lang: str) -> Translation:
+def translation_scores(kind: str, references: Sequence[str], hypotheses: Sequence[str], lang: str) -> TranslationScores:
     """Score cased and punctuated hypotheses against one reference each; `kind` is bleu or chrf, `lang` the target language."""
     metric = BLEU(tokenize="zh" if lang == "zh" else "13a") if kind == "bleu" else CHRF()
     name = metric.corpus_score(list(hypotheses), [list(references)]).name  # this call also completes the signature
     statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
-    return Translation(metric, np.array(statistics, dtype=np.float64), name)
+    return TranslationScores(metric, np.array(statistics, dtype=np.float64), name)

@@ -62,7 +62,7 @@ class Trainer:
         ).to(self.device)
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
-        self.clipped = self.system.parts()
+        self.clipped = self.system.module_parameters()
         self.dev = materials.dev
         self.geometry = materials.geometry
 

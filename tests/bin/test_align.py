@@ -82,7 +82,7 @@ def test_what_is_missing_is_told(root, tmp_path):
         ((data, "--exp", tmp_path), "no trained model"),
         ((tmp_path / "none", "--exp", root / "exp"), "none"),
         ((data, "--exp", root / "exp", "--dump", tmp_path), "no features"),
-        ((data, "--exp", root / "exp", "--out", root / "data"), "some_it: it exists and holds no alignment"),
+        ((data, "--exp", root / "exp", "--out", root / "data"), "some_it: this folder exists and holds no alignment"),
     ):
         done = command("align", "--out", tmp_path / "out", *args)
         assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -113,8 +113,8 @@ def test_bad_input_is_told_and_the_others_are_done(root, folder, tmp_path):
 def test_languages_that_no_head_reads_are_told_once(root, folder, tmp_path):
     for options, message in (
         (("--lang", "fr"), "no head reads fr; there are heads for en, it"),
-        (("--lang", "it", "--to", "fr"), "no head translates it into fr; there is it into en"),
-        (("--lang", "en", "--to", "it"), "no head translates en into it; there is it into en"),
+        (("--lang", "it", "--to", "fr"), "no head translates it into fr; translations of this system: it into en"),
+        (("--lang", "en", "--to", "it"), "no head translates en into it; translations of this system: it into en"),
     ):
         done = command("transcribe", folder / "calls", "--exp", root / "exp", "--out", tmp_path, *options)
         assert done.returncode == 1 and message in done.stderr and done.stderr.count("error") == 1, done.stderr

@@ -58,13 +58,13 @@ def untrained(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("untrained")
     run = Run(root / "exp", root / "data", root / "dump")
     for name, count in SETS.items():
-        done = command("subset_data_dir", "--first", count, mini_data / name, run.data / name)
-        assert done.returncode == 0, done.stderr
-    done = command("fbank", "--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", run.data, "--dump", run.dump, *SETS)
-    assert done.returncode == 0, done.stderr
+        process = command("subset_data_dir", "--first", count, mini_data / name, run.data / name)
+        assert process.returncode == 0, process.stderr
+    process = command("fbank", "--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", run.data, "--dump", run.dump, *SETS)
+    assert process.returncode == 0, process.stderr
     config, sizes = resolve(TrainConfig.model_validate(CONFIG)), {}
     for name, tokens in config.tokens.items():
-        texts = [text for one in tokens.sets for text in read_table(mini_data / one / tokens.text).values()]
+        texts = [text for set_name in tokens.sets for text in read_table(mini_data / set_name / tokens.text).values()]
         sizes[name] = train_tokenizer(tokens.type, tokens.size, texts, run.exp / "tokens" / name).size
     torch.manual_seed(1)
     system = build_system(config, sizes, feat_dim=80)

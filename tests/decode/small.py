@@ -68,6 +68,6 @@ def walk(model: PrefixModel, tokens: Sequence[int]) -> list[float]:
 TextScore = Callable[[Sequence[int]], float]
 
 
-def fused(labels: dict[tuple[int, ...], float], parts: Sequence[tuple[float, TextScore]], bonus: float) -> dict[tuple[int, ...], float]:
+def fused(labels: dict[tuple[int, ...], float], models: Sequence[tuple[float, TextScore]], bonus: float) -> dict[tuple[int, ...], float]:
     """Scores of label sequences with what text models add: score = log p + sum of weight * score + bonus * tokens."""
-    return {text: score + sum(weight * of(text) for weight, of in parts) + bonus * len(text) for text, score in labels.items()}
+    return {text: score + sum(weight * of(text) for weight, of in models) + bonus * len(text) for text, score in labels.items()}

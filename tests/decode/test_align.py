@@ -34,24 +34,24 @@ def aligner(root: Path) -> Aligner:
 
 
 def align_set(aligner: Aligner, data: Path, batch_seconds: float = 120.0) -> dict[str, Aligned]:
-    found = list(aligner.align_set(UtteranceIndex(data), AudioFeats(FBANK), FBANK, batch_seconds))
-    assert len({one.utt for one in found}) == len(found)
-    return {one.utt: one for one in found}
+    results = list(aligner.align_set(UtteranceIndex(data), AudioFeats(FBANK), FBANK, batch_seconds))
+    assert len({result.utt for result in results}) == len(results)
+    return {result.utt: result for result in results}
 
 
 def test_times_grow_within_the_recording_and_words_hold_their_tokens(root, aligner):
     texts, seconds = read_table(root / "data/some_it/text"), read_table(root / "data/some_it/utt2dur")
-    found = align_set(aligner, root / "data/some_it")
-    assert found.keys() == texts.keys()
-    for utt, one in found.items():
-        assert not one.problem and one.text == texts[utt] and one.seconds == pytest.approx(float(seconds[utt]), abs=0.01)
-        assert [word.text for word in one.words] == texts[utt].split()
-        assert "".join(token.text for token in one.tokens) == texts[utt].replace(" ", "▁")
-        for marks in (one.words, one.tokens):
+    results = align_set(aligner, root / "data/some_it")
+    assert results.keys() == texts.keys()
+    for utt, result in results.items():
+        assert not result.problem and result.text == texts[utt] and result.seconds == pytest.approx(float(seconds[utt]), abs=0.01)
+        assert [word.text for word in result.words] == texts[utt].split()
+        assert "".join(token.text for token in result.tokens) == texts[utt].replace(" ", "▁")
+        for marks in (result.words, result.tokens):
             edges = [edge for mark in marks for edge in (mark.start, mark.end)]
-            assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= one.seconds
+            assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= result.seconds
             assert all(mark.start < mark.end and 0 < mark.confidence <= 1 for mark in marks)
-        assert one.score < 0
+        assert result.score < 0
 
 
 def test_words_are_found_where_they_are_said(root, aligner):
@@ -68,28 +68,29 @@ def test_words_are_found_where_they_are_said(root, aligner):
 
 
 def test_batching_changes_nothing(root, aligner):
-    one, other = align_set(aligner, root / "data/some_en"), align_set(aligner, root / "data/some_en", batch_seconds=0.1)
-    for utt, result in one.items():
-        assert [word[:3] for word in other[utt].words] == [word[:3] for word in result.words]
-        assert other[utt].score == pytest.approx(result.score, abs=1e-4)
+    data = root / "data/some_en"
+    together, alone = align_set(aligner, data), align_set(aligner, data, batch_seconds=0.1)
+    for utt, result in together.items():
+        assert [word[:3] for word in alone[utt].words] == [word[:3] for word in result.words]
+        assert alone[utt].score == pytest.approx(result.score, abs=1e-4)
 
 
 def test_stored_features_give_the_same(root, aligner):
     data = root / "data/some_en"
     stored = aligner.align_set(UtteranceIndex(data, root / "dump/some_en"), StoredFeats(), FBANK)
     computed = align_set(aligner, data)
-    assert {one.utt: one.words for one in stored} == {utt: one.words for utt, one in computed.items()}
+    assert {result.utt: result.words for result in stored} == {utt: result.words for utt, result in computed.items()}
 
 
 def test_swapped_texts_are_the_worst(root, aligner, tmp_path):
     tables = read_tables(root / "data/some_it")
-    one, other = "it_carlo-you-entered", "it_carlo-vm-cust2"
-    tables["text"][one], tables["text"][other] = tables["text"][other], tables["text"][one]
+    first, second = "it_carlo-you-entered", "it_carlo-vm-cust2"
+    tables["text"][first], tables["text"][second] = tables["text"][second], tables["text"][first]
     replace_data_dir(tmp_path / "swapped", tables)
-    found = align_set(aligner, tmp_path / "swapped")
+    results = align_set(aligner, tmp_path / "swapped")
     out = tmp_path / "out"
-    ranked = write_aligned(out, found.values())
-    assert {result.utt for result in ranked[:2]} == {one, other} and len(ranked) == 6
+    ranked = write_aligned(out, results.values())
+    assert {result.utt for result in ranked[:2]} == {first, second} and len(ranked) == 6
     lines = (out / "scores").read_text().splitlines()
     assert [line.split()[0] for line in lines] == [result.utt for result in ranked]
     assert lines[0].split(" ", 2)[2] == tables["text"][ranked[0].utt]
@@ -97,17 +98,17 @@ def test_swapped_texts_are_the_worst(root, aligner, tmp_path):
 
 
 def test_files_agree_with_each_other(root, aligner, tmp_path):
-    found = align_set(aligner, root / "data/some_en")
-    write_aligned(tmp_path / "out", found.values())
+    results = align_set(aligner, root / "data/some_en")
+    write_aligned(tmp_path / "out", results.values())
     for name in ("words", "tokens"):
         rows = [line.split() for line in (tmp_path / f"out/{name}.ctm").read_text().splitlines()]
         assert [row[0] for row in rows] == sorted(row[0] for row in rows)
-        for utt, one in found.items():
-            own = [row for row in rows if row[0] == utt]
-            assert [row[4] for row in own] == [mark.text for mark in getattr(one, name)]
+        for utt, result in results.items():
+            utt_rows = [row for row in rows if row[0] == utt]
+            assert [row[4] for row in utt_rows] == [mark.text for mark in getattr(result, name)]
             tier = parse((tmp_path / f"out/textgrid/{utt}.TextGrid").read_text())[name]
-            assert tier[-1][1] == pytest.approx(one.seconds)
-            starts = [float(row[2]) for row in own]
+            assert tier[-1][1] == pytest.approx(result.seconds)
+            starts = [float(row[2]) for row in utt_rows]
             assert [start for start, _, text in tier if text] == pytest.approx(starts, abs=6e-4)
 
 
@@ -121,13 +122,13 @@ def test_texts_that_cannot_be_aligned_are_told_and_the_others_done(root, aligner
     del tables["text"][utts[5]]
     replace_data_dir(tmp_path / "bad", tables)
     write_table(tmp_path / "bad/text", tables["text"])
-    found = align_set(aligner, tmp_path / "bad")
-    problems = {utt: one.problem for utt, one in found.items() if one.problem}
-    said = ["empty text", "shown as ⁇: left bra⁇e", "text too long: 219 tokens need", "no head reads fr", "no such file", "no line"]
+    results = align_set(aligner, tmp_path / "bad")
+    problems = {utt: result.problem for utt, result in results.items() if result.problem}
+    messages = ["empty text", "shown as ⁇: left bra⁇e", "text too long: 219 tokens need", "no head reads fr", "no such file", "no line"]
     assert list(problems) and problems.keys() == set(utts[:6])
-    for utt, message in zip(utts, said, strict=False):
+    for utt, message in zip(utts, messages, strict=False):
         assert message in problems[utt] and "\n" not in problems[utt]
-    write_aligned(tmp_path / "out", found.values(), ["ctm"])
+    write_aligned(tmp_path / "out", results.values(), ["ctm"])
     assert read_table(tmp_path / "out/unaligned") == problems
     assert len((tmp_path / "out/scores").read_text().splitlines()) == 12 and not (tmp_path / "out/textgrid").exists()
 
@@ -147,6 +148,6 @@ def test_recordings_that_cannot_be_aligned_are_told(root, aligner, tmp_path):
 def test_batches_hold_so_many_seconds_at_every_frame_shift(aligner: Aligner, root: Path, monkeypatch, shift: float) -> None:
     """Six short recordings, in batches of four seconds."""
     fbank, sizes = FbankConfig(frame_shift=shift), []
-    monkeypatch.setattr(aligner, "align", lambda batch, _: sizes.append(len(batch) * max(len(said.feats) for said in batch)) or [])
+    monkeypatch.setattr(aligner, "align", lambda batch, _: sizes.append(len(batch) * max(len(item.feats) for item in batch)) or [])
     list(aligner.align_set(UtteranceIndex(root / "data/some_it"), AudioFeats(fbank), fbank, batch_seconds=4.0))
     assert 2.5 < max(sizes) * shift / 1000 <= 4

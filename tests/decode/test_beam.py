@@ -21,10 +21,10 @@ TEXTS = [list(text) for size in range(LIMIT + 1) for text in itertools.product(r
 
 def decoder(seed: int = 0) -> TransformerDecoder:
     torch.manual_seed(seed)
-    made = TransformerDecoder(6, VOCAB, ["it"], blocks=2, dim=8, heads=2, dropout=0.0).double().eval()
+    model = TransformerDecoder(6, VOCAB, ["it"], blocks=2, dim=8, heads=2, dropout=0.0).double().eval()
     with torch.no_grad():
-        made.output.weight.mul_(6)  # sharp enough for greedy and wide search to differ
-    return made
+        model.output.weight.mul_(6)  # sharp enough for greedy and wide search to differ
+    return model
 
 
 def utterances(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -52,15 +52,13 @@ def brute_force(memory, ctc, length, ctc_weight, penalty, prefix=None) -> dict[t
     """The score of every text, from teacher forcing and torch's CTC loss."""
     many = len(TEXTS)
     with torch.no_grad():
-        attention = text_scores(
-            decoder(), memory[None, :length].expand(many, -1, -1), torch.full((many,), length), TEXTS, prefix
-        ).tolist()
-    found = {}
+        attention = text_scores(decoder(), memory[None, :length].expand(many, -1, -1), torch.full((many,), length), TEXTS, prefix).tolist()
+    scores = {}
     for text, score in zip(TEXTS, attention, strict=True):
         if ctc_weight:
             score = (1 - ctc_weight) * score + ctc_weight * ctc_score(ctc[:length], text)
-        found[tuple(text)] = score / (len(text) + 1) ** penalty
-    return found
+        scores[tuple(text)] = score / (len(text) + 1) ** penalty
+    return scores
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
@@ -68,19 +66,19 @@ def brute_force(memory, ctc, length, ctc_weight, penalty, prefix=None) -> dict[t
 @pytest.mark.parametrize("seed", range(4))
 def test_a_wide_beam_is_brute_force(seed, ctc_weight, penalty):
     memory, ctc, lengths = utterances([6, 3], seed)
-    for row, found in enumerate(search(memory, ctc, lengths, WIDE, ctc_weight, penalty)):
+    for row, hypotheses in enumerate(search(memory, ctc, lengths, WIDE, ctc_weight, penalty)):
         expected = brute_force(memory[row], ctc[row], int(lengths[row]), ctc_weight, penalty)
-        assert tuple(found[0].tokens) == max(expected, key=expected.get)
-        for one in found:
-            assert one.score == pytest.approx(expected[tuple(one.tokens)], abs=1e-9)
+        assert tuple(hypotheses[0].tokens) == max(expected, key=expected.get)
+        for hypothesis in hypotheses:
+            assert hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-9)
 
 
 def test_the_start_of_another_language_changes_the_search():
     memory, ctc, lengths = utterances([6, 3])
-    for row, found in enumerate(search(memory, ctc, lengths, WIDE, 0.3, prefix="it")):
+    for row, hypotheses in enumerate(search(memory, ctc, lengths, WIDE, 0.3, prefix="it")):
         expected = brute_force(memory[row], ctc[row], int(lengths[row]), 0.3, 0.0, prefix="it")
-        assert found[0].score == pytest.approx(max(expected.values()), abs=1e-9)
-        assert found[0].score != pytest.approx(max(brute_force(memory[row], ctc[row], int(lengths[row]), 0.3, 0.0).values()))
+        assert hypotheses[0].score == pytest.approx(max(expected.values()), abs=1e-9)
+        assert hypotheses[0].score != pytest.approx(max(brute_force(memory[row], ctc[row], int(lengths[row]), 0.3, 0.0).values()))
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
@@ -89,18 +87,18 @@ def test_padding_and_neighbours_change_nothing(ctc_weight):
     limits = torch.tensor([6, 4, 1, 0])
     together = search(memory, ctc, lengths, 3, ctc_weight, limits=limits)
     for row, length in enumerate(lengths.tolist()):
-        one = slice(row, row + 1)
-        (alone,) = search(memory[one, : max(length, 1)], ctc[one, : max(length, 1)], lengths[one], 3, ctc_weight, limits=limits[one])
-        assert [found.tokens for found in alone] == [found.tokens for found in together[row]]
-        if length:  # an utterance without states is empty whatever it scores
-            assert [found.score for found in alone] == pytest.approx([found.score for found in together[row]], abs=1e-9)
-    assert [found.tokens for found in together[3]] == [[]]
+        rows, size = slice(row, row + 1), max(length, 1)
+        (alone,) = search(memory[rows, :size], ctc[rows, :size], lengths[rows], 3, ctc_weight, limits=limits[rows])
+        assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in together[row]]
+        if length:  # an utterance without states has the empty text, whatever its score
+            assert [hypothesis.score for hypothesis in alone] == pytest.approx([hypothesis.score for hypothesis in together[row]], abs=1e-9)
+    assert [hypothesis.tokens for hypothesis in together[3]] == [[]]
 
 
 def test_a_beam_of_one_is_greedy():
     memory, ctc, lengths = utterances([7, 4, 2], seed=3)
     model = decoder()
-    for row, found in enumerate(search(memory, ctc, lengths, beam=1)):
+    for row, hypotheses in enumerate(search(memory, ctc, lengths, beam=1)):
         text: list[int] = []
         while len(text) < LIMIT:
             logits = model(torch.tensor([text], dtype=torch.long), memory[row : row + 1, : lengths[row]], lengths[row : row + 1])[0, -1]
@@ -108,14 +106,14 @@ def test_a_beam_of_one_is_greedy():
             if int(logits.argmax()) == EOS:
                 break
             text.append(int(logits.argmax()))
-        assert [one.tokens for one in found] == [text]
+        assert [hypothesis.tokens for hypothesis in hypotheses] == [text]
 
 
 def test_no_text_is_longer_than_its_limit():
     memory, ctc, lengths = utterances([7, 7, 7])
     limits = torch.tensor([0, 1, 3])
-    for limit, found in zip(limits.tolist(), search(memory, ctc, lengths, 4, limits=limits), strict=True):
-        assert found and all(len(one.tokens) <= limit for one in found)
+    for limit, hypotheses in zip(limits.tolist(), search(memory, ctc, lengths, 4, limits=limits), strict=True):
+        assert hypotheses and all(len(hypothesis.tokens) <= limit for hypothesis in hypotheses)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5])
@@ -133,34 +131,35 @@ def test_ctc_prefix_scores_are_sums_over_all_texts(length):
     for source, token in (None, None), ([0, 1], [1, 2]), ([0, 0], [1, 3]), ([1, 0], [3, 2]):
         if source is not None:
             scorer.advance(torch.tensor([source]), torch.tensor([token]))
-            prefixes = [(*prefixes[place], added) for place, added in zip(source, token, strict=True)]
-        found = scorer.scores()[0].exp()
-        for place, prefix in enumerate(prefixes):
-            assert float(found[place, EOS]) == pytest.approx(exact.get(prefix, 0.0), abs=1e-12)
+            prefixes = [(*prefixes[index], added) for index, added in zip(source, token, strict=True)]
+        probs = scorer.scores()[0].exp()
+        for index, prefix in enumerate(prefixes):
+            assert float(probs[index, EOS]) == pytest.approx(exact.get(prefix, 0.0), abs=1e-12)
             for added in range(1, EOS):
                 longer = (*prefix, added)
                 expected = sum(value for text, value in exact.items() if text[: len(longer)] == longer)
-                assert float(found[place, added]) == pytest.approx(expected, abs=1e-12)
+                assert float(probs[index, added]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_ctc_prefix_scores_survive_certainty():
     """Probabilities of 0 and 1 give no NaN."""
     path = torch.tensor([[0, 1, 1, 0, 1, 2, 0]])
     ctc = F.one_hot(path, VOCAB).double().log()
-    found = beam_search([(1.0, CTCPrefix(ctc, torch.tensor([7]), 5, EOS))], torch.tensor([6]), EOS, 5)
-    assert found[0][0].tokens == [1, 1, 2] and found[0][0].score == pytest.approx(0.0, abs=1e-9)
+    hypotheses = beam_search([(1.0, CTCPrefix(ctc, torch.tensor([7]), 5, EOS))], torch.tensor([6]), EOS, 5)
+    assert hypotheses[0][0].tokens == [1, 1, 2] and hypotheses[0][0].score == pytest.approx(0.0, abs=1e-9)
 
 
 def test_rescoring_orders_by_the_mixed_score():
     memory, ctc, lengths = utterances([6, 3], seed=1)
-    found = prefix_beam(ctc[:, :, :EOS].log_softmax(-1), lengths, beam=30, token_prune=10)
+    hypotheses = prefix_beam(ctc[:, :, :EOS].log_softmax(-1), lengths, beam=30, token_prune=10)
     with torch.no_grad():
-        again = rescore(decoder(), memory, lengths, found, ctc_weight=0.3, length_penalty=1.0)
-        for row, (before, after) in enumerate(zip(found, again, strict=True)):
-            scores = {tuple(one.tokens): one.score for one in before}
-            for one in after:
-                own = text_scores(decoder(), memory[row : row + 1, : lengths[row]], lengths[row : row + 1], [one.tokens], None)
-                expected = (0.7 * float(own) + 0.3 * scores[tuple(one.tokens)]) / (len(one.tokens) + 1)
-                assert one.score == pytest.approx(expected, abs=1e-9)
-            assert [one.score for one in after] == sorted((one.score for one in after), reverse=True)
+        again = rescore(decoder(), memory, lengths, hypotheses, ctc_weight=0.3, length_penalty=1.0)
+        for row, (before, after) in enumerate(zip(hypotheses, again, strict=True)):
+            scores = {tuple(hypothesis.tokens): hypothesis.score for hypothesis in before}
+            for hypothesis in after:
+                tokens, states = hypothesis.tokens, memory[row : row + 1, : lengths[row]]
+                decoder_score = text_scores(decoder(), states, lengths[row : row + 1], [tokens], None)
+                expected = (0.7 * float(decoder_score) + 0.3 * scores[tuple(tokens)]) / (len(tokens) + 1)
+                assert hypothesis.score == pytest.approx(expected, abs=1e-9)
+            assert [hypothesis.score for hypothesis in after] == sorted((hypothesis.score for hypothesis in after), reverse=True)
             assert len(after) == len(before)

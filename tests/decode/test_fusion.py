@@ -67,24 +67,24 @@ ADDED = [
 @pytest.mark.parametrize(("weights", "bonus"), ADDED)
 def test_a_wide_beam_is_brute_force(weights, bonus, ctc_weight, penalty, models):
     memory, ctc, lengths = utterances([6, 3], seed=len(weights))
-    found = search(memory, ctc, lengths, WIDE, ctc_weight, penalty, fuse(models, weights, bonus))
-    for row, one in enumerate(found):
+    results = search(memory, ctc, lengths, WIDE, ctc_weight, penalty, fuse(models, weights, bonus))
+    for row, hypotheses in enumerate(results):
         bare = brute_force(memory[row], ctc[row], int(lengths[row]), ctc_weight, penalty=0.0)
         expected = {
             text: (score + text_score(models, weights, bonus, list(text))) / (len(text) + 1) ** penalty for text, score in bare.items()
         }
-        assert one[0].score == pytest.approx(max(expected.values()), abs=1e-5)
-        assert expected[tuple(one[0].tokens)] == pytest.approx(max(expected.values()), abs=1e-5)
-        for hypothesis in one:
+        assert hypotheses[0].score == pytest.approx(max(expected.values()), abs=1e-5)
+        assert expected[tuple(hypotheses[0].tokens)] == pytest.approx(max(expected.values()), abs=1e-5)
+        for hypothesis in hypotheses:
             assert hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-5)
 
 
 class Steps:
-    """A scorer of prefixes whose tokens have random log-probabilities at every place: a dear token may stand before cheap ones."""
+    """A scorer whose tokens have random log-probabilities at every step: an improbable token may come before probable ones."""
 
     def __init__(self, beam, table):
         self.table = table  # (B, U, V)
-        self.place, self.total = 0, torch.zeros(len(table), beam, dtype=torch.float64)
+        self.step, self.total = 0, torch.zeros(len(table), beam, dtype=torch.float64)
 
     @classmethod
     def drawn(cls, batch, beam, seed):
@@ -92,29 +92,29 @@ class Steps:
         return cls(beam, (4 * torch.randn(batch, 13, VOCAB, dtype=torch.float64)).log_softmax(-1))
 
     def scores(self):
-        self.after = self.total[:, :, None] + self.table[:, None, self.place]
-        return self.after
+        self.extended = self.total[:, :, None] + self.table[:, None, self.step]
+        return self.extended
 
     def advance(self, source, token):
-        self.total, self.place = self.after.flatten(1).gather(1, source * VOCAB + token), self.place + 1
+        self.total, self.step = self.extended.flatten(1).gather(1, source * VOCAB + token), self.step + 1
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.3, 1.0])
 def test_an_early_stop_loses_nothing(penalty, models):
     """A text may become the best through the bonuses of later tokens: the best is the same where nothing stops early."""
-    limits, lost = torch.tensor([12, 7, 2]), 0
+    limits, differences = torch.tensor([12, 7, 2]), 0
 
     def best(weights, bonus, seed, most_gain=None):
         fusion = fuse(models, weights, bonus)
         scorers = [(1.0, Steps.drawn(3, 4, seed)), (1.0, FusedPrefix(fusion, 3, 4, VOCAB, torch.device("cpu")))]
-        found = beam_search(scorers, limits, EOS, 4, penalty, fusion.most_gain if most_gain is None else most_gain)
-        return [one[0] for one in found]
+        results = beam_search(scorers, limits, EOS, 4, penalty, fusion.most_gain if most_gain is None else most_gain)
+        return [hypotheses[0] for hypotheses in results]
 
     for seed in range(12):
         for weights, bonus in (({"tokens": 0.3}, 3.0), ({"hot": 4.0}, 0.5), ({"tokens": 0.8}, -0.5), ({}, 2.0)):
             assert best(weights, bonus, seed) == best(weights, bonus, seed, most_gain=1e6)
-            lost += best(weights, bonus, seed) != best(weights, bonus, seed, most_gain=0.0)
-    assert lost > 5  # a search that knows of no bonus does lose texts
+            differences += best(weights, bonus, seed) != best(weights, bonus, seed, most_gain=0.0)
+    assert differences > 5  # a search that does not know the bonus does lose texts
 
 
 def test_an_early_stop_divides_by_the_length_that_is_best():
@@ -143,32 +143,32 @@ def test_padding_and_neighbours_change_nothing(ctc_weight, models):
     limits = torch.tensor([6, 4, 1, 0])
     together = search(memory, ctc, lengths, 3, ctc_weight, 0.5, fusion, limits)
     for row, length in enumerate(lengths.tolist()):
-        one, size = slice(row, row + 1), max(length, 1)
-        (alone,) = search(memory[one, :size], ctc[one, :size], lengths[one], 3, ctc_weight, 0.5, fusion, limits[one])
-        assert [found.tokens for found in alone] == [found.tokens for found in together[row]]
+        rows, size = slice(row, row + 1), max(length, 1)
+        (alone,) = search(memory[rows, :size], ctc[rows, :size], lengths[rows], 3, ctc_weight, 0.5, fusion, limits[rows])
+        assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in together[row]]
         if length:
-            assert [found.score for found in alone] == pytest.approx([found.score for found in together[row]], abs=1e-9)
-    assert [found.tokens for found in together[3]] == [[]]
+            assert [hypothesis.score for hypothesis in alone] == pytest.approx([hypothesis.score for hypothesis in together[row]], abs=1e-9)
+    assert [hypothesis.tokens for hypothesis in together[3]] == [[]]
 
 
 def test_only_what_changes_scores_is_fusion(models):
     assert not Fusion() and not fuse(models, {"tokens": 0.0, "hot": 0.0}, 0.0)
     assert fuse(models, {"tokens": 0.1}, 0.0) and fuse(models, {}, -0.1)
-    assert len(fuse(models, {"tokens": 0.0, "hot": 1.0}, 0.0).parts) == 1
+    assert len(fuse(models, {"tokens": 0.0, "hot": 1.0}, 0.0).models) == 1
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.3, 1.0])
 def test_rescoring_keeps_what_text_models_add(ctc_weight, models):
     weights, bonus = {"tokens": 0.5, "words": 0.4, "hot": 1.0}, 1.5
     memory, ctc, lengths = utterances([6, 3], seed=1)
-    found = prefix_beam(ctc, lengths, 2000, 10, fuse(models, weights, bonus))
+    hypotheses = prefix_beam(ctc, lengths, 2000, 10, fuse(models, weights, bonus))
     with torch.no_grad():
-        again = rescore(decoder(), memory, lengths, found, ctc_weight, length_penalty=0.5)
-        assert [len(after) for after in again] == [len(before) for before in found]
-        for one in again[0][::20]:
-            attention = float(text_scores(decoder(), memory[:1, :6], lengths[:1], [one.tokens], None))
-            added = text_score(models, weights, bonus, one.tokens)
-            assert one.text_score == pytest.approx(added, abs=1e-5)
-            mixed = (1 - ctc_weight) * attention + ctc_weight * ctc_score(ctc[0, :6], one.tokens) + added
-            assert one.score == pytest.approx(mixed / (len(one.tokens) + 1) ** 0.5, abs=1e-5)
-        assert [one.score for one in again[0]] == sorted((one.score for one in again[0]), reverse=True)
+        rescored = rescore(decoder(), memory, lengths, hypotheses, ctc_weight, length_penalty=0.5)
+        assert [len(after) for after in rescored] == [len(before) for before in hypotheses]
+        for hypothesis in rescored[0][::20]:
+            attention = float(text_scores(decoder(), memory[:1, :6], lengths[:1], [hypothesis.tokens], None))
+            added = text_score(models, weights, bonus, hypothesis.tokens)
+            assert hypothesis.text_score == pytest.approx(added, abs=1e-5)
+            mixed = (1 - ctc_weight) * attention + ctc_weight * ctc_score(ctc[0, :6], hypothesis.tokens) + added
+            assert hypothesis.score == pytest.approx(mixed / (len(hypothesis.tokens) + 1) ** 0.5, abs=1e-5)
+        assert [hypothesis.score for hypothesis in rescored[0]] == sorted((hypothesis.score for hypothesis in rescored[0]), reverse=True)

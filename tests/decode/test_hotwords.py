@@ -28,33 +28,33 @@ def unigram(mini_data, tmp_path_factory) -> Tokenizer:
 
 
 def in_phrases(tokens: list[int], phrases: list[str], tokenizer: Tokenizer, spaced: bool = True) -> int:
-    """Tokens in phrases, found without any automaton: from left to right, at every place the longest that ends where a word does."""
+    """Tokens in phrases, counted without an automaton: from left to right, at every position the longest phrase that ends with a word."""
     pieces, encoded = [tokenizer.tokens[token] for token in tokens], [tokenizer.encode(phrase) for phrase in phrases]
-    place = count = 0
-    while place < len(tokens):
-        ends = [place + len(phrase) for phrase in encoded if tokens[place : place + len(phrase)] == phrase]
+    position = count = 0
+    while position < len(tokens):
+        ends = [position + len(phrase) for phrase in encoded if tokens[position : position + len(phrase)] == phrase]
         if spaced:
             ends = [end for end in ends if end == len(tokens) or pieces[end].startswith(SPACE)]
-            if place and SPACE not in (pieces[place][0], pieces[place - 1]):
+            if position and SPACE not in (pieces[position][0], pieces[position - 1]):
                 ends = []
-        size = max(ends, default=place) - place
-        count, place = count + size, place + max(size, 1)
+        size = max(ends, default=position) - position
+        count, position = count + size, position + max(size, 1)
     return count
 
 
 def total(text: str, phrases: list[str], tokenizer: Tokenizer, spaced: bool = True) -> float:
-    """What a finished text gets."""
+    """The score of a finished text."""
     return sum(walk(HotWords(phrases, tokenizer, spaced), tokenizer.encode(text)))
 
 
 def pieces_of(phrases: list[str], tokenizer: Tokenizer, rng: random.Random) -> list[int]:
-    """A text of pieces of phrases, whole ones among them, one after the other or apart, with a token here and there that is in none."""
+    """A random text of phrases and of pieces of phrases, some of them separated by spaces or by tokens of no phrase."""
     tokens: list[int] = []
     while len(tokens) < 14:
         phrase = tokenizer.encode(rng.choice(phrases))
         first = rng.choice([0, 0, 0, rng.randrange(len(phrase))])
         tokens += phrase[first : first + rng.choice([1, 2, len(phrase), len(phrase)])]
-        tokens += rng.choice([[], [rng.randrange(1, tokenizer.size - 1)], *2 * [[one] for one in (tokenizer.ids.get(SPACE),) if one]])
+        tokens += rng.choice([[], [rng.randrange(1, tokenizer.size - 1)], *2 * [[space] for space in (tokenizer.ids.get(SPACE),) if space]])
     return tokens
 
 

@@ -11,7 +11,7 @@ from m2asr.decode.heads import marking_head, recognizer
 from m2asr.decode.leads import by_preference, langid_objective
 from m2asr.decode.routes import routes
 from m2asr.decode.search import readers
-from m2asr.decode.text_models import written
+from m2asr.decode.text_models import written_tokenizers
 from m2asr.errors import UserError
 from m2asr.objectives.build import resolve
 from m2asr.train_config import TrainConfig
@@ -30,44 +30,44 @@ def config(objectives: dict[str, dict[str, Any]]) -> TrainConfig:
 @pytest.mark.parametrize("order", list(itertools.permutations(HEADS)))
 @pytest.mark.parametrize("method", ["greedy", "prefix_beam", "joint", "rescoring"])
 def test_the_head_at_the_output_is_read_in_whatever_order_they_stand(order: tuple[str, ...], method: str) -> None:
-    made = config({**{name: HEADS[name] for name in order}, "att": DECODER})
-    (reader,) = readers(made, method).values()  # one for the target
+    built = config({**{name: HEADS[name] for name in order}, "att": DECODER})
+    (reader,) = readers(built, method).values()  # one for the target
     assert reader.ctc == "high" and reader.attention == (None if method in ("greedy", "prefix_beam") else "att")
-    assert by_preference(made, order) == ["high", "middle", "low"]
+    assert by_preference(built, order) == ["high", "middle", "low"]
 
 
 @pytest.mark.parametrize("method", ["greedy", "joint"])
 def test_a_marked_head_leads(method: str) -> None:
-    made = config({**HEADS, "low": {**HEADS["low"], "lead": True}, "att": DECODER, "other": {**DECODER, "lead": True}})
-    (reader,) = readers(made, method).values()
+    built = config({**HEADS, "low": {**HEADS["low"], "lead": True}, "att": DECODER, "other": {**DECODER, "lead": True}})
+    (reader,) = readers(built, method).values()
     assert reader.ctc == "low" and reader.attention == (None if method == "greedy" else "other")
 
 
 def test_a_head_that_does_not_decode_is_kept_out() -> None:
-    made = config({**HEADS, "high": {**HEADS["high"], "decode": False}, "att": {**DECODER, "tokens": "b", "decode": False}})
-    assert list(readers(made, "greedy")) == ["middle"] and written(made) == ["a"]
-    made = config({"att": DECODER, "ctc": {**CTC, "decode": False}})
+    built = config({**HEADS, "high": {**HEADS["high"], "decode": False}, "att": {**DECODER, "tokens": "b", "decode": False}})
+    assert list(readers(built, "greedy")) == ["middle"] and written_tokenizers(built) == ["a"]
+    built = config({"att": DECODER, "ctc": {**CTC, "decode": False}})
     with pytest.raises(UserError, match="objectives.att has no CTC objective beside it"):
-        readers(made, "joint")
-    assert list(readers(made, "greedy")) == ["att"]
-    assert marking_head(made, readers(made, "attention")["att"]) is None
+        readers(built, "joint")
+    assert list(readers(built, "greedy")) == ["att"]
+    assert marking_head(built, readers(built, "attention")["att"]) is None
     assert readers(config({"ctc": {**CTC, "decode": False}}), "greedy") == {}
 
 
 def test_time_marks_come_from_the_lead() -> None:
     shared = {"first": {**CTC, "stream": "raw", "tap": "block1"}, "second": {**CTC, "stream": "raw", "tap": "output"}}
-    made = config({**shared, **HEADS, "att": DECODER})
-    assert marking_head(made, readers(made, "attention")["att"]) == "high"
-    made = config({"second": shared["second"], "first": shared["first"], "att": DECODER})
-    assert marking_head(made, readers(made, "attention")["att"]) == "second"
+    built = config({**shared, **HEADS, "att": DECODER})
+    assert marking_head(built, readers(built, "attention")["att"]) == "high"
+    built = config({"second": shared["second"], "first": shared["first"], "att": DECODER})
+    assert marking_head(built, readers(built, "attention")["att"]) == "second"
 
 
 def test_of_heads_with_other_tokens_the_later_answers_for_its_language() -> None:
     """As an intermediate CTC in smaller units, which is another target but reads the same speech."""
-    made = config({"low": HEADS["low"], "high": {**HEADS["high"], "tokens": "b"}})
-    heads = readers(made, "greedy")
-    assert recognizer(made, heads, "x").name == "high"
-    route = routes(made, heads, ["und", "x"])["asr_by_language"]
+    built = config({"low": HEADS["low"], "high": {**HEADS["high"], "tokens": "b"}})
+    heads = readers(built, "greedy")
+    assert recognizer(built, heads, "x").name == "high"
+    route = routes(built, heads, ["und", "x"])["asr_by_language"]
     assert {lang: reader.name for lang, reader in route.readers.items()} == {"x": "high"}
 
 
@@ -82,5 +82,5 @@ def test_the_language_is_told_by_the_lead() -> None:
 
 def test_a_resolved_config_keeps_what_was_marked() -> None:
     changed = {"low": {**HEADS["low"], "lead": True}, "high": {**HEADS["high"], "decode": False}}
-    made = resolve(config(changed))
-    assert made.objectives["low"].lead and not made.objectives["high"].decode
+    built = resolve(config(changed))
+    assert built.objectives["low"].lead and not built.objectives["high"].decode

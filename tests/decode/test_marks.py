@@ -42,22 +42,22 @@ def marks(*pieces: str) -> list[Mark]:
 
 
 def test_words_end_at_spaces():
-    found = word_marks(marks("a", "b", "▁", "c"))
-    assert [(word.text, word.start, word.end) for word in found] == [("ab", 0.0, 2.0), ("c", 3.0, 4.0)]
-    assert [word.confidence for word in found] == pytest.approx([0.15, 0.4])
+    words = word_marks(marks("a", "b", "▁", "c"))
+    assert [(word.text, word.start, word.end) for word in words] == [("ab", 0.0, 2.0), ("c", 3.0, 4.0)]
+    assert [word.confidence for word in words] == pytest.approx([0.15, 0.4])
 
 
 def test_words_of_pieces():
-    found = word_marks(marks("▁the", "▁", "re", "co", "rd▁s"))
-    assert [(word.text, word.start) for word in found] == [("the", 0.0), ("record", 2.0), ("s", pytest.approx(4 + 2 / 3))]
-    assert found[1].end == pytest.approx(4 + 2 / 3) and found[2].end == pytest.approx(5.0)
+    words = word_marks(marks("▁the", "▁", "re", "co", "rd▁s"))
+    assert [(word.text, word.start) for word in words] == [("the", 0.0), ("record", 2.0), ("s", pytest.approx(4 + 2 / 3))]
+    assert words[1].end == pytest.approx(4 + 2 / 3) and words[2].end == pytest.approx(5.0)
 
 
 def test_chinese_characters_are_words():
-    found = word_marks(marks("▁你好", "吗", "ok", "ay", "我"))
-    assert [word.text for word in found] == ["你", "好", "吗", "okay", "我"]
-    assert [(word.start, word.end) for word in found] == [(0.0, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 5.0)]
-    assert join_words([word.text for word in found]) == "你好吗okay我"
+    words = word_marks(marks("▁你好", "吗", "ok", "ay", "我"))
+    assert [word.text for word in words] == ["你", "好", "吗", "okay", "我"]
+    assert [(word.start, word.end) for word in words] == [(0.0, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 5.0)]
+    assert join_words([word.text for word in words]) == "你好吗okay我"
     assert join_words(["who", "is", "there"]) == "who is there"
 
 

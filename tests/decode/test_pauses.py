@@ -21,7 +21,7 @@ RATE = 16000
 
 def test_without_silero_vad_it_is_told(monkeypatch):
     monkeypatch.setattr(vad, "available", lambda: False)
-    with pytest.raises(UserError, match="pip install silero-vad; or take --cut windows"):
+    with pytest.raises(UserError, match="pip install silero-vad; or use --cut windows"):
         SpeechDetector()
 
 
@@ -29,9 +29,9 @@ def test_without_silero_vad_it_is_told(monkeypatch):
 def detector() -> SpeechDetector:
     pytest.importorskip("silero_vad")
     threads = torch.get_num_threads()
-    found = SpeechDetector()
+    new_detector = SpeechDetector()
     assert torch.get_num_threads() == threads
-    return found
+    return new_detector
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_pieces_have_half_a_pause_before_and_after_them(detector, speech):
 def test_blocks_do_not_matter(detector, speech):
     pieces = cut(detector, speech[0])
     for block in (1000, 12345):
-        found = cut(detector, speech[0], block=block)
-        assert [(piece.start, len(piece.wave)) for piece in found] == [(piece.start, len(piece.wave)) for piece in pieces]
+        pieces_of_blocks = cut(detector, speech[0], block=block)
+        assert [(piece.start, len(piece.wave)) for piece in pieces_of_blocks] == [(piece.start, len(piece.wave)) for piece in pieces]
 
 
 def test_long_speech_is_cut_where_it_is_quiet(detector, speech):
@@ -100,10 +100,11 @@ def test_long_speech_is_cut_where_it_is_quiet(detector, speech):
 @pytest.mark.parametrize("rate", [8000, 22050])
 def test_other_rates_give_the_same_cuts(detector, speech, rate):
     wave = resampler(RATE, rate)(torch.from_numpy(speech[0])).numpy()
-    expected, found = cut(detector, speech[0]), cut(detector, wave, rate=rate)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert one.start == pytest.approx(other.start, abs=0.15) and len(one.wave) / rate == pytest.approx(len(other.wave) / RATE, abs=0.25)
+    expected, pieces = cut(detector, speech[0]), cut(detector, wave, rate=rate)
+    assert len(pieces) == len(expected)
+    for piece, reference in zip(pieces, expected, strict=True):
+        assert piece.start == pytest.approx(reference.start, abs=0.15)
+        assert len(piece.wave) / rate == pytest.approx(len(reference.wave) / RATE, abs=0.25)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 0.1])

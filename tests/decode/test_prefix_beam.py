@@ -41,12 +41,12 @@ def word_score(model):
 def hot_score(text):
     """Tokens in hot words, taken from left to right, the longest first."""
     spelled = "".join(" " if token == SPACE else "?" if token == UNK else TOKENIZER.tokens[token] for token in text)
-    place = score = 0
-    while place < len(spelled):
-        begins = place == 0 or spelled[place - 1] == " "
-        ends = [len(hot) for hot in HOT if spelled.startswith(hot, place) and spelled[place + len(hot) :][:1] in ("", " ")]
+    position = score = 0
+    while position < len(spelled):
+        begins = position == 0 or spelled[position - 1] == " "
+        ends = [len(hot) for hot in HOT if spelled.startswith(hot, position) and spelled[position + len(hot) :][:1] in ("", " ")]
         step = max(ends) if begins and ends else 0
-        score, place = score + step, place + max(step, 1)
+        score, position = score + step, position + max(step, 1)
     return score
 
 
@@ -59,9 +59,9 @@ def written(log_probs):
 @pytest.mark.parametrize("beam", [50, 300])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wide_beam_is_exact(seed, beam):
-    found = ctc_output(2, 5, 3, seed)
-    for one, hypotheses in zip(found, prefix_beam(found, torch.tensor([5, 5]), beam, token_prune=10), strict=True):
-        expected = all_labels(one)
+    log_probs = ctc_output(2, 5, 3, seed)
+    for utt_log_probs, hypotheses in zip(log_probs, prefix_beam(log_probs, torch.tensor([5, 5]), beam, token_prune=10), strict=True):
+        expected = all_labels(utt_log_probs)
         assert len(hypotheses) == len(expected)
         for hypothesis in hypotheses:
             assert hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-9)
@@ -76,36 +76,36 @@ def test_a_wide_beam_is_exact(seed, beam):
 def test_a_wide_beam_with_text_models_is_exact(weight, word_weight, hot, bonus, tokens_lm, words_lm):
     """Score = log p of the labels + weight * log p of the text with its end + hot words + bonus * tokens, for every label sequence."""
     lengths = torch.tensor([5, 3])
-    found = written(ctc_output(2, 5, VOCAB, seed=1))
+    log_probs = written(ctc_output(2, 5, VOCAB, seed=1))
     models = TokenNgram(tokens_lm, TOKENIZER, "lm"), WordNgram(words_lm, TOKENIZER, "lm"), HotWords(HOT, TOKENIZER)
     weights = weight, word_weight, hot
     fusion = Fusion(list(zip(weights, map(PrefixTable, models), strict=True)), bonus)
     scores = token_score(tokens_lm), word_score(words_lm), hot_score
-    for row, hypotheses in enumerate(prefix_beam(found, lengths, 3000, VOCAB, fusion)):
-        labels = {text: score for text, score in all_labels(found[row, : lengths[row], :END]).items() if len(text) <= 5}
+    for row, hypotheses in enumerate(prefix_beam(log_probs, lengths, 3000, VOCAB, fusion)):
+        labels = {text: score for text, score in all_labels(log_probs[row, : lengths[row], :END]).items() if len(text) <= 5}
         expected = fused(labels, list(zip(weights, scores, strict=True)), bonus)
-        assert {tuple(one.tokens) for one in hypotheses} == expected.keys()
-        for one in hypotheses:
-            assert one.score == pytest.approx(expected[tuple(one.tokens)], abs=2e-5)
-            assert one.text_score == pytest.approx(expected[tuple(one.tokens)] - labels[tuple(one.tokens)], abs=2e-5)
-        assert [one.score for one in hypotheses] == sorted((one.score for one in hypotheses), reverse=True)
+        assert {tuple(hypothesis.tokens) for hypothesis in hypotheses} == expected.keys()
+        for hypothesis in hypotheses:
+            assert hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=2e-5)
+            assert hypothesis.text_score == pytest.approx(expected[tuple(hypothesis.tokens)] - labels[tuple(hypothesis.tokens)], abs=2e-5)
+        assert [hypothesis.score for hypothesis in hypotheses] == sorted((hypothesis.score for hypothesis in hypotheses), reverse=True)
 
 
 def test_nothing_to_add_is_bit_for_bit_no_fusion(tokens_lm):
     """Weights and a bonus of 0, whatever the models are."""
-    found, lengths = ctc_output(3, 30, VOCAB, seed=4), torch.tensor([30, 17, 0])
-    parts = [(0.0, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm"))), (0.0, PrefixTable(HotWords(HOT, TOKENIZER)))]
-    bare = prefix_beam(found, lengths, 7, 4)
-    assert prefix_beam(found, lengths, 7, 4, Fusion(parts, 0.0)) == bare
-    assert prefix_beam(found, lengths, 7, 4, Fusion([(0.5, parts[0][1])], 0.0)) != bare
-    assert prefix_beam(found, lengths, 7, 4, Fusion([], 0.1)) != bare
+    log_probs, lengths = ctc_output(3, 30, VOCAB, seed=4), torch.tensor([30, 17, 0])
+    models = [(0.0, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm"))), (0.0, PrefixTable(HotWords(HOT, TOKENIZER)))]
+    bare = prefix_beam(log_probs, lengths, 7, 4)
+    assert prefix_beam(log_probs, lengths, 7, 4, Fusion(models, 0.0)) == bare
+    assert prefix_beam(log_probs, lengths, 7, 4, Fusion([(0.5, models[0][1])], 0.0)) != bare
+    assert prefix_beam(log_probs, lengths, 7, 4, Fusion([], 0.1)) != bare
 
 
 def test_a_narrow_beam_finds_the_best_of_sharp_distributions():
-    found = ctc_output(4, 6, 4, seed=1, sharp=4.0)
-    narrow = prefix_beam(found, torch.tensor([6] * 4), beam=8, token_prune=3)
-    for one, hypotheses in zip(found, narrow, strict=True):
-        expected = all_labels(one)
+    log_probs = ctc_output(4, 6, 4, seed=1, sharp=4.0)
+    narrow = prefix_beam(log_probs, torch.tensor([6] * 4), beam=8, token_prune=3)
+    for utt_log_probs, hypotheses in zip(log_probs, narrow, strict=True):
+        expected = all_labels(utt_log_probs)
         assert tuple(hypotheses[0].tokens) == max(expected, key=expected.get)
         assert hypotheses[0].score <= expected[tuple(hypotheses[0].tokens)] + 1e-9
 
@@ -113,54 +113,54 @@ def test_a_narrow_beam_finds_the_best_of_sharp_distributions():
 def test_a_narrow_beam_follows_the_language_model(tokens_lm):
     """Where the sound says little, the texts are those of the model."""
     fusion = Fusion([(3.0, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm")))], 2.5)
-    found = written(ctc_output(20, 12, VOCAB, seed=2, sharp=0.5))
-    best = [one[0] for one in prefix_beam(found, torch.tensor([12] * 20), 10, 4, fusion)]
-    bare = [one[0] for one in prefix_beam(found, torch.tensor([12] * 20), 10, 4)]
-    texts = ([one.tokens for one in best], [one.tokens for one in bare])
+    log_probs = written(ctc_output(20, 12, VOCAB, seed=2, sharp=0.5))
+    best = [hypotheses[0] for hypotheses in prefix_beam(log_probs, torch.tensor([12] * 20), 10, 4, fusion)]
+    bare = [hypotheses[0] for hypotheses in prefix_beam(log_probs, torch.tensor([12] * 20), 10, 4)]
+    texts = ([hypothesis.tokens for hypothesis in best], [hypothesis.tokens for hypothesis in bare])
     per_token = [sum(map(token_score(tokens_lm), some)) / sum(len(text) + 1 for text in some) for some in texts]
     assert per_token[0] > per_token[1] + 0.3
-    assert not any(UNK in one.tokens for one in best)
+    assert not any(UNK in hypothesis.tokens for hypothesis in best)
 
 
 @pytest.mark.parametrize("fuse", [False, True])
 def test_prefixes_are_unique(fuse, tokens_lm):
     fusion = Fusion([(0.8, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm")))], 1.0) if fuse else None
     for hypotheses in prefix_beam(ctc_output(3, 30, VOCAB, seed=2), torch.tensor([30, 30, 30]), 20, 5, fusion):
-        assert len({tuple(one.tokens) for one in hypotheses}) == len(hypotheses) == 20
+        assert len({tuple(hypothesis.tokens) for hypothesis in hypotheses}) == len(hypotheses) == 20
 
 
 @pytest.mark.parametrize("fuse", [False, True])
 def test_padding_and_neighbours_change_nothing(fuse, tokens_lm, words_lm):
     models = TokenNgram(tokens_lm, TOKENIZER, "lm"), WordNgram(words_lm, TOKENIZER, "lm"), HotWords(HOT, TOKENIZER)
     fusion = Fusion([(0.5, PrefixTable(model)) for model in models], 0.7) if fuse else None
-    found = ctc_output(4, 12, VOCAB, seed=3)
+    log_probs = ctc_output(4, 12, VOCAB, seed=3)
     lengths = torch.tensor([12, 7, 1, 0])
-    together = prefix_beam(found, lengths, 6, 4, fusion)
+    together = prefix_beam(log_probs, lengths, 6, 4, fusion)
     for row, length in enumerate(lengths.tolist()):
-        (alone,) = prefix_beam(found[row : row + 1, :length], lengths[row : row + 1], 6, 4, fusion)
-        assert [one.tokens for one in alone] == [one.tokens for one in together[row]]
-        assert [one.score for one in alone] == pytest.approx([one.score for one in together[row]], abs=1e-9)
+        (alone,) = prefix_beam(log_probs[row : row + 1, :length], lengths[row : row + 1], 6, 4, fusion)
+        assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in together[row]]
+        assert [hypothesis.score for hypothesis in alone] == pytest.approx([hypothesis.score for hypothesis in together[row]], abs=1e-9)
 
 
 def test_nothing_to_read_gives_an_empty_hypothesis(tokens_lm):
-    found = ctc_output(1, 4, VOCAB, seed=4)
-    assert [one.tokens for one in prefix_beam(found, torch.tensor([0]), 3, 3)[0]] == [[]]
+    log_probs = ctc_output(1, 4, VOCAB, seed=4)
+    assert [hypothesis.tokens for hypothesis in prefix_beam(log_probs, torch.tensor([0]), 3, 3)[0]] == [[]]
     fusion = Fusion([(0.5, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm")))], 3.0)
     for frames in (0, 4):
-        ((one,),) = prefix_beam(found[:, :frames], torch.tensor([0]), 3, 3, fusion)
-        assert one.tokens == [] and one.score == pytest.approx(0.5 * sum(tokens_lm.sentence([])), abs=1e-6)
+        ((hypothesis,),) = prefix_beam(log_probs[:, :frames], torch.tensor([0]), 3, 3, fusion)
+        assert hypothesis.tokens == [] and hypothesis.score == pytest.approx(0.5 * sum(tokens_lm.sentence([])), abs=1e-6)
 
 
 @pytest.mark.parametrize("beam", [1, 500])
 def test_one_state_gives_at_most_one_token(beam, tokens_lm):
     fusion = Fusion([(0.5, PrefixTable(TokenNgram(tokens_lm, TOKENIZER, "lm")))], 50.0)
     (hypotheses,) = prefix_beam(written(ctc_output(1, 1, VOCAB, seed=5)), torch.tensor([1]), beam, 100, fusion)
-    assert len(hypotheses) == min(beam, VOCAB - 1) and all(len(one.tokens) <= 1 for one in hypotheses)
+    assert len(hypotheses) == min(beam, VOCAB - 1) and all(len(hypothesis.tokens) <= 1 for hypothesis in hypotheses)
     assert len(hypotheses[0].tokens) == 1  # so large a bonus takes every token that there is
 
 
 def test_the_smallest_vocabulary():
     """A blank, the unknown token and the end: a text of unknown tokens is all that can be written."""
-    found = ctc_output(1, 4, 3, seed=6)
-    (hypotheses,) = prefix_beam(found, torch.tensor([4]), 20, 20, Fusion([], 1.0))
-    assert sorted(one.tokens for one in hypotheses) == [[], [1], [1, 1]]
+    log_probs = ctc_output(1, 4, 3, seed=6)
+    (hypotheses,) = prefix_beam(log_probs, torch.tensor([4]), 20, 20, Fusion([], 1.0))
+    assert sorted(hypothesis.tokens for hypothesis in hypotheses) == [[], [1], [1, 1]]

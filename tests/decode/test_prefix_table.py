@@ -54,10 +54,10 @@ def follow(table: PrefixTable, batch: int, beam: int, steps: int, seed: int) -> 
             for row in range(batch)
         ]
     for row in range(batch):
-        for place, text in enumerate(texts[row]):
+        for index, text in enumerate(texts[row]):
             *inner, end = walk(table.model, text)
-            assert float(totals[row, place]) == pytest.approx(sum(inner), abs=1e-4)
-            assert float(table.scores[rows[row, place], -1]) == pytest.approx(end, abs=1e-5)
+            assert float(totals[row, index]) == pytest.approx(sum(inner), abs=1e-4)
+            assert float(table.scores[rows[row, index], -1]) == pytest.approx(end, abs=1e-5)
 
 
 def test_a_table_says_what_the_model_says(model):
@@ -80,40 +80,40 @@ def test_prefixes_without_a_token_more_keep_their_rows(model):
 
 
 def test_a_full_table_changes_no_result(model, tiny):
-    found, lengths = ctc_output(6, 40, VOCAB, seed=1), torch.tensor([40, 35, 20, 3, 1, 0])
+    log_probs, lengths = ctc_output(6, 40, VOCAB, seed=1), torch.tensor([40, 35, 20, 3, 1, 0])
     roomy = PrefixTable(model)
     roomy.capacity = 1 << 20
-    expected = prefix_beam(found, lengths, 8, 4, Fusion([(0.7, roomy)], 1.0))
+    expected = prefix_beam(log_probs, lengths, 8, 4, Fusion([(0.7, roomy)], 1.0))
     full = PrefixTable(model, memory=1)
     assert full.capacity == 3
     restarts = []
-    full._restart = lambda *given: restarts.append(1) or PrefixTable._restart(full, *given)
-    assert prefix_beam(found, lengths, 8, 4, Fusion([(0.7, full)], 1.0)) == expected
+    full._restart = lambda *arguments: restarts.append(1) or PrefixTable._restart(full, *arguments)
+    assert prefix_beam(log_probs, lengths, 8, 4, Fusion([(0.7, full)], 1.0)) == expected
     assert len(restarts) > 5
-    again = prefix_beam(found, lengths, 8, 4, Fusion([(0.7, full)], 1.0))  # of what the last search has left
+    again = prefix_beam(log_probs, lengths, 8, 4, Fusion([(0.7, full)], 1.0))  # with the table that the last search left
     assert again == expected
 
 
 def test_states_are_met_once(model):
-    class Asked:
+    class Recorded:
         vocab, start = VOCAB, model.start
 
         def expand(self, states):
-            asked.extend(states)
+            expanded.extend(states)
             return model.expand(states)
 
-    table, asked = PrefixTable(Asked()), []
+    table, expanded = PrefixTable(Recorded()), []
     for _ in range(3):
         prefix_beam(ctc_output(2, 20, VOCAB, seed=2), torch.tensor([20, 20]), 6, 4, Fusion([(0.7, table)]))
-    assert len(asked) == len(set(asked)) == table.count
+    assert len(expanded) == len(set(expanded)) == table.count
 
 
 def test_a_table_serves_searches_with_and_without_gradients(model):
-    """Recognition runs in torch's inference mode; what it has left is used outside of it."""
+    """Recognition runs in torch's inference mode; later searches use its table outside of that mode."""
     table = PrefixTable(model)
-    found, lengths = ctc_output(2, 60, VOCAB, seed=3), torch.tensor([60, 50])
+    log_probs, lengths = ctc_output(2, 60, VOCAB, seed=3), torch.tensor([60, 50])
     table._clear(1)
     with torch.inference_mode():
-        first = prefix_beam(found[:, :30], lengths - 30, 6, 4, Fusion([(0.7, table)]))
-    assert prefix_beam(found[:, :30], lengths - 30, 6, 4, Fusion([(0.7, table)])) == first
-    prefix_beam(found, lengths, 30, 4, Fusion([(0.7, table)]))
+        first = prefix_beam(log_probs[:, :30], lengths - 30, 6, 4, Fusion([(0.7, table)]))
+    assert prefix_beam(log_probs[:, :30], lengths - 30, 6, 4, Fusion([(0.7, table)])) == first
+    prefix_beam(log_probs, lengths, 30, 4, Fusion([(0.7, table)]))

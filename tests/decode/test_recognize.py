@@ -55,8 +55,8 @@ def folders(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         ("tokens", "--config", path, "--data", mini_data, "--out", exp / "tokens"),
         ("train", "--config", path, "--data", mini_data, "--dump", dump, "--exp", exp, "--threads", 1),
     ):
-        done = command(*line)
-        assert done.returncode == 0, done.stderr
+        process = command(*line)
+        assert process.returncode == 0, process.stderr
     return "--exp", exp, "--data", mini_data, "--dump", dump
 
 
@@ -66,11 +66,11 @@ def mixed(folders, mini_data: Path) -> tuple[object, ...]:
     data, dump = (folders[1].parent / name for name in ("mixed_data", "mixed_dump"))
     for name in ("labelled", "unlabelled", "und"):
         for table in ("wav.scp", "utt2spk", "utt2lang", "utt2dur", *(["text"] if name == "labelled" else [])):
-            rows = [row for one in SETS for row in list(read_table(mini_data / one / table).items())[:5]]
+            rows = [row for set_name in SETS for row in list(read_table(mini_data / set_name / table).items())[:5]]
             write_table(data / name / table, [(utt, "und") for utt, _ in rows] if (name, table) == ("und", "utt2lang") else rows)
         write_table(data / name / "spk2utt", speakers(read_table(data / name / "utt2spk")))
-    done = command("fbank", "--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", data, "--dump", dump, *MIXED)
-    assert done.returncode == 0, done.stderr
+    process = command("fbank", "--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", data, "--dump", dump, *MIXED)
+    assert process.returncode == 0, process.stderr
     return "--exp", folders[1], "--data", data, "--dump", dump
 
 
@@ -110,48 +110,48 @@ def test_training_stores_languages_and_metrics(folders):
 
 @pytest.mark.parametrize("method, lead", [("prefix_beam", "asr"), ("attention", "att"), ("joint", "att")])
 def test_every_method_decodes_every_target_once(folders, method, lead):
-    done = decode(folders, method, f"method={method}")
-    assert done.returncode == 0, done.stderr
-    found = decoded(folders, method)
+    process = decode(folders, method, f"method={method}")
+    assert process.returncode == 0, process.stderr
+    infos = decoded(folders, method)
     expected = {("dev_en", f"{lead}_en"), ("dev_it", f"{lead}_it"), ("dev_it", "st_it_en"), ("dev_en", "all"), ("dev_it", "all")}
-    assert found.keys() == expected
-    assert found["dev_it", f"{lead}_it"]["language"] == "oracle" and found["dev_it", "all"]["language"] == "predicted"
+    assert infos.keys() == expected
+    assert infos["dev_it", f"{lead}_it"]["language"] == "oracle" and infos["dev_it", "all"]["language"] == "predicted"
     for name, key in expected:
         assert read_table(folders[1] / f"decode_{method}" / name / key / "text").keys() == read_table(folders[3] / name / "text").keys()
-    assert (found["dev_it", f"{lead}_it"]["unrepresentable"] is None) == (method == "attention")
+    assert (infos["dev_it", f"{lead}_it"]["unrepresentable"] is None) == (method == "attention")
 
 
 def test_unknown_languages(folders):
-    done = decode(folders, "unknown", "language=predicted")
-    assert done.returncode == 0 and "language wrong for" in done.stdout, done.stderr
-    found = decoded(folders, "unknown")
-    assert {one["language"] for one in found.values()} == {"predicted"}
-    wrong = [found[name, "all"]["language_error"] for name in SETS]
+    process = decode(folders, "unknown", "language=predicted")
+    assert process.returncode == 0 and "language wrong for" in process.stdout, process.stderr
+    infos = decoded(folders, "unknown")
+    assert {info["language"] for info in infos.values()} == {"predicted"}
+    wrong = [infos[name, "all"]["language_error"] for name in SETS]
     assert all(0 <= share <= 1 for share in wrong)
-    done = command("score", "--exp", folders[1], "--decode", "unknown", "--data", folders[3], "--recipe", "mini")
-    assert done.returncode == 0 and "recognized by the system; wrong for: dev_en" in done.stdout, done.stderr
+    process = command("score", "--exp", folders[1], "--decode", "unknown", "--data", folders[3], "--recipe", "mini")
+    assert process.returncode == 0 and "recognized by the system; wrong for: dev_en" in process.stdout, process.stderr
     rows = json.loads((folders[1] / "results.json").read_text())["rows"]
     assert all(row["language"] == "predicted" and row["language_error"] in wrong for row in rows if row["set"] != "mean")
 
 
 def test_recordings_of_unknown_language_without_text(mixed):
     """Every head answers for every utterance, in its own language or not; what has references is scored, per language as well."""
-    done = decode(mixed, "mixed", "language=predicted", "method=attention", sets=MIXED)
-    assert done.returncode == 0, done.stderr
-    found = decoded(mixed, "mixed")
-    assert found.keys() == {(name, key) for name in MIXED for key in ("all", "asr_by_language", "st_en_by_language")}
+    process = decode(mixed, "mixed", "language=predicted", "method=attention", sets=MIXED)
+    assert process.returncode == 0, process.stderr
+    infos = decoded(mixed, "mixed")
+    assert infos.keys() == {(name, key) for name in MIXED for key in ("all", "asr_by_language", "st_en_by_language")}
     texts = {}
-    for name, key in found:
+    for name, key in infos:
         out, utts = mixed[1] / "decode_mixed" / name / key, read_table(mixed[3] / name / "utt2spk").keys()
         texts[name, key], spoken = read_table(out / "text"), read_table(out / "utt2lang")
         assert texts[name, key].keys() == spoken.keys() == utts and set(spoken.values()) <= {"en", "it"}
-        assert ("language_error" in found[name, key]) == (name != "und")  # there is no language to be wrong about
+        assert ("language_error" in infos[name, key]) == (name != "und")  # there is no language to be wrong about
     assert any(texts["und", "asr_by_language"].values())
     assert all(texts["und", key] == texts["labelled", key] for key in ("all", "asr_by_language"))
 
-    done = command("score", "--exp", mixed[1], "--decode", "mixed", "--data", mixed[3], "--recipe", "mini")
-    assert done.returncode == 0, done.stderr
-    assert f"und all: not scored, since {mixed[3]}/und/text has no references" in done.stdout
+    process = command("score", "--exp", mixed[1], "--decode", "mixed", "--data", mixed[3], "--recipe", "mini")
+    assert process.returncode == 0, process.stderr
+    assert f"und all: not scored, since {mixed[3]}/und/text has no references" in process.stdout
     rows = json.loads((mixed[1] / "results.json").read_text())["rows"]
     assert {(row["set"], row["objective"], row["lang"]) for row in rows} == {
         ("labelled", "all", "en+it"),
@@ -165,32 +165,32 @@ def test_recordings_of_unknown_language_without_text(mixed):
 def test_known_languages_without_text(folders, mixed, without_shared):
     """The head of its own language reads an utterance in whatever set it stands."""
     for options, sets in ((without_shared, ["unlabelled"]), (folders, SETS)):
-        done = decode(options, "known", "method=attention", sets=sets)
-        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
-    found = decoded(without_shared, "known")
-    assert found.keys() == {("unlabelled", "asr_by_language"), ("unlabelled", "st_en_by_language")}
-    assert {one["language"] for one in found.values()} == {"oracle"}
-    own = {}
+        process = decode(options, "known", "method=attention", sets=sets)
+        assert process.returncode == 0 and "warning" not in process.stderr, process.stderr
+    infos = decoded(without_shared, "known")
+    assert infos.keys() == {("unlabelled", "asr_by_language"), ("unlabelled", "st_en_by_language")}
+    assert {info["language"] for info in infos.values()} == {"oracle"}
+    expected = {}
     for name, key in zip(SETS, ("att_en", "att_it"), strict=True):
-        own |= read_table(folders[1] / "decode_known" / name / key / "text")
+        expected |= read_table(folders[1] / "decode_known" / name / key / "text")
     texts = read_table(without_shared[1] / "decode_known/unlabelled/asr_by_language/text")
-    assert len(texts) == 10 and texts == {utt: own[utt] for utt in texts} and any(texts.values())
+    assert len(texts) == 10 and texts == {utt: expected[utt] for utt in texts} and any(texts.values())
     translated = read_table(without_shared[1] / "decode_known/unlabelled/st_en_by_language/text")
     langs = read_table(mixed[3] / "unlabelled/utt2lang")
     assert all(translated[utt] == "" for utt, lang in langs.items() if lang == "en")  # only Italian is translated
-    done = command("score", "--exp", without_shared[1], "--decode", "known", "--data", mixed[3])
-    assert done.returncode == 0 and "No decoded set has references." in done.stdout, done.stderr
+    process = command("score", "--exp", without_shared[1], "--decode", "known", "--data", mixed[3])
+    assert process.returncode == 0 and "No decoded set has references." in process.stdout, process.stderr
 
 
 def test_languages_without_a_head_are_told_in_one_line(without_shared):
-    told = "no head reads und (und); there are heads for en, it; with `language: predicted` in the decode config"
-    done = decode(without_shared, "told", sets=["und"])
-    assert done.returncode == 1 and f"nothing decoded: {told}" in done.stderr and done.stderr.count("\n") == 1
-    done = decode(without_shared, "told", sets=["und", "unlabelled"])
-    assert done.returncode == 0 and f"warning: {told}" in done.stderr and done.stderr.count("\n") == 1
+    message = "no head reads und (und); there are heads for en, it; with `language: predicted` in the decode config"
+    process = decode(without_shared, "told", sets=["und"])
+    assert process.returncode == 1 and f"nothing decoded: {message}" in process.stderr and process.stderr.count("\n") == 1
+    process = decode(without_shared, "told", sets=["und", "unlabelled"])
+    assert process.returncode == 0 and f"warning: {message}" in process.stderr and process.stderr.count("\n") == 1
     assert {name for name, _ in decoded(without_shared, "told")} == {"unlabelled"}
 
 
 def test_no_langid_is_told_in_one_line(folders, tmp_path):
-    done = decode(folders, "wrong", "language=guessed")
-    assert done.returncode == 1 and "'oracle' or 'predicted'" in done.stderr and done.stderr.count("\n") == 1
+    process = decode(folders, "wrong", "language=guessed")
+    assert process.returncode == 1 and "'oracle' or 'predicted'" in process.stderr and process.stderr.count("\n") == 1

@@ -10,8 +10,8 @@ import pytest
 
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table
-from m2asr.decode.readings import saved_search
 from m2asr.decode.run import decode
+from m2asr.decode.search_setup import saved_search
 from m2asr.decode.text_models import make_models
 from m2asr.errors import UserError
 from tests.conftest import command
@@ -31,25 +31,25 @@ JOINT = search("joint", method="attention", hotwords={"phrases": ["per favore", 
 
 def written(run, name) -> dict[str, object]:
     """Everything in the folder of a search, but for times."""
-    folder, found = run.exp / f"decode_{name}", {}
+    folder, contents = run.exp / f"decode_{name}", {}
     for path in sorted(folder.rglob("*")):
         if path.name == "info.json":
             info = json.loads(path.read_text())
-            found[str(path.relative_to(folder))] = {key: value for key, value in info.items() if key not in TIMES}
+            contents[str(path.relative_to(folder))] = {key: value for key, value in info.items() if key not in TIMES}
         elif path.is_file():
-            found[str(path.relative_to(folder))] = path.read_bytes()
-    return found
+            contents[str(path.relative_to(folder))] = path.read_bytes()
+    return contents
 
 
 def test_several_searches_in_one_pass_give_what_each_gives_alone(run):
     list(make_models(LM, run.load().config, run.data, run.exp))
     together = [GREEDY, LM, JOINT]
     decode(run.load(), together, SETS)
-    passed = {one.name: written(run, one.name) for one in together}
-    for one in together:
-        shutil.rmtree(run.exp / f"decode_{one.name}")
-        decode(run.load(), [one], SETS)
-        assert written(run, one.name) == passed[one.name]
+    passed = {config.name: written(run, config.name) for config in together}
+    for config in together:
+        shutil.rmtree(run.exp / f"decode_{config.name}")
+        decode(run.load(), [config], SETS)
+        assert written(run, config.name) == passed[config.name]
     assert passed["lm"].keys() >= {"tuning.asr_en.tsv", "test_en/asr_en/text", "test_it/st_it_en/info.json"}
     assert len({passed[name]["test_en/asr_en/text"] for name in ("greedy", "lm")}) == 2
     info = passed["lm"]["test_en/asr_en/info.json"]["search"]
@@ -90,8 +90,8 @@ def test_what_was_found_for_other_languages_stays(run):
     decode(run.load(), [config], ["test_it"])
     _, first = saved_search(run.exp, "lm")
     decode(run.load(), [config], ["test_en"])
-    whole, settings = saved_search(run.exp, "lm")
-    assert whole == config and settings == {**first, "asr_en": settings["asr_en"]} and len(first) == 2
+    saved, settings = saved_search(run.exp, "lm")
+    assert saved == config and settings == {**first, "asr_en": settings["asr_en"]} and len(first) == 2
     decode(run.load(), [search("lm", method="prefix_beam", bonus=[0.0, 2.0])], ["test_en"])
     assert saved_search(run.exp, "lm")[1].keys() == {"asr_en"}
     decode(run.load(), [config], ["test_it"])
@@ -104,12 +104,12 @@ def test_the_command(run, tmp_path):
     (tmp_path / "greedy.yaml").write_text("{}")
     (tmp_path / "bonus.yaml").write_text("{name: bonus, method: prefix_beam, bonus: [0.0, 1.0]}")
     configs = tmp_path / "greedy.yaml", tmp_path / "bonus.yaml"
-    done = command("decode", "test_en", "--config", *configs, *run.options())
-    assert done.returncode == 0, done.stderr
-    assert "tuning.asr_en.tsv: best of 2 on 10 dev utterances: bonus " in done.stdout
-    assert done.stdout.count("5 utterances") == 2 and not done.stderr
-    done = command("score", "--exp", run.exp, "--decode", "greedy", "bonus", "--data", run.data)
-    assert done.returncode == 0, done.stderr
+    process = command("decode", "test_en", "--config", *configs, *run.options())
+    assert process.returncode == 0, process.stderr
+    assert "tuning.asr_en.tsv: best of 2 on 10 dev utterances: bonus " in process.stdout
+    assert process.stdout.count("5 utterances") == 2 and not process.stderr
+    process = command("score", "--exp", run.exp, "--decode", "greedy", "bonus", "--data", run.data)
+    assert process.returncode == 0, process.stderr
     rows = json.loads((run.exp / "results.json").read_text())["rows"]
     assert {row["search"] for row in rows} == {"greedy", "bonus"}
 
@@ -119,5 +119,5 @@ def test_the_command(run, tmp_path):
         ("name=one", "two searches have the name one"),
     ):
         options = ("--set", "method=prefix_beam", change) if change != "name=one" else ("--set", change)
-        done = command("decode", "test_en", "--config", *configs, *options, *run.options())
-        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        process = command("decode", "test_en", "--config", *configs, *options, *run.options())
+        assert process.returncode == 1 and message in process.stderr and process.stderr.count("\n") == 1, process.stderr

@@ -10,7 +10,7 @@ from m2asr.decode import search as search_module
 from m2asr.decode.beam import beam_search
 from m2asr.decode.encode import encode_batch
 from m2asr.decode.fusion import Fusion
-from m2asr.decode.routes import language_id, routes, unread
+from m2asr.decode.routes import language_id, routes, unread_problem
 from m2asr.decode.search import readers, search
 from m2asr.errors import UserError
 from tests.objectives import build
@@ -24,7 +24,7 @@ OBJECTIVES = {
     "st_y": {"type": "attention", **Y, "text": "text.x", "decoder": DECODER},
     "lid": {"type": "langid", "stream": "raw", "languages": ["x", "y", "z"]},
 }
-PAIRED = {name: one for name, one in OBJECTIVES.items() if name != "st_y"}
+PAIRED = {name: objective for name, objective in OBJECTIVES.items() if name != "st_y"}
 STREAMS = {"x": {"sets": ["x"], "lang": "x"}, "y": {"sets": ["y"], "lang": "y"}, "raw": {"sets": ["x", "y"]}}
 
 
@@ -34,15 +34,15 @@ def config(objectives=None):
 
 @pytest.mark.parametrize("method, expected", [("greedy", ["ctc_x", "ctc_y", "st_y"]), ("attention", ["att_x", "ctc_y", "st_y"])])
 def test_every_target_has_one_reader(method, expected):
-    found = readers(config(), method)
-    assert sorted(found) == sorted(expected)
-    assert found["st_y"].attention == "st_y" and found["st_y"].ctc is None
+    targets = readers(config(), method)
+    assert sorted(targets) == sorted(expected)
+    assert targets["st_y"].attention == "st_y" and targets["st_y"].ctc is None
 
 
 @pytest.mark.parametrize("method", ["joint", "rescoring"])
 def test_pairs_of_ctc_and_attention(method):
-    found = readers(config(PAIRED), method)
-    assert found["att_x"].ctc == "ctc_x" and sorted(found) == ["att_x", "ctc_y"]
+    targets = readers(config(PAIRED), method)
+    assert targets["att_x"].ctc == "ctc_x" and sorted(targets) == ["att_x", "ctc_y"]
     with pytest.raises(UserError, match="objectives.st_y has no CTC objective .* stream: y, tokens: b, text: text.x.* method: attention"):
         readers(config(), method)
 
@@ -58,19 +58,19 @@ def test_every_method_gives_what_each_utterance_gets_alone(method):
         for row, frames in enumerate([120, 60]):
             alone = build.batch([frames], {})
             alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
-            (one,) = search(system, reader, encode_batch(system, alone), options)
-            assert one.tokens == together[row].tokens
-            assert one.score == pytest.approx(together[row].score, abs=1e-9)
+            (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
+            assert hypothesis.tokens == together[row].tokens
+            assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", ["attention", "joint"])
 def test_an_early_stop_reckons_with_bonuses(method, monkeypatch):
     """The beam search of a decoder is told how much a token can add at most."""
-    told = []
+    gains = []
 
     def watched(*args):
-        told.append(args[-1])
+        gains.append(args[-1])
         return beam_search(*args)
 
     monkeypatch.setattr(search_module, "beam_search", watched)
@@ -79,13 +79,13 @@ def test_an_early_stop_reckons_with_bonuses(method, monkeypatch):
     reader = readers(config(PAIRED), method)["att_x"]
     for bonus in (-1.0, 0.0, 2.5):
         search(system, reader, encoded, DecodeConfig(method=method, beam=3, max_ratio=0.3), Fusion(bonus=bonus))
-    assert told == [0.0, 0.0, 2.5]
+    assert gains == [0.0, 0.0, 2.5]
 
 
 def test_routes_follow_the_known_language():
-    found = routes(config(), readers(config(), "greedy"), ["y"])
-    assert list(found) == ["ctc_y", "st_y"]  # whether or not there are references
-    route = found["ctc_y"]
+    targets = routes(config(), readers(config(), "greedy"), ["y"])
+    assert list(targets) == ["ctc_y", "st_y"]  # whether or not there are references
+    route = targets["ctc_y"]
     assert route.language == "oracle" and list(route.readers) == ["y"] and route.train_sets == ["y"]
     assert route.task == {"task": "asr", "lang": "y", "source": "y", "text": "text"}
 
@@ -100,23 +100,23 @@ def test_routes_follow_the_predicted_language():
     route = routes(config(), readers(config(), "attention"), ["y"], langid)["ctc_y"]
     assert names(route) == {"y": "ctc_y", "x": "att_x"} and route.language == "predicted"
     for languages in (["und"], ["x", "y"]):  # the same heads, which none leads
-        found = routes(config(), readers(config(), "attention"), languages, langid)
-        assert list(found) == ["asr_by_language", "st_x_by_language"]
-        route = found["asr_by_language"]
+        targets = routes(config(), readers(config(), "attention"), languages, langid)
+        assert list(targets) == ["asr_by_language", "st_x_by_language"]
+        route = targets["asr_by_language"]
         assert names(route) == {"x": "att_x", "y": "ctc_y"} and route.task["source"] == "+".join(languages)
 
 
 def test_heads_of_several_languages_share_a_set():
-    found = routes(config(), readers(config(), "greedy"), ["und", "x", "y"])
-    assert names(found["asr_by_language"]) == {"x": "ctc_x", "y": "ctc_y"} and found["asr_by_language"].train_sets == ["x", "y"]
-    assert names(found["st_x_by_language"]) == {"y": "st_y"} and found["st_x_by_language"].language == "oracle"
+    targets = routes(config(), readers(config(), "greedy"), ["und", "x", "y"])
+    assert names(targets["asr_by_language"]) == {"x": "ctc_x", "y": "ctc_y"} and targets["asr_by_language"].train_sets == ["x", "y"]
+    assert names(targets["st_x_by_language"]) == {"y": "st_y"} and targets["st_x_by_language"].language == "oracle"
     assert routes(config(), readers(config(), "greedy"), ["und"]) == {}
 
 
 def test_every_head_of_a_language_gives_an_answer():
     objectives = {"one": {"type": "ctc", **X}, "two": {"type": "ctc", "stream": "x", "tokens": "b"}, "ctc_y": OBJECTIVES["ctc_y"]}
-    found = routes(config(objectives), readers(config(objectives), "greedy"), ["x"])
-    assert {name: names(route) for name, route in found.items()} == {"one": {"x": "one"}, "two": {"x": "two"}}
+    targets = routes(config(objectives), readers(config(objectives), "greedy"), ["x"])
+    assert {name: names(route) for name, route in targets.items()} == {"one": {"x": "one"}, "two": {"x": "two"}}
 
 
 def test_a_head_for_all_languages_needs_none():
@@ -131,12 +131,12 @@ def test_a_head_for_all_languages_needs_none():
 def test_languages_without_a_head_are_told():
     heads = readers(config(PAIRED), "greedy")
     languages = {"a": ["x", "und"], "b": ["de"]}
-    chosen = {name: routes(config(PAIRED), heads, one) for name, one in languages.items()}
-    told = unread(config(PAIRED), heads, languages, chosen)
-    assert told.startswith("no head reads und (a), de (b); there are heads for x, y;") and "language: predicted" in told
-    without = {name: one for name, one in PAIRED.items() if name != "lid"}
-    assert "train an objective langid" in unread(config(without), heads, languages, chosen)
-    assert unread(config(PAIRED), heads, {"c": ["x"]}, {"c": routes(config(PAIRED), heads, ["x"])}) == ""
+    chosen_routes = {name: routes(config(PAIRED), heads, spoken) for name, spoken in languages.items()}
+    message = unread_problem(config(PAIRED), heads, languages, chosen_routes)
+    assert message.startswith("no head reads und (a), de (b); there are heads for x, y;") and "language: predicted" in message
+    without_langid = {name: objective for name, objective in PAIRED.items() if name != "lid"}
+    assert "train an objective langid" in unread_problem(config(without_langid), heads, languages, chosen_routes)
+    assert unread_problem(config(PAIRED), heads, {"c": ["x"]}, {"c": routes(config(PAIRED), heads, ["x"])}) == ""
 
 
 def test_predicted_languages_need_a_langid_objective():

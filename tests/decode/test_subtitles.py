@@ -23,15 +23,15 @@ def speech(count: int, seed: int, letters: str = "abcdefgh") -> list[Mark]:
 @pytest.mark.parametrize("seed", range(10))
 def test_cues_hold_all_words_and_fit(seed):
     words = speech(300, seed)
-    found = cues(words)
-    assert " ".join(line for cue in found for line in cue.lines).split() == [word.text for word in words]
-    for cue, following in zip(found, [*found[1:], None], strict=True):
+    result = cues(words)
+    assert " ".join(line for cue in result for line in cue.lines).split() == [word.text for word in words]
+    for cue, following in zip(result, [*result[1:], None], strict=True):
         assert 1 <= len(cue.lines) <= 2 and all(0 < len(line) <= WIDTH for line in cue.lines)
         assert 0 < cue.end - cue.start <= LONGEST
         assert following is None or cue.end <= following.start
     starts = {word.start for word in words}
-    assert all(cue.start in starts for cue in found)
-    assert max(len(cue.lines) for cue in found) == 2 and np.mean([len(" ".join(cue.lines)) for cue in found]) > 30
+    assert all(cue.start in starts for cue in result)
+    assert max(len(cue.lines) for cue in result) == 2 and np.mean([len(" ".join(cue.lines)) for cue in result]) > 30
 
 
 def test_two_lines_are_of_similar_width():
@@ -41,22 +41,22 @@ def test_two_lines_are_of_similar_width():
 
 
 def test_a_pause_ends_a_cue_and_a_short_cue_stays():
-    found = cues([Mark("a", 0.0, 0.2, 1.0), Mark("b", 3.0, 3.1, 1.0), Mark("c", 3.6, 3.7, 1.0), Mark("d", 9.0, 9.1, 1.0)])
-    assert [(cue.start, cue.end, cue.lines) for cue in found] == [(0.0, 1.0, ["a"]), (3.0, 4.0, ["b c"]), (9.0, 10.0, ["d"])]
+    result = cues([Mark("a", 0.0, 0.2, 1.0), Mark("b", 3.0, 3.1, 1.0), Mark("c", 3.6, 3.7, 1.0), Mark("d", 9.0, 9.1, 1.0)])
+    assert [(cue.start, cue.end, cue.lines) for cue in result] == [(0.0, 1.0, ["a"]), (3.0, 4.0, ["b c"]), (9.0, 10.0, ["d"])]
 
 
 def test_chinese_fills_two_columns_and_needs_no_spaces():
     text = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳"
     words = [Mark(letter, n / 10, n / 10 + 0.1, 1.0) for n, letter in enumerate(text)]
-    found = cues(words)
-    assert "".join(line for cue in found for line in cue.lines) == "".join(word.text for word in words)
-    assert len(found) == 1 and len(found[0].lines) == 2 and all(len(line) <= WIDTH // 2 for line in found[0].lines)
+    result = cues(words)
+    assert "".join(line for cue in result for line in cue.lines) == "".join(word.text for word in words)
+    assert len(result) == 1 and len(result[0].lines) == 2 and all(len(line) <= WIDTH // 2 for line in result[0].lines)
 
 
 def test_a_word_longer_than_a_line_is_shown_alone():
-    found = cues([Mark("a", 0.0, 0.1, 1.0), Mark("b" * 60, 0.1, 0.5, 1.0), Mark("c", 0.6, 0.7, 1.0)])
-    assert [cue.lines for cue in found] == [["a"], ["b" * 60], ["c"]]
-    assert [cue.end for cue in found] == [0.1, 0.6, 1.6]  # seen for a second where the next one leaves room
+    result = cues([Mark("a", 0.0, 0.1, 1.0), Mark("b" * 60, 0.1, 0.5, 1.0), Mark("c", 0.6, 0.7, 1.0)])
+    assert [cue.lines for cue in result] == [["a"], ["b" * 60], ["c"]]
+    assert [cue.end for cue in result] == [0.1, 0.6, 1.6]  # seen for a second where the next one leaves room
 
 
 def test_formats():

@@ -53,9 +53,9 @@ def test_random_models(seed, order, tmp_path):
     states = list(range(len(model.suffixes)))
     rows, after = lm.expand(states)
     assert np.allclose(rows[:, UNK + 1 :], model.rows(torch.tensor(states))[:, model.ids(words)], atol=1e-5)
-    for place, word in enumerate("abcde", UNK + 1):
+    for token, word in enumerate("abcde", UNK + 1):
         following = model.next(torch.tensor(states), torch.tensor(model.ids([word] * len(states))))
-        assert [int(one[place]) for one in after] == following.tolist()
+        assert [int(states_after[token]) for states_after in after] == following.tolist()
 
 
 def test_every_row_is_a_distribution(trained):
@@ -89,9 +89,9 @@ def test_a_model_without_unk_gives_unknown_tokens_next_to_nothing(tmp_path):
 def test_a_model_of_other_tokens_is_refused(tmp_path):
     model = estimated(tmp_path, TEXTS, letters(" ab"))
     TokenNgram(model, letters(" ab"), "exp/lm.bin")
-    told = "exp/lm.bin: a model of other tokens: it does not know 2 of the 5 of the tokenizer, such as c d; estimate it over this tokenizer"
-    with pytest.raises(UserError, match=told):
+    message = "exp/lm.bin: a model of different tokens: it lacks 2 of the 5 of the tokenizer, such as c d; estimate it over this tokenizer"
+    with pytest.raises(UserError, match=message):
         TokenNgram(model, letters(" abcd"), "exp/lm.bin")
     words = estimated(tmp_path, TEXTS)
-    with pytest.raises(UserError, match=r"it does not know 1 of the 3 of the tokenizer, such as ▁; .* or use it as a model of words"):
+    with pytest.raises(UserError, match=r"it lacks 1 of the 3 of the tokenizer, such as ▁; .* or use it as a model of words"):
         TokenNgram(words, letters(" ab"), "exp/lm.bin")

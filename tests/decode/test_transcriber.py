@@ -69,20 +69,20 @@ def attention(stream: str) -> dict[str, object]:
 
 
 def test_which_language(tmp_path, noise):
-    several = Transcriber(untrained(tmp_path / "several", {"a": ctc("en"), "b": ctc("it")}, {"en": "en", "it": "it"}), cut="windows")
+    transcriber = Transcriber(untrained(tmp_path / "several", {"a": ctc("en"), "b": ctc("it")}, {"en": "en", "it": "it"}), cut="windows")
     for lang, to, message in (
         (None, None, "which language\\? give --lang, one of en, it"),
         ("fr", None, "no head reads fr; there are heads for en, it"),
-        ("en", "de", "no head translates en into de; there is no translation in this system"),
+        ("en", "de", "no head translates en into de; translations of this system: none"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            several(noise, lang=lang, to=to)
+            transcriber(noise, lang=lang, to=to)
         assert "\n" not in str(error.value)
-    assert several(noise, lang="it").lang == several(noise, lang="it", to="it").lang == "it"
+    assert transcriber(noise, lang="it").lang == transcriber(noise, lang="it", to="it").lang == "it"
 
     single = Transcriber(untrained(tmp_path / "single", {"a": ctc("en"), "s": ctc("en", "text.de")}, {"en": "en"}), cut="windows")
     assert single(noise).lang == "en"
-    with pytest.raises(UserError, match="no head translates en into it; there is en into de"):
+    with pytest.raises(UserError, match="no head translates en into it; translations of this system: en into de"):
         single(noise, to="it")
 
     shared = Transcriber(untrained(tmp_path / "shared", {"a": ctc("all")}, {"all": None}), cut="windows")
@@ -95,15 +95,16 @@ def test_a_decoder_alone_gives_times_of_segments(tmp_path, noise, monkeypatch):
         Transcriber(exp, cut="windows")(noise)
     pytest.importorskip("silero_vad")
     monkeypatch.setattr("m2asr.decode.pauses.SPEECH", 0.0)  # everything is speech
-    found = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="pauses")(noise)
-    assert found.text and not found.words and (found.segments[0].start, found.segments[0].end) == pytest.approx((0.0, 3.0), abs=0.05)
-    assert found.notes == ["times are those of segments: there is no CTC objective that tells when words are said"]
+    transcript = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="pauses")(noise)
+    assert transcript.text and not transcript.words
+    assert (transcript.segments[0].start, transcript.segments[0].end) == pytest.approx((0.0, 3.0), abs=0.05)
+    assert transcript.notes == ["times are those of segments: there is no CTC objective that tells when words are said"]
 
 
 def test_a_ctc_objective_tells_the_times_of_a_decoder(tmp_path, noise):
     exp = untrained(tmp_path, {"a": attention("en"), "c": ctc("en")}, {"en": "en"})
-    found = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="windows")(noise)
-    assert found.text and [word.text for word in found.words] == found.text.split()
+    transcript = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="windows")(noise)
+    assert transcript.text and [word.text for word in transcript.words] == transcript.text.split()
 
 
 def test_windows_and_whole_give_the_words_of_every_window_once(tmp_path, noise):
@@ -137,22 +138,22 @@ def call(root: Path) -> tuple[Path, list[str], list[tuple[float, float]]]:
 @pytest.mark.skipif(not available(), reason="silero-vad is not installed")
 def test_a_call_cut_at_pauses(root, call):
     path, texts, spans = call
-    told: list[float] = []
-    found = Transcriber(root / "exp")(path, to="en", progress=told.append)  # langid tells the language
-    assert (found.lang, found.to, found.whole, found.notes) == ("it", "en", True, [])
-    assert alike(found.text, texts) and [word.text for word in found.words] == found.text.split()
-    assert sum(told) == pytest.approx(found.seconds, abs=0.01)
+    progress: list[float] = []
+    transcript = Transcriber(root / "exp")(path, to="en", progress=progress.append)  # langid tells the language
+    assert (transcript.lang, transcript.to, transcript.complete, transcript.notes) == ("it", "en", True, [])
+    assert alike(transcript.text, texts) and [word.text for word in transcript.words] == transcript.text.split()
+    assert sum(progress) == pytest.approx(transcript.seconds, abs=0.01)
     translations = list(read_table(root / "data/some_it/text.en").values())
-    assert alike(found.translation, translations, 0.4)
-    edges = [edge for word in found.words for edge in (word.start, word.end)]
+    assert alike(transcript.translation, translations, 0.4)
+    edges = [edge for word in transcript.words for edge in (word.start, word.end)]
     assert edges == sorted(edges)
     for start, end in spans:
-        assert any(start - 0.2 < word.middle < end + 0.2 for word in found.words)
-    assert all(any(start - 0.2 < word.middle < end + 0.2 for start, end in spans) for word in found.words)
-    assert all(0 < word.confidence <= 1 for word in found.words)
+        assert any(start - 0.2 < word.middle < end + 0.2 for word in transcript.words)
+    assert all(any(start - 0.2 < word.middle < end + 0.2 for start, end in spans) for word in transcript.words)
+    assert all(0 < word.confidence <= 1 for word in transcript.words)
     for batch_seconds in (1.0, 1000.0):
         config = DEFAULT.model_copy(update={"batch_seconds": batch_seconds})
-        assert Transcriber(root / "exp", config)(path, lang="it").text == found.text
+        assert Transcriber(root / "exp", config)(path, lang="it").text == transcript.text
 
 
 @pytest.mark.slow
@@ -166,9 +167,9 @@ def test_rates_channels_and_formats(root, call, tmp_path):
     soundfile.write(tmp_path / "stereo.wav", np.stack([wave, np.pad(english, (0, len(wave) - len(english)))], axis=1), RATE)
     transcriber = Transcriber(root / "exp")
     assert alike(transcriber(tmp_path / "high.flac").text, texts)
-    each = Transcriber(root / "exp", channels="each")(tmp_path / "stereo.wav", lang="it")
-    assert each.channels == 2 and alike(" ".join(segment.text for segment in each.segments if segment.channel == 1), texts)
-    assert any(segment.channel == 2 for segment in each.segments)
+    separate = Transcriber(root / "exp", channels="each")(tmp_path / "stereo.wav", lang="it")
+    assert separate.channels == 2 and alike(" ".join(segment.text for segment in separate.segments if segment.channel == 1), texts)
+    assert any(segment.channel == 2 for segment in separate.segments)
     soundfile.write(tmp_path / "low.wav", wave[::2], 8000)
     assert "8000 Hz, the system learned from 16000 Hz" in transcriber(tmp_path / "low.wav", lang="it").notes[0]
 
@@ -178,10 +179,10 @@ def test_rates_channels_and_formats(root, call, tmp_path):
 def test_nothing_to_hear(root, tmp_path, cut):
     transcriber = Transcriber(root / "exp", cut=cut)
     soundfile.write(tmp_path / "tiny.wav", np.zeros(50), RATE)
-    found = transcriber(tmp_path / "tiny.wav")
-    assert (found.text, found.notes, found.segments) == ("", ["no speech was found"], [])
+    transcript = transcriber(tmp_path / "tiny.wav")
+    assert (transcript.text, transcript.notes, transcript.segments) == ("", ["no speech was found"], [])
     soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
-    found = transcriber(tmp_path / "silence.wav", lang="en")
-    assert found.text == "" if cut == "pauses" else found.seconds == 3
+    transcript = transcriber(tmp_path / "silence.wav", lang="en")
+    assert transcript.text == "" if cut == "pauses" else transcript.seconds == 3
     soundfile.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal(3 * RATE), RATE)
     assert cut == "windows" or transcriber(tmp_path / "noise.wav").notes == ["no speech was found"]

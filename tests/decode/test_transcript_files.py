@@ -55,8 +55,8 @@ def test_nothing_said(tmp_path):
 
 
 def test_text_of_languages_without_spaces():
-    said = transcript(lang="zh", to=None, segments=[Segment(1, 0, 1, "你好"), Segment(1, 2, 3, "ok"), Segment(1, 3, 4, "yes")])
-    assert said.text == "你好ok yes"
+    chinese = transcript(lang="zh", to=None, segments=[Segment(1, 0, 1, "你好"), Segment(1, 2, 3, "ok"), Segment(1, 3, 4, "yes")])
+    assert chinese.text == "你好ok yes"
 
 
 def test_words_spread_over_a_segment():
@@ -67,9 +67,9 @@ def test_words_spread_over_a_segment():
 
 
 def test_names_do_not_collide():
-    given = ["call.wav", "call.mp3", "a/talk.wav", "b/talk.wav", "c/d/x.wav", "e/d/x.wav", "alone.flac", "Alone2.wav"]
-    names = output_names([(Path(path), Path(Path(path).name)) for path in given])
-    assert [str(names[Path(path)]) for path in given] == [
+    paths = ["call.wav", "call.mp3", "a/talk.wav", "b/talk.wav", "c/d/x.wav", "e/d/x.wav", "alone.flac", "Alone2.wav"]
+    names = output_names([(Path(path), Path(Path(path).name)) for path in paths])
+    assert [str(names[Path(path)]) for path in paths] == [
         *("call.wav", "call.mp3", "a_talk.wav", "b_talk.wav", "c_d_x.wav", "e_d_x.wav", "alone", "Alone2")
     ]
     inside = [(Path(f"in/{name}"), Path(name)) for name in ("x.wav", "deep/x.wav", "deep/x.mp3", "y.wav")]
@@ -77,6 +77,6 @@ def test_names_do_not_collide():
 
 
 def test_names_are_unique_for_any_input():
-    given = [Path(f"{a}/{b}/{c}{d}") for a in ("p", "q") for b in ("r", "P") for c in ("x", "X") for d in (".wav", ".mp3", ".wav.mp3")]
-    names = output_names([(path, Path(path.name)) for path in given])
-    assert len({str(name).casefold() for name in names.values()}) == len(given) and output_names([]) == {}
+    paths = [Path(f"{a}/{b}/{c}{d}") for a in ("p", "q") for b in ("r", "P") for c in ("x", "X") for d in (".wav", ".mp3", ".wav.mp3")]
+    names = output_names([(path, Path(path.name)) for path in paths])
+    assert len({str(name).casefold() for name in names.values()}) == len(paths) and output_names([]) == {}

@@ -6,14 +6,14 @@ import pytest
 
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table, write_table
-from m2asr.decode.recognize import Reading, Task, recognize
+from m2asr.decode.recognize import SearchSetup, Task, recognize
 from m2asr.decode.run import decode
 from m2asr.decode.search import readers
 from m2asr.decode.text_models import TextModels, make_models
-from m2asr.decode.tuning import combinations, dev_error, lists, tune
+from m2asr.decode.tuning import combinations, dev_error, open_numbers, tune
 from m2asr.errors import UserError
 from m2asr.score.error_rate import character_errors, word_errors
-from m2asr.score.translation import translation
+from m2asr.score.translation import translation_scores
 from m2asr.text.normalize import normalize
 
 
@@ -37,14 +37,14 @@ def tuned(run, config, target):
 
 def test_combinations_are_the_product_in_the_order_of_the_lists():
     config = search(lm={"weight": [0.5, 1.0]}, bonus=[0.0, 2.0, 1.0], hotwords={"phrases": ["a"], "bonus": 3.0}, ctc_weight=[0.3])
-    assert lists(config) == {"lm.weight": [0.5, 1.0], "bonus": [0.0, 2.0, 1.0], "ctc_weight": [0.3]}
-    tried = combinations(config)
-    assert [(one.lm.weight, one.bonus) for one in tried] == [(0.5, 0.0), (0.5, 2.0), (0.5, 1.0), (1.0, 0.0), (1.0, 2.0), (1.0, 1.0)]
-    assert all(one.ctc_weight == 0.3 and one.hotwords.bonus == 3.0 and not lists(one) for one in tried)
-    assert lists(search(bonus=1.0)) == {} and combinations(search(bonus=1.0)) == [search(bonus=1.0)]
+    assert open_numbers(config) == {"lm.weight": [0.5, 1.0], "bonus": [0.0, 2.0, 1.0], "ctc_weight": [0.3]}
+    configs = combinations(config)
+    assert [(tried.lm.weight, tried.bonus) for tried in configs] == [(0.5, 0.0), (0.5, 2.0), (0.5, 1.0), (1.0, 0.0), (1.0, 2.0), (1.0, 1.0)]
+    assert all(tried.ctc_weight == 0.3 and tried.hotwords.bonus == 3.0 and not open_numbers(tried) for tried in configs)
+    assert open_numbers(search(bonus=1.0)) == {} and combinations(search(bonus=1.0)) == [search(bonus=1.0)]
     numbers = {"bonus": [1], "ctc_weight": [1], "length_penalty": [1]}
     options = search(lm={"weight": [1]}, hotwords={"phrases": ["a"], "bonus": [1]}, **numbers)
-    assert list(lists(options)) == ["lm.weight", "bonus", "hotwords.bonus", "ctc_weight", "length_penalty"]
+    assert list(open_numbers(options)) == ["lm.weight", "bonus", "hotwords.bonus", "ctc_weight", "length_penalty"]
 
 
 def recognized(run, config, target):
@@ -53,7 +53,7 @@ def recognized(run, config, target):
     reader = reader_of(trained, target)
     models = TextModels(config, run.exp, {reader.tokens: trained.tokenizers[reader.tokens]}, (), "cpu")
     name = trained.config.streams[reader.stream].dev[0]
-    task = Task({reader.stream: reader}, {reader: Reading(config, models.fusion(config, reader.tokens))})
+    task = Task({reader.stream: reader}, {reader: SearchSetup(config, models.fusion(config, reader.tokens))})
     return recognize(trained.system, {0: task}, trained.batches(name, [reader], config.batch_seconds), trained.tokenizers)[0].texts
 
 
@@ -67,15 +67,15 @@ def test_the_best_is_the_one_with_the_lowest_error_on_dev(run, target, capsys):
     lang = target.split("_")[1]
     references = read_table(run.data / f"dev_{lang}" / "text")
     expected = {}
-    for one in combinations(config):
-        texts = recognized(run, one, target)
+    for settings in combinations(config):
+        texts = recognized(run, settings, target)
         pairs = [[normalize(text, lang) for text in (table[utt] for utt in references)] for table in (references, texts)]
-        expected[str(one.lm.weight), str(one.bonus)] = f"{word_errors(*pairs).rate:.4f}", f"{character_errors(*pairs).rate:.4f}"
+        expected[str(settings.lm.weight), str(settings.bonus)] = f"{word_errors(*pairs).rate:.4f}", f"{character_errors(*pairs).rate:.4f}"
     assert head == ["lm.weight", "bonus", "error", "other_error"]
     assert {tuple(line[:2]): tuple(line[2:]) for line in lines} == expected
     assert len(set(expected.values())) > 1  # there is something to choose
     assert lines == sorted(lines, key=lambda line: (float(line[2]), float(line[3])))
-    assert (str(best.lm.weight), str(best.bonus)) == tuple(lines[0][:2]) and not lists(best)
+    assert (str(best.lm.weight), str(best.bonus)) == tuple(lines[0][:2]) and not open_numbers(best)
     assert f"best of 4 on 10 dev utterances: lm.weight {best.lm.weight:g}, bonus {best.bonus:g}" in capsys.readouterr().out
 
 
@@ -89,10 +89,10 @@ def test_translations_are_tuned_by_chrf(run):
     best, (head, *lines) = tuned(run, config, "st_it_en")
     references = read_table(run.data / "dev_it/text.en")
     expected = {}
-    for one in combinations(config):
-        texts = recognized(run, one, "st_it_en")
-        found = translation("chrf", list(references.values()), [texts[utt] for utt in references], "en").score
-        expected[str(one.bonus)] = f"{100 - found:.4f}"
+    for settings in combinations(config):
+        texts = recognized(run, settings, "st_it_en")
+        chrf = translation_scores("chrf", list(references.values()), [texts[utt] for utt in references], "en").score
+        expected[str(settings.bonus)] = f"{100 - chrf:.4f}"
     assert head == ["bonus", "100-chrf"] and dict(lines) == expected
     assert str(best.bonus) == min(expected, key=lambda bonus: float(expected[bonus]))
 
@@ -117,14 +117,14 @@ def test_the_test_sets_are_never_looked_at(run):
 
 
 def test_other_test_references_change_nothing(run):
-    found = []
+    outputs = []
     for text in (None, "completely other words"):
         if text:
             write_table(run.data / "test_en/text", dict.fromkeys(read_table(run.data / "test_en/text"), text))
         decode(run.load(), [search(bonus=[2.0, -3.0])], ["test_en"])
         out = run.exp / "decode_tuned"
-        found.append(((out / "tuning.asr_en.tsv").read_bytes(), (out / "test_en/asr_en/text").read_bytes()))
-    assert found[0] == found[1]
+        outputs.append(((out / "tuning.asr_en.tsv").read_bytes(), (out / "test_en/asr_en/text").read_bytes()))
+    assert outputs[0] == outputs[1]
 
 
 def test_numbers_are_chosen_for_every_reader_alone(run):
@@ -146,8 +146,8 @@ def test_without_dev_references_there_is_nothing_to_choose_by(run, how):
         write_table(run.data / "dev_it/text.en", dict.fromkeys(read_table(run.data / "dev_it/text.en"), ""))
     config = search(bonus=[0.0, 1.0], length_penalty=[0.0, 1.0])
     reader = reader_of(trained, "st_it_en")
-    told = r"search tuned: bonus, length_penalty are to be chosen on dev sets, but streams.it has none with text.en; give numbers instead"
-    with pytest.raises(UserError, match=told):
+    message = "search tuned: bonus, length_penalty are to be chosen on dev sets, but streams.it has none with text.en; give numbers"
+    with pytest.raises(UserError, match=message):
         tune(trained, config, reader, TextModels(config, run.exp, trained.tokenizers, (), "cpu"))
     assert not (run.exp / "decode_tuned").exists()
 

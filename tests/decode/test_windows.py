@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2asr.decode.marks import Mark
-from m2asr.decode.segments import Answer, Read, Span, to_segments
+from m2asr.decode.segments import Span, SpanResult, TimedText, to_segments
 from m2asr.decode.windows import WindowCutter, join_windows
 
 
@@ -36,7 +36,7 @@ def test_every_word_counts_once(seed):
             shift = rng.uniform(-0.05, 0.05)
             if start <= word.start and word.end <= start + size:
                 sure = (start == 0 or word.start > start + 0.9) and (start + size > ends[-1] or word.end < start + size - 0.9)
-                words.append(word.later(shift)._replace(text=word.text if sure else "misheard"))
+                words.append(word.shifted(shift)._replace(text=word.text if sure else "misheard"))
         windows.append((start, start + size, words))
     assert [word.text for words in join_windows(windows) for word in words] == [word.text for word in truth]
 
@@ -48,17 +48,17 @@ def test_a_single_window_and_windows_without_words():
 
 
 def test_segments_of_windows_hold_the_words_that_are_left():
-    def answer(channel: int, start: float, *words: tuple[str, float]) -> Answer:
+    def result(channel: int, start: float, *words: tuple[str, float]) -> SpanResult:
         marks = [Mark(text, at, at + 0.4, 0.5) for text, at in words]
-        return Answer(Span(channel, start, start + 10), Read(" ".join(text for text, _ in words), marks), None)
+        return SpanResult(Span(channel, start, start + 10), TimedText(" ".join(text for text, _ in words), marks), None)
 
-    found = [
-        answer(2, 0.0, ("other", 9.0)),
-        answer(1, 8.0, ("e", 8.1), ("two", 9.2), ("three", 12.0)),
-        answer(1, 0.0, ("one", 5.0), ("two", 9.2)),
-        answer(1, 16.0),
+    results = [
+        result(2, 0.0, ("other", 9.0)),
+        result(1, 8.0, ("e", 8.1), ("two", 9.2), ("three", 12.0)),
+        result(1, 0.0, ("one", 5.0), ("two", 9.2)),
+        result(1, 16.0),
     ]
-    segments = to_segments(found, windows=True)
+    segments = to_segments(results, windows=True)
     assert [(segment.channel, segment.text, segment.start, segment.end) for segment in segments] == [
         (1, "one", 5.0, 5.4),
         (2, "other", 9.0, 9.4),

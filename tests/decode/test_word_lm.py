@@ -17,7 +17,7 @@ from tests.decode.small import estimated, letters, walk
 
 @pytest.fixture(scope="module")
 def sentences(mini_data) -> dict[str, list[str]]:
-    return {part: list(read_table(mini_data / f"{part}_it/text").values()) for part in ("train", "dev")}
+    return {split: list(read_table(mini_data / f"{split}_it/text").values()) for split in ("train", "dev")}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def tokenizer(request, sentences, tmp_path_factory) -> Tokenizer:
 
 
 def test_a_finished_text_has_the_score_of_its_sentence(model, tokenizer, sentences):
-    known = set(model.words)
+    vocabulary = set(model.words)
     texts = [*sentences["dev"][:60], *sentences["train"][:20], "", "a", "zzz", "zzz pronto zzz"]
-    assert any(not set(text.split()) <= known for text in texts)
+    assert any(not set(text.split()) <= vocabulary for text in texts)
     for text in texts:
         tokens = tokenizer.encode(text)
         expected = sum(model.sentence(tokenizer.decode(tokens).split()))
@@ -48,8 +48,8 @@ def test_after_every_token_the_end_is_that_of_the_text_so_far(model, tokenizer, 
     for text in sentences["dev"][:10]:
         tokens = tokenizer.encode(text)
         for _ in range(4):
-            place = rng.randrange(len(tokens) + 1)
-            tokens[place:place] = rng.choice([space, 2 * space, [UNK], [rng.randrange(2, tokenizer.size - 1)]])
+            position = rng.randrange(len(tokens) + 1)
+            tokens[position:position] = rng.choice([space, 2 * space, [UNK], [rng.randrange(2, tokenizer.size - 1)]])
         for size in range(len(tokens) + 1):
             expected = sum(model.sentence(tokenizer.decode(tokens[:size]).split()))
             assert sum(walk(lm, tokens[:size])) == pytest.approx(expected, abs=1e-3)
@@ -71,8 +71,8 @@ def write_arpa(path, words: dict[str, float]) -> NgramModel:
 def test_a_model_without_unk_has_a_price_for_unknown_words(tmp_path):
     model = write_arpa(tmp_path / "lm.arpa", {"<s>": -99, "</s>": -0.4, "ab": -0.5})
     lm, tokenizer = WordNgram(model, letters(" abc"), "lm"), letters(" abc")
-    known = sum(walk(lm, tokenizer.encode("ab ab")))
-    assert sum(walk(lm, tokenizer.encode("ab cc"))) == pytest.approx(known - model.sentence(["ab"])[0] + UNKNOWN, abs=1e-5)
+    expected = sum(walk(lm, tokenizer.encode("ab ab")))
+    assert sum(walk(lm, tokenizer.encode("ab cc"))) == pytest.approx(expected - model.sentence(["ab"])[0] + UNKNOWN, abs=1e-5)
 
 
 def test_a_model_in_capitals_is_asked_in_capitals(tmp_path):

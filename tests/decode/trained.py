@@ -61,15 +61,15 @@ def train(root: Path, mini_data: Path) -> Path:
         ("tokens", "--config", path, *data, "--out", exp / "tokens"),
         ("train", "--config", path, *data, *dump, "--exp", exp, "--threads", 1),
     ):
-        done = command(*line)
-        assert done.returncode == 0, done.stderr
+        process = command(*line)
+        assert process.returncode == 0, process.stderr
     return exp
 
 
 def paused(tables: dict[str, dict[str, str]], out: Path) -> dict[str, dict[str, str]]:
     """The tables of recordings with quiet noise before and after them, which are written to a folder."""
     out.mkdir(exist_ok=True)
-    found: dict[str, dict[str, str]] = {name: {} for name in tables}
+    tables_paused: dict[str, dict[str, str]] = {name: {} for name in tables}
     for utt, wav in tables["wav.scp"].items():
         wave, rate = read_audio(wav)
         for number, pause in enumerate(PAUSES):
@@ -77,10 +77,10 @@ def paused(tables: dict[str, dict[str, str]], out: Path) -> dict[str, dict[str, 
             soundfile.write(path, longer, rate)
             for name, table in tables.items():
                 if utt in table:
-                    found[name][f"{utt}-{number}"] = table[utt]
-            found["wav.scp"][f"{utt}-{number}"] = str(path)
-            found["utt2dur"][f"{utt}-{number}"] = f"{len(longer) / rate:.3f}"
-    return found
+                    tables_paused[name][f"{utt}-{number}"] = table[utt]
+            tables_paused["wav.scp"][f"{utt}-{number}"] = str(path)
+            tables_paused["utt2dur"][f"{utt}-{number}"] = f"{len(longer) / rate:.3f}"
+    return tables_paused
 
 
 def quiet(seconds: float, rate: int = 16000) -> np.ndarray:

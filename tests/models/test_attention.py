@@ -38,21 +38,21 @@ def test_bfloat16_attention_equals_the_fused_kernel() -> None:
 @pytest.fixture(params=["no bias", "padding", "later positions"])
 def bias(request: pytest.FixtureRequest) -> Tensor | None:
     lengths = torch.tensor([5, 3])
-    given = {
+    biases = {
         "no bias": None,
         "padding": padding_bias(torch.arange(5) < lengths[:, None], lengths),
         "later positions": causal_bias(5, torch.device("cpu")),
     }
-    return given[request.param]
+    return biases[request.param]
 
 
 def test_attention_to_self_in_one_function_equals_its_steps(bias: Tensor | None) -> None:
     qkv = torch.randn(2, 5, 3, 2, 6, dtype=torch.float64, requires_grad=True)
-    whole = attend_to_self(qkv, bias)
+    fused = attend_to_self(qkv, bias)
     steps = attend(*rotary_heads(qkv), None if bias is None else bias.double()).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(whole, steps)
-    grad = torch.randn_like(whole)
-    torch.testing.assert_close(torch.autograd.grad(whole, qkv, grad)[0], torch.autograd.grad(steps, qkv, grad)[0])
+    torch.testing.assert_close(fused, steps)
+    grad = torch.randn_like(fused)
+    torch.testing.assert_close(torch.autograd.grad(fused, qkv, grad)[0], torch.autograd.grad(steps, qkv, grad)[0])
 
 
 def test_attention_to_self_passes_gradcheck(bias: Tensor | None) -> None:

@@ -26,11 +26,11 @@ def utterances(frames: list[int], dtype: torch.dtype = torch.float64) -> list[to
     return [torch.randn(length, FEAT_DIM, generator=generator, dtype=dtype) for length in frames]
 
 
-def padded(parts: list[torch.Tensor], size: int, fill: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    feats = torch.full((len(parts), size, FEAT_DIM), fill, dtype=parts[0].dtype)
-    for row, part in enumerate(parts):
-        feats[row, : len(part)] = part
-    return feats, torch.tensor([len(part) for part in parts])
+def padded(utts: list[torch.Tensor], size: int, fill: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    feats = torch.full((len(utts), size, FEAT_DIM), fill, dtype=utts[0].dtype)
+    for row, utt in enumerate(utts):
+        feats[row, : len(utt)] = utt
+    return feats, torch.tensor([len(utt) for utt in utts])
 
 
 def run(model: Conformer, feats: torch.Tensor, lengths: torch.Tensor, causal: bool = False) -> Encoded:
@@ -52,17 +52,17 @@ def gradients(model: Conformer, batches: list[tuple[torch.Tensor, torch.Tensor]]
 
 @pytest.mark.parametrize("subsampling", ["conv2d", "dwconv", "windows"])
 def test_padding_changes_no_state_and_no_gradient(subsampling: str) -> None:
-    model, parts = conformer(subsampling), utterances(FRAMES)
-    together = padded(parts, size=120, fill=9.0)  # what stands in the padding must not matter
-    alone = [padded([part], size=len(part)) for part in parts]
+    model, utts = conformer(subsampling), utterances(FRAMES)
+    together = padded(utts, size=120, fill=9.0)  # what stands in the padding must not matter
+    alone = [padded([utt], size=len(utt)) for utt in utts]
     encoded = run(model, *together)
     for row, (feats, lengths) in enumerate(alone):
         single = run(model, feats, lengths)
         assert encoded.lengths[row] == single.lengths[0] == single.states["output"].shape[1]
         for tap, state in single.states.items():
             torch.testing.assert_close(encoded.states[tap][row, : single.lengths[0]], state[0], rtol=0, atol=1e-12)
-    for one, other in zip(gradients(model, [together]), gradients(model, alone), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    for actual, expected in zip(gradients(model, [together]), gradients(model, alone), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_utterances_do_not_see_each_other() -> None:
@@ -113,19 +113,19 @@ def test_only_the_taps_that_are_asked_for_are_kept() -> None:
     assert list(encoded.states) == model.taps == ["frontend", "block1", "block2", "output"]
     assert all(state.shape == (4, 23, model.dim) for state in encoded.states.values())
     for taps in (["block1"], ["output"], ["block1", "output"], []):
-        kept = model(encoded.states["frontend"], encoded.lengths, taps)
-        assert list(kept) == taps and all(torch.equal(state, encoded.states[tap]) for tap, state in kept.items())
+        states_at = model(encoded.states["frontend"], encoded.lengths, taps)
+        assert list(states_at) == taps and all(torch.equal(state, encoded.states[tap]) for tap, state in states_at.items())
 
 
 def test_blocks_before_the_start_are_left_out() -> None:
-    """Entered behind the first block with its states, the rest gives the same."""
+    """Started after the first block with its states, the remaining blocks give the same output."""
     model = conformer()
     encoded = run(model, *padded(utterances(FRAMES), size=97))
-    kept = model(encoded.states["block1"], encoded.lengths, ["block1", "block2", "output"], start=1)
-    assert list(kept) == ["block2", "output"]
-    torch.testing.assert_close(kept["output"], encoded.states["output"], rtol=0, atol=0)
+    states_at = model(encoded.states["block1"], encoded.lengths, ["block1", "block2", "output"], start=1)
+    assert list(states_at) == ["block2", "output"]
+    torch.testing.assert_close(states_at["output"], encoded.states["output"], rtol=0, atol=0)
     model.zero_grad()
-    kept["output"].sum().backward()
+    states_at["output"].sum().backward()
     assert all(parameter.grad is not None for parameter in model.blocks[1].parameters())
 
 
@@ -201,21 +201,21 @@ def test_impossible_sizes_are_one_clear_line(options: dict[str, int], word: str)
 @pytest.mark.parametrize("size", [97, 130])
 def test_a_causal_state_sees_no_later_one(size: int) -> None:
     """Whatever follows, and however much is padded, changes no state; what came before does."""
-    model, parts = conformer(), utterances(FRAMES)
-    whole = run(model, *padded(parts, size), causal=True)
-    parts[0][60:] += 1.0  # front-end states from (60 - 6) / 4 on see it
-    changed = run(model, *padded(parts, size), causal=True)
-    for tap, states in whole.states.items():
+    model, utts = conformer(), utterances(FRAMES)
+    original = run(model, *padded(utts, size), causal=True)
+    utts[0][60:] += 1.0  # front-end states from (60 - 6) / 4 on see it
+    changed = run(model, *padded(utts, size), causal=True)
+    for tap, states in original.states.items():
         assert torch.equal(states[0, :13], changed.states[tap][0, :13])
         assert (states[0, 14:23] != changed.states[tap][0, 14:23]).any(-1).all()
-    both = run(model, *padded(parts, size))
+    both = run(model, *padded(utts, size))
     assert not torch.allclose(both.states["output"][0, :13], changed.states["output"][0, :13])
 
 
 def test_padding_changes_nothing_in_a_causal_pass() -> None:
-    model, parts = conformer(), utterances(FRAMES)
-    together = run(model, *padded(parts, size=120, fill=9.0), causal=True)
-    for row, part in enumerate(parts):
-        single = run(model, *padded([part], size=len(part)), causal=True)
+    model, utts = conformer(), utterances(FRAMES)
+    together = run(model, *padded(utts, size=120, fill=9.0), causal=True)
+    for row, utt in enumerate(utts):
+        single = run(model, *padded([utt], size=len(utt)), causal=True)
         length = int(single.lengths[0])
         torch.testing.assert_close(together.states["output"][row, :length], single.states["output"][0], rtol=0, atol=1e-12)

@@ -27,8 +27,8 @@ def test_depthwise_equals_conv1d(frames: int) -> None:
     theirs = F.conv1d(x.transpose(1, 2), weight, bias, padding=7, groups=16).transpose(1, 2)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     grad = torch.randn_like(ours)
-    for one, other in zip(torch.autograd.grad(ours, leaves, grad), torch.autograd.grad(theirs, leaves, grad), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+    for actual, expected in zip(torch.autograd.grad(ours, leaves, grad), torch.autograd.grad(theirs, leaves, grad), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_positions_outside_the_utterance_are_zero_to_it() -> None:

@@ -23,51 +23,51 @@ def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return tokens, torch.randn(3, 8, 6, generator=generator, dtype=torch.float64), torch.tensor([8, 5, 1])
 
 
-@pytest.mark.parametrize("place", range(5))
-def test_no_token_sees_a_later_one(place):
+@pytest.mark.parametrize("position", range(5))
+def test_no_token_sees_a_later_one(position):
     model, (tokens, memory, lengths) = decoder(), inputs()
     changed = tokens.clone()
-    changed[:, place] = tokens[:, place] % (VOCAB - 2) + 1
+    changed[:, position] = tokens[:, position] % (VOCAB - 2) + 1
     before, after = model(tokens, memory, lengths), model(changed, memory, lengths)
-    assert torch.equal(before[:, : place + 1], after[:, : place + 1])  # the logits of a token stand before it
-    assert (before[:, place + 1 :] != after[:, place + 1 :]).any(-1).all()
+    assert torch.equal(before[:, : position + 1], after[:, : position + 1])  # the logits of a token stand at the position before it
+    assert (before[:, position + 1 :] != after[:, position + 1 :]).any(-1).all()
 
 
 def test_padding_and_neighbours_change_no_logit():
     model, (tokens, memory, lengths) = decoder(), inputs()
     together = model(torch.cat([tokens, tokens[:, :2]], dim=1), torch.cat([memory, 9 + memory], dim=1), lengths)
     for row, length in enumerate(lengths.tolist()):
-        one = slice(row, row + 1)
-        alone = model(tokens[one], memory[one, :length], lengths[one])
-        torch.testing.assert_close(together[one, :6], alone, rtol=0, atol=1e-12)
+        rows = slice(row, row + 1)
+        alone = model(tokens[rows], memory[rows, :length], lengths[rows])
+        torch.testing.assert_close(together[rows, :6], alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("prefix", [None, "it"])
 def test_step_by_step_equals_all_at_once(prefix):
-    """W prefixes per utterance, with their places changed on the way."""
+    """W prefixes per utterance, which change their order at every step."""
     model, (tokens, memory, lengths) = decoder(), inputs()
-    other = inputs(seed=1)[0]
+    second = inputs(seed=1)[0]
     state = model.begin(memory, lengths, prefix)
-    found = [model.step(state, None, beam=2)]
-    state.select(torch.tensor([[0, 0]] * 3))  # both places go on from the first
-    paths = torch.stack([tokens, other], dim=1)  # (B, W, U)
-    for place in range(5):
-        found.append(model.step(state, paths[:, :, place], beam=2))
+    steps = [model.step(state, None, beam=2)]
+    state.select(torch.tensor([[0, 0]] * 3))  # both continue the first prefix
+    paths = torch.stack([tokens, second], dim=1)  # (B, W, U)
+    for position in range(5):
+        steps.append(model.step(state, paths[:, :, position], beam=2))
         state.select(torch.tensor([[1, 0]] * 3))
         paths = paths.flip(1)
-    logits = torch.stack(found, dim=2)  # (B, W, U + 1, V)
-    for place in range(2):
-        expected = model(paths[:, place], memory, lengths, prefix)
-        order = [(place + 1 + step) % 2 for step in range(5)]  # where this path stood at each step
-        got = torch.stack([logits[:, place, 0], *(logits[:, where, step + 1] for step, where in enumerate(order))], dim=1)
+    logits = torch.stack(steps, dim=2)  # (B, W, U + 1, V)
+    for path in range(2):
+        expected = model(paths[:, path], memory, lengths, prefix)
+        order = [(path + 1 + step) % 2 for step in range(5)]  # index of this path in the beam at each step
+        got = torch.stack([logits[:, path, 0], *(logits[:, index, step + 1] for step, index in enumerate(order))], dim=1)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
 
 
-def test_each_prefix_has_a_start_of_its_own():
+def test_each_prefix_has_its_own_start_vector():
     model, (tokens, memory, lengths) = decoder(), inputs()
-    found = [model(tokens, memory, lengths, prefix) for prefix in (None, "it", "ru")]
-    assert not torch.allclose(found[0], found[1]) and not torch.allclose(found[1], found[2])
-    with pytest.raises(UserError, match="prefix `fr`: this decoder has it, ru"):
+    logits = [model(tokens, memory, lengths, prefix) for prefix in (None, "it", "ru")]
+    assert not torch.allclose(logits[0], logits[1]) and not torch.allclose(logits[1], logits[2])
+    with pytest.raises(UserError, match="prefix `fr`: this decoder does not have it; its prefixes: it, ru"):
         model(tokens, memory, lengths, "fr")
 
 

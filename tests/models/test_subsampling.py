@@ -29,9 +29,9 @@ def test_a_state_sees_seven_frames_four_after_the_state_before(kind: str) -> Non
     states = front(feats)[0]
     for index, state in enumerate(states):
         (gradient,) = torch.autograd.grad(state.square().sum(), feats, retain_graph=True)
-        seen = torch.nonzero(gradient[0].abs().sum(1)).flatten().tolist()
-        assert seen and set(seen) <= set(range(4 * index, 4 * index + 7)), index
-        assert seen[0] == 4 * index and seen[-1] == 4 * index + 6
+        seen_frames = torch.nonzero(gradient[0].abs().sum(1)).flatten().tolist()
+        assert seen_frames and set(seen_frames) <= set(range(4 * index, 4 * index + 7)), index
+        assert seen_frames[0] == 4 * index and seen_frames[-1] == 4 * index + 6
 
 
 def test_frames_for_is_the_fewest() -> None:
@@ -45,6 +45,6 @@ def test_batches_are_padded_to_few_numbers_of_states(frames: int) -> None:
     encoder = Conformer(16, blocks=1, dim=8, heads=2, kernel=3, subsampling="windows")
     feats = torch.randn(2, frames, 16)
     padded = encoder.pad(feats)
-    states, before = (encoder.output_lengths(one.shape[1]) for one in (padded, feats))
+    states, before = (encoder.output_lengths(rows.shape[1]) for rows in (padded, feats))
     assert torch.equal(padded[:, :frames], feats) and not padded[:, frames:].any()
     assert states == round_length(before)

@@ -62,8 +62,8 @@ def batch(
     padded, lengths = {}, {}
     for key, rows in targets.items():
         padded[key] = torch.zeros(len(rows), max([1, *(len(row or []) for row in rows)]), dtype=torch.long)
-        for place, row in enumerate(rows):
-            padded[key][place, : len(row or [])] = torch.tensor(row or [], dtype=torch.long)
+        for index, row in enumerate(rows):
+            padded[key][index, : len(row or [])] = torch.tensor(row or [], dtype=torch.long)
         lengths[key] = torch.tensor([-1 if row is None else len(row) for row in rows])
     names = [f"utt{row}" for row in range(len(frames))]
     return Batch(
@@ -93,15 +93,15 @@ def encode(system: System, batch: Batch, view: View | None = None, taps: Collect
 
 
 def learn(system: System, batch: Batch, name: str) -> tuple[Share, Loss | None, dict[View, Encoded]]:
-    """What an objective has to learn from a batch, its loss where that is something, and the states it read."""
+    """The share of an objective in a batch, its loss (None if the share has no weight), and the states that it reads."""
     objective, share = system.objectives[name], system.prepare(batch, [name]).shares[name]
-    taps = {view: [tap for other, tap in objective.reads if other == view] for view in objective.views}
-    encoded = {view: system.encode(batch, view, kept) for view, kept in taps.items()}
+    taps_by_view = {view: [tap for read_view, tap in objective.reads if read_view == view] for view in objective.views}
+    encoded = {view: system.encode(batch, view, taps_of_view) for view, taps_of_view in taps_by_view.items()}
     return share, objective(encoded, share) if share.weight > 0 else None, encoded
 
 
 def dev_error(system: System, batch: Batch, name: str) -> tuple[float, float]:
-    """The metric `error` of an objective on one batch of a dev set: errors, and what they are a share of."""
+    """The metric `error` of an objective on one batch of a dev set: errors and their divisor."""
     _, loss, encoded = learn(system.eval(), batch, name)
     error, count = system.objectives[name].dev_metrics(encoded, batch, loss)["error"]
     return float(error), count

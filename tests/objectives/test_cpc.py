@@ -23,16 +23,16 @@ def test_the_context_does_not_depend_on_samples_of_the_target():
     wave = torch.randn(16000, generator=torch.Generator().manual_seed(0)).requires_grad_()
     frames = wave.unfold(0, 400, 160)  # (T, 400) the samples that each 25 ms window sees, 10 ms apart
     feats = frames @ torch.randn(400, 8, generator=torch.Generator().manual_seed(1)) / 20  # any feature of the window
-    seen = {}
+    reached = {}
     for view in (context, future):
         piece = cut_windows(np.array([len(feats)]), view.cut, np.random.default_rng(5)).tensors["frames"]  # (1, L)
         states = system.encoder.frontend(feats[piece])
         states = system.encoder(states, torch.full((len(states),), states.shape[1]))["output"]
         (gradient,) = torch.autograd.grad(states.square().sum(), wave, retain_graph=True)
-        seen[view.cut.piece] = gradient != 0
-    assert seen["context"].any() and seen["future"].any()
-    assert not (seen["context"] & seen["future"]).any()
-    last, first = seen["context"].nonzero().max(), seen["future"].nonzero().min()
+        reached[view.cut.piece] = gradient != 0
+    assert reached["context"].any() and reached["future"].any()
+    assert not (reached["context"] & reached["future"]).any()
+    last, first = reached["context"].nonzero().max(), reached["future"].nonzero().min()
     assert 0 < first - last <= 4 * 160  # no overlap; the last frames of a piece that fill no state widen the gap a little
 
 
@@ -42,14 +42,14 @@ def test_pieces_of_equal_seed_belong_together(windows):
     context, future = (view.cut for view in objective.views)
     for seed in range(20):
         drawn = [cut_windows(np.array([250]), cut, np.random.default_rng(seed)) for cut in (context, future)]
-        a, b = (one.tensors["frames"] for one in drawn)
+        a, b = (pieces.tensors["frames"] for pieces in drawn)
         assert a.shape == (windows, 40) and b.shape == (windows, 30)
         assert (b[:, 0] - a[:, -1] == context.gap + 1).all() and context.gap == 2
         assert a.min() >= 0 and b.max() < 250
         assert (b[1:, 0] - b[:-1, -1] > context.gap).all()  # futures of an utterance share no sample
-        for one, length in zip(drawn, (40, 30), strict=True):
-            assert one.utterances.tolist() == one.tensors["rows"].tolist() == [0] * windows
-            assert one.lengths.tolist() == [length] * windows
+        for pieces, length in zip(drawn, (40, 30), strict=True):
+            assert pieces.utterances.tolist() == pieces.tensors["rows"].tolist() == [0] * windows
+            assert pieces.lengths.tolist() == [length] * windows
 
 
 def test_the_pieces_of_a_batch_come_from_the_same_places():
@@ -61,8 +61,8 @@ def test_the_pieces_of_a_batch_come_from_the_same_places():
     (a, b), gap = (drawn[view].tensors["frames"] for view in (context, future)), context.cut.gap
     assert len(a) > 6 and (b[:, 0] == a[:, -1] + gap + 1).all()
     assert drawn[context].utterances.tolist() == drawn[future].utterances.tolist()
-    other = system.prepare(build.batch([250, 130, 40, 180], {}, seed=1), ["cpc"]).drawn
-    assert not torch.equal(other[context].tensors["frames"], a)
+    redrawn = system.prepare(build.batch([250, 130, 40, 180], {}, seed=1), ["cpc"]).drawn
+    assert not torch.equal(redrawn[context].tensors["frames"], a)
 
 
 def test_windows_fill_an_utterance_up_to_the_last_frame():
@@ -77,8 +77,8 @@ def test_windows_fill_an_utterance_up_to_the_last_frame():
     assert View(cut=cut).frames(lengths) == 3 * len(rows)
 
 
-def run(one, system=None):
-    return build.learn((system or build.system()).train(), one, "cpc")
+def run(batch, system=None):
+    return build.learn((system or build.system()).train(), batch, "cpc")
 
 
 def test_chance_on_noise():
@@ -96,11 +96,11 @@ def test_chance_on_noise():
 
 def test_states_that_are_all_alike_hit_by_chance():
     """An encoder that has collapsed must not look as if it knew the answer."""
-    cpc, one = build.system().objectives["cpc"], build.batch([100, 100], {})
+    cpc, batch = build.system().objectives["cpc"], build.batch([100, 100], {})
     alike = torch.eye(16, dtype=torch.float64)[0].expand(6, 3, 16)  # products with it are exact, so they are equal
     cpc.windows.choose = lambda drawn, rng: (np.array([0, 0, 0, 1, 1, 1]), {})
     cpc.windows.gather = lambda encoded, chosen: (alike[:, 0], alike)
-    share = cpc.share(one, np.random.default_rng(0))
+    share = cpc.share(batch, np.random.default_rng(0))
     hits, count = cpc({}, share).metrics["accuracy"]
     chance, same = share.metrics["chance"]
     assert float(hits) / count == pytest.approx(float(chance) / same)
@@ -110,10 +110,10 @@ def test_states_that_are_all_alike_hit_by_chance():
 @pytest.mark.parametrize("negatives, taught", [("utterance", 2), ("batch", 2), ("mixed", 4)])
 def test_windows_without_negatives_are_left_out(negatives, taught):
     """Two windows and no other of the language; three utterances of one window each, two of them in one language."""
-    one = build.batch([104, 72, 72, 72], {}, langs=["en", "it", "it", "ru"])
+    batch = build.batch([104, 72, 72, 72], {}, langs=["en", "it", "it", "ru"])
     system = build.system()
     system.objectives["cpc"].negatives = negatives
-    share, loss, encoded = run(one, system)
+    share, loss, encoded = run(batch, system)
     assert share.weight == share.metrics["chance"][1] == taught
     steps = encoded[system.objectives["cpc"].views[1]].states["output"].shape[1]
     assert loss.metrics["accuracy"][1] == taught * steps
@@ -144,11 +144,11 @@ def test_nothing_long_enough():
 
 def test_short_and_padded_utterances_are_never_negatives():
     """Utterances that are skipped, and how far the batch is padded, change nothing."""
-    one = build.batch([130, 100, 90], {})
+    batch = build.batch([130, 100, 90], {})
     more = build.batch([130, 100, 90, 20, 30], {}, langs=["en"] * 5)
     more.inputs["feats"] = torch.cat([more.inputs["feats"], torch.full((5, 50, 8), 9.0, dtype=torch.float64)], dim=1)
     system = build.system()
-    _, _, encoded = run(one, system)
+    _, _, encoded = run(batch, system)
     # the same places are cut, since each row draws its own number
     share, _, encoded_more = run(more, system)
     for view in encoded:
@@ -162,12 +162,12 @@ def test_negatives_come_from_the_utterance_and_from_others_in_its_language():
     rows = np.array([0, 0, 1, 2, 3, 4, 5])  # two windows of the first utterance
     mask = choose_negatives(rows, langs, 2, "mixed", np.random.default_rng(0))
     for window, row in enumerate(rows.tolist()):
-        chosen = np.flatnonzero(mask[window]).tolist()
-        own = [other for other in chosen if rows[other] == row]
-        assert own == [other for other in range(7) if rows[other] == row and other != window]
-        others = [other for other in chosen if rows[other] != row]
-        assert all(langs[rows[other]] == langs[row] for other in others)
-        assert len(others) == min(2, sum(langs[r] == langs[row] and r != row for r in rows.tolist()))
+        negatives = np.flatnonzero(mask[window]).tolist()
+        of_utterance = [index for index in negatives if rows[index] == row]
+        assert of_utterance == [index for index in range(7) if rows[index] == row and index != window]
+        of_language = [index for index in negatives if rows[index] != row]
+        assert all(langs[rows[index]] == langs[row] for index in of_language)
+        assert len(of_language) == min(2, sum(langs[r] == langs[row] and r != row for r in rows.tolist()))
 
 
 def test_negatives_of_other_utterances_are_drawn_anew():
@@ -189,9 +189,9 @@ def test_predictors(predictor, maps):
 
 
 def test_equal_views_are_equal():
-    one = CPC(dim=4, frame_shift=10.0, frame_length=25.0)
-    other = CPC(dim=4, frame_shift=10.0, frame_length=25.0)
-    assert one.views == other.views and View() == View()
+    first = CPC(dim=4, frame_shift=10.0, frame_length=25.0)
+    second = CPC(dim=4, frame_shift=10.0, frame_length=25.0)
+    assert first.views == second.views and View() == View()
 
 
 def test_fbank_window_is_what_the_gap_assumes():
@@ -221,12 +221,12 @@ def test_a_causal_context_does_not_depend_on_samples_of_its_targets():
     assert rows.tolist() == [0, 0, 0] and targets.shape == (3, 3, 16)
     for context, after in zip(past, targets, strict=True):
         (gradient,) = torch.autograd.grad(context.square().sum(), wave, retain_graph=True)
-        seen = gradient.nonzero()
-        assert seen.max() + 1 >= 0.3 * 16000
+        past_samples = gradient.nonzero()
+        assert past_samples.max() + 1 >= 0.3 * 16000
         (gradient,) = torch.autograd.grad(after.square().sum(), wave, retain_graph=True)
-        future = gradient.nonzero()
-        assert 0 <= future.min() - seen.max() - 1 < 4 * 160  # the next state would do worse
-        assert future.max() - future.min() < 0.2 * 16000
+        target_samples = gradient.nonzero()
+        assert 0 <= target_samples.min() - past_samples.max() - 1 < 4 * 160  # the next state would do worse
+        assert target_samples.max() - target_samples.min() < 0.2 * 16000
 
 
 def test_causal_windows_fill_an_utterance_up_to_the_last_state():
@@ -235,7 +235,7 @@ def test_causal_windows_fill_an_utterance_up_to_the_last_state():
     lengths, view = np.array([0, need - 1, need, need + 1, need + 9]), windows.views[0]
     drawn = Drawn(lengths, np.arange(5), states=lengths)
     states = torch.arange(need + 9.0).expand(5, -1)[..., None]
-    places = set()
+    positions = set()
     for seed in range(30):
         rows, chosen = windows.choose({view: drawn}, np.random.default_rng(seed))
         past, targets = windows.gather({view: Encoded({"output": states, "frontend": states}, torch.from_numpy(lengths))}, chosen)
@@ -243,8 +243,8 @@ def test_causal_windows_fill_an_utterance_up_to_the_last_state():
         assert (past[:, 0] >= windows.first).all() and (targets[:, 0, 0] == past[:, 0] + windows.gap).all()
         assert (targets[:, -1, 0] < torch.from_numpy(lengths[rows])).all()
         assert targets[2, -1, 0] == need and len(past[3:].unique()) == 3  # the last valid state; places that differ
-        places |= set(past[3:, 0].tolist())
-    assert places == {windows.first + place for place in range(10)}
+        positions |= set(past[3:, 0].tolist())
+    assert positions == {windows.first + offset for offset in range(10)}
     empty, _ = windows.choose({view: Drawn(lengths[:1], np.arange(1), states=lengths[:1])}, np.random.default_rng(0))
     assert empty.tolist() == []
 
@@ -253,10 +253,10 @@ def test_causal_objective_trains_and_ignores_padding():
     changes = {"type": "cpc", "stream": "raw", "level": "lower", "context": 0.3, "future": 0.2, "encoding": "causal"}
     objectives = {"asr_x": {"type": "ctc", "stream": "x", "tokens": "a"}, "cpc": changes}
     system = build.system(objectives=objectives)
-    one = build.batch([130, 90], {})
-    share, loss, _ = run(one, system)
-    one.inputs["feats"] = torch.cat([one.inputs["feats"], torch.full((2, 40, 8), 9.0, dtype=torch.float64)], dim=1)
-    again, padded, _ = run(one, system)
+    batch = build.batch([130, 90], {})
+    share, loss, _ = run(batch, system)
+    batch.inputs["feats"] = torch.cat([batch.inputs["feats"], torch.full((2, 40, 8), 9.0, dtype=torch.float64)], dim=1)
+    again, padded, _ = run(batch, system)
     assert torch.allclose(loss.sum, padded.sum, atol=1e-10) and share.weight == again.weight == 16
     loss.sum.backward()
     assert system.encoder.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
@@ -284,5 +284,5 @@ def test_kinds_of_negatives():
 
 @pytest.mark.parametrize("encoding", ["cut", "causal"])
 def test_pieces_without_a_state_are_refused(encoding):
-    with pytest.raises(UserError, match="future: 0.06 s hold no encoder state; give at least 0.07"):
+    with pytest.raises(UserError, match="future: 0.06 s are too short for an encoder state; give at least 0.07 s"):
         CPC(dim=4, frame_shift=10.0, frame_length=25.0, context=0.4, future=0.06, encoding=encoding)

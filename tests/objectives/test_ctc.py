@@ -15,15 +15,15 @@ from tests.objectives import build
 VIEW = View()
 
 
-def run(one, name="asr_x", system=None, train=True):
+def run(batch, name="asr_x", system=None, train=True):
     system = (system or build.system()).train(train)
-    share, loss, encoded = build.learn(system, one, name)
+    share, loss, encoded = build.learn(system, batch, name)
     return share, loss, encoded[VIEW], system
 
 
 def test_loss_is_the_sum_of_each_utterance_alone():
-    one = build.batch([120, 90, 77], {"a:text": [[2, 3, 3, 4], [5, 6], [7]]})
-    share, loss, encoded, system = run(one)
+    batch = build.batch([120, 90, 77], {"a:text": [[2, 3, 3, 4], [5, 6], [7]]})
+    share, loss, encoded, system = run(batch)
     log_probs = system.objectives["asr_x"].log_probs(encoded)
     total = 0.0
     for row, target in enumerate([[2, 3, 3, 4], [5, 6], [7]]):
@@ -50,19 +50,19 @@ def test_no_target_at_all_is_nothing_to_learn():
 @pytest.mark.parametrize("target", [None, []], ids=["missing", "empty"])
 def test_targets_without_width(target):
     """As they are read where no utterance of a batch has a token."""
-    one = build.batch([120, 90], {"a:text": [target, target]})
-    one.targets["a:text"] = one.targets["a:text"][:, :0]
-    share, loss, _, system = run(one)
+    batch = build.batch([120, 90], {"a:text": [target, target]})
+    batch.targets["a:text"] = batch.targets["a:text"][:, :0]
+    share, loss, _, system = run(batch)
     assert share.weight == (0 if target is None else 2)
     if loss is not None:
         loss.sum.backward()
         assert loss.sum > 0 and all(torch.isfinite(p.grad).all() for p in system.objectives["asr_x"].parameters())
-        assert build.dev_error(system, one, "asr_x")[1] == 0
+        assert build.dev_error(system, batch, "asr_x")[1] == 0
 
 
 def test_targets_without_an_alignment_are_left_out_and_counted():
-    one = build.batch([40, 120], {"a:text": [list(range(1, 12)), [2]]})  # 40 frames give fewer than 11 states
-    share, loss, encoded, system = run(one)
+    batch = build.batch([40, 120], {"a:text": [list(range(1, 12)), [2]]})  # 40 frames give fewer than 11 states
+    share, loss, encoded, system = run(batch)
     assert share.metrics["unrepresentable"] == (1.0, 2.0)
     assert share.weight == 1
     length, log_probs = encoded.lengths[1], system.objectives["asr_x"].log_probs(encoded)
@@ -78,9 +78,9 @@ def test_one_frame_and_empty_text_do_not_crash():
 
 
 def test_repeats_need_a_blank_between_them():
-    one = build.batch([100], {"a:text": [[3, 3, 3]]})
-    assert not representable(one, "a:text", np.array([4])).item()
-    assert representable(one, "a:text", np.array([5])).item()
+    batch = build.batch([100], {"a:text": [[3, 3, 3]]})
+    assert not representable(batch, "a:text", np.array([4])).item()
+    assert representable(batch, "a:text", np.array([5])).item()
 
 
 @pytest.mark.parametrize("per, expected", [("token", 7.0), ("utterance", 3.0), ("frame", 29.0 + 21.0 + 18.0)])
@@ -94,15 +94,15 @@ def test_per(per, expected):
 def test_dev_errors_are_those_of_every_reference():
     """Also of one that needs more states than there are, and of one without any; only a missing reference is no error."""
     references = [[2, 3, 4], list(range(1, 12)), None, [5, 6], []]
-    one, system = build.batch([120, 40, 90, 5, 60], {"a:text": references}), build.system()
-    share, loss, encoded, _ = run(one, system=system, train=False)
+    batch, system = build.batch([120, 40, 90, 5, 60], {"a:text": references}), build.system()
+    share, loss, encoded, _ = run(batch, system=system, train=False)
     log_probs, lengths = system.objectives["asr_x"].log_probs(encoded), encoded.lengths
     assert lengths[3] == 0 and share.metrics["unrepresentable"] == (2.0, 4.0) and share.weight == 4
     edits = 0
     for row, reference in enumerate(references):
         if reference is not None:
             edits += Levenshtein.distance(collapse(log_probs[row, : lengths[row]].argmax(-1).tolist()), reference)
-    assert build.dev_error(system, one, "asr_x") == (edits, 16) and edits >= 2  # the tokens of the one without a state
+    assert build.dev_error(system, batch, "asr_x") == (edits, 16) and edits >= 2  # the tokens of the one without a state
 
 
 def test_dev_errors_where_nothing_can_be_written():

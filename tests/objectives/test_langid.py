@@ -18,35 +18,35 @@ def system(languages=("en", "it")):
     return build.system(objectives={"asr": asr, "lid": {"type": "langid", "stream": "raw", "languages": languages and list(languages)}})
 
 
-def run(one, made, train=True):
-    share, loss, encoded = build.learn(made.train(train), one, "lid")
+def run(batch, model, train=True):
+    share, loss, encoded = build.learn(model.train(train), batch, "lid")
     return share, loss, encoded[VIEW]
 
 
 def test_the_loss_is_the_cross_entropy_of_the_mean_state():
-    made, one = system(), build.batch([120, 90, 40], {}, langs=["en", "it", "en"])
-    share, loss, encoded = run(one, made, train=False)
+    model, batch = system(), build.batch([120, 90, 40], {}, langs=["en", "it", "en"])
+    share, loss, encoded = run(batch, model, train=False)
     total, right = 0.0, 0
     for row, label in enumerate([0, 1, 0]):
         mean = encoded.states["output"][row, : encoded.lengths[row]].mean(0)
-        logits = made.objectives["lid"].output(mean)
+        logits = model.objectives["lid"].output(mean)
         total += F.cross_entropy(logits, torch.tensor(label)).item()
         right += int(logits.argmax() == label)
     assert loss.sum.item() == pytest.approx(total, rel=1e-9) and share.weight == 3
-    assert loss.metrics["accuracy"] == (right, 3) and build.dev_error(made, one, "lid") == (3 - right, 3)
+    assert loss.metrics["accuracy"] == (right, 3) and build.dev_error(model, batch, "lid") == (3 - right, 3)
 
 
 def test_an_utterance_without_a_state_is_a_dev_error():
-    made = system()
-    errors, _ = build.dev_error(made, build.batch([120], {}, langs=["en"]), "lid")
-    assert build.dev_error(made, build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), "lid") == (errors + 1, 2)
-    assert build.dev_error(made, build.batch([5], {}, langs=["it"]), "lid") == (1, 1)
+    model = system()
+    errors, _ = build.dev_error(model, build.batch([120], {}, langs=["en"]), "lid")
+    assert build.dev_error(model, build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), "lid") == (errors + 1, 2)
+    assert build.dev_error(model, build.batch([5], {}, langs=["it"]), "lid") == (1, 1)
 
 
 def test_other_languages_and_utterances_without_a_state_are_left_out():
-    made = system()
-    share, loss, _ = run(build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), made)
-    _, expected, _ = run(build.batch([120], {}, langs=["en"]), made)
+    model = system()
+    share, loss, _ = run(build.batch([120, 90, 5], {}, langs=["en", "ru", "it"]), model)
+    _, expected, _ = run(build.batch([120], {}, langs=["en"]), model)
     assert loss.sum.item() == pytest.approx(expected.sum.item(), rel=1e-9) and share.weight == 1
 
 
@@ -57,5 +57,5 @@ def test_nothing_to_tell_is_nothing_to_learn():
 
 @pytest.mark.parametrize("languages", [None, ["en"]])
 def test_one_language_is_nothing_to_tell(languages):
-    with pytest.raises(UserError, match="two or more"):
+    with pytest.raises(UserError, match="two languages or more"):
         system(languages)

@@ -27,8 +27,8 @@ OBJECTIVES = {
 }
 
 
-def states(system, one, view=None, taps=("output",)):
-    return build.encode(system, one, view, taps).states[taps[0]]
+def states(system, batch, view=None, taps=("output",)):
+    return build.encode(system, batch, view, taps).states[taps[0]]
 
 
 def noisy(dropout=0.2, augment=None):
@@ -80,10 +80,10 @@ def test_equal_keys_give_equal_noise_whatever_came_before(dropout, augment):
     first = states(system, build.batch([120, 90], {}))
     torch.rand(17)
     assert torch.equal(first, states(system, build.batch([120, 90], {})))
-    one = build.batch([120, 90], {})
-    other = dataclasses.replace(one, key=(1, "x", 0, 5))
+    batch = build.batch([120, 90], {})
+    other = dataclasses.replace(batch, key=(1, "x", 0, 5))
     assert not torch.equal(first, states(system, other))
-    assert torch.equal(states(system, one, View(train=False)), states(system.eval(), one))
+    assert torch.equal(states(system, batch, View(train=False)), states(system.eval(), batch))
 
 
 def dropped(system, view, monkeypatch):
@@ -97,22 +97,22 @@ def dropped(system, view, monkeypatch):
 
 def test_every_view_has_dropout_of_its_own(monkeypatch):
     """But for the gradient: states are the same with one and without."""
-    system, one = noisy(), build.batch([130, 130], {})
+    system, batch = noisy(), build.batch([130, 130], {})
     first, again, causal = (dropped(system, view, monkeypatch) for view in (View(), View(grad=False), View(causal=True)))
     assert len(first) == len(causal) > 5
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, causal, strict=True))
-    assert torch.equal(states(system, one), states(system, one, View(grad=False)))
+    assert torch.equal(states(system, batch), states(system, batch, View(grad=False)))
 
 
 def test_every_view_is_augmented_in_its_own_way():
     system = noisy(0.0, {"freq_masks": 0, "time_width": 20, "time_share": 1.0})
-    one, views = build.batch([120, 90], {}), (View(), RANDOM)
-    found = [states(system, one, view, ["frontend"]) for view in views]
-    assert not torch.equal(*found)
+    batch, views = build.batch([120, 90], {}), (View(), RANDOM)
+    augmented = [states(system, batch, view, ["frontend"]) for view in views]
+    assert not torch.equal(*augmented)
     system.augment = None
-    assert torch.equal(*(states(system, one, view, ["frontend"]) for view in views))
-    assert not any(torch.equal(states(system, one, View(), ["frontend"]), other) for other in found)
+    assert torch.equal(*(states(system, batch, view, ["frontend"]) for view in views))
+    assert not any(torch.equal(states(system, batch, View(), ["frontend"]), states_of_view) for states_of_view in augmented)
 
 
 @pytest.mark.parametrize("encoding", ["cut", "causal"])
@@ -122,10 +122,10 @@ def test_what_an_objective_draws_follows_the_key(encoding):
     system = build.system(objectives={"cpc": {"type": "cpc", "stream": "raw", **options}})
 
     def drawn(seed, name="cpc"):
-        one = build.batch([130] * 8, {})
-        one.key = (1, "raw", 0, seed)
+        batch = build.batch([130] * 8, {})
+        batch.key = (1, "raw", 0, seed)
         before = torch.get_rng_state(), np.random.get_state()[1]
-        share = system.prepare(one, [name]).shares[name]
+        share = system.prepare(batch, [name]).shares[name]
         assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
         return share.tensors["negatives"]
 
@@ -135,12 +135,12 @@ def test_what_an_objective_draws_follows_the_key(encoding):
 
 
 def test_a_view_is_drawn_once_however_many_objectives_read_it():
-    system, one = full({**OBJECTIVES, "too": OBJECTIVES["masked"]}), build.batch([120, 90], {"a:text": [[2], [3]]})
-    system.prepare(one, ["masked"])
-    drawn = dict(one.drawn)
-    system.prepare(one, ["plain", "too"])
-    assert set(drawn) == {MASKED} and one.drawn[MASKED] is drawn[MASKED]
-    assert set(one.drawn) == {MASKED, View()} and set(one.shares) == {"masked", "plain", "too"}
+    system, batch = full({**OBJECTIVES, "too": OBJECTIVES["masked"]}), build.batch([120, 90], {"a:text": [[2], [3]]})
+    system.prepare(batch, ["masked"])
+    drawn = dict(batch.drawn)
+    system.prepare(batch, ["plain", "too"])
+    assert set(drawn) == {MASKED} and batch.drawn[MASKED] is drawn[MASKED]
+    assert set(batch.drawn) == {MASKED, View()} and set(batch.shares) == {"masked", "plain", "too"}
 
 
 def test_masks_follow_the_key_and_the_view():
@@ -155,13 +155,13 @@ def test_masks_follow_the_key_and_the_view():
 
 @pytest.mark.parametrize("view", [MASKED, RANDOM], ids=["learned", "random"])
 def test_a_masked_view_replaces_the_masked_states_and_no_others(view):
-    system, one = full().eval(), build.batch([120, 90, 41], {})
+    system, batch = full().eval(), build.batch([120, 90, 41], {})
     calls = entering(system)
-    encoded = build.encode(system, one, view, ["frontend", "output"])
+    encoded = build.encode(system, batch, view, ["frontend", "output"])
     (entered, lengths, *_), mask = calls[0], encoded.mask
     assert mask.shape == entered.shape[:2] and mask.any() and not mask[:, : int(lengths.min())].all()
     assert not (mask & (torch.arange(mask.shape[1]) >= lengths[:, None])).any()
-    before = states(system, one, taps=["frontend"])
+    before = states(system, batch, taps=["frontend"])
     assert torch.equal(encoded.states["frontend"], before)  # the tap tells what was masked
     assert torch.equal(entered[~mask], before[~mask])
     if view is MASKED:
@@ -170,28 +170,28 @@ def test_a_masked_view_replaces_the_masked_states_and_no_others(view):
         vectors = entered[mask]  # (M, D)
         assert len(vectors.unique(dim=0)) == len(vectors) and vectors.std().item() == pytest.approx(MASK_SCALE, rel=0.2)
         assert vectors.mean().abs() < 0.02 and not (vectors == before[mask]).any()
-    assert not torch.allclose(encoded.states["output"], states(system, one))
-    assert build.encode(system, one).mask is None
+    assert not torch.allclose(encoded.states["output"], states(system, batch))
+    assert build.encode(system, batch).mask is None
 
 
 def test_what_is_masked_teaches_the_vector_and_what_is_not_the_front_end():
     """With every state masked nothing of the input is left."""
-    system, one = full(), build.batch([120, 90, 41], {"a:text": [[2, 3], [4], [5]]})
+    system, batch = full(), build.batch([120, 90, 41], {"a:text": [[2, 3], [4], [5]]})
     for probability, front in ((0.3, True), (1.0, False)):
         system.zero_grad()
         masked = dataclasses.replace(MASKED, mask=Mask(probability, 2, "gap"))
-        encoded = build.encode(system, one, masked)
+        encoded = build.encode(system, batch, masked)
         valid = torch.arange(encoded.states["output"].shape[1]) < encoded.lengths[:, None]
         encoded.states["output"][valid].square().sum().backward()
         assert system.gap.vector.grad.abs().sum() > 0
         touched = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in system.encoder.subsampling.parameters()]
         assert any(touched) is front
     system.zero_grad()
-    share, loss, encoded = build.learn(system, one, "masked")
+    share, loss, encoded = build.learn(system, batch, "masked")
     loss.sum.backward()
     assert system.gap.vector.grad.abs().sum() > 0 and encoded[MASKED].mask.any() and share.weight == 4
     system.zero_grad()
-    build.learn(system, one, "plain")[1].sum.backward()
+    build.learn(system, batch, "plain")[1].sum.backward()
     assert system.gap.vector.grad is None
 
 
@@ -230,8 +230,8 @@ def test_tokens_enter_the_encoder_at_a_block(width):
 
 
 def test_what_reads_tokens_teaches_the_embedding_and_the_blocks_behind():
-    system, one = full(), spoken(PHONES, width=13)
-    share, loss, encoded = build.learn(system, one, "spoken")
+    system, batch = full(), spoken(PHONES, width=13)
+    share, loss, encoded = build.learn(system, batch, "spoken")
     total = 0.0
     for row, target in enumerate([[2, 3], [4, 4], [5]]):
         log_probs = system.objectives["spoken"].log_probs(encoded[TOKENS])[row, : len(PHONES[row])]
@@ -239,8 +239,8 @@ def test_what_reads_tokens_teaches_the_embedding_and_the_blocks_behind():
         total += F.ctc_loss(log_probs, torch.tensor(target), *sizes, reduction="sum").item()
     assert share.weight == 5 and loss.sum.item() == pytest.approx(total, rel=1e-9)
     loss.sum.backward()
-    used = system.phones.table.weight.grad.abs().sum(1) > 0
-    assert used.nonzero().flatten().tolist() == sorted({token for row in PHONES for token in row})
+    embedded = system.phones.table.weight.grad.abs().sum(1) > 0
+    assert embedded.nonzero().flatten().tolist() == sorted({token for row in PHONES for token in row})
     assert all(parameter.grad is not None for parameter in system.encoder.blocks[1].parameters())
     skipped = [*system.encoder.blocks[0].parameters(), *system.encoder.subsampling.parameters()]
     assert all(parameter.grad is None for parameter in skipped)
@@ -259,44 +259,44 @@ def test_masked_tokens():
 @pytest.mark.parametrize("width", [0, 3])
 def test_texts_without_tokens_have_no_states_and_break_nothing(width):
     """As a dev set may hold them; with a width of 0 where no utterance of a batch has a token."""
-    system, one = full(), spoken(PHONES, lengths=[0, 0, 0])
-    one.inputs["b:text"] = one.inputs["b:text"][:, :width]
+    system, batch = full(), spoken(PHONES, lengths=[0, 0, 0])
+    batch.inputs["b:text"] = batch.inputs["b:text"][:, :width]
     for view in (TOKENS, dataclasses.replace(TOKENS, causal=True, mask=Mask(0.3, 2, "gap"))):
-        encoded = build.encode(system, one, view)
+        encoded = build.encode(system, batch, view)
         assert encoded.lengths.tolist() == [0, 0, 0] and torch.isfinite(encoded.states["output"]).all()
-    share, loss, _ = build.learn(system, one, "spoken")
+    share, loss, _ = build.learn(system, batch, "spoken")
     assert loss is None and share.metrics["unrepresentable"] == (3.0, 3.0)
 
 
 def test_features_enter_the_encoder_at_a_block():
-    system, one = build.system().eval(), build.batch([83, 83], {})
-    encoded = build.encode(system, one, View(start=1), ["frontend", "output"])
+    system, batch = build.system().eval(), build.batch([83, 83], {})
+    encoded = build.encode(system, batch, View(start=1), ["frontend", "output"])
     expected = system.encoder.blocks[1](encoded.states["frontend"], None, None)
     torch.testing.assert_close(encoded.states["output"], expected, rtol=0, atol=1e-10)
 
 
 def test_only_the_taps_that_are_asked_for_are_kept():
-    system, one = build.system(), build.batch([100], {})
+    system, batch = build.system(), build.batch([100], {})
     for taps in (["block1"], ["frontend", "output"], []):
-        assert list(build.encode(system, one, taps=taps).states) == taps
+        assert list(build.encode(system, batch, taps=taps).states) == taps
 
 
 @pytest.mark.parametrize("piece", ["context", "future"])
 def test_a_cut_view_encodes_the_frames_that_were_drawn(piece):
-    system, one, view = build.system().eval(), build.batch([250, 100, 30, 150], {}), View(cut=Cut(43, 2, 31, piece, windows=3))
-    encoded = build.encode(system, one, view)
-    drawn = one.drawn[view]
+    system, batch, view = build.system().eval(), build.batch([250, 100, 30, 150], {}), View(cut=Cut(43, 2, 31, piece, windows=3))
+    encoded = build.encode(system, batch, view)
+    drawn = batch.drawn[view]
     assert len(drawn.utterances) == 7 == len(encoded.states["output"])
     for window, (utterance, frames) in enumerate(zip(drawn.utterances, drawn.tensors["frames"].tolist(), strict=True)):
-        front = system.encoder.frontend(one.inputs["feats"][utterance, frames][None])
+        front = system.encoder.frontend(batch.inputs["feats"][utterance, frames][None])
         expected = system.encoder(front, torch.tensor([front.shape[1]]))["output"][0]
         torch.testing.assert_close(encoded.states["output"][window], expected, rtol=0, atol=1e-10)
         assert drawn.states[window] == encoded.lengths[window] == len(expected)
 
 
 def test_a_view_without_gradient_has_none():
-    system, one = build.system().train(), build.batch([100], {})
-    assert states(system, one).requires_grad and not states(system, one, View(grad=False)).requires_grad
+    system, batch = build.system().train(), build.batch([100], {})
+    assert states(system, batch).requires_grad and not states(system, batch, View(grad=False)).requires_grad
 
 
 def test_every_parameter_is_in_one_group():
@@ -317,4 +317,4 @@ def test_what_stands_before_the_encoder_belongs_to_theta():
     assert {name.split(".")[0] for name, _ in groups["backbone"]} == {"encoder", "gap", "phones"}
     assert {tuple(name.split(".")[:2]) for name, _ in groups["heads"]} == {("objectives", name) for name in OBJECTIVES}
     assert {name.split(".")[0] for name in system.state_dict()} == {"mean", "scale", "encoder", "gap", "phones", "objectives"}
-    assert [name for name, _ in system.parts()] == ["encoder", "gap", "phones", *OBJECTIVES]
+    assert [name for name, _ in system.module_parameters()] == ["encoder", "gap", "phones", *OBJECTIVES]

@@ -36,12 +36,12 @@ def test_as_many_states_are_masked_as_spans_make(probability: float, length: int
 @pytest.mark.parametrize("length", [1, 4, 10])
 def test_spans_have_their_length_but_at_the_end(length: int) -> None:
     """They may overlap, so a stretch may be longer; only the end of the utterance cuts one short."""
-    seen = []
+    sizes = []
     for seed in range(50):
         for row, valid in zip(drawn(Mask(0.05, length), seed=seed), LENGTHS, strict=True):
-            seen += [end - begin for begin, end in runs(row) if end < valid]
+            sizes += [end - begin for begin, end in runs(row) if end < valid]
             assert all(end - begin >= length or end == valid for begin, end in runs(row))
-    assert min(seen) == length and max(seen) > length  # most stretches are one span, and some spans do overlap
+    assert min(sizes) == length and max(sizes) > length  # most stretches are one span, and some spans do overlap
 
 
 def test_no_mask_lies_in_the_padding() -> None:
@@ -88,7 +88,7 @@ CHANGES = {
 def test_every_view_has_random_numbers_of_its_own() -> None:
     """But for the gradient, which must not change what a state is."""
     views = [View(), *(View(**{name: value}) for name, value in CHANGES.items()), View(mask=Mask(0.1, 3))]
-    assert {*CHANGES, "grad"} == {part.name for part in fields(View)}
+    assert {*CHANGES, "grad"} == {option.name for option in fields(View)}
     assert len({view.key for view in views}) == len(views) == len(set(views))
     assert View(grad=False).key == View().key and View(grad=False) != View()
 

@@ -40,8 +40,8 @@ def test_the_mean_counts(capsys):
     assert read_bars("", ["greedy"]) == [] and reached([], ROWS)
     assert reached(read_bars("cer<=0.301", ["greedy"]), ROWS)
     assert not reached(read_bars("cer<=0.299", ["greedy"]), ROWS)
-    told = ["reached: greedy: cer 0.3000, the bar is 0.301", "missed: greedy: cer 0.3000, the bar is 0.299"]
-    assert capsys.readouterr().out.splitlines() == told
+    lines = ["reached: greedy: cer 0.3000, the bar is 0.301", "missed: greedy: cer 0.3000, the bar is 0.299"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_every_search_is_held_against_its_own_bars(capsys):
@@ -49,8 +49,8 @@ def test_every_search_is_held_against_its_own_bars(capsys):
     assert reached(read_bars("greedy.cer<=0.31 lm.cer<=0.16", ["greedy", "lm"]), BOTH)
     assert not reached(read_bars("lm.cer<=0.14 greedy.cer<=0.31", ["greedy", "lm"]), BOTH)
     assert not reached(read_bars("cer<=0.2", ["greedy", "lm"]), BOTH)
-    told = ["missed: greedy: cer 0.3000, the bar is 0.2", "reached: lm: cer 0.1500, the bar is 0.2"]
-    assert capsys.readouterr().out.splitlines()[-2:] == told
+    lines = ["missed: greedy: cer 0.3000, the bar is 0.2", "reached: lm: cer 0.1500, the bar is 0.2"]
+    assert capsys.readouterr().out.splitlines()[-2:] == lines
 
 
 def test_what_was_not_measured_is_missed(capsys):

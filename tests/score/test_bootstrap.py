@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from m2asr.score.bootstrap import error_rate, interval, paired
+from m2asr.score.bootstrap import error_rate, interval, paired_interval
 
 
 def counts(rate: float, utterances: int, seed: int) -> np.ndarray:
@@ -34,12 +34,12 @@ def test_pairs_see_differences_that_single_intervals_hide():
     worse = counts(0.3, 200, 1)
     better = worse.copy()
     better[::4, 0] = np.maximum(0, better[::4, 0] - 1)  # a little better on every fourth utterance
-    low, high = paired(worse, better, error_rate)
+    low, high = paired_interval(worse, better, error_rate)
     assert low < high < 0
     assert interval(worse, error_rate)[0] < interval(better, error_rate)[1]
-    assert paired(worse, worse, error_rate) == (0.0, 0.0)
+    assert paired_interval(worse, worse, error_rate) == (0.0, 0.0)
 
 
 def test_nothing_scored_is_not_a_number():
     nothing = np.zeros((0, 4))
-    assert all(map(math.isnan, (*interval(nothing, error_rate), *paired(nothing, nothing, error_rate))))
+    assert all(map(math.isnan, (*interval(nothing, error_rate), *paired_interval(nothing, nothing, error_rate))))

@@ -78,9 +78,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere: not scored with the search greedy"):
         read_system("x", [[tmp_path / "nowhere"]], "greedy")
     base = read_system("base", [[scored(tmp_path / "a", {"en": 8})]], "greedy")
-    other = read_system("other", [[scored(tmp_path / "b", {"en": 8}, drop=3)]], "greedy")
-    with pytest.raises(UserError, match="base and other were scored on other utterances of en"):
-        difference(base, other, "wer")
+    second = read_system("other", [[scored(tmp_path / "b", {"en": 8}, drop=3)]], "greedy")
+    with pytest.raises(UserError, match="base and other were scored on different utterances of en"):
+        difference(base, second, "wer")
     seeds = read_system("seeds", [[tmp_path / "a"], [tmp_path / "b"]], "greedy")
     with pytest.raises(UserError, match="seeds: not every seed was scored on the same utterances of en"):
         seeds.pooled("wer")

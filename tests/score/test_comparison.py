@@ -17,5 +17,5 @@ def test_table_and_picture(tmp_path):
 
 
 def test_nothing_to_compare(tmp_path):
-    with pytest.raises(UserError, match="no run is finished"):
+    with pytest.raises(UserError, match="no run in this folder is finished"):
         write_comparison(tmp_path, {}, "greedy")

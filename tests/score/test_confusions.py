@@ -15,7 +15,7 @@ def test_every_error_is_counted_once(mini_data):
     for count in (word_errors, character_errors):
         errors = count(references, hypotheses)
         counted = confusions(errors)
-        assert [part.total() for part in counted] == errors.counts[:, :3].sum(0).tolist()
+        assert [count.total() for count in counted] == errors.counts[:, :3].sum(0).tolist()
 
 
 def test_the_words_are_named():

@@ -11,7 +11,7 @@ from m2asr.errors import UserError
 from m2asr.score.decoded import read_decoded, token_errors
 from m2asr.score.error_rate import character_errors, word_errors
 from m2asr.score.evaluate import score_folder
-from m2asr.score.translation import translation
+from m2asr.score.translation import translation_scores
 
 
 def decode(root, task, lang, references, hypotheses, langs=()):
@@ -59,7 +59,8 @@ def test_translations_have_the_chrf_of_their_sentence(tmp_path):
     references, hypotheses = {"a": "Hold the line.", "b": "Please wait."}, {"a": "Hold a line.", "b": "Please wait."}
     decoded = read(decode(tmp_path, "st", "en", references, hypotheses), tmp_path)
     assert decoded.errors is None and decoded.chrf[1] == pytest.approx(100)
-    assert decoded.chrf[0] == pytest.approx(translation("chrf", ["Hold the line."], ["Hold a line."], "en").score) and decoded.chrf[0] < 90
+    expected = translation_scores("chrf", ["Hold the line."], ["Hold a line."], "en").score
+    assert decoded.chrf[0] == pytest.approx(expected) and decoded.chrf[0] < 90
 
 
 def test_a_folder_that_was_not_scored_is_named(tmp_path):

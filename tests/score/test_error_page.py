@@ -69,20 +69,20 @@ def scored(mini_data, tmp_path):
 def page_of(scored, data, tmp_path, most=1000):
     folders, rows = scored
     results = {"recipe": NASTY, "tag": "run", "decode": ["greedy", "beam"], "min_words": 3, "rows": rows + mean_rows(rows)}
-    told = write_page(tmp_path / "run/report.html", results, folders, data, most)
-    return (tmp_path / "run/report.html").read_text(encoding="utf-8"), told
+    summary = write_page(tmp_path / "run/report.html", results, folders, data, most)
+    return (tmp_path / "run/report.html").read_text(encoding="utf-8"), summary
 
 
 def test_every_scored_utterance_is_there_once_with_all_its_answers(scored, mini_data, tmp_path):
-    text, told = page_of(scored, mini_data, tmp_path)
+    text, summary = page_of(scored, mini_data, tmp_path)
     page = Reader(text)
     references = read_table(mini_data / "test_it" / "text")
     translations = read_table(mini_data / "test_it" / "text.en")
     expected = [utt for utt in references if len(references[utt].split()) >= 3 or len(translations.get(utt, "").split()) >= 3]
     articles = page.all("article")
     assert page.ids[-len(expected) :] == expected and len(articles) == len(expected)
-    assert len(page.all("audio")) == len(expected) and "without a player" not in told
-    assert f"{len(expected)} utterances; {len(references) - len(expected)} were decoded but not scored" in told
+    assert len(page.all("audio")) == len(expected) and "without a player" not in summary
+    assert f"{len(expected)} utterances; {len(references) - len(expected)} were decoded but not scored" in summary
     answers = [attrs for attrs in page.all("section") if "data-target" in attrs]
     assert len(answers) == sum(row["utterances"] for row in scored[1] if row["metric"] in ("wer", "chrf"))
     wrong = sum(int(attrs["data-errors"]) for attrs in answers if attrs["data-search"] == "beam")
@@ -120,26 +120,26 @@ def test_confusions_are_what_the_filter_understands(scored, mini_data, tmp_path)
 
 
 def test_a_page_may_hold_the_worst_only_and_says_so(scored, mini_data, tmp_path):
-    text, told = page_of(scored, mini_data, tmp_path)
+    text, summary = page_of(scored, mini_data, tmp_path)
     sums = {}
     for attrs in Reader(text).elements:
         if attrs[0] == "article":
             sums[len(sums)] = 0
         elif "data-errors" in attrs[1]:
             sums[len(sums) - 1] += int(attrs[1]["data-errors"])
-    text, told = page_of(scored, mini_data, tmp_path, most=10)
+    text, summary = page_of(scored, mini_data, tmp_path, most=10)
     page = Reader(text)
-    kept = sum(int(attrs.get("data-errors", 0)) for attrs in page.all("section"))
-    assert len(page.all("article")) == 10 and kept == sum(sorted(sums.values())[-10:])
-    assert f"10 utterances; {len(sums) - 10} more have fewer errors and are left out" in told
+    errors_shown = sum(int(attrs.get("data-errors", 0)) for attrs in page.all("section"))
+    assert len(page.all("article")) == 10 and errors_shown == sum(sorted(sums.values())[-10:])
+    assert f"10 utterances; {len(sums) - 10} more have fewer errors and are left out" in summary
 
 
 def test_sets_without_recordings_or_references_are_no_problem(scored, mini_data, tmp_path):
     data = tmp_path / "texts"
     shutil.copytree(mini_data / "test_it", data / "test_it", ignore=shutil.ignore_patterns("wav.scp"))
-    text, told = page_of(scored, data, tmp_path)
+    text, summary = page_of(scored, data, tmp_path)
     count = len(Reader(text).all("article"))
-    assert f"{count} without a player ({count} not in wav.scp)" in told and "<audio" not in text
+    assert f"{count} without a player ({count} not in wav.scp)" in summary and "<audio" not in text
     empty = Reader(page_of(([], []), data, tmp_path)[0])
     assert not empty.all("article") and len(empty.all("script")) == 1
 
@@ -149,11 +149,11 @@ def test_the_script_sorts_in_a_browser(scored, mini_data, tmp_path):
     page_of(scored, mini_data, tmp_path)
     line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
     line += ["--disable-component-update", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", (tmp_path / "run/report.html").as_uri()]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
-    page = Reader(done.stdout)
+    process = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+    page = Reader(process.stdout)
     assert page.all("html")[0]["class"] == "js"
     count = len(page.all("article"))
-    assert f">{count} of {count} utterances</output>" in done.stdout
+    assert f">{count} of {count} utterances</output>" in process.stdout
     errors = []
     for tag, attrs in page.elements:
         if tag == "article":

@@ -44,7 +44,7 @@ def test_aligned_tokens_are_the_two_texts():
         errors = count(references, hypotheses)
         for row in range(len(references)):
             columns = list(errors.aligned(row))
-            assert [left for left, _ in columns if left] == errors.references[row]
-            assert [right for _, right in columns if right] == errors.hypotheses[row]
-            kinds = [(bool(left), bool(right)) for left, right in columns if left != right]
+            assert [reference for reference, _ in columns if reference] == errors.references[row]
+            assert [hypothesis for _, hypothesis in columns if hypothesis] == errors.hypotheses[row]
+            kinds = [(bool(reference), bool(hypothesis)) for reference, hypothesis in columns if reference != hypothesis]
             assert [kinds.count(kind) for kind in ((True, True), (True, False), (False, True))] == errors.counts[row, :3].tolist()

@@ -84,8 +84,8 @@ def test_groups_add_up_to_the_whole_set(tmp_path):
         answers.groups = [utt.split("-")[0] for utt in answers.utts]
         rows = score(answers, "en", training, tmp_path)
         for name in ("anna", "bob"):
-            kept = {utt: text for utt, text in references.items() if utt.startswith(name)}
-            alone = score(match(kept, hypotheses, {}, "en", 1, WHERE), "en", training, tmp_path)
+            subset = {utt: text for utt, text in references.items() if utt.startswith(name)}
+            alone = score(match(subset, hypotheses, {}, "en", 1, WHERE), "en", training, tmp_path)
             assert [{**row["groups"][name], "metric": row["metric"]} for row in rows] == [
                 {key: value for key, value in row.items() if key != "signature"} for row in alone
             ]
@@ -122,7 +122,10 @@ def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
     info = {"set": "test", "lang": "en", "task": "asr", "text": "text", "train_sets": ["train"], "source": "en"}
     (out / "info.json").write_text(json.dumps({**info, "objective": "asr", "language": "oracle", "search": {"name": "greedy"}}))
     assert all("baseline" in row and row["search"] == "greedy" for row in score_folder(out, tmp_path, 1))
-    for limit, value, told in (("MOST_COMPARISONS", 3, "2 training sentences are too many"), ("LARGEST_TEXTS", 9, "texts are too large")):
+    for limit, value, message in (
+        ("MOST_COMPARISONS", 3, "2 training sentences are too many"),
+        ("LARGEST_TEXTS", 9, "texts are too large"),
+    ):
         monkeypatch.setattr(evaluate, limit, value)
         assert not any("baseline" in row for row in score_folder(out, tmp_path, 1))
-        assert told in capsys.readouterr().out
+        assert message in capsys.readouterr().out

@@ -71,10 +71,10 @@ def test_a_segment_is_a_link_with_its_seconds(recipe):
 def test_a_copy_holds_the_stretch(recipe, file, rate, coding):
     tone(recipe / file, 2, rate, subtype=coding)
     (source,), missing = audio_sources([item(file, 0.5, 1.5)], PAGE)
-    wave, there = samples(source)
-    assert there == rate and len(wave) / rate == pytest.approx(1.0, abs=0.2) and not missing
-    whole, _ = soundfile.read(file)
-    inside, before = (spectrum(wave) @ spectrum(whole[round(start * rate) : round((start + 1) * rate)]) for start in (0.5, 0.0))
+    wave, source_rate = samples(source)
+    assert source_rate == rate and len(wave) / rate == pytest.approx(1.0, abs=0.2) and not missing
+    expected, _ = soundfile.read(file)
+    inside, before = (spectrum(wave) @ spectrum(expected[round(start * rate) : round((start + 1) * rate)]) for start in (0.5, 0.0))
     assert inside > 1.5 * before
 
 

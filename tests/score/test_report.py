@@ -48,9 +48,9 @@ def test_groups_stand_below_their_set(tmp_path):
     group = {key: ROWS[0][key] for key in ("sub", "del", "ins", "ref_tokens", "utterances", "baseline")}
     rows = [{**ROWS[0], "groups": {"anna": {**group, "value": 0.07, "ci95": [0.05, 0.09]}}}, ROWS[1]]
     lines = write_results(tmp_path, {**RESULTS, "by": "spk", "rows": rows}, []).splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith("| greedy | test_clean | asr | wer | 10.0 "))
-    assert lines[place + 1].startswith("| greedy | test_clean, anna | asr | wer | 7.0 | 5.0 - 9.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest")
-    assert lines[place + 2].startswith("| greedy | test_other | asr | wer ")
+    index = next(index for index, line in enumerate(lines) if line.startswith("| greedy | test_clean | asr | wer | 10.0 "))
+    assert lines[index + 1].startswith("| greedy | test_clean, anna | asr | wer | 7.0 | 5.0 - 9.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest")
+    assert lines[index + 2].startswith("| greedy | test_other | asr | wer ")
     assert mean(rows, "wer") == mean(ROWS[:2], "wer")
 
 

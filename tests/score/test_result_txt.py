@@ -30,8 +30,8 @@ def test_errors_stand_under_each_other(tmp_path):
     write_result(tmp_path / "result.txt", ["u1"], ["anna"], word_errors(["the line is busy today"], ["the lion busy today now"]))
     lines = (tmp_path / "result.txt").read_text().splitlines()
     assert "Scores: (#C #S #D #I) 3 1 1 1" in lines
-    place = lines.index("id: (u1)")
-    assert lines[place + 2 : place + 5] == [
+    index = lines.index("id: (u1)")
+    assert lines[index + 2 : index + 5] == [
         "REF:  the LINE IS busy today ***",
         "HYP:  the LION ** busy today NOW",
         "Eval:     S    D             I",

@@ -232,7 +232,7 @@ def test_the_optimizer_moves_nothing_without_any_target():
     optimizer.step(0)
     weights, moments = copy.deepcopy(system.state_dict()), copy.deepcopy(optimizer.state_dict())
     outcome = step([{}], 1, factors=(1, 0.1), measure=True)
-    assert outcome.idle and outcome.problem is None and clip_groups(system.parts(), 5.0) == {}
+    assert outcome.idle and outcome.problem is None and clip_groups(system.module_parameters(), 5.0) == {}
     optimizer.step(1)
     for key, value in system.state_dict().items():
         assert torch.equal(value, weights[key]), key

@@ -55,7 +55,7 @@ def test_a_step_waits_at_most_five_times(weighting, optimizer, monkeypatch):
         reads.clear()
         with Reads() as counted:
             step(draws[number], number, factors=(1, 0.1))
-            clip_groups(system.parts(), 5.0)
+            clip_groups(system.module_parameters(), 5.0)
             optim.step(number)
     clipping, tracking = 1, int(weighting["type"] == "moco")  # which read a whole tensor each, as the tally does
     states = sum(len(group) > 1 for group in step.levels[0].groups) if "gradients" in weighting else 0
