@@ -1,4 +1,4 @@
-"""Typed, strict configuration: YAML plus dotted overrides; a mistake is one clear line with the nearest valid name."""
+"""Reads typed, strict configs: YAML and dotted overrides; a mistake is reported in one line, with the nearest valid name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Strict(BaseModel):
 
 
 class Component(BaseModel):
-    """A section whose `type` names a class; the other keys are that class's own arguments, checked by `construct`.
+    """A section whose `type` names a class; the other keys are arguments of this class, which `construct` checks.
 
     A word alone is short for `{type: word}`: `--set weighting=mgda` swaps the method together with its options.
     """
@@ -37,11 +37,11 @@ class Component(BaseModel):
         return {"type": data} if isinstance(data, str) else data
 
     def options(self) -> dict[str, Any]:
-        """The arguments that belong to the class named by `type`."""
+        """The arguments of the class that `type` names."""
         return dict(self.model_extra or {})
 
-    def own(self) -> dict[str, Any]:
-        """`type` and the options: what `complete` and `construct` read."""
+    def type_and_options(self) -> dict[str, Any]:
+        """`type` and the options in one dictionary, as `complete` and `construct` read them."""
         return {"type": self.type, **self.options()}
 
 
@@ -56,53 +56,56 @@ class FbankConfig(Strict):
     low_freq: float = 20.0
     high_freq: float = 0.0
     compress: bool = False
-    speed: float = Field(1.0, gt=0)  # at which recordings are played; 0.9 is a tenth slower and lower
+    speed: float = Field(1.0, gt=0)  # speed at which recordings are played; at 0.9 they are a tenth slower and lower
 
     def geometry(self) -> dict[str, Any]:
-        """What a frame is made of: the arguments of Fbank."""
+        """The arguments of Fbank: all options but those of how recordings are played and features are stored."""
         return self.model_dump(exclude={"compress", "speed"})
 
 
-NUMBER, NUMBERS = "(number)", "(numbers)"  # which of the two a value is checked as; not for the eyes of users
+NUMBER, NUMBERS = "(number)", "(numbers)"  # pydantic's tags of the two forms of a value; `_explain` leaves them out of messages
 
 
-def _or_list(number: Any) -> Any:
-    several = Annotated[list[number], Field(min_length=1)]
+def _or_list(element: Any) -> Any:
+    numbers = Annotated[list[element], Field(min_length=1)]
     kind = Discriminator(lambda value: NUMBERS if isinstance(value, list) else NUMBER)
-    return Annotated[Annotated[number, Tag(NUMBER)] | Annotated[several, Tag(NUMBERS)], kind]
+    return Annotated[Annotated[element, Tag(NUMBER)] | Annotated[numbers, Tag(NUMBERS)], kind]
 
 
-# A number, or a list of numbers of which decoding takes the best on the dev sets.
+# A number, or a list of numbers: decoding takes the one that is best on the dev sets.
 Numbers = _or_list(Annotated[float, Field(allow_inf_nan=False)])
 Weights = _or_list(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 Shares = _or_list(Annotated[float, Field(ge=0, le=1)])
-Words = _or_list(str)  # a word, or a list of them
+Words = _or_list(str)  # a word, or a list of words
 
 
 class LanguageModel(Strict):
-    """An n-gram language model in a search, one for each tokenizer, from its training texts unless `texts` or `arpa` name others."""
+    """Settings of the n-gram language models of a search, one per tokenizer.
 
-    unit: Literal["tokens", "words"] = "tokens"  # what is modelled: the tokens of the tokenizer, or words, each scored when it ends
+    A model is estimated from the training texts of its tokenizer, unless `texts` or `arpa` name other files.
+    """
+
+    unit: Literal["tokens", "words"] = "tokens"  # a model of the tokenizer's tokens, or of words, each scored when it ends
     order: int = Field(6, ge=1, le=10)
-    prune: list[Annotated[int, Field(ge=0)]] = [0]  # n-grams that occur at most so often are left out, per order; the last for all higher
+    prune: list[Annotated[int, Field(ge=0)]] = [0]  # per order: n-grams with at most this count are left out; the last for all higher
     texts: dict[str, list[str]] = {}  # by tokenizer: data directories, text sets, or files with a sentence per line, also .gz
-    every: int = Field(1, ge=1)  # read each n-th line only
-    normalize: str | None = None  # language by whose rules the lines of `texts` are normalized first, as transcripts are
-    arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of a model that is there already, also .gz
-    weight: Weights = 0.5  # of its natural log-probability
+    every: int = Field(1, ge=1)  # read only every n-th line
+    normalize: str | None = None  # language whose rules normalize the lines of `texts`, as they normalize transcripts
+    arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of an existing model, also .gz
+    weight: Weights = 0.5  # factor of its natural log-probability
 
     @model_validator(mode="after")
     def _prunes_more_of_higher_orders(self) -> LanguageModel:
         if self.prune[:1] != [0] or self.prune != sorted(self.prune) or len(self.prune) > self.order:
-            raise UserError(f"lm.prune: {self.prune}: the counts begin with 0, do not fall, and are at most order ({self.order}) many")
+            raise UserError(f"lm.prune: {self.prune}: counts must begin with 0 and not fall, at most one per order ({self.order})")
         return self
 
 
 class HotWords(Strict):
-    """Words and phrases that a search is to prefer; they are matched from the beginning of a word to the end of one."""
+    """Words and phrases that a search prefers; a match begins where a word begins and ends where a word ends."""
 
     phrases: list[str] = []
-    file: str | None = None  # further ones, one per line
+    file: str | None = None  # a file with further phrases, one per line
     bonus: Weights = 1.0  # per token of a phrase
 
     @model_validator(mode="after")
@@ -115,19 +118,19 @@ class HotWords(Strict):
 class DecodeConfig(Strict):
     """Search settings; `name` becomes the folder decode_<name>.
 
-    Every target is read once: by its CTC objective under `greedy` and `prefix_beam`, by its attention objective under `attention`, `joint`
-    and `rescoring`, and by the only one it has otherwise. `joint` and `rescoring` want both for every attention objective. Where numbers
-    may be lists, each combination is tried on the dev sets, and the best one decodes.
+    One objective decodes each target. `greedy` and `prefix_beam` take its CTC objective, the other methods its attention objective, and
+    every method the only objective of a target that has just one. `joint` and `rescoring` need a CTC objective beside every attention
+    objective. Where numbers may be lists, each combination is tried on the dev sets, and the best one decodes.
     """
 
     name: str = Field("greedy", pattern=r"^[A-Za-z0-9._=-]+$")
     method: Literal["greedy", "prefix_beam", "attention", "joint", "rescoring"] = "greedy"
     beam: int = Field(10, ge=1)
     token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
-    ctc_weight: Shares = 0.3  # joint and rescoring: of the CTC score, beside 1 - ctc_weight of the decoder's
-    length_penalty: Weights = 0.0  # a decoder's scores are divided by (tokens + 1) ** length_penalty; more favours longer texts
+    ctc_weight: Shares = 0.3  # joint and rescoring: factor of the CTC score; the decoder's score has 1 - ctc_weight
+    length_penalty: Weights = 0.0  # decoder scores are divided by (tokens + 1) ** length_penalty: higher values favour longer texts
     max_ratio: float = Field(1.0, gt=0)  # a decoder writes at most this many tokens per encoder state
-    language: Literal["oracle", "predicted"] = "oracle"  # whose heads read an utterance: its own language's, or what langid takes it for
+    language: Literal["oracle", "predicted"] = "oracle"  # the language whose heads decode an utterance: that of utt2lang, or langid's
     batch_seconds: float = Field(120.0, gt=0)
     lm: LanguageModel | None = None
     bonus: Numbers = 0.0  # added to the score for every token
@@ -136,7 +139,7 @@ class DecodeConfig(Strict):
     @model_validator(mode="after")
     def _greedy_takes_no_other_scores(self) -> DecodeConfig:
         if self.method == "greedy" and (self.lm or self.hotwords or self.bonus):
-            raise UserError("method greedy takes the best label of every state: lm, hotwords and bonus want another, such as prefix_beam")
+            raise UserError("method greedy uses no lm, hotwords or bonus; take these away, or choose another method, such as prefix_beam")
         return self
 
 
@@ -156,7 +159,7 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] | N
 
 
 def check_config(schema: type[Config], data: Mapping[str, Any], where: str) -> Config:
-    """Build `schema` from plain data. Raises UserError with one line for the first thing that is wrong."""
+    """Build `schema` from plain data. Raises UserError with one line about the first mistake; `where` names the file or section."""
     try:
         return schema.model_validate(data)
     except UserError as error:
@@ -165,28 +168,28 @@ def check_config(schema: type[Config], data: Mapping[str, Any], where: str) -> C
         raise UserError(f"{where}: {_explain(schema, error)}") from None
 
 
-def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any], given: tuple[str, ...] = ()) -> dict[str, Any]:
+def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> dict[str, Any]:
     """Check the options of a component against the constructor that its `type` names, and fill in the defaults.
 
-    `given` names the constructor arguments that the caller supplies, so the config may not. Raises UserError.
+    `supplied` names the constructor arguments that the caller supplies, so the config may not. Raises UserError.
     """
-    return {"type": component.get("type"), **_options(family, where, component, given).model_dump(mode="json")}
+    return {"type": component.get("type"), **_options(family, where, component, supplied).model_dump(mode="json")}
 
 
-def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **given: Any) -> Any:
-    """Build the class that `component["type"]` names from the component's options and the `given` arguments."""
-    options = _options(family, where, component, tuple(given))
-    kind = family[component["type"]]
-    wanted = inspect.signature(kind.__init__).parameters
+def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **supplied: Any) -> Any:
+    """Build the class that `component["type"]` names from its options and those `supplied` arguments that it takes."""
+    options = _options(family, where, component, tuple(supplied))
+    cls = family[component["type"]]
+    parameters = inspect.signature(cls.__init__).parameters
     values = {name: getattr(options, name) for name in type(options).model_fields}
-    return kind(**values, **{key: value for key, value in given.items() if key in wanted})
+    return cls(**values, **{key: value for key, value in supplied.items() if key in parameters})
 
 
-def _options(family: Mapping[str, type], where: str, component: Mapping[str, Any], given: tuple[str, ...]) -> BaseModel:
+def _options(family: Mapping[str, type], where: str, component: Mapping[str, Any], supplied: tuple[str, ...]) -> BaseModel:
     if "type" not in component:
         raise UserError(f"{where}.type: missing; valid: {', '.join(family)}")
-    known(component["type"], family, f"{where}.type")
-    schema = _schema_of(family[component["type"]], given)
+    check_exists(component["type"], family, f"{where}.type")
+    schema = _schema_of(family[component["type"]], supplied)
     return check_config(schema, {key: value for key, value in component.items() if key != "type"}, where)
 
 
@@ -196,10 +199,10 @@ def dump_config(config: BaseModel) -> str:
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """A hint for a name that does not exist: the nearest valid one, or all of them."""
-    names = [str(other) for other in names]
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"did you mean `{near[0]}`?" if near else "valid: " + (", ".join(names) or "none")
+    """A hint for a name that does not exist: the nearest valid name, or else all valid names."""
+    names = [str(valid) for valid in names]
+    matches = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean `{matches[0]}`?" if matches else "valid: " + (", ".join(names) or "none")
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -210,7 +213,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     for parent in parents:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
-            raise UserError(f"override `{override}`: `{parent}` is a value, not a section", exit_code=2)
+            raise UserError(f"override `{override}`: `{parent}` is a value, not a section; correct the key", exit_code=2)
     try:
         data[last] = yaml.load(value, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
@@ -230,26 +233,26 @@ def merge_patch(data: Any, patch: Any) -> Any:
     return merged
 
 
-def known(name: str, names: typing.Iterable[str], where: str) -> None:
-    """Raises UserError for a name that does not exist, with the nearest that does."""
+def check_exists(name: str, names: typing.Iterable[str], where: str) -> None:
+    """Raise UserError if `name` is not among `names`; the message suggests the nearest valid name."""
     names = list(names)
     if name not in names:
         raise UserError(f"{where}: `{name}` does not exist; {nearest(name, names)}")
 
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in (NUMBER, NUMBERS)) or "config"
-    if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _keys_at(schema, first['loc'][:-1]))}"
-    if first["type"] == "missing":
+    problem = error.errors()[0]
+    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS)) or "config"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(schema, problem['loc'][:-1]))}"
+    if problem["type"] == "missing":
         return f"{where}: missing; this key has no default"
-    return f"{where}: {first['msg']}, got {first['input']!r}"
+    return f"{where}: {problem['msg']}, got {problem['input']!r}"
 
 
 def _keys_at(schema: Any, loc: tuple) -> list[str]:
-    for part in loc:
-        schema = _inner(schema.model_fields[part].annotation) if _is_model(schema) and part in schema.model_fields else _inner(schema)
+    for key in loc:
+        schema = _inner(schema.model_fields[key].annotation) if _is_model(schema) and key in schema.model_fields else _inner(schema)
     return list(schema.model_fields) if _is_model(schema) else []
 
 
@@ -258,17 +261,17 @@ def _is_model(schema: Any) -> bool:
 
 
 def _inner(annotation: Any) -> Any:
-    for part in (annotation, *typing.get_args(annotation)):
-        if _is_model(part):
-            return part
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if _is_model(candidate):
+            return candidate
     return annotation
 
 
-def _schema_of(cls: type, given: tuple[str, ...]) -> type[BaseModel]:
+def _schema_of(cls: type, supplied: tuple[str, ...]) -> type[BaseModel]:
     hints = typing.get_type_hints(cls.__init__)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
-        if name not in given:
+        if name not in supplied:
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             fields[name] = (hints.get(name, Any), default)
     return create_model(cls.__name__, __base__=Strict, **fields)

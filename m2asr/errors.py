@@ -1,10 +1,10 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose message is written for the user."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake in the input, told in one line: where (file:line, utterance, option), what is wrong, what to do.
+    """A mistake in the input; its message tells in one line where (file:line, utterance, option), what is wrong, and what to do.
 
     Entry points print it as `error: <message>` and exit with `exit_code` (2 for a wrong command line, 1 otherwise).
     """

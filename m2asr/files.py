@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Writes files and folders that appear completely or not at all, and locks them against other processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import IO
 def open_atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open a temporary file that takes the name `path` when the block ends without an error.
 
-    The data is fsynced before the rename, so that after a crash `path` is the old file or the new one. Text is UTF-8.
+    The data is fsynced before the rename, so after a crash `path` is either the old file or the new one. Text is UTF-8.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,26 +58,26 @@ def replace_dir(path: str | Path) -> Iterator[Path]:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """The temporary `tmp`, or what is moved away as `old`; machines that share the disk use other names."""
+    """The hidden path beside `path` for new (`tmp`) or replaced (`old`) data; it names the machine and the process that writes."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{kind}")
 
 
 def _clear(path: Path) -> None:
-    """Remove what killed processes of this machine left beside `path`; a folder that they had only moved away is put back."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(socket.gethostname())}.*"):
-        process, _, kind = left.name.removeprefix(f".{path.name}.{socket.gethostname()}.").partition(".")
+    """Remove leftovers of killed processes of this machine beside `path`; put a folder back that such a process had only moved away."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(socket.gethostname())}.*"):
+        process, _, kind = leftover.name.removeprefix(f".{path.name}.{socket.gethostname()}.").partition(".")
         if kind not in ("tmp", "old") or not process.isdecimal() or _runs(int(process)):
             continue
         if kind == "old" and not path.exists():
-            os.replace(left, path)
-        elif left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+            os.replace(leftover, path)
+        elif leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:
-    """Whether there is a process of this number; it may be another one than the one that was killed."""
+    """Whether a process with this number runs; it may be a later process that has taken the number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -89,9 +89,9 @@ def _runs(process: int) -> bool:
 
 @contextmanager
 def lock(path: str | Path, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock file `path` during the block, also against other machines that share the disk; yields whether it could be had.
+    """Hold the lock file `path` during the block, also against other machines that share the disk; yields whether it is held.
 
-    With `wait` the block starts when it can be had. The lock ends with the process that holds it, however that ends.
+    With `wait` the block starts as soon as the lock is free. The lock ends with the process that holds it, even if that is killed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Whether this installation works: versions, pairs that do not work together, what is missing, and the command that mends it.
+"""Checks the installation: missing packages, versions, and pairs that do not work together, each with the command that repairs it.
 
-Needs nothing but Python, so that it can tell what else is not there.
+This module imports only the standard library, so it also works if packages are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SETUP = "make setup"
 PYTHONS = ((3, 10), (3, 13))  # the oldest and the newest, as in setup.py
 REMAKE = "rm -rf .venv, then make setup"
-MODULES = {  # package that m2asr needs: the module of it that is imported
+MODULES = {  # package that m2asr needs: its module to import
     "numpy": "numpy",
     "soundfile": "soundfile",
     "kaldiio": "kaldiio",
@@ -37,7 +37,7 @@ MODULES = {  # package that m2asr needs: the module of it that is imported
     "torch": "torch",
     "torchaudio": "torchaudio",
 }
-# Imports modules, given as package=module, and prints which of them fail and why.
+# A program that imports modules, given as package=module, and prints which imports fail and why.
 IMPORTS = """
 import importlib, sys
 for package, module in (word.split("=") for word in sys.argv[1:]):
@@ -48,12 +48,12 @@ for package, module in (word.split("=") for word in sys.argv[1:]):
 """
 SHOWN = 5  # packages named in a line before the rest are counted
 CPU_BUILDS = "remove .venv and take both from one index: see `Without a GPU` in README.md"
-# what the loader of shared libraries says, and packages that could not load theirs
+# messages of the loader of shared libraries, and of packages whose libraries do not load
 LOADER = (
     "undefined symbol|shared object file|not load this library|ailed to load lib|file too short|invalid ELF|GLIBC|sndfile library|"
     "multiarray failed"
 )
-OPTIONAL = {  # package: what it is for
+OPTIONAL = {  # package: its purpose
     "torchjd": "further weightings",
     "silero-vad": "finds the pauses of long recordings",
     "kenlm": "what the search with a language model is compared with",
@@ -64,19 +64,19 @@ OLDEST_TORCH = {"2.11.0": (2, 11), "2.11.1": (2, 13)}
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the check: a part, its state, what stands here, and the command that mends it or installs it."""
+    """A line of the check: a component, its state, details, and the command that repairs or installs it."""
 
-    part: str
+    component: str
     state: str  # found, missing, differs, broken
-    what: str
+    detail: str
     command: str = ""
 
     def __str__(self) -> str:
-        return f"{self.part:<12} {self.state:<8} {self.what}{f': {self.command}' if self.command else ''}"
+        return f"{self.component:<12} {self.state:<8} {self.detail}{f': {self.command}' if self.command else ''}"
 
 
 def version(package: str) -> str | None:
-    """The installed version of a package, None without it."""
+    """The installed version of a package, None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -84,7 +84,7 @@ def version(package: str) -> str | None:
 
 
 def bad_pair() -> str:
-    """What is known to be wrong with the installed versions of torch and torchaudio, empty where nothing is."""
+    """The known problem of the installed versions of torch and torchaudio, empty if there is none."""
     torch, torchaudio = version("torch"), version("torchaudio")
     if torch is None or torchaudio is None:
         return ""
@@ -95,38 +95,38 @@ def bad_pair() -> str:
 
 
 def explain(error: BaseException) -> str:
-    """What to tell of an error that comes from the installation and not from m2asr or the user, in one line; empty for other errors."""
+    """One line about an error that the installation causes, and not m2asr or the user; empty for other errors."""
     causes = [error]
     while cause := causes[-1].__cause__ or (None if causes[-1].__suppress_context__ else causes[-1].__context__):
         causes.append(cause)
-    what = ""
+    problem = ""
     if isinstance(error, ModuleNotFoundError) and error.name in {module.split(".")[0] for module in MODULES.values()}:
-        what = f"the package {error.name} is not installed for {sys.executable}"
+        problem = f"the package {error.name} is not installed for {sys.executable}"
     elif isinstance(error, ImportError | OSError) and all(getattr(cause, "errno", None) is None for cause in causes):
         text = next((str(cause) for cause in reversed(causes) if re.search(LOADER, str(cause))), "")  # the first cause says most
-        what = text and (bad_pair() or _load_problem(text))
-    return f"{what}; `{SETUP}` in {ROOT} installs what works together, `make check` there tells more" if what else ""
+        problem = text and (bad_pair() or _load_problem(text))
+    return f"{problem}; `{SETUP}` in {ROOT} installs versions that work together, `make check` there tells more" if problem else ""
 
 
 def constraints_used() -> Path:
-    """The constraints file that the virtual environment was made from; constraints.txt for any other python."""
+    """The constraints file of this virtual environment, or constraints.txt if `make setup` did not make it."""
     stamp = Path(sys.prefix) / ".ready"
     name = stamp.read_text(encoding="utf-8").split("\n")[0] if stamp.is_file() else ""
     return ROOT / (name or "constraints.txt")
 
 
 def findings(constraints: Path) -> Iterator[Finding]:
-    """Every part of the installation, one after the other.
+    """Check every component of the installation in turn.
 
-    torch and torchaudio are loaded in processes of their own, so that a library that crashes takes only its own process with it.
+    torch and torchaudio are loaded in separate processes, so that a library that crashes does not end this process.
     """
-    here, oldest, newest = sys.version_info[:2], *PYTHONS
-    supported = oldest <= here <= newest
-    what = f"{sys.version.split()[0]}, {sys.executable}" + ("" if supported else f"; 3.{oldest[1]} to 3.{newest[1]} are supported")
-    yield Finding("python", "found" if supported else "broken", what, "" if supported else f"{SETUP} PYTHON=python3.{newest[1]}")
+    running, oldest, newest = sys.version_info[:2], *PYTHONS
+    supported = oldest <= running <= newest
+    detail = f"{sys.version.split()[0]}, {sys.executable}" + ("" if supported else f"; 3.{oldest[1]} to 3.{newest[1]} are supported")
+    yield Finding("python", "found" if supported else "broken", detail, "" if supported else f"{SETUP} PYTHON=python3.{newest[1]}")
     venv = ROOT / ".venv"
     if (venv / ".ready").is_file() and Path(sys.prefix).resolve() != venv.resolve():
-        yield Finding("python", "differs", "not that of .venv, with which make and the recipes run", "make check")
+        yield Finding("python", "differs", "not the python of .venv, which make and the recipes use", "make check")
     if version("m2asr") is None:
         yield Finding("m2asr", "missing", "not installed for this python", SETUP)
         return
@@ -144,13 +144,13 @@ def findings(constraints: Path) -> Iterator[Finding]:
 
 
 def required() -> dict[str, str]:
-    """{package: requirement} of what m2asr cannot do without, such as {"torch": "torch<2.15,>=2.11"}."""
+    """The packages that m2asr requires: {package: requirement}, such as {"torch": "torch<2.15,>=2.11"}."""
     lines = [line.split(";")[0].strip() for line in metadata.requires("m2asr") or [] if "extra ==" not in line]
     return {re.match(r"[\w.-]+", line)[0]: line for line in lines}
 
 
 def pins(constraints: Path) -> dict[str, str]:
-    """{package: version} of the lines with == of a constraints file that hold for this python and machine."""
+    """{package: version} of the lines with == in a constraints file that apply to this python and machine."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -167,11 +167,11 @@ def pins(constraints: Path) -> dict[str, str]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Whether the packages are there, in versions that setup.py allows, and can be imported."""
-    others = [f"{package}={module}" for package, module in MODULES.items() if package not in ("torch", "torchaudio")]
-    done = _python(IMPORTS, *others)
-    if done.returncode or done.stdout:
-        yield Finding("packages", "broken", "; ".join(done.stdout.splitlines()) or _cause(done.stderr), REMAKE)
+    """Check that the required packages can be imported and have versions that setup.py allows."""
+    imports = [f"{package}={module}" for package, module in MODULES.items() if package not in ("torch", "torchaudio")]
+    result = _python(IMPORTS, *imports)
+    if result.returncode or result.stdout:
+        yield Finding("packages", "broken", "; ".join(result.stdout.splitlines()) or _cause(result.stderr), REMAKE)
         return
     from packaging.requirements import Requirement
 
@@ -184,20 +184,20 @@ def _packages() -> Iterator[Finding]:
 
 def _pins(constraints: Path) -> Iterator[Finding]:
     try:
-        pinned = {name: (wanted, version(name)) for name, wanted in pins(constraints).items()}
+        pinned = {name: (pin, version(name)) for name, pin in pins(constraints).items()}
     except ImportError:
-        return  # without packaging, which _packages tells
+        return  # packaging is missing, which _packages reports
     installed = {name: pair for name, pair in pinned.items() if pair[1] is not None}
-    others = [f"{name} {there} ({wanted})" for name, (wanted, there) in installed.items() if there.split("+")[0] != wanted]
-    if not others:
+    different = [f"{name} {present} ({pin})" for name, (pin, present) in installed.items() if present.split("+")[0] != pin]
+    if not different:
         yield Finding("versions", "found", f"all {len(installed)} as in {constraints.name}, tested together")
         return
-    told = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
-    yield Finding("versions", "differs", f"{len(others)} of {len(installed)} are not those of {constraints.name}: {told}", SETUP)
+    listed = ", ".join(different[:SHOWN]) + (f" and {len(different) - SHOWN} more" if len(different) > SHOWN else "")
+    yield Finding("versions", "differs", f"{len(different)} of {len(installed)} are not those of {constraints.name}: {listed}", SETUP)
 
 
 def _loads() -> Iterator[Finding]:
-    """Whether torch and torchaudio load, and on what they can run."""
+    """Check that torch and torchaudio load, and find the devices that they can use."""
     loaded = _python("import torch; print(torch.__version__)")
     if loaded.returncode:
         yield Finding("torch", "broken", f"{version('torch')} does not load ({_cause(loaded.stderr)})", REMAKE)
@@ -212,18 +212,20 @@ def _loads() -> Iterator[Finding]:
     devices = _python("from m2asr.train.precision import describe_devices; print(*describe_devices(), sep='\\n')")
     if devices.returncode:
         yield Finding("devices", "broken", _cause(devices.stderr), SETUP)
-    for part, what in zip(("CPU", "GPU"), devices.stdout.splitlines(), strict=False):
-        yield Finding(part, *(("found", what) if what != "none" else ("missing", "trains on the CPU")))
+    for device, name in zip(("CPU", "GPU"), devices.stdout.splitlines(), strict=False):
+        yield Finding(device, *(("found", name) if name != "none" else ("missing", "trains on the CPU")))
 
 
-def _optional(part: str, installed: str | None, purpose: str, command: str) -> Finding:
-    return Finding(part, "found", f"{installed}, {purpose}") if installed else Finding(part, "missing", f"optional, {purpose}", command)
+def _optional(component: str, installed: str | None, purpose: str, command: str) -> Finding:
+    if installed:
+        return Finding(component, "found", f"{installed}, {purpose}")
+    return Finding(component, "missing", f"optional, {purpose}", command)
 
 
 def _short(path: str | Path) -> str:
-    """A path as seen from here where that is below here."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here) if Path(path).is_relative_to(here) else path)
+    """A path relative to the current folder if it lies in it, otherwise the path itself."""
+    current = Path.cwd()
+    return str(Path(path).relative_to(current) if Path(path).is_relative_to(current) else path)
 
 
 def _load_problem(cause: str) -> str:

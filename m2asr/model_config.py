@@ -1,4 +1,4 @@
-"""What a training config says of the model: named modules, what stands before them, and objectives."""
+"""The parts of a training config that describe the model: named modules, the processing of their input, and objectives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from m2asr.config import Component, Strict, nearest
 from m2asr.errors import UserError
 
-RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # names of what a system holds beside its modules
+RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # attributes of a system beside its modules
 
 
 class SpecAugment(Strict):
@@ -23,9 +23,9 @@ class SpecAugment(Strict):
 
 
 class Model(BaseModel):
-    """The named modules of a system, and what stands before them: `encoder`, and others that objectives name, such as decoders.
+    """The named modules of a system and the processing of their input: `encoder`, and modules that objectives name, such as decoders.
 
-    Every key but cmvn and specaugment is a module. `decoders: {name: ...}` is the same as naming these beside the encoder.
+    Every key but cmvn and specaugment is a module. `decoders: {name: ...}` is the same as these names beside the encoder.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -63,10 +63,9 @@ class Model(BaseModel):
 class Objective(Component):
     """A named loss on one stream; the remaining keys belong to the loss class.
 
-    With `role: regular` it stands on no level: `weight` times its loss is added to whatever phase reads its stream, for all parameters that
-    it trains.
-    Of several of one type that write the same text in the same tokens of one stream, search reads the one with `lead`, else the one at
-    the latest tap. With `decode: false` an objective is kept out of search, of scores, and of the selection of epochs.
+    With `role: regular` it is on no level: `weight` times its loss is added in every phase that reads its stream, for all parameters that
+    it trains. If several objectives of a type write the same text in the same tokens of a stream, search uses the one with `lead`, or else
+    the one at the latest tap. Search, scores and the selection of epochs ignore an objective with `decode: false`.
     """
 
     stream: str

@@ -1,4 +1,4 @@
-"""What holds for every process that another one starts."""
+"""Settings for the processes that m2asr starts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def end_with_parent() -> None:
-    """On Linux this process is killed as soon as the one that started it has ended, however it ended."""
+    """Have Linux kill this process as soon as its parent process has ended, for whatever reason; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

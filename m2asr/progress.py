@@ -1,4 +1,4 @@
-"""Whether a progress bar would be seen."""
+"""Tells whether anyone sees progress bars."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def visible() -> bool:
-    """Standard error is a terminal, or a recipe that logs it copies it to one (M2ASR_PROGRESS, set by utils/stages.sh)."""
+    """Whether standard error is a terminal, or a recipe copies it to a terminal (M2ASR_PROGRESS=1, set by utils/stages.sh)."""
     return sys.stderr.isatty() or os.environ.get("M2ASR_PROGRESS") == "1"

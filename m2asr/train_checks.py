@@ -1,23 +1,23 @@
-"""What does not go together in a training config, and what differs between two."""
+"""Checks of a training config that concern several of its sections, and the differences between two configs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from m2asr.config import known
+from m2asr.config import check_exists
 from m2asr.errors import UserError
 
 if TYPE_CHECKING:
-    from m2asr.train_config import Objective, TrainConfig
+    from m2asr.train_config import Level, Objective, TrainConfig
 
 SEARCHED = ("ctc", "attention", "langid")  # types of objectives that decoding reads, and whose error on dev sets chooses epochs
 SELECTIONS = ("dev", "loss", "last")
-IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # change nothing that is learned
+IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # they do not change the model
 
 
 def check_leads(objectives: Mapping[str, Objective]) -> None:
-    """Raise UserError where two objectives of one type, that write one text in the tokens of one tokenizer on one stream, lead."""
+    """Raise UserError if two objectives with `lead` have the same type, stream, tokens and text, or if search does not read one of them."""
     leads: dict[tuple[str | None, ...], str] = {}
     for name, objective in objectives.items():
         if not objective.lead:
@@ -28,13 +28,16 @@ def check_leads(objectives: Mapping[str, Objective]) -> None:
         if not objective.decode:
             raise UserError(f"{where}: with `decode: false` search does not read it; take one of the two away")
         target = () if objective.type == "langid" else (objective.stream, options.get("tokens"), options.get("text", "text"))
-        other = leads.setdefault((objective.type, *target), name)
-        if other != name:
-            raise UserError(f"{where}: objectives.{other} leads already, and writes the same; keep one `lead: true`")
+        leader = leads.setdefault((objective.type, *target), name)
+        if leader != name:
+            raise UserError(f"{where}: objectives.{leader} leads already and writes the same text; keep one `lead: true`")
 
 
 def check_selection(config: TrainConfig) -> None:
-    """Raise UserError unless what `train.select` names exists, and has an error on dev sets in the last phase, whose epochs are chosen."""
+    """Raise UserError unless `train.select` is a known word, or lists objectives that have an error on dev sets.
+
+    These must be trained in the last phase, since the epochs of this phase are chosen.
+    """
     select, where = config.train.select, "train.select"
     if isinstance(select, str):
         if select not in SELECTIONS:
@@ -42,7 +45,7 @@ def check_selection(config: TrainConfig) -> None:
         return
     trained = {name for level in config.levels_of(config.phase_list()[-1]) for name in level.objectives}
     for name in select:
-        known(name, config.objectives, where)
+        check_exists(name, config.objectives, where)
         objective = config.objectives[name]
         if objective.type not in SEARCHED:
             raise UserError(f"{where}: {name} has no error, as {objective.type} has none; name objectives of {', '.join(SEARCHED)}")
@@ -54,8 +57,25 @@ def check_selection(config: TrainConfig) -> None:
             raise UserError(f"{where}: {name} is not trained in the last phase, whose epochs are chosen; name others")
 
 
+def check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], where: str) -> None:
+    """Raise UserError unless levels name existing merged objectives, each once, and all levels but the first have a penalty."""
+    assigned: set[str] = set()
+    for index, level in enumerate(levels):
+        for name in level.objectives:
+            check_exists(name, objectives, f"{where}.{index}.objectives")
+            if objectives[name].role == "regular":
+                raise UserError(f"{where}.{index}.objectives: {name} is regular, so it is on no level; take it away here, or its `role`")
+            if name in assigned:
+                raise UserError(f"{where}.{index}.objectives: {name} is named twice; an objective is on one level; take one of them away")
+            assigned.add(name)
+        if index == 0 and level.penalty is not None:
+            raise UserError(f"{where}.0.penalty: the first level has no penalty; take it away, it is the factor of a lower level")
+        if index > 0 and level.penalty is None:
+            raise UserError(f"{where}.{index}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
+
+
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
-    """Dotted names of values that differ between two dumped configs, but for `free` ones and those that do not change what is learned."""
+    """Dotted names of the values that differ between two dumped configs, without `free` names and those that do not change the model."""
     before, after = _flat(old), _flat(new)
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and key not in IDLE | set(free))
 

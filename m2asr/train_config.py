@@ -1,20 +1,19 @@
-"""What a training config holds: streams, a model, objectives, how they are merged, in which order, and the run."""
+"""The schema of a training config: streams, a model, objectives, their merging in levels and phases, and the run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from m2asr.config import Component, Strict, Words, known, merge_patch
+from m2asr.config import Component, Strict, Words, check_exists, merge_patch
 from m2asr.errors import UserError
 from m2asr.model_config import Model, Objective
-from m2asr.train_checks import check_leads, check_selection
+from m2asr.train_checks import check_leads, check_levels, check_selection
 
 
 class Features(Strict):
-    """Where features come from: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
+    """The source of features: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
 
     source: Literal["dump", "audio"] = "dump"
 
@@ -38,12 +37,13 @@ class Tokens(Strict):
 
 
 class Weighting(Component):
-    """How the gradients of a level's objectives are merged, and on which modules; the remaining keys belong to the weighting class.
+    """The method that merges the gradients of a level's objectives, and its modules; the remaining keys belong to the weighting class.
 
-    `normalize` divides gradients before they are weighted: l2 by length, loss by loss, loss+ by both. `every` k computes weights in
-    every k-th step and uses them again between. `layers: conflicting` weights layers with a negative cosine, and averages on the rest.
-    `gradients: exact` takes one backward pass over the modules per objective; `features` takes one per group of objectives that read the
-    same states, with weights from the gradients at these states, and exact ones between groups.
+    `normalize` divides gradients before they are weighted: `l2` by their length, `loss` by the loss, `loss+` by both. `every: k` computes
+    weights in every k-th step and keeps them for the steps between. `layers: conflicting` uses the method on layers with a negative
+    cosine, and averages gradients on the other layers. `gradients: exact` needs one backward pass over the modules per objective.
+    `gradients: features` needs one per group of objectives that read the same states: weights within a group come from the gradients at
+    these states, weights between groups from exact gradients.
     """
 
     over: list[str] = Field(["encoder"], min_length=1)  # modules
@@ -56,7 +56,7 @@ class Weighting(Component):
 class Penalty(Strict):
     """The schedule of gamma, the factor of a lower level's gradient on the backbone.
 
-    `start` to `end` linearly `over` this share of the phase; or, where `growth` is given, `growth` more per `every`
+    Gamma goes linearly from `start` to `end` over the share `over` of the phase. With `growth` it grows instead by `growth` per `every`,
     up to `max` (M2ASR: growth 0.002, every epoch, max 1). `rescale` multiplies this level and the one above by min(1 / gamma, 1).
     """
 
@@ -70,17 +70,17 @@ class Penalty(Strict):
 
     @model_validator(mode="after")
     def _one_form(self) -> Penalty:
-        given, unread = ("growth", ("end", "over")) if self.growth is not None else ("end", ("every", "max"))
-        for name in unread:
+        chosen, ignored = ("growth", ("end", "over")) if self.growth is not None else ("end", ("every", "max"))
+        for name in ignored:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise UserError(f"penalty.{name}: not read beside `{given}`; take one of them away")
+                raise UserError(f"penalty.{name}: not read beside `{chosen}`; take one of them away")
         if self.growth is not None and self.start > self.max:
             raise UserError(f"penalty.start: {self.start:g} is above `max`, {self.max:g}, up to which it grows; lower it, or raise `max`")
         return self
 
 
 class Level(Strict):
-    """Objectives that are merged with each other; a level below another has a penalty, the factor of its gradient."""
+    """Objectives whose gradients are merged with each other; every level but the first has a penalty, the factor of its gradient."""
 
     objectives: list[str] = Field(min_length=1)
     weighting: Weighting = Weighting(type="static")
@@ -88,7 +88,7 @@ class Level(Strict):
 
 
 class Batching(Strict):
-    """How much speech a step sees; `seconds` is per step, split over streams, draws and micro-batches.
+    """The amount of speech in a step; `seconds` is per step and is split over streams, draws and micro-batches.
 
     A batch of the dev sets holds at most as much as the largest micro-batch.
     """
@@ -98,8 +98,8 @@ class Batching(Strict):
     buckets: int = Field(20, ge=1)
     cost: Literal["frames", "frames_tokens"] = "frames"
     token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
-    shares: dict[str, Annotated[float, Field(gt=0)]] = {}  # share of the seconds per stream, relative to 1
-    tokens_per_second: float = Field(15.0, gt=0, allow_inf_nan=False)  # of speech, for which tokens count where they are read
+    shares: dict[str, Annotated[float, Field(gt=0)]] = {}  # relative share of the seconds per stream, 1 by default
+    tokens_per_second: float = Field(15.0, gt=0, allow_inf_nan=False)  # so many tokens that are read count as a second of speech
 
 
 class Rates(Strict):
@@ -111,22 +111,22 @@ class Rates(Strict):
 
 
 class Muon(Strict):
-    """How Muon moves the encoder's matrices."""
+    """Options of Muon, which updates the encoder's matrices."""
 
-    rate: float = Field(3.0, gt=0)  # its learning rate, of lr.backbone
+    rate: float = Field(3.0, gt=0)  # its learning rate as a factor of lr.backbone
     momentum: float = Field(0.95, ge=0, lt=1)
-    steps: int = Field(3, ge=1)  # of the iteration that makes an update orthogonal
+    steps: int = Field(3, ge=1)  # iterations that make an update orthogonal
 
 
 class Optim(Strict):
-    """Optimizer and schedule; the warm-up may differ per group. `muon` moves the encoder's matrices so, and all else as `adamw` does."""
+    """Optimizer and schedule; the warm-up may differ per group. With type `muon`, AdamW updates all but the encoder's matrices."""
 
     type: Literal["adamw", "adam", "muon"] = "adamw"
     lr: Rates = Rates()
     muon: Muon = Muon()
     schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
     warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
-    final_lr: float = Field(0.01, ge=0, le=1)  # of the peak, at the end of the cosine or the line
+    final_lr: float = Field(0.01, ge=0, le=1)  # rate at the end of the cosine or the line, as a share of the peak
     weight_decay: float = Field(1.0e-2, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = Field(5.0, gt=0)
@@ -140,20 +140,20 @@ class Optim(Strict):
 
 
 class Train(Strict):
-    """The run: length, precision, selection, limits."""
+    """The run: its length, precision, selection of epochs, and limits."""
 
     epochs: int | None = Field(None, ge=1)  # default: 100, where no hours are given
-    hours: float | None = Field(None, gt=0)  # of audio through the encoder, instead of epochs: for equal budgets
+    hours: float | None = Field(None, gt=0)  # hours of audio through the encoder, instead of epochs: for equal budgets
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(1, ge=0)
     accumulation: int = Field(1, ge=1)
     average_best: int = Field(5, ge=1)
-    select: Words = "dev"  # epochs by their errors on the dev sets, their losses there, the last; or objectives whose mean error decides
-    eval_every: int = Field(1, ge=1)  # epochs between two looks at the dev sets
+    select: Words = "dev"  # epochs by error on the dev sets, by loss there, the last ones; or objectives whose mean error decides
+    eval_every: int = Field(1, ge=1)  # epochs between two evaluations on the dev sets
     save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
     log_every: int = Field(20, ge=1)
-    conflicts: bool | None = None  # measure how gradients stand to each other, a step per log line; default: where weights need them all
+    conflicts: bool | None = None  # measure conflicts of gradients in one step per log line; default: if weights need all gradients
     max_skipped: int = Field(10, ge=0)
     max_bad: int = Field(0, ge=0)
     workers: int = Field(1, ge=0)
@@ -165,13 +165,13 @@ class Train(Strict):
         return self
 
 
-SINGLE = "train"  # the name of the phase where a config names none
+SINGLE = "train"  # the name of the only phase if the config has no phases
 
 
 class Init(Strict):
-    """Weights that a phase starts from: a model.pt, and what the beginnings of its names are here.
+    """A source of initial parameters of a phase: a model.pt, and a map from prefixes of its names to prefixes in this model.
 
-    A beginning may go to several places, and to none (null). What other sources before this one gave is overwritten.
+    A prefix may map to several prefixes, or to none (null). Later sources overwrite what earlier ones have set.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, serialize_by_alias=True)
@@ -180,10 +180,10 @@ class Init(Strict):
 
 
 class Phase(Strict):
-    """A part of the run with its own levels and optimizer; it goes on with the weights of the one before.
+    """A period of the run with its own levels and optimizer; it starts from the parameters of the phase before.
 
-    It lasts `epochs`, or a `share` of train.hours or train.epochs. With `every: epoch` it is interleaved with the next phase: before
-    each epoch of that one it runs for `epochs` of its own (1 by default), which count towards the other's length in hours.
+    It lasts `epochs`, or a `share` of train.hours or train.epochs. With `every: epoch` it is interleaved with the next phase: it runs for
+    `epochs` (1 by default) before each epoch of the next phase, and these count towards the length of the next phase in hours.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Phase(Strict):
     every: Literal["epoch"] | None = None
     epoch_of: str | None = None
     levels: list[Level] | None = Field(None, min_length=1)  # default: those of the config
-    optim: Optim | None = None  # what differs from the config's
+    optim: Optim | None = None  # the options that differ from those of the config
     init: list[Init] | None = None  # sources, or a single one without the list
 
     @model_validator(mode="before")
@@ -204,7 +204,7 @@ class Phase(Strict):
 
 
 class TrainConfig(Strict):
-    """One training run: streams, a backbone, objectives, and how they are merged, level by level and phase by phase.
+    """One training run: streams, a model, objectives, and the levels and phases in which these are merged and trained.
 
     `level` of the objectives, `weighting` and `penalty` are the short form of one or two `levels`.
     """
@@ -226,36 +226,36 @@ class TrainConfig(Strict):
     @classmethod
     def _phases_inherit_optim(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("phases"), list) and isinstance(data.get("optim", {}), dict):
-            given = [phase for phase in data["phases"] if isinstance(phase, dict) and isinstance(phase.get("optim"), dict)]
-            optims = {id(phase): {**phase, "optim": merge_patch(data.get("optim", {}), phase["optim"])} for phase in given}
+            partial = [phase for phase in data["phases"] if isinstance(phase, dict) and isinstance(phase.get("optim"), dict)]
+            optims = {id(phase): {**phase, "optim": merge_patch(data.get("optim", {}), phase["optim"])} for phase in partial}
             return {**data, "phases": [optims.get(id(phase), phase) for phase in data["phases"]]}
         return data
 
     @model_validator(mode="after")
     def _names_exist(self) -> TrainConfig:
         for name, objective in self.objectives.items():
-            known(objective.stream, self.streams, f"objectives.{name}.stream")
+            check_exists(objective.stream, self.streams, f"objectives.{name}.stream")
             tokens = objective.options().get("tokens")
             if tokens is not None:
-                known(tokens, self.tokens, f"objectives.{name}.tokens")
+                check_exists(tokens, self.tokens, f"objectives.{name}.tokens")
             view = objective.options().get("view")
             if isinstance(view, dict) and view.get("input", "feats") != "feats":
-                known(view["input"], self.tokens, f"objectives.{name}.view.input")
+                check_exists(view["input"], self.tokens, f"objectives.{name}.view.input")
             decoder = objective.options().get("decoder")
             if isinstance(decoder, str):
-                known(decoder, [name for name in self.model.modules() if name != "encoder"], f"objectives.{name}.decoder")
+                check_exists(decoder, [name for name in self.model.modules() if name != "encoder"], f"objectives.{name}.decoder")
             if objective.role == "regular" and objective.level is not None:
-                raise UserError(f"objectives.{name}.level: a regular objective stands on none; take it away, or `role`")
+                raise UserError(f"objectives.{name}.level: a regular objective is on no level; take `level` or `role` away")
             if objective.role == "merged" and objective.weight != 1:
-                raise UserError(f"objectives.{name}.weight: for `role: regular`; merged objectives are weighted by `weighting`")
+                raise UserError(f"objectives.{name}.weight: only for `role: regular`; `weighting` weights merged objectives; take it away")
         for name, stream in self.streams.items():
             if stream.speeds != [1.0] and self.reads(name) and ("feats", "") not in self.reads(name):
-                raise UserError(f"streams.{name}.speeds: not read, since its objectives read tokens alone; take it away")
+                raise UserError(f"streams.{name}.speeds: not used, since its objectives read only tokens; take it away")
         for name in self.batching.shares:
-            known(name, self.streams, "batching.shares")
+            check_exists(name, self.streams, "batching.shares")
         for where, stream in [("train", self.train.epoch_of), *((f"phases.{phase.name}", phase.epoch_of) for phase in self.phases)]:
             if stream is not None:
-                known(stream, self.streams, f"{where}.epoch_of")
+                check_exists(stream, self.streams, f"{where}.epoch_of")
         return self
 
     @model_validator(mode="after")
@@ -267,8 +267,8 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _levels_are_complete(self) -> TrainConfig:
-        plain = self.levels is None and (not self.phases or any(phase.levels is None for phase in self.phases))
-        if plain:
+        short_form = self.levels is None and (not self.phases or any(phase.levels is None for phase in self.phases))
+        if short_form:
             self.weighting = self.weighting or Weighting(type="static")
             merged = [objective for objective in self.objectives.values() if objective.role == "merged"]
             for objective in merged:
@@ -279,30 +279,30 @@ class TrainConfig(Strict):
             if "lower" in levels and self.penalty is None:
                 raise UserError("penalty: missing; an objective has `level: lower`, so give `penalty: {start: 0.0, end: 0.2}`")
             if "lower" not in levels and self.penalty is not None:
-                raise UserError("penalty: no objective has `level: lower`; give it to those below the others, or take `penalty` away")
+                raise UserError("penalty: no objective has `level: lower`; give it to the lower objectives, or take `penalty` away")
         else:
-            short = [f"objectives.{name}.level" for name, objective in self.objectives.items() if objective.level is not None]
-            short += [key for key in ("weighting", "penalty") if getattr(self, key) is not None]
-            if short:
-                raise UserError(f"{short[0]}: not read where `levels` say it; put it there, or take `levels` away")
-        _check_levels(self.levels or [], self.objectives, "levels")
+            conflicting = [f"objectives.{name}.level" for name, objective in self.objectives.items() if objective.level is not None]
+            conflicting += [key for key in ("weighting", "penalty") if getattr(self, key) is not None]
+            if conflicting:
+                raise UserError(f"{conflicting[0]}: not read beside `levels`; put it into a level, or take `levels` away")
+        check_levels(self.levels or [], self.objectives, "levels")
         for phase in self.phases:
-            _check_levels(phase.levels or [], self.objectives, f"phases.{phase.name}.levels")
-        used = {name for phase in self.phase_list() for level in self.levels_of(phase) for name in level.objectives}
-        used |= {name for phase in self.phase_list() for name in self.regular(phase)}
-        idle = [name for name in self.objectives if name not in used]
+            check_levels(phase.levels or [], self.objectives, f"phases.{phase.name}.levels")
+        trained = {name for phase in self.phase_list() for level in self.levels_of(phase) for name in level.objectives}
+        trained |= {name for phase in self.phase_list() for name in self.regular(phase)}
+        idle = [name for name in self.objectives if name not in trained]
         if idle:
-            raise UserError(f"objectives.{idle[0]}: no level trains it; name it in one, or take it away")
+            raise UserError(f"objectives.{idle[0]}: no level trains it; name it in a level, or take it away")
         return self
 
     @model_validator(mode="after")
     def _theta_exists(self) -> TrainConfig:
         for phase in self.phase_list():
-            overs = [level.weighting.over for level in self.levels_of(phase)]
-            for name in (name for over in overs for name in over):
-                known(name, self.model.modules(), "weighting.over")
-            if any(set(over) != set(overs[0]) for over in overs):
-                raise UserError("weighting.over: the levels of a phase must merge gradients on the same modules; name the same in each")
+            merged_modules = [level.weighting.over for level in self.levels_of(phase)]
+            for name in (name for modules in merged_modules for name in modules):
+                check_exists(name, self.model.modules(), "weighting.over")
+            if any(set(modules) != set(merged_modules[0]) for modules in merged_modules):
+                raise UserError("weighting.over: the levels of a phase must merge gradients on the same modules; give all of them one list")
         return self
 
     @model_validator(mode="after")
@@ -312,7 +312,7 @@ class TrainConfig(Strict):
             if names.count(name) > 1 or not name.isidentifier():
                 raise UserError(f"phases: `{name}` must be a name of letters, digits and _ that no other phase has")
         if self.phases and self.phases[-1].every:
-            raise UserError(f"phases.{names[-1]}.every: it runs before the epochs of the phase after it, and there is none")
+            raise UserError(f"phases.{names[-1]}.every: it runs before the epochs of the next phase, and there is none; add one")
         for phase in self.phases:
             if phase.every and phase.share:
                 raise UserError(f"phases.{phase.name}.share: with `every: epoch` give the `epochs` that it runs each time")
@@ -321,14 +321,14 @@ class TrainConfig(Strict):
             main[0].share = main[0].share or 1.0
         for phase in main:
             if (phase.epochs is None) == (phase.share is None):
-                raise UserError(f"phases.{phase.name}: give either epochs or share, a part of train.hours or train.epochs")
+                raise UserError(f"phases.{phase.name}: give either epochs or share, its share of train.hours or train.epochs")
         in_epochs = [phase for phase in main if phase.epochs]
         total = sum(phase.share or 0 for phase in main)
         if len(in_epochs) not in (0, len(main)) or (main and not in_epochs and abs(total - 1) > 1e-6):
             raise UserError(f"phases: their lengths must all be epochs, or be shares that sum to 1, not {total:g}")
         epochs = sum(phase.epochs for phase in in_epochs) or None
         if epochs and (self.train.hours is not None or self.train.epochs not in (None, epochs)):
-            raise UserError("train: the phases have epochs of their own; take train.epochs and train.hours away, or give them shares")
+            raise UserError("train: the phases have `epochs`; take train.epochs and train.hours away, or give the phases shares")
         if self.train.hours is None:
             self.train.epochs = epochs or self.train.epochs or 100
         return self
@@ -340,33 +340,33 @@ class TrainConfig(Strict):
         return self
 
     def sets(self) -> list[str]:
-        """The names of all sets that the streams read, training sets and then dev sets."""
-        train = [one for stream in self.streams.values() for one in stream.sets]
-        return list(dict.fromkeys(train + [one for stream in self.streams.values() for one in stream.dev]))
+        """The names of all sets of the streams, training sets before dev sets."""
+        train = [name for stream in self.streams.values() for name in stream.sets]
+        return list(dict.fromkeys(train + [name for stream in self.streams.values() for name in stream.dev]))
 
     def reads(self, stream: str) -> list[tuple[str, str]]:
-        """What the objectives of a stream read: ("feats", ""), or tokens and the text of which they are; features first."""
+        """The inputs that the objectives of a stream read, features first: ("feats", ""), or a tokenizer and a text file."""
         views = [objective.options().get("view") or {} for objective in self.objectives.values() if objective.stream == stream]
         kinds = [(view.get("input", "feats"), view.get("text", "text")) for view in views]
         reads = {("feats", "") if kind == "feats" else (kind, text) for kind, text in kinds}
         return sorted(reads, key=lambda read: (read[0] != "feats", read))
 
     def audio_sets(self) -> list[str]:
-        """The sets whose features are read, training sets and then dev sets; the others are texts."""
+        """The names of the sets whose features are read, training sets before dev sets; the other sets have only texts."""
         streams = [stream for name, stream in self.streams.items() if ("feats", "") in self.reads(name)]
-        train = [one for stream in streams for one in stream.sets]
-        return list(dict.fromkeys(train + [one for stream in streams for one in stream.dev]))
+        train = [set_name for stream in streams for set_name in stream.sets]
+        return list(dict.fromkeys(train + [set_name for stream in streams for set_name in stream.dev]))
 
     def stored_speeds(self) -> dict[str, list[float]]:
-        """The speeds other than 1 of which the training reads stored features, by set."""
-        found: dict[str, set[float]] = {}
+        """By training set, the speeds other than 1 whose stored features are read."""
+        by_set: dict[str, set[float]] = {}
         for stream in self.streams.values() if self.features.source == "dump" else ():
             for name in stream.sets:
-                found.setdefault(name, set()).update(set(stream.speeds) - {1.0})
-        return {name: sorted(speeds) for name, speeds in found.items() if speeds}
+                by_set.setdefault(name, set()).update(set(stream.speeds) - {1.0})
+        return {name: sorted(speeds) for name, speeds in by_set.items() if speeds}
 
     def phase_list(self) -> list[Phase]:
-        """The phases, or the single one where the config names none."""
+        """The phases of the config, or else one phase for the whole run."""
         return self.phases or [Phase(name=SINGLE, share=1.0)]
 
     def levels_of(self, phase: Phase) -> list[Level]:
@@ -380,23 +380,7 @@ class TrainConfig(Strict):
         return levels + ([Level(objectives=names["lower"], weighting=lower, penalty=self.penalty)] if names["lower"] else [])
 
     def regular(self, phase: Phase) -> dict[str, float]:
-        """The regular objectives of a phase, those that read a stream of its levels, and the weights of their losses."""
+        """The regular objectives that read a stream of a phase's levels, and the weights of their losses."""
         streams = {self.objectives[name].stream for level in self.levels_of(phase) for name in level.objectives}
-        found = {name: objective for name, objective in self.objectives.items() if objective.role == "regular"}
-        return {name: objective.weight for name, objective in found.items() if objective.stream in streams}
-
-
-def _check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], where: str) -> None:
-    seen: set[str] = set()
-    for place, level in enumerate(levels):
-        for name in level.objectives:
-            known(name, objectives, f"{where}.{place}.objectives")
-            if objectives[name].role == "regular":
-                raise UserError(f"{where}.{place}.objectives: {name} is regular and stands on no level; take it away here, or its `role`")
-            if name in seen:
-                raise UserError(f"{where}.{place}.objectives: {name} is named twice; an objective stands on one level")
-            seen.add(name)
-        if place == 0 and level.penalty is not None:
-            raise UserError(f"{where}.0.penalty: the first level has none; a penalty is the factor of a level below another")
-        if place > 0 and level.penalty is None:
-            raise UserError(f"{where}.{place}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
+        objectives = {name: objective for name, objective in self.objectives.items() if objective.role == "regular"}
+        return {name: objective.weight for name, objective in objectives.items() if objective.stream in streams}

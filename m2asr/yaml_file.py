@@ -1,4 +1,4 @@
-"""YAML as configs use it: safe, without duplicate keys, with numbers in exponent form."""
+"""Reads the YAML of configs: safe, without duplicate keys, with numbers in exponent form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot read this config: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: cannot read this config: it is no UTF-8 text") from None
+        raise UserError(f"{path}: cannot read this config: it is not UTF-8 text; convert the file") from None
     try:
         data = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader, only with the YAML 1.2 form of floats
     except yaml.YAMLError as error:
@@ -37,7 +37,7 @@ class Loader(yaml.SafeLoader):
         keys: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                continue  # super() refuses it
+                continue  # the call of super() below refuses it
             key = self.construct_object(key_node, deep=True)
             if key in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"`{key}` is given twice", key_node.start_mark)

@@ -1,4 +1,4 @@
-"""Configs: what is right is read, what is wrong is one line that names the file, the key and the remedy."""
+"""Configs: valid ones are read; a mistake is one line that names the file, the key and the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def message(path: Path, *overrides: str, schema: type = TrainConfig) -> str:
-    """The one line said about this config."""
+    """The line of the error about this config."""
     with pytest.raises(UserError) as error:
         load_config(schema, path, list(overrides))
     text = str(error.value)
@@ -43,7 +43,7 @@ def message(path: Path, *overrides: str, schema: type = TrainConfig) -> str:
 def test_defaults_are_filled_in_and_survive_a_round_trip(small: Path) -> None:
     config = load_config(TrainConfig, small)
     assert config.optim.lr.heads == 5.0e-4 and config.weighting.type == "static"
-    assert config.model.encoder.own() == {"type": "conformer", "dim": 8}
+    assert config.model.encoder.type_and_options() == {"type": "conformer", "dim": 8}
     small.write_text(dump_config(config))
     assert load_config(TrainConfig, small) == config
 
@@ -87,7 +87,7 @@ def test_a_mistake_names_file_key_and_remedy(small: Path, override: str, words: 
 
 def test_a_word_swaps_a_method_with_its_options(small: Path) -> None:
     config = load_config(TrainConfig, small, ["weighting={type: modo, rho: 0.1}", "weighting=mgda"])
-    assert config.weighting.own() == {"type": "mgda"}
+    assert config.weighting.type_and_options() == {"type": "mgda"}
 
 
 def test_a_run_has_one_length(small: Path) -> None:
@@ -158,18 +158,18 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert "binary.yaml" in message(binary)
 
 
-class Part:
-    """A component as the toolkit's own are: typed keyword arguments with defaults."""
+class Layer:
+    """A component like those of m2asr: typed keyword arguments with defaults."""
 
     def __init__(self, size: int, *, dim: int, rate: float = 0.5, mode: Literal["fast", "exact"] = "fast", over: int | None = None) -> None:
         self.size, self.dim, self.rate, self.mode, self.over = size, dim, rate, mode, over
 
 
 def test_a_component_is_built_from_its_options() -> None:
-    part = construct({"part": Part}, "model.part", {"type": "part", "dim": 4, "rate": 1}, size=3)
-    assert (part.size, part.dim, part.rate, part.mode) == (3, 4, 1, "fast")
-    assert complete({"part": Part}, "x", {"type": "part", "dim": 4}, ("size",)) == {
-        "type": "part",
+    layer = construct({"layer": Layer}, "model.layer", {"type": "layer", "dim": 4, "rate": 1}, size=3)
+    assert (layer.size, layer.dim, layer.rate, layer.mode) == (3, 4, 1, "fast")
+    assert complete({"layer": Layer}, "x", {"type": "layer", "dim": 4}, ("size",)) == {
+        "type": "layer",
         "dim": 4,
         "rate": 0.5,
         "mode": "fast",
@@ -180,17 +180,17 @@ def test_a_component_is_built_from_its_options() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"type": "prat", "dim": 4}, ["model.part.type", "`prat`", "`part`"]),
-        ({"type": "part"}, ["model.part", "dim", "missing"]),
-        ({"type": "part", "dmi": 4, "dim": 4}, ["model.part", "dmi", "`dim`"]),
-        ({"type": "part", "dim": "4"}, ["model.part", "dim", "integer"]),
-        ({"type": "part", "dim": 4, "mode": "slow"}, ["model.part", "mode", "'fast'"]),
-        ({"type": "part", "dim": 4, "size": 9}, ["model.part", "size", "unknown key"]),
+        ({"type": "lyaer", "dim": 4}, ["model.layer.type", "`lyaer`", "`layer`"]),
+        ({"type": "layer"}, ["model.layer", "dim", "missing"]),
+        ({"type": "layer", "dmi": 4, "dim": 4}, ["model.layer", "dmi", "`dim`"]),
+        ({"type": "layer", "dim": "4"}, ["model.layer", "dim", "integer"]),
+        ({"type": "layer", "dim": 4, "mode": "slow"}, ["model.layer", "mode", "'fast'"]),
+        ({"type": "layer", "dim": 4, "size": 9}, ["model.layer", "size", "unknown key"]),
     ],
 )
 def test_a_mistake_in_a_component_is_named(options: dict, words: list[str]) -> None:
     with pytest.raises(UserError) as error:
-        construct({"part": Part}, "model.part", options, size=3)
+        construct({"layer": Layer}, "model.layer", options, size=3)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
@@ -204,8 +204,8 @@ def test_patches_merge_and_remove():
     assert merge_patch({"e": None}, {"a": 1}) == {"e": None, "a": 1}
 
 
-def said(tmp_path: Path, text: str) -> str:
-    """The one line said about a decode config, without the name of the file."""
+def decode_message(tmp_path: Path, text: str) -> str:
+    """The line of the error about a decode config, without the name of the file."""
     path = tmp_path / "decode.yaml"
     path.write_text("method: prefix_beam\n" + text)
     return message(path, schema=DecodeConfig).removeprefix(f"{path}: ")
@@ -234,20 +234,20 @@ def said(tmp_path: Path, text: str) -> str:
         ("lm: {wieght: 1}", "lm.wieght: unknown key; did you mean `weight`?"),
         ("lm: {order: 11}", "lm.order: Input should be less than or equal to 10, got 11"),
         ("lm: {unit: letters}", "lm.unit: Input should be 'tokens' or 'words', got 'letters'"),
-        ("lm: {prune: [0, 2, 1]}", "lm.prune: [0, 2, 1]: the counts begin with 0, do not fall, and are at most order (6) many"),
-        ("lm: {prune: []}", "lm.prune: []: the counts begin with 0, do not fall, and are at most order (6) many"),
-        ("lm: {order: 2, prune: [0, 0, 1]}", "lm.prune: [0, 0, 1]: the counts begin with 0, do not fall, and are at most order (2) many"),
+        ("lm: {prune: [0, 2, 1]}", "lm.prune: [0, 2, 1]: counts must begin with 0 and not fall, at most one per order (6)"),
+        ("lm: {prune: []}", "lm.prune: []: counts must begin with 0 and not fall, at most one per order (6)"),
+        ("lm: {order: 2, prune: [0, 0, 1]}", "lm.prune: [0, 0, 1]: counts must begin with 0 and not fall, at most one per order (2)"),
     ],
 )
-def test_mistakes_in_a_search_are_told_by_key(tmp_path: Path, text: str, expected: str) -> None:
-    assert said(tmp_path, text) == expected
+def test_mistakes_in_a_search_name_the_key(tmp_path: Path, text: str, expected: str) -> None:
+    assert decode_message(tmp_path, text) == expected
 
 
 @pytest.mark.parametrize("text", ["lm: {}", "hotwords: {phrases: [a]}", "bonus: 0.5", "bonus: [0.0]"])
-def test_greedy_search_takes_no_text_models(tmp_path: Path, text: str) -> None:
+def test_greedy_search_uses_no_text_models(tmp_path: Path, text: str) -> None:
     (tmp_path / "decode.yaml").write_text(text)
-    told = "method greedy takes the best label of every state: lm, hotwords and bonus want another, such as prefix_beam"
-    assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {told}"
+    expected = "method greedy uses no lm, hotwords or bonus; take these away, or choose another method, such as prefix_beam"
+    assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {expected}"
 
 
 def test_a_number_may_be_a_list_of_numbers(tmp_path: Path) -> None:

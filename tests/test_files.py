@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, whatever happens while they are written."""
+"""Files and folders appear completely or not at all, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from m2asr.files import open_atomic, replace_dir
 
 
 class Broken(Exception):
-    """What goes wrong in the middle."""
+    """An error in the middle of writing."""
 
 
 def names(folder: Path) -> list[str]:
@@ -85,8 +85,8 @@ with open_atomic(sys.argv[1]) as file:
 def test_killed_while_writing_the_old_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("old")
-    done = subprocess.run([sys.executable, "-c", KILLED, path])
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run([sys.executable, "-c", KILLED, path])
+    assert process.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
 
 
@@ -112,11 +112,11 @@ def killed(path: Path, when: str) -> None:
     assert subprocess.run([sys.executable, "-c", FOLDER_KILLED, path, when]).returncode == -signal.SIGKILL
 
 
-def test_what_a_killed_process_left_goes_away_when_its_target_is_written_again(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_go_away_when_its_target_is_written_again(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "text"]).returncode == -signal.SIGKILL
     killed(tmp_path / "folder", "while")
-    left = names(tmp_path)
-    assert len(left) == 2 and all(name.endswith(".tmp") for name in left)
+    leftovers = names(tmp_path)
+    assert len(leftovers) == 2 and all(name.endswith(".tmp") for name in leftovers)
     with open_atomic(tmp_path / "text") as file:
         file.write("new")
     assert len(names(tmp_path)) == 2 and "text" in names(tmp_path)  # the folder's is left alone
@@ -136,21 +136,22 @@ def test_a_folder_that_was_moved_away_when_its_process_was_killed_is_put_back(tm
     assert names(path) == ["one"] and names(tmp_path) == ["folder"]
 
 
-def test_what_is_written_now_or_elsewhere_is_left_alone(tmp_path: Path) -> None:
+def test_temporaries_of_others_are_left_alone(tmp_path: Path) -> None:
     """By another process, on another machine, beside another target, or by somebody else."""
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
     host = socket.gethostname()
-    kept = {f".a.elsewhere.{gone}.tmp", f".a.{host}.{os.getppid()}.tmp", f".a.b.{host}.{gone}.tmp", f".a.{host}.tmp", f".a.{host}.x.tmp"}
-    for name in kept:
+    foreign = {f".a.elsewhere.{ended}.tmp", f".a.{host}.{os.getppid()}.tmp", f".a.b.{host}.{ended}.tmp"}
+    foreign |= {f".a.{host}.tmp", f".a.{host}.x.tmp"}
+    for name in foreign:
         (tmp_path / name).mkdir()
-    (tmp_path / f".a.{host}.{gone}.tmp").mkdir()
+    (tmp_path / f".a.{host}.{ended}.tmp").mkdir()
     with replace_dir(tmp_path / "a"):
         pass
-    assert set(names(tmp_path)) == kept | {"a"}
+    assert set(names(tmp_path)) == foreign | {"a"}
     shutil.rmtree(tmp_path / "a")
     with open_atomic(tmp_path / "a"):
         pass
-    assert set(names(tmp_path)) == kept | {"a"}
+    assert set(names(tmp_path)) == foreign | {"a"}
 
 
 FULL = """
@@ -182,9 +183,9 @@ def full_disk(tmp_path: Path):
 
 def check_full(folder: Path, program: str) -> None:
     (folder / "text").write_text("old")
-    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write") and done.stderr.count("\n") == 1, done.stderr
+    process = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: cannot write") and process.stderr.count("\n") == 1, process.stderr
     assert (folder / "text").read_text() == "old" and (folder / "small").read_text() == "fits"
     assert names(folder) == ["small", "text"]
 

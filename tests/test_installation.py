@@ -1,4 +1,4 @@
-"""The check of the installation tells what is wrong in a line, and so does every command that meets it first."""
+"""The check of the installation reports every problem in a line, and so does a command that meets the problem first."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def run(command: list[object], **settings: object) -> subprocess.CompletedProces
 
 
 def test_a_sound_installation() -> None:
-    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    parts = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT)
+    assert process.returncode == 0, process.stdout + process.stderr
+    components = {line.split()[0]: line.split()[1:] for line in process.stdout.splitlines()}
     for name in ("torch", "torchaudio"):
-        assert parts[name][0] == "found" and parts[name][1].startswith(metadata.version(name).split("+")[0])
-    assert parts["packages"][0] == parts["CPU"][0] == "found"
+        assert components[name][0] == "found" and components[name][1].startswith(metadata.version(name).split("+")[0])
+    assert components["packages"][0] == components["CPU"][0] == "found"
 
 
 def test_the_check_knows_the_module_of_every_package_that_setup_py_names() -> None:
@@ -63,8 +63,8 @@ def test_the_check_knows_the_module_of_every_package_that_setup_py_names() -> No
 
 def test_a_package_whose_files_are_gone_is_broken(tmp_path: Path) -> None:
     (tmp_path / "sacrebleu.py").write_text("raise ImportError('half of it is gone')")
-    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
-    assert done.returncode == 1 and "sacrebleu: ImportError: half of it is gone: rm -rf .venv, then make setup" in done.stdout
+    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert process.returncode == 1 and "sacrebleu: ImportError: half of it is gone: rm -rf .venv, then make setup" in process.stdout
 
 
 def test_a_constraints_file_of_ones_own(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_constraints_file_of_ones_own(tmp_path: Path) -> None:
     assert installation.pins(tmp_path / "own.txt") == {"jiwer": "4.0.0"}
 
 
-def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    lines = {finding.part: finding for finding in installation.findings(ROOT / "constraints.txt")}
+    lines = {finding.component: finding for finding in installation.findings(ROOT / "constraints.txt")}
     assert lines["espeak-ng"].state == "missing" and lines["espeak-ng"].command == "apt-get install espeak-ng"
     absent = [name for name in installation.OPTIONAL if installation.version(name) is None]
     assert all(lines[name].command.endswith(f"pip install -c {installation._short(ROOT / 'constraints.txt')} {name}") for name in absent)
@@ -100,17 +100,18 @@ def test_pairs_of_torch_and_torchaudio(monkeypatch: pytest.MonkeyPatch, torch: s
 
 
 def test_the_check_tells_a_broken_library_and_its_cause(broken: dict[str, str]) -> None:
-    done = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env=broken)
-    assert done.returncode == 1 and done.stderr == "error: this installation does not work: torchaudio; the lines above tell what to do\n"
-    line = next(line for line in done.stdout.splitlines() if line.startswith("torchaudio"))
+    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env=broken)
+    assert process.returncode == 1
+    assert process.stderr == "error: this installation does not work: torchaudio; the lines above tell what to do\n"
+    line = next(line for line in process.stdout.splitlines() if line.startswith("torchaudio"))
     assert " broken " in line and "undefined symbol: torch_exception_get_what_without_backtrace" in line and line.endswith("make setup")
 
 
 def test_a_command_that_meets_a_broken_library_says_so_in_a_line(broken: dict[str, str], mini_data: Path, tmp_path: Path) -> None:
     options = ["--config", ROOT / "egs/mini/conf/fbank.yaml", "--data", mini_data, "--dump", tmp_path / "dump", "dev_en"]
-    done = run([sys.executable, "-m", "m2asr.bin.fbank", *options], cwd=ROOT, env=broken)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: torch") and "`make setup`" in done.stderr and "`make check`" in done.stderr
+    process = run([sys.executable, "-m", "m2asr.bin.fbank", *options], cwd=ROOT, env=broken)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1, process.stderr
+    assert process.stderr.startswith("error: torch") and "`make setup`" in process.stderr and "`make check`" in process.stderr
 
 
 def test_a_build_without_cuda_below_one_that_needs_it() -> None:
@@ -120,16 +121,16 @@ def test_a_build_without_cuda_below_one_that_needs_it() -> None:
     assert "## Without a GPU" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def after(error: Exception, cause: Exception | None, *, told: bool = True) -> Exception:
-    """An error raised while another one was handled, or from it where that is told."""
-    error.__context__, error.__cause__, error.__suppress_context__ = cause, cause if told else None, not told
+def after(error: Exception, cause: Exception | None, *, chained: bool = True) -> Exception:
+    """An error raised while its cause was handled; `chained` is as in `raise error from cause`, otherwise as in `from None`."""
+    error.__context__, error.__cause__, error.__suppress_context__ = cause, cause if chained else None, not chained
     return error
 
 
 @pytest.mark.parametrize(
     "text", ["x.so: file too short", "x.so: invalid ELF header", "libc.so.6: version `GLIBC_2.34' not found", "sndfile library not found"]
 )
-def test_what_the_loader_says_in_other_words(text: str) -> None:
+def test_other_messages_of_the_loader(text: str) -> None:
     assert "`make setup`" in installation.explain(OSError(text)) and "`make setup`" in installation.explain(ImportError(text))
 
 
@@ -138,7 +139,7 @@ def test_what_the_loader_says_in_other_words(text: str) -> None:
     [
         OSError(2, "No such file or directory", "audio/my shared object file.wav"),
         after(OSError(2, "No such file or directory", "/nope"), OSError("x.so: undefined symbol: y")),
-        after(OSError("the disk is gone"), OSError("x.so: undefined symbol: y"), told=False),
+        after(OSError("the disk is gone"), OSError("x.so: undefined symbol: y"), chained=False),
         ModuleNotFoundError("No module named 'torch.nope'", name="torch.nope"),
         ModuleNotFoundError("No module named 'extractt'", name="extractt"),
     ],
@@ -155,9 +156,9 @@ def test_other_errors_are_not_taken_for_a_broken_installation(error: Exception) 
 
 @pytest.mark.parametrize("line", ["check", "validate egs/mini", "train --config egs/mini/conf/train_m2asr.yaml --exp exp"])
 def test_a_python_without_packages_is_a_line(bare: Path, line: str) -> None:
-    done = run([bare / "python", "-m", *f"m2asr.bin.{line}".split()], cwd=ROOT)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: "), done.stderr
-    assert "make setup" in done.stdout + done.stderr
+    process = run([bare / "python", "-m", *f"m2asr.bin.{line}".split()], cwd=ROOT)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and process.stderr.startswith("error: "), process.stderr
+    assert "make setup" in process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("script", ["utils/validate_data_dir.sh", "utils/fix_data_dir.sh", "egs/mini/run.sh", "egs/mini/ablation.sh"])
@@ -171,23 +172,24 @@ def test_scripts_without_set_up(bare: Path, tmp_path: Path, script: str, state: 
     elif state != "nothing":
         (tmp_path / ".venv/bin").mkdir(parents=True)
         if state != "an interrupted set-up":
-            place = "/elsewhere" if state == "a copied folder" else tmp_path
-            (tmp_path / ".venv/.ready").write_text(f"constraints.txt\n0\n{place}\n")
+            origin = "/elsewhere" if state == "a copied folder" else tmp_path
+            (tmp_path / ".venv/.ready").write_text(f"constraints.txt\n0\n{origin}\n")
             (tmp_path / ".venv/bin/python").symlink_to(bare / "python" if state == "a copied folder" else "/nonexistent")
-    done = run([tmp_path / script, "data"][: 1 if script.startswith("egs") else 2], cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)})
-    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: ") and "make setup" in done.stderr
+    command = [tmp_path / script, "data"][: 1 if script.startswith("egs") else 2]
+    process = run(command, cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)})
+    assert process.returncode in (1, 2) and process.stderr.count("\n") == 1, process.stderr
+    assert process.stderr.startswith("error: ") and "make setup" in process.stderr
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_constraints_pin_all_that_set_up_installs(name: str) -> None:
     pinned = installation.pins(ROOT / name)
-    needed, seen = [("m2asr", extra) for extra in ("", "test", "lint")], set()
+    needed, visited = [("m2asr", extra) for extra in ("", "test", "lint")], set()
     while needed:
         package, extra = needed.pop()
-        if (package, extra) in seen:
+        if (package, extra) in visited:
             continue
-        seen.add((package, extra))
+        visited.add((package, extra))
         try:
             lines = metadata.requires(package) or []
         except metadata.PackageNotFoundError:
@@ -197,7 +199,7 @@ def test_constraints_pin_all_that_set_up_installs(name: str) -> None:
                 assert canonicalize_name(requirement.name) in pinned, f"{package} needs {requirement.name}, which {name} does not pin"
                 if package == "m2asr":
                     assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
-                needed += [(requirement.name, asked) for asked in ("", *requirement.extras)]
+                needed += [(requirement.name, extra) for extra in ("", *requirement.extras)]
 
 
 def test_every_constraints_file_is_a_pair_that_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Levels and phases in a config: short forms, lengths, and one clear line for what does not go together."""
+"""Levels and phases in a config: short forms, lengths, and one clear line for every contradiction."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def config(**changes: Any) -> TrainConfig:
     return check_config(TrainConfig, {**DATA, **changes}, "conf.yaml")
 
 
-def levels_of(made: TrainConfig, phase: int = 0) -> list[list[str]]:
-    return [level.objectives for level in made.levels_of(made.phase_list()[phase])]
+def levels_of(resolved: TrainConfig, phase: int = 0) -> list[list[str]]:
+    return [level.objectives for level in resolved.levels_of(resolved.phase_list()[phase])]
 
 
-def test_without_levels_all_objectives_stand_on_one() -> None:
-    made = config()
-    assert levels_of(made) == [["asr", "st", "cpc"]]
-    assert made.levels_of(made.phase_list()[0])[0].weighting.type == "static"
+def test_without_levels_all_objectives_are_on_one_level() -> None:
+    resolved = config()
+    assert levels_of(resolved) == [["asr", "st", "cpc"]]
+    assert resolved.levels_of(resolved.phase_list()[0])[0].weighting.type == "static"
 
 
 def test_the_short_form_is_two_levels() -> None:
@@ -42,9 +42,9 @@ def test_the_short_form_is_two_levels() -> None:
     assert short.levels_of(Phase(name="x")) == long.levels_of(Phase(name="x"))
 
 
-@pytest.mark.parametrize("made", [config(), config(levels=[UPPER, LOWER]), config(phases=[{"name": "a", "levels": [UPPER, LOWER]}])])
-def test_what_was_resolved_can_be_read_again(made: TrainConfig) -> None:
-    assert check_config(TrainConfig, made.model_dump(mode="json"), "again") == made
+@pytest.mark.parametrize("resolved", [config(), config(levels=[UPPER, LOWER]), config(phases=[{"name": "a", "levels": [UPPER, LOWER]}])])
+def test_a_resolved_config_can_be_read_again(resolved: TrainConfig) -> None:
+    assert check_config(TrainConfig, resolved.model_dump(mode="json"), "again") == resolved
 
 
 def test_options_of_muon_need_muon_somewhere() -> None:
@@ -52,8 +52,8 @@ def test_options_of_muon_need_muon_somewhere() -> None:
         config(optim={"muon": {"rate": 2.0}})
     with pytest.raises(UserError, match=r"optim.muon: not read"):
         config(phases=[{"name": "a", "optim": {"muon": {"rate": 2.0}}}])
-    made = config(optim={"muon": {"rate": 2.0}}, phases=[{"name": "a", "optim": {"type": "muon"}}])
-    assert made.phases[0].optim.muon.rate == 2.0
+    resolved = config(optim={"muon": {"rate": 2.0}}, phases=[{"name": "a", "optim": {"type": "muon"}}])
+    assert resolved.phases[0].optim.muon.rate == 2.0
 
 
 def regular(name: str, **options: Any) -> dict[str, Any]:
@@ -61,38 +61,38 @@ def regular(name: str, **options: Any) -> dict[str, Any]:
     return {**DATA["objectives"], name: {"type": "ctc", "stream": "en", "role": "regular", **options}}
 
 
-def test_regular_objectives_stand_on_no_level() -> None:
+def test_regular_objectives_are_on_no_level() -> None:
     """They train in the phases that read their stream."""
-    made = config(objectives=regular("st", weight=0.3), levels=[{"objectives": ["asr"]}, LOWER])
-    assert levels_of(made) == [["asr"], ["cpc"]] and made.regular(made.phase_list()[0]) == {"st": 0.3}
-    made = config(objectives=regular("st"))
-    assert levels_of(made) == [["asr", "cpc"]] and made.regular(made.phase_list()[0]) == {"st": 1.0}
+    resolved = config(objectives=regular("st", weight=0.3), levels=[{"objectives": ["asr"]}, LOWER])
+    assert levels_of(resolved) == [["asr"], ["cpc"]] and resolved.regular(resolved.phase_list()[0]) == {"st": 0.3}
+    resolved = config(objectives=regular("st"))
+    assert levels_of(resolved) == [["asr", "cpc"]] and resolved.regular(resolved.phase_list()[0]) == {"st": 1.0}
     streams = {**DATA["streams"], "it": {"sets": ["train_it"]}}
     phases = [{"name": name, "epochs": 1, "levels": [{"objectives": [name]}]} for name in ("asr", "cpc")]
     objectives = {**regular("st", stream="it"), "asr": {"type": "ctc", "stream": "it"}}
-    made = config(streams=streams, objectives=objectives, phases=phases)
-    assert [made.regular(phase) for phase in made.phases] == [{"st": 1.0}, {}]
+    resolved = config(streams=streams, objectives=objectives, phases=phases)
+    assert [resolved.regular(phase) for phase in resolved.phases] == [{"st": 1.0}, {}]
 
 
 def test_both_levels_merge_gradients_on_the_same_modules() -> None:
     objectives = {**DATA["objectives"], "cpc": {**DATA["objectives"]["cpc"], "level": "lower"}}
-    made = config(**WRITER, objectives=objectives, weighting={"type": "mgda", "over": ["encoder", "writer"]}, penalty={})
-    assert [level.weighting.over for level in made.levels_of(made.phase_list()[0])] == [["encoder", "writer"]] * 2
+    resolved = config(**WRITER, objectives=objectives, weighting={"type": "mgda", "over": ["encoder", "writer"]}, penalty={})
+    assert [level.weighting.over for level in resolved.levels_of(resolved.phase_list()[0])] == [["encoder", "writer"]] * 2
     assert config().levels_of(Phase(name="x"))[0].weighting.over == ["encoder"]
 
 
 def test_phases_inherit_the_optimizer() -> None:
-    made = config(optim={"clip": 1.0, "lr": {"heads": 0.1}}, phases=[{"name": "a", "optim": {"lr": {"backbone": 1.0e-5}}}])
-    optim = made.phases[0].optim
+    resolved = config(optim={"clip": 1.0, "lr": {"heads": 0.1}}, phases=[{"name": "a", "optim": {"lr": {"backbone": 1.0e-5}}}])
+    optim = resolved.phases[0].optim
     assert (optim.clip, optim.lr.heads, optim.lr.backbone) == (1.0, 0.1, 1.0e-5)
 
 
 def test_lengths_of_phases() -> None:
-    one, two = {"name": "a", "levels": [UPPER, LOWER]}, {"name": "b", "levels": [{"objectives": ["asr"]}]}
-    assert config(phases=[{**one, "epochs": 3}, {**two, "epochs": 2}]).train.epochs == 5
-    made = config(phases=[{**one, "share": 0.75}, {**two, "share": 0.25}], train={"hours": 3.0})
-    assert [phase.share for phase in made.phases] == [0.75, 0.25] and made.train.epochs is None
-    assert config(phases=[one]).phases[0].share == 1.0
+    first, second = {"name": "a", "levels": [UPPER, LOWER]}, {"name": "b", "levels": [{"objectives": ["asr"]}]}
+    assert config(phases=[{**first, "epochs": 3}, {**second, "epochs": 2}]).train.epochs == 5
+    resolved = config(phases=[{**first, "share": 0.75}, {**second, "share": 0.25}], train={"hours": 3.0})
+    assert [phase.share for phase in resolved.phases] == [0.75, 0.25] and resolved.train.epochs is None
+    assert config(phases=[first]).phases[0].share == 1.0
 
 
 def phase(name: str = "a", **more: Any) -> dict[str, Any]:
@@ -107,14 +107,14 @@ def heads(train: list[str] | None = None, **objectives: dict[str, Any]) -> dict[
 
 
 def test_heads_that_lead_and_objectives_that_select() -> None:
-    made = config(**heads(train=["asr", "st"], asr={"lead": True}, cpc={"decode": False}))
-    assert made.train.select == ["asr", "st"] and made.objectives["asr"].lead and made.objectives["st"].decode
-    assert not made.objectives["st"].lead and not made.objectives["cpc"].decode
-    assert {"lead", "decode"}.isdisjoint(made.objectives["asr"].options())  # they belong to the objective, not to its loss
-    others = [{"text": "text.de"}, {"tokens": "other"}, {"stream": "it"}, {"type": "attention"}]
-    for other in others:  # other targets, and another type: each has a lead of its own
-        made = config(**heads(asr={"lead": True}, st={"lead": True, **other}), tokens={"other": {"sets": ["train_en"]}})
-        assert made.objectives["st"].lead
+    resolved = config(**heads(train=["asr", "st"], asr={"lead": True}, cpc={"decode": False}))
+    assert resolved.train.select == ["asr", "st"] and resolved.objectives["asr"].lead and resolved.objectives["st"].decode
+    assert not resolved.objectives["st"].lead and not resolved.objectives["cpc"].decode
+    assert {"lead", "decode"}.isdisjoint(resolved.objectives["asr"].options())  # they belong to the objective, not to its loss
+    targets = [{"text": "text.de"}, {"tokens": "other"}, {"stream": "it"}, {"type": "attention"}]
+    for target in targets:  # with another target or type an objective has a lead of its own
+        resolved = config(**heads(asr={"lead": True}, st={"lead": True, **target}), tokens={"other": {"sets": ["train_en"]}})
+        assert resolved.objectives["st"].lead
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_heads_that_lead_and_objectives_that_select() -> None:
         ({"weighting": {"type": "mgda", "over": []}}, ["weighting.over", "at least 1"]),
         ({**WRITER, "levels": [UPPER, {**LOWER, "weighting": {"type": "static", "over": ["writer"]}}]}, ["over", "the same modules"]),
         ({"levels": [UPPER, LOWER], "objectives": regular("cpc")}, ["levels.1.objectives", "cpc is regular"]),
-        ({"objectives": regular("cpc", level="lower"), "penalty": {}}, ["objectives.cpc.level", "a regular objective stands on none"]),
+        ({"objectives": regular("cpc", level="lower"), "penalty": {}}, ["objectives.cpc.level", "a regular objective is on no level"]),
         ({"objectives": regular("cpc", role="merged", weight=2.0)}, ["objectives.cpc.weight", "`role: regular`"]),
         ({"objectives": regular("cpc", weight=-1.0)}, ["objectives.cpc.weight", "greater than or equal to 0"]),
         ({"phases": [phase(level=[])]}, ["phases.0.level", "`levels`"]),
@@ -170,7 +170,7 @@ def test_heads_that_lead_and_objectives_that_select() -> None:
         ),
     ],
 )
-def test_what_does_not_go_together_is_one_line(changes: dict[str, Any], words: list[str]) -> None:
+def test_a_contradiction_is_one_line(changes: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         config(**changes)
     text = str(caught.value)

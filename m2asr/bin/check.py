@@ -22,8 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     broken = []
     for finding in findings(args.constraints):
         print(finding, flush=True)
-        if finding.state == "broken" or (finding.state == "missing" and finding.part in ("m2asr", "packages")):
-            broken.append(finding.part)
+        if finding.state == "broken" or (finding.state == "missing" and finding.component in ("m2asr", "packages")):
+            broken.append(finding.component)
     if broken:
         raise UserError(f"this installation does not work: {', '.join(broken)}; the lines above tell what to do")
     print("this installation works")

@@ -46,12 +46,12 @@ def main(argv: list[str] | None = None) -> int:
     if not args.sets and not args.train_config:
         parser.error("give sets, or --train_config")
 
-    from m2asr.data.extract import extract, kept
+    from m2asr.data.extract import extract, is_up_to_date
     from m2asr.data.feats import dump_of
 
     for name, speed in dict.fromkeys(wanted):
         dump, options = dump_of(args.dump, name, speed), config.model_copy(update={"speed": speed})
-        if args.keep and kept(args.data / name, dump, options):
+        if args.keep and is_up_to_date(args.data / name, dump, options):
             print(f"{dump}: computed before, kept")
             continue
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Corpora: one file each, from the raw layout to data directories; `prepare` and `download` know them by the keys of these tables."""
+"""The corpora that `prepare` and `download` know, by name; the module of a corpus turns its files into data directories."""
 
 from __future__ import annotations
 

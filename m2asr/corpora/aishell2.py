@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from m2asr.corpora.parts import choose_parts, find_root
-from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.sets import CorpusUtterance, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once, transcripts
+from m2asr.corpora.tables import UniqueIds, transcripts
 from m2asr.data.directory import Utterance
 from m2asr.text.normalize import normalize
 
@@ -37,11 +37,11 @@ PUBLISHED = {
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write train, dev_ios, test_ios, dev_android, test_android, dev_mic and test_mic; parts are these sets.
 
-    Ids begin with the speakers, IC0001 of IC0001W0001. Raises UserError naming what is missing or broken.
+    Ids begin with the speakers, IC0001 of IC0001W0001. Raises UserError naming the missing or broken file.
     """
     summary = Summary(PUBLISHED, max_bad, ORIGIN)
-    places = [*FOLDERS.values(), *(f"{EVALUATION}/{folder}" for folder in FOLDERS.values())]
-    root = find_root(corpus, ["AISHELL-2"], places, ORIGIN)
+    folders = [*FOLDERS.values(), *(f"{EVALUATION}/{folder}" for folder in FOLDERS.values())]
+    root = find_root(corpus, ["AISHELL-2"], folders, ORIGIN)
 
     def folder(name: str) -> Path:
         return next((path for path in (root / FOLDERS[name], root / EVALUATION / FOLDERS[name]) if path.is_dir()), root / FOLDERS[name])
@@ -50,27 +50,28 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
         return f"{FOLDERS[name]} of AISHELL-2" if name == "train" else f"{EVALUATION} ({FOLDERS[name]}) from aishelltech.com/aishell_eval"
 
     chosen = choose_parts(parts, list(FOLDERS), lambda name: folder(name).is_dir(), fetch, summary)
-    summary.expect(chosen, asked=bool(parts))
-    met: dict[str, tuple[str, str]] = {}  # id -> train, dev or test, and file:line
-    found = (one for name in chosen for one in _found(name, folder(name), met, summary))
-    return write_sets(out, with_seconds(found, summary), summary)
+    summary.expect(chosen, required=bool(parts))
+    first_lines: dict[str, tuple[str, str]] = {}  # id -> train, dev or test, and file:line
+    utterances = (utterance for name in chosen for utterance in _read_utterances(name, folder(name), first_lines, summary))
+    return write_sets(out, with_seconds(utterances, summary), summary)
 
 
-def _found(name: str, folder: Path, met: dict[str, tuple[str, str]], summary: Summary) -> Iterator[Found]:
-    wavs = {utt: (place, path) for place, utt, path in transcripts(folder / "wav.scp", Once(summary))}
-    listed = {path for _, path in wavs.values()}
-    for place, utt, text in transcripts(folder / "trans.txt", Once(summary)):
+def _read_utterances(name: str, folder: Path, first_lines: dict[str, tuple[str, str]], summary: Summary) -> Iterator[CorpusUtterance]:
+    wavs = {utt: (location, path) for location, utt, path in transcripts(folder / "wav.scp", UniqueIds(summary))}
+    named = {path for _, path in wavs.values()}
+    for location, utt, text in transcripts(folder / "trans.txt", UniqueIds(summary)):
         if utt not in wavs:
-            summary.bad(f"{place}: {utt}: has no line in wav.scp; fetch {folder} again")
+            summary.bad(f"{location}: {utt}: has no line in wav.scp; fetch {folder} again")
             continue
         wav = folder / wavs.pop(utt)[1]
-        part, before = met.setdefault(utt, (name.partition("_")[0], place))  # the channels record the same: they may share ids
+        # The channels record the same sentences, so they may share ids.
+        part, first_location = first_lines.setdefault(utt, (name.partition("_")[0], location))
         if not name.startswith(part):
-            summary.bad(f"{place}: {utt}: is in {part} too, {before}; fetch {folder} again")
+            summary.bad(f"{location}: {utt}: is in {part} too, {first_location}; fetch {folder} again")
             continue
-        yield Found(place, (name,), Utterance(utt, utt.rpartition("W")[0], "zh", str(wav), 0.0, normalize(text, "zh")))
-    for utt, (place, _) in wavs.items():
-        summary.bad(f"{place}: {utt}: has no line in trans.txt; fetch {folder} again")
+        yield CorpusUtterance(location, (name,), Utterance(utt, utt.rpartition("W")[0], "zh", str(wav), 0.0, normalize(text, "zh")))
+    for utt, (location, _) in wavs.items():
+        summary.bad(f"{location}: {utt}: has no line in trans.txt; fetch {folder} again")
     for path in sorted((folder / "wav").glob("*/*.wav")):
-        if str(path.relative_to(folder)) not in listed:
+        if str(path.relative_to(folder)) not in named:
             summary.bad(f"{path}: no line of {folder / 'wav.scp'} names it; fetch {folder} again")

@@ -1,4 +1,4 @@
-"""Archives of public corpora: fetched, checked and extracted beside each other; every part appears whole or not at all."""
+"""Fetches, checks and extracts archives of public corpora; every extracted folder or file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,68 +17,68 @@ from typing import BinaryIO, NamedTuple
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from m2asr.corpora.download import BLOCK, Remote, at_once, download, known, remember
+from m2asr.corpora.download import BLOCK, Remote, download, record_checksum, resolve, run_parallel
 from m2asr.errors import UserError
 from m2asr.files import lock
 from m2asr.progress import visible
 
-COMPLETE = ".complete"  # in a folder that is whole, as Kaldi's download_and_untar.sh writes it
+COMPLETE = ".complete"  # marks a complete folder, as Kaldi's download_and_untar.sh does
 
 
 class Archive(NamedTuple):
-    """A .tar.gz, and the path in it that is wanted: a folder, with the files beside it, or a file."""
+    """A .tar.gz, and the member to extract from it: a folder, with the files beside it, or a file."""
 
     remote: Remote
-    holds: str
-    growth: float  # extracted it has at most this many times its size
+    member: str
+    growth: float  # the extracted files have at most this many times its size
 
 
-def archive(name: str, size: int | None, checksum: str, folder: str, holds: str, growth: float) -> Archive:
-    """The archive `name` of the address `folder`."""
-    return Archive(Remote(name, size, checksum, f"{folder.rstrip('/')}/{name}"), holds, growth)
+def archive(name: str, size: int | None, checksum: str, folder: str, member: str, growth: float) -> Archive:
+    """The archive `name` at the address `folder`."""
+    return Archive(Remote(name, size, checksum, f"{folder.rstrip('/')}/{name}"), member, growth)
 
 
 def fetch_archives(archives: Sequence[Archive], out: Path, remove: bool = False) -> str:
-    """Fetch into `out` and extract there what is not there yet; `remove` the archives afterwards. Returns what is there.
+    """Fetch and extract archives into `out` that are not there yet; `remove` deletes the archives afterwards. Returns a report.
 
-    Raises UserError for what `download` refuses, for an archive that is cut, and for a folder that was not extracted by this.
+    Raises the UserErrors of `download`, and UserError for a truncated archive, and for a folder that another program has extracted.
     """
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".download.lock") as held:
         if not held:
             raise UserError(f"--out {out}: another download into it is running; wait for it, or give another folder")
-        missing = [one._replace(remote=known(one.remote, out)) for one in archives if not _there(out / one.holds)]
-        download([one.remote for one in missing], out, room=sum(int(one.remote.size * one.growth) for one in missing))
-        packed = sum(one.remote.size for one in missing)
-        with tqdm(total=packed, unit="B", unit_scale=True, desc="extracted", disable=not visible() or not missing) as bar:
-            at_once(partial(_extract, out=out, bar=bar), missing)
-        files = [out / one.remote.name for one in archives if (out / one.remote.name).is_file()]
-        kept = sum(file.stat().st_size for file in files)
+        missing = [item._replace(remote=resolve(item.remote, out)) for item in archives if not _is_present(out / item.member)]
+        download([item.remote for item in missing], out, room=sum(int(item.remote.size * item.growth) for item in missing))
+        total = sum(item.remote.size for item in missing)
+        with tqdm(total=total, unit="B", unit_scale=True, desc="extracted", disable=not visible() or not missing) as bar:
+            run_parallel(partial(_extract, out=out, bar=bar), missing)
+        files = [out / item.remote.name for item in archives if (out / item.remote.name).is_file()]
+        size = sum(file.stat().st_size for file in files)
         if remove:
             for file in files:
                 file.unlink()
     lines = [f"{out}: {len(archives)} archives, {len(missing)} fetched or extracted now"]
     if files:
-        lines.append(f"archives {'removed' if remove else 'kept (--remove_archives removes them)'}: {kept / 1e6:.0f} MB")
-    return "\n".join([*lines, *(_trusted(one.remote) for one in missing if not one.remote.checksum)])
+        lines.append(f"archives {'removed' if remove else 'kept (--remove_archives removes them)'}: {size / 1e6:.0f} MB")
+    return "\n".join([*lines, *(_checksum_note(item.remote) for item in missing if not item.remote.checksum)])
 
 
-def _trusted(file: Remote) -> str:
-    kept = f"its SHA-256 is kept in {file.name}.sha256 for later downloads"
-    return f"{file.name}: no published checksum: size and archive integrity are checked; {kept}"
+def _checksum_note(file: Remote) -> str:
+    note = f"its SHA-256 is kept in {file.name}.sha256 for later downloads"
+    return f"{file.name}: no published checksum: size and archive integrity are checked; {note}"
 
 
-def _there(target: Path) -> bool:
-    """Whether a part is there. Raises UserError for a folder of which it is not known."""
+def _is_present(target: Path) -> bool:
+    """Whether a folder or file was extracted. Raises UserError for a folder without the mark of complete ones."""
     if target.is_dir() and not (target / COMPLETE).exists():
-        way = f"move it away, or if it is whole: touch {target / COMPLETE}"
-        raise UserError(f"{target}: it is there, but was not extracted by this command; {way}")
+        remedy = f"move it away, or if it is complete: touch {target / COMPLETE}"
+        raise UserError(f"{target}: it exists, but this command has not extracted it; {remedy}")
     return target.exists()
 
 
 def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> None:
-    """Extract one archive into a temporary folder, and put what it holds in its place."""
-    path, target = out / archive.remote.name, out / archive.holds
+    """Extract an archive into a temporary folder, and move its member to `out`."""
+    path, target = out / archive.remote.name, out / archive.member
     folder = out / f".{archive.remote.name}.extracting"
 
     def read(count: int) -> None:
@@ -90,13 +90,13 @@ def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> N
     try:
         with open(path, "rb") as packed:
             _unpack(CallbackIOWrapper(read, packed), folder)
-        if not (folder / archive.holds).exists():
-            raise ValueError(f"there is no {archive.holds} in it")
+        if not (folder / archive.member).exists():
+            raise ValueError(f"there is no {archive.member} in it")
         if not archive.remote.checksum:
-            remember(archive.remote, out)
-        _move(folder / archive.holds, target)
+            record_checksum(archive.remote, out)
+        _move(folder / archive.member, target)
     except (EOFError, ValueError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
-        raise UserError(f"{path}: not a whole archive ({error}); remove it and run the same command again") from None
+        raise UserError(f"{path}: not a complete archive ({error}); remove it and run the same command again") from None
     except OSError as error:
         error.filename = error.filename or str(folder)  # a full disk does not name the file
         raise
@@ -130,16 +130,16 @@ def _unpack(packed: BinaryIO, folder: Path) -> None:
             pass  # the checksum of gzip is at its end
 
 
-def _move(found: Path, target: Path) -> None:
-    """Put a folder in its place, after the files beside it; or a file."""
+def _move(source: Path, target: Path) -> None:
+    """Move a folder to its target, after the files beside it; or move a file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if found.is_dir():
-        (found / COMPLETE).touch()
+    if source.is_dir():
+        (source / COMPLETE).touch()
         os.sync()  # thousands of files, which must be on the disk before the folder has its name
-    for path in found.parent.iterdir():
+    for path in source.parent.iterdir():
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(path, target.parent / path.name)
-    if found.is_dir():
-        os.replace(found, target)
+    if source.is_dir():
+        os.replace(source, target)

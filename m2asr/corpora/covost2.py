@@ -16,9 +16,9 @@ from typing import NamedTuple
 from m2asr.config import nearest
 from m2asr.corpora.archives import archive, fetch_archives
 from m2asr.corpora.parts import need, pick_parts
-from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.sets import CorpusUtterance, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once, tsv_rows
+from m2asr.corpora.tables import UniqueIds, tsv_rows
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -83,15 +83,15 @@ VOICES = (
 
 
 class Clip(NamedTuple):
-    """A clip as CoVoST 2 knows it: where it was first named, its set, {target language: translation}."""
+    """A clip of CoVoST 2: the file:line that names it first, its split, {target language: translation}."""
 
-    place: str
+    location: str
     split: str
     translations: dict[str, str]
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download and extract the tables of the pairs (fr_en), or of all; `mirror` is where the archives lie. Returns how to go on."""
+    """Download and extract the tables of the pairs (fr_en), or of all; `mirror` is an address that has them. Returns the next steps."""
     pinned = {pair: (int(size), checksum) for pair, size, checksum in map(str.split, TABLES.strip().splitlines())}
     tables = {pair: f"covost_v2.{pair}.tsv" for pair in pick_parts(parts, PAIRS)}
     archives = [archive(f"{table}.tar.gz", *pinned[pair], mirror or ADDRESS, table, growth=6.0) for pair, table in tables.items()]
@@ -103,11 +103,11 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
     A set has a text.<target> per pair of its source language. Unlabelled are the clips of validated.tsv and other.tsv that CoVoST 2 does
     not use, without those of any speaker whose clips are dev or test in some pair or in Common Voice itself. The speaker is the client_id.
-    Raises UserError naming what is missing or broken.
+    Raises UserError naming the missing or broken file.
     """
     splits = ("train", "dev", "test")
-    told = {f"{split}_{_code(lang)}": Published(n) for lang, row in COUNTS.items() for split, n in zip(splits, row, strict=True)}
-    summary = Summary(told, max_bad, ORIGIN)
+    published = {f"{split}_{_code(lang)}": Published(n) for lang, row in COUNTS.items() for split, n in zip(splits, row, strict=True)}
+    summary = Summary(published, max_bad, ORIGIN)
     tables = _tables(corpus)
     for source in COUNTS:
         if (corpus / source / "clips").is_dir() and not any(pair.startswith(f"{source}_") for pair in tables):
@@ -119,72 +119,78 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     for pair in parts or tables:
         source, target = pair.split("_")
         sources[source][target] = tables[pair]
-    summary.expect((f"{split}_{_code(source)}" for source in sources for split in splits), asked=bool(parts))
+    summary.expect((f"{split}_{_code(source)}" for source in sources for split in splits), required=bool(parts))
     folders = {source: _voices(corpus, source, pairs) for source, pairs in sources.items()}
-    every = {source: [table for pair, table in tables.items() if pair.startswith(f"{source}_")] for source in sources}
-    found = (one for source, pairs in sources.items() for one in _found(source, folders[source], pairs, every[source], summary))
-    return write_sets(out, with_seconds(found, summary), summary)
+    all_tables = {source: [table for pair, table in tables.items() if pair.startswith(f"{source}_")] for source in sources}
+    utterances = (
+        utterance
+        for source, pairs in sources.items()
+        for utterance in _read_utterances(source, folders[source], pairs, all_tables[source], summary)
+    )
+    return write_sets(out, with_seconds(utterances, summary), summary)
 
 
 def _code(language: str) -> str:
-    """zh of zh-CN: utt2lang has languages, not countries."""
+    """The language code without the country, zh of zh-CN, as utt2lang has it."""
     return language.partition("-")[0]
 
 
 def _tables(corpus: Path) -> dict[str, Path]:
     """{pair: its TSV}, in the order of PAIRS."""
     names = {f"covost_v2.{pair}.tsv": pair for pair in PAIRS}
-    found = {names[path.name]: path for path in [*corpus.glob("*/covost_v2.*.tsv"), *corpus.glob("covost_v2.*.tsv")] if path.name in names}
-    if not found:
+    paths = {names[path.name]: path for path in [*corpus.glob("*/covost_v2.*.tsv"), *corpus.glob("covost_v2.*.tsv")] if path.name in names}
+    if not paths:
         first = "; covost.*.tsv is version 1" if [*corpus.glob("covost.*.tsv"), *corpus.glob("*/covost.*.tsv")] else ""
         packed = "; extract covost_v2.*.tsv.tar.gz" if list(corpus.rglob("covost_v2.*.tar.gz")) else ""
         raise UserError(f"--corpus {corpus}: no covost_v2.<source>_<target>.tsv in it or one folder below{first}{packed}; fetch them from "
                         "github.com/facebookresearch/covost")  # fmt: skip
-    return {pair: found[pair] for pair in PAIRS if pair in found}
+    return {pair: paths[pair] for pair in PAIRS if pair in paths}
 
 
 def _voices(corpus: Path, source: str, pairs: Mapping[str, Path]) -> Path:
     """The folder of a Common Voice language."""
     fetch = f"fetch {source} of Common Voice 4 ({RELEASE}) into {corpus / source}"
-    places = [corpus / source, corpus / RELEASE / source, *(path.parent for path in pairs.values())]
-    folder = next((place for place in places if (place / "validated.tsv").exists()), None)
+    folders = [corpus / source, corpus / RELEASE / source, *(path.parent for path in pairs.values())]
+    folder = next((candidate for candidate in folders if (candidate / "validated.tsv").exists()), None)
     if folder is None:
-        if others := [path for path in corpus.glob(f"cv-corpus-*/{source}") if path.parent.name != RELEASE]:
-            raise UserError(f"{others[0]}: another version of Common Voice, CoVoST 2 is built on version 4; {fetch}")
+        if versions := [path for path in corpus.glob(f"cv-corpus-*/{source}") if path.parent.name != RELEASE]:
+            raise UserError(f"{versions[0]}: another version of Common Voice, CoVoST 2 is built on version 4; {fetch}")
         raise UserError(f"{corpus / source / 'validated.tsv'}: not found; {fetch}")
     need(folder / "clips", fetch)
     return folder
 
 
-def _found(source: str, folder: Path, pairs: Mapping[str, Path], every: Sequence[Path], summary: Summary) -> Iterator[Found]:
-    """The clips of a source language; `every` are its tables, `pairs` those of the targets that are wanted."""
-    lang, once = _code(source), Once(summary)
-    clips, evaluation = _clips(pairs, summary), _evaluation(folder, every, summary)
+def _read_utterances(
+    source: str, folder: Path, pairs: Mapping[str, Path], tables: Sequence[Path], summary: Summary
+) -> Iterator[CorpusUtterance]:
+    """The clips of a source language; `tables` are all its tables, `pairs` those of the requested targets."""
+    lang, ids = _code(source), UniqueIds(summary)
+    clips, evaluation = _clips(pairs, summary), _evaluation(folder, tables, summary)
     speakers: set[str] = set()  # of dev and test
-    left: list[tuple[str, str, str]] = []  # file:line, client_id and path of clips that CoVoST 2 does not use
-    for place, row in _voice_rows(folder / "validated.tsv", once, summary):
+    unused: list[tuple[str, str, str]] = []  # file:line, client_id and path of clips that CoVoST 2 does not use
+    for location, row in _voice_rows(folder / "validated.tsv", ids, summary):
         speaker, path = row["client_id"], row["path"]
         if path in evaluation:
             speakers.add(speaker)
         clip = clips.pop(path, None)
         if clip is None:
-            left.append((place, speaker, path))
+            unused.append((location, speaker, path))
         elif not row["sentence"].strip():
-            summary.bad(f"{place}: the column `sentence` of {path} is empty; fetch Common Voice 4 again")
+            summary.bad(f"{location}: the column `sentence` of {path} is empty; fetch Common Voice 4 again")
         else:
-            said = normalize(row["sentence"], lang)
-            yield Found(place, (f"{clip.split}_{lang}",), _utterance(folder, speaker, path, lang, said, clip.translations))
+            text = normalize(row["sentence"], lang)
+            yield CorpusUtterance(location, (f"{clip.split}_{lang}",), _utterance(folder, speaker, path, lang, text, clip.translations))
     for path, clip in clips.items():
-        summary.bad(f"{clip.place}: {path}: {folder / 'validated.tsv'} does not have it; CoVoST 2 needs Common Voice 4 ({RELEASE})")
+        summary.bad(f"{clip.location}: {path}: {folder / 'validated.tsv'} does not have it; CoVoST 2 needs Common Voice 4 ({RELEASE})")
     if (folder / "other.tsv").exists():
-        left += [(place, row["client_id"], row["path"]) for place, row in _voice_rows(folder / "other.tsv", once, summary)]
-    speakers |= {speaker for _, speaker, path in left if path in evaluation}
+        unused += [(location, row["client_id"], row["path"]) for location, row in _voice_rows(folder / "other.tsv", ids, summary)]
+    speakers |= {speaker for _, speaker, path in unused if path in evaluation}
     for clip in (folder / "clips").iterdir():
-        if clip.name not in once.places:
+        if clip.name not in ids.locations:
             summary.drop("clips that neither validated.tsv nor other.tsv names", clip.name)
-    for place, speaker, path in left:
+    for location, speaker, path in unused:
         if speaker not in speakers and path not in evaluation:
-            yield Found(place, (f"unlabelled_{lang}",), _utterance(folder, speaker, path, lang, None, {}))
+            yield CorpusUtterance(location, (f"unlabelled_{lang}",), _utterance(folder, speaker, path, lang, None, {}))
         else:
             summary.drop("of a speaker of dev or test, so not in unlabelled", path)
 
@@ -194,39 +200,39 @@ def _utterance(folder: Path, speaker: str, path: str, lang: str, text: str | Non
     return Utterance(f"{speaker}-{wav.stem}", speaker, lang, str(wav), 0.0, text, translations)
 
 
-def _voice_rows(table: Path, once: Once, summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
-    """file:line and columns of the clips of a Common Voice table; those without path or speaker, or with a path met before, are bad."""
-    for place, row in tsv_rows(table, ("client_id", "path", "sentence"), summary):
+def _voice_rows(table: Path, ids: UniqueIds, summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
+    """file:line and columns of the clips of a Common Voice table; those without path or speaker, or with a repeated path, are bad."""
+    for location, row in tsv_rows(table, ("client_id", "path", "sentence"), summary):
         if empty := [name for name in ("client_id", "path") if not re.fullmatch(r"\S+", row[name])]:
-            summary.bad(f"{place}: the column `{empty[0]}` is empty or holds a space; fetch Common Voice 4 again")
-        elif once.first(row["path"], place):
-            yield place, row
+            summary.bad(f"{location}: the column `{empty[0]}` is empty or holds a space; fetch Common Voice 4 again")
+        elif ids.add(row["path"], location):
+            yield location, row
 
 
 def _evaluation(folder: Path, tables: Sequence[Path], summary: Summary) -> set[str]:
     """The paths of all clips that are dev or test in a table of CoVoST or in Common Voice."""
     rows = (row for table in tables for _, row in tsv_rows(table, ("path", "split"), summary))
-    told = {row["path"] for row in rows if row["split"].startswith(("dev", "test"))}
-    own = [folder / name for name in ("dev.tsv", "test.tsv") if (folder / name).exists()]
-    return told | {row["path"] for table in own for _, row in tsv_rows(table, ("path",), summary)}
+    covost = {row["path"] for row in rows if row["split"].startswith(("dev", "test"))}
+    voice_tables = [folder / name for name in ("dev.tsv", "test.tsv") if (folder / name).exists()]
+    return covost | {row["path"] for table in voice_tables for _, row in tsv_rows(table, ("path",), summary)}
 
 
 def _clips(pairs: Mapping[str, Path], summary: Summary) -> dict[str, Clip]:
-    """{path: clip} of what CoVoST 2 uses."""
+    """{path: clip} of the clips that CoVoST 2 uses."""
     clips: dict[str, Clip] = {}
     for target, table in pairs.items():
-        once = Once(summary)
-        for place, row in tsv_rows(table, ("path", "translation", "split"), summary):
+        ids = UniqueIds(summary)
+        for location, row in tsv_rows(table, ("path", "translation", "split"), summary):
             path, split = row["path"], SPLITS.get(row["split"])
             empty = [name for name in ("path", "split", "translation") if not row[name].strip()]
             if empty and (split or empty[0] != "translation"):
-                summary.bad(f"{place}: the column `{empty[0]}` is empty; fetch {table.name}.tar.gz again")
+                summary.bad(f"{location}: the column `{empty[0]}` is empty; fetch {table.name}.tar.gz again")
             elif split is None:
                 summary.drop(f"in no split of CoVoST 2 (`{row['split']}`)", path)
-            elif once.first(path, place):
-                clip = clips.setdefault(path, Clip(place, split, {}))
+            elif ids.add(path, location):
+                clip = clips.setdefault(path, Clip(location, split, {}))
                 if clip.split != split:
-                    summary.bad(f"{place}: {path} is in {split} here and in {clip.split} in {clip.place}; fetch both tables again")
+                    summary.bad(f"{location}: {path} is in {split} here and in {clip.split} in {clip.location}; fetch both tables again")
                 else:
                     clip.translations[_code(target)] = " ".join(row["translation"].split())
     return clips

@@ -1,4 +1,4 @@
-"""Files out of Debian packages, without dpkg: an ar archive with a compressed tar archive in it (deb(5))."""
+"""Reads files of Debian packages without dpkg: an ar archive with a compressed tar archive in it (deb(5))."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ MAGIC = b"!<arch>\n"
 HEADER = 60  # bytes before every member of an ar archive: name 16, date 12, owner 6, group 6, mode 8, size 10, end 2
 
 
-def package_files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Name (without a leading /) and contents of the files of a package that are `wanted`, in the order of the archive; no links.
+def package_files(deb: Path, select: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Name (without a leading /) and content of the files of a package whose names `select` accepts, in archive order; no links.
 
-    Raises UserError where it is no package, or is cut.
+    Raises UserError if it is no package, or is truncated.
     """
     try:
         with open(deb, "rb") as file:
-            _find(file, b"data.tar.xz")
+            _seek_member(file, b"data.tar.xz")
             with lzma.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
                 for member in tar:
                     name = member.name.removeprefix("./")
-                    if member.isfile() and wanted(name):
+                    if member.isfile() and select(name):
                         yield name, tar.extractfile(member).read()
     except FileNotFoundError:
         raise UserError(f"{deb}: not found; fetch it with m2asr.bin.download") from None
     except (EOFError, ValueError, lzma.LZMAError, tarfile.TarError) as error:
-        raise UserError(f"{deb}: not a whole Debian package ({error}); remove it and fetch it again") from None
+        raise UserError(f"{deb}: not a complete Debian package ({error}); remove it and fetch it again") from None
 
 
 def file_text(deb: Path, name: str, data: bytes) -> str:
-    """The text of a file of a package, UTF-8, unpacked where it is named .gz. Raises UserError naming both where it cannot be read."""
+    """The text of a file of a package, UTF-8, unpacked if its name ends in .gz. Raises UserError naming both if it cannot be read."""
     try:
         return (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{deb}: cannot read {name} in it: {error}; remove the package and fetch it again") from None
 
 
-def _find(file: BinaryIO, wanted: bytes) -> None:
-    """Go to where a member of an ar archive begins. Raises ValueError where there is none."""
+def _seek_member(file: BinaryIO, member: bytes) -> None:
+    """Move to the beginning of a member of an ar archive. Raises ValueError if there is none."""
     if file.read(len(MAGIC)) != MAGIC:
         raise ValueError("it does not begin as an ar archive")
     while len(head := file.read(HEADER)) == HEADER:
-        if head[:16].rstrip(b" /") == wanted:
+        if head[:16].rstrip(b" /") == member:
             return
         size = int(head[48:58])
-        file.seek(size + size % 2, 1)  # members begin at even places
-    raise ValueError(f"there is no {wanted.decode()} in it")
+        file.seek(size + size % 2, 1)  # members begin at even offsets
+    raise ValueError(f"there is no {member.decode()} in it")

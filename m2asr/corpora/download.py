@@ -1,4 +1,4 @@
-"""Files from the network: pinned by size and checksum, resumed, several at once; every file appears whole or not at all."""
+"""Downloads files: pinned by size and checksum, resumed, in parallel; every file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.progress import visible
 
-AT_ONCE = 4  # files
-TRIES = 5  # in a row of a server that gives nothing
+PARALLEL = 4  # files fetched at the same time
+TRIES = 5  # requests in a row without any data before a download fails
 TIMEOUT = 20.0  # seconds without a byte
 BLOCK = 1 << 18  # bytes read at once
 SPARE = 100 << 20  # bytes of disk that stay free
-LATER = (408, 429)  # request timeout, too many requests: answers below 500 that may change
+LATER = (408, 429)  # request timeout, too many requests: answers below 500 after which a later request may succeed
 
-BROKEN = (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError)  # of a connection
+BROKEN = (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError)  # errors of a connection
 
 Item = TypeVar("Item")
 
@@ -42,43 +42,43 @@ class Remote(NamedTuple):
     """A file to fetch. `origin` is an address, `apt:PACKAGE=VERSION` (of Debian) or `pip:PACKAGE==VERSION` (of Python)."""
 
     name: str
-    size: int | None  # bytes; None: the server tells
-    checksum: str  # SHA-256 or MD5 in hexadecimal digits; "": none is published, and `remember` keeps that of the first download
+    size: int | None  # bytes; None: ask the server
+    checksum: str  # SHA-256 or MD5 in hexadecimal digits; "": none is published, so `record_checksum` keeps that of the first download
     origin: str
 
 
 def download(files: Sequence[Remote], out: Path, room: int = 0) -> None:
-    """Fetch into `out` what is not there yet, or is there with another content; what was begun from an address goes on where it stopped.
+    """Fetch into `out` the files that are missing or differ from their pins; a download from an address continues where it stopped.
 
-    What is done with the files afterwards needs `room` bytes. Raises UserError for what cannot be fetched, is not what was pinned, or has
-    no room on the disk.
+    Later processing needs `room` more bytes. Raises UserError for a file that cannot be fetched or differs from its pin, and for a full
+    disk.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in (known(file, out) for file in files) if not _whole(out / file.name, file)]
-    need = sum(file.size - _begun(out, file) for file in missing)
+    missing = [file for file in (resolve(file, out) for file in files) if not _is_complete(out / file.name, file)]
+    missing_bytes = sum(file.size - _fetched_bytes(out, file) for file in missing)
     free = shutil.disk_usage(out).free
-    if need + room and need + room + SPARE > free:
-        told = f"{need / 1e6:.0f} MB are to come" + (f" and up to {room / 1e6:.0f} MB to be extracted" if room else "")
-        raise UserError(f"--out {out}: {told}, {free / 1e6:.0f} MB are free; give a folder on another disk")
-    with tqdm(total=need, unit="B", unit_scale=True, desc="fetched", disable=not visible()) as bar:
-        at_once(partial(_fetch, out=out, bar=bar), missing)
+    if missing_bytes + room and missing_bytes + room + SPARE > free:
+        sizes = f"{missing_bytes / 1e6:.0f} MB are to come" + (f" and up to {room / 1e6:.0f} MB to be extracted" if room else "")
+        raise UserError(f"--out {out}: {sizes}, {free / 1e6:.0f} MB are free; give a folder on another disk")
+    with tqdm(total=missing_bytes, unit="B", unit_scale=True, desc="fetched", disable=not visible()) as bar:
+        run_parallel(partial(_fetch, out=out, bar=bar), missing)
 
 
-def known(file: Remote, out: Path) -> Remote:
-    """A file with what is not pinned: the size that its server tells, the checksum that `remember` wrote. Raises UserError."""
+def resolve(file: Remote, out: Path) -> Remote:
+    """Fill in what is not pinned: the size from the server, the checksum from the record of an earlier download. Raises UserError."""
     record = out / f"{file.name}.sha256"
     checksum = file.checksum or (record.read_text(encoding="utf-8").split()[0] if record.is_file() else "")
-    return file._replace(checksum=checksum, size=_told_size(file.origin) if file.size is None else file.size)
+    return file._replace(checksum=checksum, size=_server_size(file.origin) if file.size is None else file.size)
 
 
-def remember(file: Remote, out: Path) -> None:
-    """Write NAME.sha256, as sha256sum does, beside a file of which no checksum is published: later downloads have to equal it."""
+def record_checksum(file: Remote, out: Path) -> None:
+    """Write NAME.sha256, as sha256sum does, beside a file without a published checksum; later downloads must have the same."""
     with open_atomic(out / f"{file.name}.sha256") as record:
         record.write(f"{_checksum(out / file.name)}  {file.name}\n")
 
 
 def published_md5(origin: str) -> dict[str, str]:
-    """{file: MD5} of a list that md5sum has written; empty where the server has none."""
+    """{file: MD5} of a list in the format of md5sum; empty if the server has no such list."""
     try:
         _, content = _ask(origin)
     except UserError:
@@ -87,14 +87,14 @@ def published_md5(origin: str) -> dict[str, str]:
     return {Path(row[1].lstrip("*")).name: row[0] for row in rows if len(row) == 2 and len(row[0]) == 32}
 
 
-def at_once(work: Callable[[Item, threading.Event], None], items: Sequence[Item]) -> None:
-    """Do `work` with several items at once; it has to stop soon after the event is set, by an error of another or Ctrl-C."""
+def run_parallel(work: Callable[[Item, threading.Event], None], items: Sequence[Item]) -> None:
+    """Do `work` for items in parallel; it must stop soon after the event is set, which an error or Ctrl-C does."""
     stop = threading.Event()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL) as pool:
         tasks = [pool.submit(work, item, stop) for item in items]
         try:
-            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-            for task in done:
+            finished, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+            for task in finished:
                 task.result()
         except BaseException:  # Ctrl-C as well
             stop.set()
@@ -103,28 +103,28 @@ def at_once(work: Callable[[Item, threading.Event], None], items: Sequence[Item]
             raise
 
 
-def _whole(path: Path, file: Remote) -> bool:
-    """Whether a file is there with the content that was pinned."""
+def _is_complete(path: Path, file: Remote) -> bool:
+    """Whether a file exists with the pinned size and checksum."""
     return path.is_file() and path.stat().st_size == file.size and file.checksum in ("", _checksum(path, file.checksum))
 
 
-def _checksum(path: Path, like: str = "") -> str:
-    """The SHA-256 of a file, or its MD5 where `like` is one."""
-    total = hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()
-    with open(path, "rb") as opened:
-        while block := opened.read(BLOCK):
-            total.update(block)
-    return total.hexdigest()
+def _checksum(path: Path, pinned: str = "") -> str:
+    """The SHA-256 of a file, or its MD5 if `pinned` is an MD5."""
+    digest = hashlib.md5(usedforsecurity=False) if len(pinned) == 32 else hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def _part(out: Path, file: Remote) -> Path:
-    """Where a file grows; the checksum in its name keeps it apart from another version."""
+def _partial_path(out: Path, file: Remote) -> Path:
+    """The path of a file while it is fetched; the checksum in it distinguishes versions."""
     return out / f".{file.name}.{file.checksum[:8]}.part"
 
 
-def _begun(out: Path, file: Remote) -> int:
-    """Bytes of a file that are there already."""
-    return _size(_part(out, file))
+def _fetched_bytes(out: Path, file: Remote) -> int:
+    """The bytes of a file that were fetched already."""
+    return _size(_partial_path(out, file))
 
 
 def _size(path: Path) -> int:
@@ -133,46 +133,46 @@ def _size(path: Path) -> int:
 
 def _fetch(file: Remote, stop: threading.Event, out: Path, bar: tqdm) -> None:
     """Fetch one file, check it and give it its name."""
-    part = _part(out, file)
+    partial_file = _partial_path(out, file)
     kind, _, package = file.origin.partition(":")
     try:
         if kind in ("apt", "pip"):
-            _from_client(kind, package, part, stop)
+            _from_client(kind, package, partial_file, stop)
         else:
-            _from_address(file, part, stop, bar)
+            _from_address(file, partial_file, stop, bar)
     except OSError as error:
-        error.filename = error.filename or str(part)  # a full disk does not name the file
+        error.filename = error.filename or str(partial_file)  # a full disk does not name the file
         raise
     if stop.is_set():
         return
-    size = part.stat().st_size
-    if not _whole(part, file):
-        kind_of_sum, found = "MD5" if len(file.checksum) == 32 else "SHA-256", _checksum(part, file.checksum)
-        part.unlink()
-        raise _another(file, f"{size} bytes with {kind_of_sum} {found}, not {file.size} with {file.checksum}")
+    size = partial_file.stat().st_size
+    if not _is_complete(partial_file, file):
+        kind_of_sum, checksum = "MD5" if len(file.checksum) == 32 else "SHA-256", _checksum(partial_file, file.checksum)
+        partial_file.unlink()
+        raise _mismatch(file, f"{size} bytes with {kind_of_sum} {checksum}, not {file.size} with {file.checksum}")
     if kind in ("apt", "pip"):
         bar.update(size)
-    with open(part, "rb") as opened:
-        os.fsync(opened.fileno())
-    os.replace(part, out / file.name)
+    with open(partial_file, "rb") as content:
+        os.fsync(content.fileno())
+    os.replace(partial_file, out / file.name)
 
 
-def _from_address(file: Remote, part: Path, stop: threading.Event, bar: tqdm) -> None:
-    """Append what is missing to `part`; a server that breaks off is asked again for the rest."""
-    tries = 0  # in a row that brought nothing
-    while (begun := _size(part)) < file.size and not stop.wait(2.0 ** (tries - 1) if tries else 0.0):
+def _from_address(file: Remote, partial_file: Path, stop: threading.Event, bar: tqdm) -> None:
+    """Append the missing bytes to `partial_file`; if the server breaks off, ask it again for the rest."""
+    tries = 0  # requests in a row without any data
+    while (fetched := _size(partial_file)) < file.size and not stop.wait(2.0 ** (tries - 1) if tries else 0.0):
         try:
-            why = "it breaks off"
-            _append(file, begun, part, stop, bar)
+            problem = "it breaks off"
+            _append(file, fetched, partial_file, stop, bar)
         except BROKEN as error:
-            why = _why(error, file.origin)
-        tries = 0 if _size(part) > begun else tries + 1
+            problem = _describe(error, file.origin)
+        tries = 0 if _size(partial_file) > fetched else tries + 1
         if tries == TRIES:
-            raise UserError(f"{file.origin}: {why}, {TRIES} times; run the same command again to go on")
+            raise UserError(f"{file.origin}: {problem}, {TRIES} times; run the same command again to go on")
 
 
-def _why(error: Exception, origin: str) -> str:
-    """What went wrong. Raises UserError where it would go wrong again."""
+def _describe(error: Exception, origin: str) -> str:
+    """A text for an error of a connection. Raises UserError if another request would fail as well."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code < 500 and error.code not in LATER:
             raise UserError(f"{origin}: it answers {error.code} {error.reason}; correct the address or the mirror") from None
@@ -184,47 +184,47 @@ def _why(error: Exception, origin: str) -> str:
 
 
 def _ask(origin: str, method: str = "GET") -> tuple[Message, bytes]:
-    """Headers and content of a small file; HEAD has no content. Raises UserError."""
+    """Request the headers and content of a small file; HEAD gives no content. Raises UserError."""
     for tries in range(TRIES):
         time.sleep(2.0 ** (tries - 1) if tries else 0.0)
         try:
             with urllib.request.urlopen(urllib.request.Request(origin, method=method), timeout=TIMEOUT) as answer:
                 return answer.headers, b"" if method == "HEAD" else answer.read()
         except BROKEN as error:
-            why = _why(error, origin)
-    raise UserError(f"{origin}: {why}, {TRIES} times; run the same command again to go on")
+            problem = _describe(error, origin)
+    raise UserError(f"{origin}: {problem}, {TRIES} times; run the same command again to go on")
 
 
-def _told_size(origin: str) -> int:
-    """The bytes of a file, as its server tells them."""
+def _server_size(origin: str) -> int:
+    """Ask the server for the size of a file in bytes."""
     length = _ask(origin, "HEAD")[0].get("Content-Length", "")
     if not length.isdigit():
         raise UserError(f"{origin}: the server does not tell its size; give another --mirror")
     return int(length)
 
 
-def _append(file: Remote, begun: int, part: Path, stop: threading.Event, bar: tqdm) -> None:
-    """Ask a server for what comes after the first `begun` bytes; one that cannot resume sends all of it again."""
-    request = urllib.request.Request(file.origin, headers={"Range": f"bytes={begun}-"} if begun else {})
+def _append(file: Remote, fetched: int, partial_file: Path, stop: threading.Event, bar: tqdm) -> None:
+    """Request the bytes after the first `fetched` ones; a server that cannot resume sends the whole file again."""
+    request = urllib.request.Request(file.origin, headers={"Range": f"bytes={fetched}-"} if fetched else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
-        length = (begun if resumed else 0) + int(answer.headers.get("Content-Length", file.size - begun * resumed))
+        length = (fetched if resumed else 0) + int(answer.headers.get("Content-Length", file.size - fetched * resumed))
         if length != file.size:
-            part.unlink(missing_ok=True)
-            raise _another(file, f"{length} bytes, not {file.size}")
-        bar.update(0 if resumed else -begun)
-        with open(part, "ab" if resumed else "wb") as opened:
-            while not stop.is_set() and opened.tell() <= file.size and (block := answer.read(BLOCK)):
-                opened.write(block)
+            partial_file.unlink(missing_ok=True)
+            raise _mismatch(file, f"{length} bytes, not {file.size}")
+        bar.update(0 if resumed else -fetched)
+        with open(partial_file, "ab" if resumed else "wb") as content:
+            while not stop.is_set() and content.tell() <= file.size and (block := answer.read(BLOCK)):
+                content.write(block)
                 bar.update(len(block))
 
 
-def _another(file: Remote, what: str) -> UserError:
-    return UserError(f"{file.name}: {file.origin} gives another file than the pinned one: {what}; try again, or another mirror")
+def _mismatch(file: Remote, difference: str) -> UserError:
+    return UserError(f"{file.name}: {file.origin} gives another file than the pinned one: {difference}; try again, or another mirror")
 
 
-def _from_client(kind: str, package: str, part: Path, stop: threading.Event) -> None:
-    """Have apt-get or pip download a package, in a folder of its own, and take the one file that it leaves there."""
+def _from_client(kind: str, package: str, partial_file: Path, stop: threading.Event) -> None:
+    """Let apt-get or pip download a package into a temporary folder, and take the only file that is there afterwards."""
     commands = {
         "apt": ["apt-get", "-q", "download", package],
         "pip": [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps", "--no-cache-dir", package],
@@ -232,17 +232,17 @@ def _from_client(kind: str, package: str, part: Path, stop: threading.Event) -> 
     hints = {"apt": "run apt-get update first, or give --mirror", "pip": "is PyPI, or a mirror of it, set up for pip?"}
     if shutil.which(commands[kind][0]) is None:
         raise UserError(f"{package}: there is no {commands[kind][0]} here; give --mirror, the address of a Debian mirror")
-    with tempfile.TemporaryDirectory(dir=part.parent, prefix=".") as folder, tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(commands[kind], cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    with tempfile.TemporaryDirectory(dir=partial_file.parent, prefix=".") as folder, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(commands[kind], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         while process.poll() is None:
             if stop.is_set():
                 process.terminate()
                 process.wait()
                 return
             time.sleep(0.05)
-        found = list(Path(folder).iterdir())
-        if process.returncode or len(found) != 1:
-            said.seek(0)
-            lines = [line for line in said.read().decode(errors="replace").splitlines() if line.startswith(("E:", "ERROR:"))]
+        files = list(Path(folder).iterdir())
+        if process.returncode or len(files) != 1:
+            output.seek(0)
+            lines = [line for line in output.read().decode(errors="replace").splitlines() if line.startswith(("E:", "ERROR:"))]
             raise UserError(f"{package}: {kind} cannot fetch it: {'; '.join(lines[-2:]) or process.returncode}; {hints[kind]}")
-        os.replace(found[0], part)
+        os.replace(files[0], partial_file)

@@ -1,4 +1,4 @@
-"""A large JSON file, read one item at a time."""
+"""Reads a large JSON file item by item."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from m2asr.errors import UserError
 
 CHUNK = 1 << 20  # bytes read at once
-WORD = 16  # characters of the longest literal and escape sequence: errors before those are no matter of a window that ends in them
+WORD = 16  # characters of the longest literal or escape sequence: more text cannot repair an error further from the end
 _SPACE = " \t\r\n"
 _AFTER = {",", ":", "]", "}", *_SPACE}
 
 
 class Item(NamedTuple):
-    """One item of the array: the line where it begins, its value, its text in the file."""
+    """An item of the array: the line where it begins, its value, and its text in the file."""
 
     line: int
     value: object
@@ -26,7 +26,7 @@ class Item(NamedTuple):
 def array_items(path: Path, name: str) -> Iterator[Item]:
     """The items of the array `name` of the object that a JSON file holds; memory grows with the largest item only.
 
-    Raises UserError (file:line) where the file is no such JSON, is cut off, or is not UTF-8.
+    Raises UserError (file:line) if the file is no such JSON, is truncated, or is not UTF-8.
     """
     reader = _Reader(path)
     with reader.file:
@@ -47,7 +47,7 @@ def array_items(path: Path, name: str) -> Iterator[Item]:
 
 
 class _Reader:
-    """A window on the text of the file: `text` from `place` on is what is not consumed yet, `line` the line of that place."""
+    """A window on the text of the file: `text` from `position` on is not consumed yet; `line` is the line of this position."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.line = path, 1
@@ -55,51 +55,51 @@ class _Reader:
             self.file = open(path, "rb")  # noqa: SIM115 - closed by array_items
         except OSError as error:
             raise UserError(f"{path}: cannot read: {error.strerror}; fetch it again") from None
-        self.text, self.place, self._tail, self._end = "", 0, b"", False
+        self.text, self.position, self._tail, self._end = "", 0, b"", False
         self._decoder = json.JSONDecoder()
 
     def peek(self) -> str:
-        """The next character that is no space."""
+        """The next character that is not white space."""
         while True:
-            while self.place < len(self.text) and self.text[self.place] in _SPACE:
-                self._skip(self.place + 1)
-            if self.place < len(self.text):
-                return self.text[self.place]
+            while self.position < len(self.text) and self.text[self.position] in _SPACE:
+                self._skip(self.position + 1)
+            if self.position < len(self.text):
+                return self.text[self.position]
             if not self._more():
                 raise self._error("the file ends too early: truncated? fetch it again")
 
     def expect(self, characters: str) -> str:
-        """Consume one of these characters."""
-        found = self.peek()
-        if found not in characters:
-            raise self._error(f"`{found}` where {' or '.join(characters)} is expected; fetch the file again")
-        self._skip(self.place + 1)
-        return found
+        """Consume the next character, which must be one of `characters`."""
+        character = self.peek()
+        if character not in characters:
+            raise self._error(f"`{character}` where {' or '.join(characters)} is expected; fetch the file again")
+        self._skip(self.position + 1)
+        return character
 
     def value(self) -> Item:
-        """Consume a whole value."""
+        """Consume a complete value."""
         self.peek()
         size = CHUNK
         while True:
             try:
-                value, end = self._decoder.raw_decode(self.text, self.place)
+                value, end = self._decoder.raw_decode(self.text, self.position)
                 if self.text[end : end + 1] in _AFTER or not self._more():  # a number may go on
                     break
             except json.JSONDecodeError as error:
                 string = error.msg.startswith("Unterminated")
                 if (not string and len(self.text) - error.pos > WORD) or not self._more(size):  # more text would not help
-                    cut = string or not self.text[error.pos :].strip()
-                    early = "the file ends too early: truncated? " if cut else ""
+                    truncated = string or not self.text[error.pos :].strip()
+                    early = "the file ends too early: truncated? " if truncated else ""
                     self._skip(min(error.pos, len(self.text)))
                     raise self._error(f"{early}{error.msg}; fetch the file again") from None
                 size *= 2  # an item of many chunks is not decoded again for each
-        item = Item(self.line, value, self.text[self.place : end])
+        item = Item(self.line, value, self.text[self.position : end])
         self._skip(end)
         return item
 
     def _skip(self, end: int) -> None:
-        self.line += self.text.count("\n", self.place, end)
-        self.place = end
+        self.line += self.text.count("\n", self.position, end)
+        self.position = end
 
     def _more(self, size: int = 0) -> bool:
         """Lengthen the window by a read of CHUNK or more; False at the end of the file."""
@@ -110,14 +110,14 @@ class _Reader:
             text, self._tail = data.decode("utf-8"), b""
         except UnicodeDecodeError as error:
             if error.reason != "unexpected end of data":
-                line = self.line + self.text.count("\n", self.place) + data.count(b"\n", 0, error.start)
+                line = self.line + self.text.count("\n", self.position) + data.count(b"\n", 0, error.start)
                 raise UserError(f"{self.path}:{line}: not UTF-8 ({error.reason}); fetch the file again") from None
             text, tail = data[: error.start].decode("utf-8"), data[error.start :]
             if tail == self._tail:  # nothing was added to it
                 raise self._error("the file ends within a character: truncated? fetch it again") from None
             self._tail = tail
-        self.text, self.place = self.text[self.place :] + text, 0
+        self.text, self.position = self.text[self.position :] + text, 0
         return True
 
-    def _error(self, what: str) -> UserError:
-        return UserError(f"{self.path}:{self.line}: {what}")
+    def _error(self, problem: str) -> UserError:
+        return UserError(f"{self.path}:{self.line}: {problem}")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from m2asr.corpora.archives import archive, fetch_archives
 from m2asr.corpora.parts import choose_parts, find_root, pick_parts
-from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.sets import CorpusUtterance, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once, transcripts
+from m2asr.corpora.tables import UniqueIds, transcripts
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -42,7 +42,7 @@ ARCHIVES = {  # bytes, SHA-256
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download and extract the parts, or all, into out/LibriSpeech; `mirror` is where the archives lie. Returns what is there."""
+    """Download and extract the parts, or all, into out/LibriSpeech; `mirror` is an address that has the archives. Returns a report."""
     chosen = pick_parts(parts, list(PARTS))
     archives = [archive(f"{part}.tar.gz", *ARCHIVES[part], mirror or ADDRESS, f"LibriSpeech/{part}", growth=1.1) for part in chosen]
     return f"{fetch_archives(archives, out, remove)}\nto prepare it: --corpus {out / 'LibriSpeech'}"
@@ -51,23 +51,23 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write a set per part, `train_clean_100` ...; `corpus` is LibriSpeech/ or the folder around it.
 
-    Raises UserError naming what is missing or broken.
+    Raises UserError naming the missing or broken file.
     """
-    summary = Summary({_set(part): told for part, told in PARTS.items()}, max_bad, ORIGIN)
+    summary = Summary({_set(part): counts for part, counts in PARTS.items()}, max_bad, ORIGIN)
     root = find_root(corpus, ["LibriSpeech"], list(PARTS), ORIGIN)
     chosen = choose_parts(
         parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary
     )
-    summary.expect(map(_set, chosen), asked=bool(parts))
-    return write_sets(out, with_seconds(_found(root, chosen, summary), summary), summary)
+    summary.expect(map(_set, chosen), required=bool(parts))
+    return write_sets(out, with_seconds(_read_utterances(root, chosen, summary), summary), summary)
 
 
 def _set(part: str) -> str:
     return part.replace("-", "_")
 
 
-def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found]:
-    once = Once(summary)
+def _read_utterances(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[CorpusUtterance]:
+    ids = UniqueIds(summary)
     for part in parts:
         chapters = sorted(path for path in (root / part).glob("*/*") if path.is_dir())
         if not chapters:
@@ -75,13 +75,13 @@ def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found
         for chapter in chapters:
             speaker = chapter.parent.name
             table = chapter / f"{speaker}-{chapter.name}.trans.txt"
-            silent = {path.stem for path in chapter.glob("*.flac")}
-            for place, utt, text in transcripts(table, once):
-                silent.discard(utt)
+            untranscribed = {path.stem for path in chapter.glob("*.flac")}
+            for location, utt, text in transcripts(table, ids):
+                untranscribed.discard(utt)
                 if not utt.startswith(f"{speaker}-{chapter.name}-"):
-                    summary.bad(f"{place}: {utt}: is no utterance of {speaker}/{chapter.name}; extract {part}.tar.gz again")
+                    summary.bad(f"{location}: {utt}: is no utterance of {speaker}/{chapter.name}; extract {part}.tar.gz again")
                     continue
-                one = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
-                yield Found(place, (_set(part),), one)
-            for utt in sorted(silent):
+                utterance = Utterance(utt, speaker, "en", str(chapter / f"{utt}.flac"), 0.0, normalize(text, "en"))
+                yield CorpusUtterance(location, (_set(part),), utterance)
+            for utt in sorted(untranscribed):
                 summary.bad(f"{chapter / utt}.flac: no line of {table.name} is about it; extract {part}.tar.gz again")

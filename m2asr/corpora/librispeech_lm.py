@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from m2asr.corpora.download import Remote, download, known, remember
+from m2asr.corpora.download import Remote, download, record_checksum, resolve
 from m2asr.corpora.parts import pick_parts
 from m2asr.errors import UserError
 from m2asr.files import lock
@@ -24,10 +24,10 @@ FILES = {
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download the parts, or all, into `out`; `mirror` is where the files lie. Returns what is there.
+    """Download the parts, or all, into `out`; `mirror` is an address that has the files. Returns a report.
 
-    Raises UserError for what cannot be fetched, for a file that differs from what was fetched here before, and for `remove`, as the files
-    are read packed.
+    Raises UserError for a file that cannot be fetched or differs from an earlier download, and for `remove`, since the packed files are
+    used as they are.
     """
     if remove:
         raise UserError("librispeech_lm: its files are read as they are; leave --remove_archives out", exit_code=2)
@@ -37,8 +37,8 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
         if not held:
             raise UserError(f"--out {out}: another download into it is running; wait for it, or give another folder")
         files = [Remote(name, None, "", f"{(mirror or ADDRESS).rstrip('/')}/{name}") for name in names if not (out / name).is_file()]
-        download([known(file, out) for file in files], out)
+        download([resolve(file, out) for file in files], out)
         for file in files:
             if not (out / f"{file.name}.sha256").is_file():
-                remember(file, out)
+                record_checksum(file, out)
     return f"{out}: {', '.join(names)}; no checksums are published: those of the first download are kept in NAME.sha256"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from m2asr.corpora.parts import choose_parts
-from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.sets import CorpusUtterance, with_seconds, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
 from m2asr.data.directory import Utterance
@@ -19,36 +19,36 @@ TRAIN, DEV = 70, 80  # percent of the groups: train below 70, dev below 80, test
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
-    """Write {train,dev,test}_{en,it,ru} under `out`; prompts of equal id or equal text stay in one part, in all languages.
+    """Write {train,dev,test}_{en,it,ru} under `out`; prompts of equal id or equal text are in the same split, in all languages.
 
-    `parts` are languages. Raises UserError naming what is missing of the corpus.
+    `parts` are languages. Raises UserError naming the missing file.
     """
     summary = Summary(max_bad=max_bad)
     prompts = _read(corpus / "transcripts.tsv")
     langs = choose_parts(parts, list(SPEAKERS), lambda lang: True, lambda lang: "the repository again", summary)
-    summary.expect((f"{part}_{lang}" for lang in langs for part in ("train", "dev", "test")), asked=bool(parts))
-    return write_sets(out, with_seconds(_found(corpus, prompts, langs), summary), summary)
+    summary.expect((f"{split}_{lang}" for lang in langs for split in ("train", "dev", "test")), required=bool(parts))
+    return write_sets(out, with_seconds(_read_utterances(corpus, prompts, langs), summary), summary)
 
 
-def _found(corpus: Path, prompts: dict[str, dict[str, str]], langs: Sequence[str]) -> Iterator[Found]:
+def _read_utterances(corpus: Path, prompts: dict[str, dict[str, str]], langs: Sequence[str]) -> Iterator[CorpusUtterance]:
     normalized = {key: {lang: normalize(text, lang) for lang, text in texts.items()} for key, texts in prompts.items()}
     same_text = defaultdict(list)
     for key, texts in normalized.items():
         for lang, text in texts.items():
             same_text[lang, text].append(key)
-    split = split_groups([*([key] for key in prompts), *same_text.values()], TRAIN, DEV)
+    splits = split_groups([*([key] for key in prompts), *same_text.values()], TRAIN, DEV)
     for key, texts in prompts.items():
         for lang in (lang for lang in langs if lang in texts):
-            name, said = key.replace("/", "_"), normalized[key]
+            name, spoken = key.replace("/", "_"), normalized[key]
             wav = corpus / "audio" / lang / f"{name}.opus"
-            # letters, names and the like are written alike in two languages: nothing is translated
-            others = {other: texts[other] for other in texts if other != lang and said[other] != said[lang]}
-            one = Utterance(f"{SPEAKERS[lang]}-{name}", SPEAKERS[lang], lang, str(wav), 0.0, said[lang], others)
-            yield Found(f"{corpus / 'transcripts.tsv'}: {key}", (f"{split[key]}_{lang}",), one)
+            # a text that two languages write alike, such as a name, is no translation
+            translations = {language: texts[language] for language in texts if language != lang and spoken[language] != spoken[lang]}
+            utterance = Utterance(f"{SPEAKERS[lang]}-{name}", SPEAKERS[lang], lang, str(wav), 0.0, spoken[lang], translations)
+            yield CorpusUtterance(f"{corpus / 'transcripts.tsv'}: {key}", (f"{splits[key]}_{lang}",), utterance)
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
-    """{prompt id: {language: text}}, without the languages in which there is no recording."""
+    """{prompt id: {language: text}}, without languages that have no recording of the prompt."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -14,9 +14,9 @@ from pathlib import Path
 from m2asr.corpora.archives import COMPLETE, archive, fetch_archives
 from m2asr.corpora.download import published_md5
 from m2asr.corpora.parts import find_root, need, pick_parts
-from m2asr.corpora.sets import Found, with_seconds, write_sets
+from m2asr.corpora.sets import CorpusUtterance, with_seconds, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once, text_lines, transcripts
+from m2asr.corpora.tables import UniqueIds, text_lines, transcripts
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -56,11 +56,11 @@ ARCHIVES = {  # bytes, SHA-256; the server lists MD5s of the others, English and
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download and extract parts, which are languages as FLAC (italian) or Opus (italian_opus); `mirror` is where the archives lie."""
-    known = [*LANGUAGES, *(f"{language}_opus" for language in LANGUAGES)]
+    """Download and extract parts, which are languages as FLAC (italian) or Opus (italian_opus); `mirror` is an address that has them."""
+    valid = [*LANGUAGES, *(f"{language}_opus" for language in LANGUAGES)]
     if not parts:
-        raise UserError(f"--parts: name what you want of MLS, English alone has 2.4 TB, as Opus 651 GB: {' '.join(known)}", exit_code=2)
-    chosen, folder = pick_parts(parts, known), mirror or ADDRESS
+        raise UserError(f"--parts: name what you want of MLS, English alone has 2.4 TB, as Opus 651 GB: {' '.join(valid)}", exit_code=2)
+    chosen, folder = pick_parts(parts, valid), mirror or ADDRESS
     unpinned = any(part not in ARCHIVES and not (out / f"mls_{part}" / COMPLETE).exists() for part in chosen)
     listed = published_md5(f"{folder}/md5sum.txt") if unpinned else {}
     names = {part: f"mls_{part}.tar.gz" for part in chosen}
@@ -72,70 +72,70 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write train_de, dev_de, test_de, train_9h_de and train_1h_de, likewise for the other languages; parts are languages (german).
 
-    train_1h is the whole of the six 10-minute folds; it and train_9h are parts of train that do not overlap. Ids are written
-    speaker-book-number, with `-` for `_`, so that they sort as their speakers do. Raises UserError naming what is missing or broken.
+    train_1h joins the six folds of 10 minutes; it and train_9h are subsets of train that do not overlap. Ids are written
+    speaker-book-number, with `-` for `_`, so that they sort as their speakers do. Raises UserError naming the missing or broken file.
     """
-    told = {
+    published = {
         f"{name}_{lang}": Published(utterances, hours)
         for lang, (numbers, hours) in COUNTS.items()
         for name, utterances, hours in zip(SETS, numbers, (*hours, 9, 1), strict=True)
     }
-    summary = Summary(told, max_bad, ORIGIN)
-    own = [language for language in LANGUAGES if corpus.name in _names(language)]  # the folder of one language itself
-    root, parts = (corpus.parent, parts or own) if own else (corpus, parts)
+    summary = Summary(published, max_bad, ORIGIN)
+    languages = [language for language in LANGUAGES if corpus.name in _names(language)]  # if `corpus` is the folder of a language
+    root, parts = (corpus.parent, parts or languages) if languages else (corpus, parts)
     names = [name for language in LANGUAGES for name in _names(language)]
     root = find_root(root, ["mls"], names, f"{ORIGIN}, the one around mls_<language>")
     folders = {}
     for language in parts or LANGUAGES:
         if language not in LANGUAGES:
             raise UserError(f"--parts {language}: no language of MLS; valid: {', '.join(LANGUAGES)}", exit_code=2)
-        there = [root / name for name in _names(language) if (root / name).is_dir()]
-        if there:
-            folders[LANGUAGES[language]] = there[0]
+        present = [root / name for name in _names(language) if (root / name).is_dir()]
+        if present:
+            folders[LANGUAGES[language]] = present[0]
         elif parts:
             raise UserError(f"--parts {language}: {root} has no mls_{language}; fetch mls_{language}.tar.gz or mls_{language}_opus.tar.gz")
-    summary.expect((f"{name}_{lang}" for lang in folders for name in SETS), asked=bool(parts))
-    found = (one for lang, folder in folders.items() for one in _found(lang, folder, summary))
-    return write_sets(out, with_seconds(found, summary), summary)
+    summary.expect((f"{name}_{lang}" for lang in folders for name in SETS), required=bool(parts))
+    corpus_utterances = (utterance for lang, folder in folders.items() for utterance in _read_utterances(lang, folder, summary))
+    return write_sets(out, with_seconds(corpus_utterances, summary), summary)
 
 
 def _names(language: str) -> tuple[str, str]:
     return f"mls_{language}", f"mls_{language}_opus"
 
 
-def _found(lang: str, folder: Path, summary: Summary) -> Iterator[Found]:
+def _read_utterances(lang: str, folder: Path, summary: Summary) -> Iterator[CorpusUtterance]:
     archive = f"{folder.name}.tar.gz (OpenSLR 94)"
-    for part in ("train", "dev", "test"):
-        need(folder / part / "transcripts.txt", f"extract or fetch {archive} again")
-    once, limited = Once(summary), _limited(folder / "train/limited_supervision", archive, summary)
-    for part in ("train", "dev", "test"):
-        for place, name, text in transcripts(folder / part / "transcripts.txt", once):
+    for split in ("train", "dev", "test"):
+        need(folder / split / "transcripts.txt", f"extract or fetch {archive} again")
+    ids, limited = UniqueIds(summary), _limited(folder / "train/limited_supervision", archive, summary)
+    for split in ("train", "dev", "test"):
+        for location, name, text in transcripts(folder / split / "transcripts.txt", ids):
             speaker, _, rest = name.partition("_")
             book, _, number = rest.partition("_")
             if not number:
-                summary.bad(f"{place}: {name}: is not written <speaker>_<book>_<number>; fetch {archive} again")
+                summary.bad(f"{location}: {name}: is not written <speaker>_<book>_<number>; fetch {archive} again")
                 continue
-            flac = folder / part / "audio" / speaker / book / f"{name}.flac"
+            flac = folder / split / "audio" / speaker / book / f"{name}.flac"
             wav = flac if flac.exists() else flac.with_suffix(".opus")
-            sets = [part, *(limited.pop(name, ("", ""))[1:] if part == "train" else ())]
-            one = Utterance(name.replace("_", "-"), speaker, lang, str(wav), 0.0, normalize(text, lang))
-            yield Found(place, tuple(f"{each}_{lang}" for each in sets if each), one)
-        for path in (folder / part / "audio").glob("*/*/*.*"):  # millions, so they are not sorted
-            if path.stem not in once.places:
-                summary.bad(f"{path}: no line of {folder / part / 'transcripts.txt'} is about it; fetch {archive} again")
-    for name, (place, _) in limited.items():
-        summary.bad(f"{place}: {name}: no line of {folder / 'train/transcripts.txt'} is about it; fetch {archive} again")
+            sets = [split, *(limited.pop(name, ("", ""))[1:] if split == "train" else ())]
+            utterance = Utterance(name.replace("_", "-"), speaker, lang, str(wav), 0.0, normalize(text, lang))
+            yield CorpusUtterance(location, tuple(f"{set_name}_{lang}" for set_name in sets if set_name), utterance)
+        for path in (folder / split / "audio").glob("*/*/*.*"):  # millions, so they are not sorted
+            if path.stem not in ids.locations:
+                summary.bad(f"{path}: no line of {folder / split / 'transcripts.txt'} is about it; fetch {archive} again")
+    for name, (location, _) in limited.items():
+        summary.bad(f"{location}: {name}: no line of {folder / 'train/transcripts.txt'} is about it; fetch {archive} again")
 
 
 def _limited(folder: Path, archive: str, summary: Summary) -> dict[str, tuple[str, str]]:
-    """{id: (file:line, train_9h or train_1h)}; an id that stands twice in the lists is bad."""
-    found: dict[str, tuple[str, str]] = {}
-    once = Once(summary)
+    """{id: (file:line, train_9h or train_1h)}; a repeated id in the lists is bad."""
+    limited: dict[str, tuple[str, str]] = {}
+    ids = UniqueIds(summary)
     for name, lists in (("train_9h", ["9hr"]), ("train_1h", [f"1hr/{fold}" for fold in range(6)])):
-        for each in lists:
-            path = need(folder / each / "handles.txt", f"extract or fetch {archive} again")
+        for folder_name in lists:
+            path = need(folder / folder_name / "handles.txt", f"extract or fetch {archive} again")
             for number, line in text_lines(path):
-                place, utt = f"{path}:{number}", line.strip()
-                if utt and once.first(utt, place):
-                    found[utt] = (place, name)
-    return found
+                location, utt = f"{path}:{number}", line.strip()
+                if utt and ids.add(utt, location):
+                    limited[utt] = (location, name)
+    return limited

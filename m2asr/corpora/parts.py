@@ -1,4 +1,4 @@
-"""Which parts of a corpus are there, and what to fetch where one is not."""
+"""Finds the folder and the parts of a corpus, and names what to fetch if they are missing."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from m2asr.corpora.summary import Summary
 from m2asr.errors import UserError
 
 
-def find_root(corpus: Path, below: Sequence[str], holds: Sequence[str], what: str) -> Path:
-    """`corpus` or a folder of it named in `below`, the first in which one of `holds` is.
+def find_root(corpus: Path, subfolders: Sequence[str], expected: Sequence[str], description: str) -> Path:
+    """The first of `corpus` and its `subfolders` that contains one of the files or folders `expected`.
 
-    Raises UserError that tells what was looked for and what is there; `what` names the corpus and says where it comes from.
+    Raises UserError that names the expected names and those that are there; `description` names the corpus and its source.
     """
-    for root in (corpus, *(corpus / name for name in below)):
-        if any((root / name).exists() for name in holds):
+    for root in (corpus, *(corpus / name for name in subfolders)):
+        if any((root / name).exists() for name in expected):
             return root
-    there = ", ".join(sorted(path.name for path in corpus.iterdir())[:8]) or "nothing"
-    names = ", ".join(holds[:4]) + (" ..." if len(holds) > 4 else "")
-    inside = "".join(f", nor in {name}/" for name in below)
-    raise UserError(f"--corpus {corpus}: none of {names} is in it{inside}; it holds {there}; give the folder of {what}")
+    content = ", ".join(sorted(path.name for path in corpus.iterdir())[:8]) or "nothing"
+    missing = ", ".join(expected[:4]) + (" ..." if len(expected) > 4 else "")
+    searched = "".join(f", nor in {name}/" for name in subfolders)
+    raise UserError(f"--corpus {corpus}: none of {missing} is in it{searched}; it holds {content}; give the folder of {description}")
 
 
-def pick_parts(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The parts that were asked for, or else all. Raises UserError for an unknown one."""
-    for part in wanted:
-        if part not in known:
-            raise UserError(f"--parts {part}: no such part; {nearest(part, known)}", exit_code=2)
-    return list(dict.fromkeys(wanted or known))
+def pick_parts(requested: Sequence[str], valid: Sequence[str]) -> list[str]:
+    """The requested parts, or else all valid ones. Raises UserError for an unknown part."""
+    for part in requested:
+        if part not in valid:
+            raise UserError(f"--parts {part}: no such part; {nearest(part, valid)}", exit_code=2)
+    return list(dict.fromkeys(requested or valid))
 
 
 def choose_parts(
-    wanted: Sequence[str], known: Sequence[str], there: Callable[[str], bool], fetch: Callable[[str], str], summary: Summary
+    requested: Sequence[str], valid: Sequence[str], is_present: Callable[[str], bool], fetch: Callable[[str], str], summary: Summary
 ) -> list[str]:
-    """The parts that were asked for, or else all that are there; the others are noted with what to fetch.
+    """The requested parts, or else all that are present; a note says for each missing part what to fetch.
 
-    Raises UserError for an unknown part, and for one that was asked for and is not there.
+    Raises UserError for an unknown part, and for a requested part that is missing.
     """
     chosen = []
-    for part in pick_parts(wanted, known):
-        if there(part):
+    for part in pick_parts(requested, valid):
+        if is_present(part):
             chosen.append(part)
-        elif wanted:
+        elif requested:
             raise UserError(f"--parts {part}: it is not there; fetch {fetch(part)}")
         else:
             summary.note(f"not there: {part}; to have it, fetch {fetch(part)}")
@@ -51,7 +51,7 @@ def choose_parts(
 
 
 def need(path: Path, remedy: str) -> Path:
-    """`path`, which must exist. Raises UserError that says what to do."""
+    """Return `path` if it exists. Raises UserError with the remedy otherwise."""
     if not path.exists():
         raise UserError(f"{path}: not found; {remedy}")
     return path

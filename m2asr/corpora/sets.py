@@ -1,4 +1,4 @@
-"""From what a corpus holds to data directories: lengths are measured, empty texts dropped, and all sets appear together."""
+"""Turns the utterances of a corpus into data directories: measures lengths, drops empty texts, and writes all sets together."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from m2asr.data.writer import DataDirs
 from m2asr.errors import UserError
 from m2asr.progress import visible
 
-THREADS = 4  # recordings whose headers are read at once: disks and network drives answer late
+THREADS = 4  # recordings whose headers are read in parallel, since network drives are slow
 CHUNK = 1024
-OVERSHOOT = 0.5  # seconds that a segment may end after its recording; the recording's end is then taken
+OVERSHOOT = 0.5  # seconds by which a segment may end after its recording; it then ends with the recording
 
 T = TypeVar("T")
 
 
-class Found(NamedTuple):
-    """An utterance as a corpus describes it: file:line of its description, the sets that it belongs to."""
+class CorpusUtterance(NamedTuple):
+    """An utterance of a corpus, with the file:line that describes it and the sets that it belongs to."""
 
-    place: str
+    location: str
     sets: tuple[str, ...]
     utterance: Utterance
 
 
-def write_sets(out: Path, found: Iterable[Found], summary: Summary) -> Summary:
-    """Write the utterances into the data directories of their sets. Raises UserError where a set, or all, lack them."""
-    with DataDirs(out) as dirs, tqdm(found, unit="utt", disable=not visible()) as items:
+def write_sets(out: Path, utterances: Iterable[CorpusUtterance], summary: Summary) -> Summary:
+    """Write utterances into the data directories of their sets. Raises UserError if there are none, or a required set has none."""
+    with DataDirs(out) as dirs, tqdm(utterances, unit="utt", disable=not visible()) as items:
         for item in items:
             if item.utterance.text == "":
                 summary.drop("nothing left after normalization", item.utterance.id)
@@ -46,36 +46,36 @@ def write_sets(out: Path, found: Iterable[Found], summary: Summary) -> Summary:
     return summary
 
 
-def with_seconds(found: Iterable[Found], summary: Summary) -> Iterator[Found]:
-    """Fill in how long the recordings are; those that cannot be read are bad, or are dropped where they have no text anyway."""
-    for item, length in measured(found, lambda item: item.utterance.wav):
+def with_seconds(utterances: Iterable[CorpusUtterance], summary: Summary) -> Iterator[CorpusUtterance]:
+    """Fill in the lengths of the recordings; an unreadable one is bad, or is dropped if it has no text."""
+    for item, length in measured(utterances, lambda item: item.utterance.wav):
         if not isinstance(length, str):
             item.utterance.seconds = length
             yield item
         elif item.utterance.text is None:
             summary.drop("unlabelled and cannot be read", length)
         else:
-            summary.bad(f"{item.place}: {length}")
+            summary.bad(f"{item.location}: {length}")
 
 
 def measured(items: Iterable[T], wav: Callable[[T], str]) -> Iterator[tuple[T, float | str]]:
-    """Items with the lengths of their recordings in seconds by the headers, or with what is wrong with a recording."""
-    rest = iter(items)
+    """Each item with the length of its recording in seconds by the header, or with a message if it cannot be read."""
+    iterator = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
-        while chunk := list(islice(rest, CHUNK)):
+        while chunk := list(islice(iterator, CHUNK)):
             yield from zip(chunk, pool.map(_length, map(wav, chunk)), strict=True)
 
 
 def seconds_of(start: float, end: float, length: float) -> float | None:
-    """How long a segment of a recording of `length` seconds is; None where it lies outside."""
+    """The length of a segment of a recording of `length` seconds; None if it is not inside the recording."""
     return min(end, length) - start if 0 <= start < min(end, length) and end <= length + OVERSHOOT else None
 
 
 def _length(wav: str) -> float | str:
-    """Seconds, or what is wrong with the recording."""
+    """The seconds of a recording, or a message if it cannot be read."""
     if not Path(wav).exists():
         return f"its recording {wav} does not exist; extract or fetch its archive again"
     try:
-        return audio_seconds(wav) or f"{wav}: there is no sound in it; fetch the file again"
+        return audio_seconds(wav) or f"{wav}: it has no samples; fetch the file again"
     except UserError as error:
         return str(error)

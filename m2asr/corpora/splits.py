@@ -1,4 +1,4 @@
-"""Train, dev and test parts that share no prompt and no sentence."""
+"""Splits items into train, dev and test so that these share no prompt and no sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 def split_groups(links: Iterable[Iterable[str]], train: int, dev: int) -> dict[str, str]:
     """Assign each item to train, dev or test, such that linked items stay together.
 
-    `links` lists items that belong together: each becomes one edge of a union-find forest. A group's part follows from md5 of its
+    `links` lists items that belong together: each becomes one edge of a union-find forest. A group's split follows from md5 of its
     smallest item modulo 100: below `train`, below `dev`, or else test; so it does not depend on the order of the input.
     """
     parent: dict[str, str] = {}
@@ -25,8 +25,8 @@ def split_groups(links: Iterable[Iterable[str]], train: int, dev: int) -> dict[s
         roots = sorted({find(item) for item in link})
         for root in roots[1:]:
             parent[root] = roots[0]  # the smallest stays the root, so it is the group's key
-    parts = {}
+    splits = {}
     for item in parent:
-        place = int(hashlib.md5(find(item).encode(), usedforsecurity=False).hexdigest(), 16) % 100
-        parts[item] = "train" if place < train else "dev" if place < dev else "test"
-    return parts
+        percentile = int(hashlib.md5(find(item).encode(), usedforsecurity=False).hexdigest(), 16) % 100
+        splits[item] = "train" if percentile < train else "dev" if percentile < dev else "test"
+    return splits

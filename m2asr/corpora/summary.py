@@ -1,4 +1,4 @@
-"""What a preparation has made, dropped and missed, beside what the corpus publishes."""
+"""Summarizes a preparation: its sets, dropped utterances and missing parts, compared with the published counts of the corpus."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import UNSPACED
 
-UNTEXTED = "unlabelled"  # how the names of sets without text begin; nothing may be left for them
+UNTEXTED = "unlabelled"  # prefix of the names of sets without text; they may be empty
 SHOWN = 5  # dropped utterances named before the rest are only counted
-HOURS_TOLERANCE = 0.02  # share by which hours may differ from the published, rounded ones
+HOURS_TOLERANCE = 0.02  # share by which hours may differ from the published ones, which are rounded
 
 
 class Published(NamedTuple):
-    """What a corpus says about one of its sets; None where it says nothing."""
+    """The published counts of a set of a corpus; None for a count that is not published."""
 
     utterances: int | None = None
     hours: float | None = None
@@ -28,10 +28,10 @@ class Published(NamedTuple):
 
 
 class Summary:
-    """Counts per set, what was dropped and why, parts that are not there; `str` gives a table, compared with the published counts.
+    """Counts per set, dropped utterances with reasons, and missing parts; `str` makes a table that compares them with published counts.
 
-    published: set -> its published counts; max_bad: utterances that may be dropped because something is wrong with them; origin: what to
-    fetch where something is missing.
+    published: set -> its published counts; max_bad: the number of faulty utterances that may be dropped; origin: the data to fetch if
+    something is missing.
     """
 
     def __init__(self, published: Mapping[str, Published] | None = None, max_bad: int = 0, origin: str = "") -> None:
@@ -41,47 +41,47 @@ class Summary:
         self.words: Counter[str] = Counter()
         self.speakers: dict[str, set[str]] = defaultdict(set)
         self.dropped: Counter[str] = Counter()
-        self.examples: dict[str, list[str]] = defaultdict(list)  # reason -> the first that were dropped for it
+        self.examples: dict[str, list[str]] = defaultdict(list)  # reason -> the first utterances that were dropped for it
         self.notes: list[str] = []
         self._bad = 0
-        self._asked: list[str] = []
+        self._required: list[str] = []
 
-    def expect(self, names: Iterable[str], asked: bool) -> None:
-        """Name sets that ought to have utterances; where they are `asked` for, `check` refuses those that have none."""
+    def expect(self, names: Iterable[str], required: bool) -> None:
+        """Name sets that should have utterances; if they are `required`, `check` raises an error for an empty one."""
         for name in names:
             self.utterances[name] += 0
-            self._asked += [name] if asked and not name.startswith(UNTEXTED) else []
+            self._required += [name] if required and not name.startswith(UNTEXTED) else []
 
     def check(self) -> None:
-        """Raise UserError where there is no utterance at all, or none in a set that was asked for; what was dropped is told."""
+        """Raise UserError if there is no utterance at all, or none in a required set; the message tells what was dropped."""
         remedy = f"fetch {self.origin or 'it'} again"
         if not self.utterances.total():
             why = "".join(f"; dropped {number}: {reason}" for reason, number in self.dropped.items())
-            raise UserError("; ".join([f"the corpus has no utterance in the parts that were asked for{why}", *self.notes, remedy]))
-        if empty := [name for name in self._asked if not self.utterances[name]]:
+            raise UserError("; ".join([f"the corpus has no utterance in the requested parts{why}", *self.notes, remedy]))
+        if empty := [name for name in self._required if not self.utterances[name]]:
             raise UserError(f"{', '.join(empty)}: no utterance in it; {remedy}, or leave it out of --parts")
 
-    def count(self, name: str, one: Utterance) -> None:
+    def count(self, name: str, utterance: Utterance) -> None:
         """Count an utterance of a set; the words of languages without spaces are their characters."""
         self.utterances[name] += 1
-        self.seconds[name] += one.seconds
-        self.speakers[name].add(one.speaker)
-        text = one.text or ""
-        self.words[name] += len(text.replace(" ", "")) if one.lang in UNSPACED else len(text.split())
+        self.seconds[name] += utterance.seconds
+        self.speakers[name].add(utterance.speaker)
+        text = utterance.text or ""
+        self.words[name] += len(text.replace(" ", "")) if utterance.lang in UNSPACED else len(text.split())
 
     def add(self, name: str, utterances: Iterable[Utterance]) -> None:
         """Count a finished set."""
-        for one in utterances:
-            self.count(name, one)
+        for utterance in utterances:
+            self.count(name, utterance)
 
     def drop(self, reason: str, name: str) -> None:
-        """Note an utterance that is in no set."""
+        """Note an utterance that goes into no set."""
         self.dropped[reason] += 1
         if len(self.examples[reason]) < SHOWN:
             self.examples[reason].append(name)
 
     def bad(self, message: str) -> None:
-        """Drop an utterance with which something is wrong. Raises UserError with the message if there are more than `max_bad`."""
+        """Drop a faulty utterance. Raises UserError with the message if there are more than `max_bad`."""
         self._bad += 1
         if self._bad > self.max_bad:
             more = f" ({self._bad} such; --max_bad {self.max_bad} allows fewer)" if self.max_bad else "; or drop such with --max_bad"
@@ -89,7 +89,7 @@ class Summary:
         self.drop("unusable", message)
 
     def note(self, message: str) -> None:
-        """Say something about the corpus, such as a part that is not there."""
+        """Add a note about the corpus, such as a missing part."""
         self.notes.append(message)
 
     def __str__(self) -> str:
@@ -103,23 +103,23 @@ class Summary:
         return "\n".join([*lines, *self.notes, *self._differences()])
 
     def _differences(self) -> list[str]:
-        """Where a set is not what the corpus publishes."""
+        """Lines about sets whose counts differ from the published ones."""
         lines = []
         for name, utterances in self.utterances.items():
-            told = self.published.get(name, Published())
+            published = self.published.get(name, Published())
             hours, speakers = self.seconds[name] / 3600, len(self.speakers[name])
-            found = []
-            if told.utterances is not None and utterances != told.utterances:
-                found.append(f"{utterances} utterances, {told.utterances} are published")
-            if told.hours is not None and abs(hours - told.hours) > max(HOURS_TOLERANCE * told.hours, 0.05):
-                found.append(f"{hours:.2f} hours, {told.hours:g} are published")
-            if told.speakers is not None and speakers != told.speakers:
-                found.append(f"{speakers} speakers, {told.speakers} are published")
-            if not utterances and not found:
-                found.append("no utterance in it")
-            if found:
-                lines.append(f"{name} differs: {'; '.join(found)}")
+            differences = []
+            if published.utterances is not None and utterances != published.utterances:
+                differences.append(f"{utterances} utterances, {published.utterances} are published")
+            if published.hours is not None and abs(hours - published.hours) > max(HOURS_TOLERANCE * published.hours, 0.05):
+                differences.append(f"{hours:.2f} hours, {published.hours:g} are published")
+            if published.speakers is not None and speakers != published.speakers:
+                differences.append(f"{speakers} speakers, {published.speakers} are published")
+            if not utterances and not differences:
+                differences.append("no utterance in it")
+            if differences:
+                lines.append(f"{name} differs: {'; '.join(differences)}")
         if lines:
             origin = self.origin or "it again"
-            lines.append(f"it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch {origin}")
+            lines.append(f"the data is incomplete, or another version, or utterances were dropped; for the complete corpus fetch {origin}")
         return lines

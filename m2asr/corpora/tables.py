@@ -1,4 +1,4 @@
-"""Transcripts and tables of corpora, line by line, with errors that name file and line."""
+"""Reads transcripts and tables of corpora, line by line, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from m2asr.errors import UserError
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of every line. Raises UserError where the file cannot be read or a line is not UTF-8."""
+    """Number (from 1) and text of every line. Raises UserError if the file cannot be read or a line is not UTF-8."""
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -22,30 +22,30 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); fetch the file again") from None
 
 
-class Once:
-    """Ids met so far, in one or several files, with the file:line of each."""
+class UniqueIds:
+    """The ids read so far, from one or more files, with the file:line of each."""
 
     def __init__(self, summary: Summary) -> None:
-        self.summary, self.places = summary, {}
+        self.summary, self.locations = summary, {}
 
-    def first(self, key: str, place: str) -> bool:
-        """Whether an id is met for the first time; otherwise it is bad."""
-        if key in self.places:
-            self.summary.bad(f"{place}: {key}: this id stands twice, before in {self.places[key]}; fetch the files again")
+    def add(self, key: str, location: str) -> bool:
+        """Add an id; returns whether it is new. A repeated id counts as bad."""
+        if key in self.locations:
+            self.summary.bad(f"{location}: {key}: this id was already in {self.locations[key]}; fetch the files again")
             return False
-        self.places[key] = place
+        self.locations[key] = location
         return True
 
 
-def transcripts(path: Path, once: Once) -> Iterator[tuple[str, str, str]]:
-    """file:line, id and text of every line `id text`, a space or tab between; ids met before and lines without text are bad."""
+def transcripts(path: Path, ids: UniqueIds) -> Iterator[tuple[str, str, str]]:
+    """file:line, id and text of every line `id text`, with a space or tab between; repeated ids and lines without text are bad."""
     for number, line in text_lines(path):
         key, *text = line.split(None, 1) if line.strip() else ("",)
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         if not text:
-            once.summary.bad(f"{place}: {key or 'an empty line'}: no text; fetch the file again")
-        elif once.first(key, place):
-            yield place, key, text[0].strip()
+            ids.summary.bad(f"{location}: {key or 'an empty line'}: no text; fetch the file again")
+        elif ids.add(key, location):
+            yield location, key, text[0].strip()
 
 
 def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from m2asr.corpora.archives import archive, fetch_archives
 from m2asr.corpora.parts import choose_parts, find_root, need, pick_parts
-from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
+from m2asr.corpora.sets import CorpusUtterance, measured, seconds_of, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once, text_lines
+from m2asr.corpora.tables import UniqueIds, text_lines
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -32,64 +32,64 @@ _SUFFIX = re.compile(r"(?<=\w)\s+(?='(?:s|t|m|re|ve|ll|d|all|am|clock)(?!\S))", 
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download and extract it into out/TEDLIUM_release2, all in one; `mirror` is where the archive lies. Returns what is there."""
+    """Download and extract its only archive into out/TEDLIUM_release2; `mirror` is an address that has it. Returns a report."""
     pick_parts(parts, ["all"])
-    whole = archive(*PINNED, mirror or ADDRESS, "TEDLIUM_release2", growth=1.5)
-    return f"{fetch_archives([whole], out, remove)}\nto prepare it: --corpus {out / 'TEDLIUM_release2'}"
+    pinned = archive(*PINNED, mirror or ADDRESS, "TEDLIUM_release2", growth=1.5)
+    return f"{fetch_archives([pinned], out, remove)}\nto prepare it: --corpus {out / 'TEDLIUM_release2'}"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write train, dev and test with segments; `corpus` is TEDLIUM_release2/ or the folder around it.
 
-    Raises UserError naming what is missing or broken.
+    Raises UserError naming the missing or broken file.
     """
     summary = Summary(PARTS, max_bad, ARCHIVE)
-    others = [path for path in (corpus, *corpus.glob("TEDLIUM_release*")) if re.search("TEDLIUM_release-?[13]$", path.name)]
-    if others and not (corpus / "TEDLIUM_release2").is_dir():
-        raise UserError(f"{others[0]}: another release of TED-LIUM; fetch {ARCHIVE}")
+    releases = [path for path in (corpus, *corpus.glob("TEDLIUM_release*")) if re.search("TEDLIUM_release-?[13]$", path.name)]
+    if releases and not (corpus / "TEDLIUM_release2").is_dir():
+        raise UserError(f"{releases[0]}: another release of TED-LIUM; fetch {ARCHIVE}")
     root = find_root(corpus, ["TEDLIUM_release2"], list(PARTS), f"TED-LIUM 2, {ARCHIVE}")
     chosen = choose_parts(parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: ARCHIVE, summary)
     if not parts and len(chosen) < len(PARTS):
-        lacking = ", ".join(part for part in PARTS if part not in chosen)
-        raise UserError(f"{root}: no {lacking} in it; extract {ARCHIVE} again, or name the --parts to prepare")
-    summary.expect(chosen, asked=bool(parts))
-    return write_sets(out, _found(root, chosen, summary), summary)
+        missing = ", ".join(part for part in PARTS if part not in chosen)
+        raise UserError(f"{root}: no {missing} in it; extract {ARCHIVE} again, or name the --parts to prepare")
+    summary.expect(chosen, required=bool(parts))
+    return write_sets(out, _read_utterances(root, chosen, summary), summary)
 
 
 def spoken(text: str) -> str:
-    """What is said of an STM text: without {NOISE}, <unk>, <sil>, (2) and a last (talk-id); `it 's` is joined to `it's`."""
+    """The spoken words of an STM text: without {NOISE}, <unk>, <sil>, (2) and a last (talk-id); `it 's` becomes `it's`."""
     return _SUFFIX.sub("", " ".join(_MARKS.sub(" ", text).split()))
 
 
-def _found(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[Found]:
-    once = Once(summary)
+def _read_utterances(root: Path, parts: Sequence[str], summary: Summary) -> Iterator[CorpusUtterance]:
+    ids = UniqueIds(summary)
     talks: list[tuple[str, Path]] = []
     for part in parts:
-        again = f"extract {ARCHIVE} again"
-        stms = sorted(need(root / part / "stm", again).glob("*.stm"))
+        remedy = f"extract {ARCHIVE} again"
+        stms = sorted(need(root / part / "stm", remedy).glob("*.stm"))
         if not stms:
-            raise UserError(f"{root / part / 'stm'}: no *.stm in it; {again}")
-        for path in sorted(need(root / part / "sph", again).glob("*.sph")):
+            raise UserError(f"{root / part / 'stm'}: no *.stm in it; {remedy}")
+        for path in sorted(need(root / part / "sph", remedy).glob("*.sph")):
             if not (root / part / "stm" / f"{path.stem}.stm").exists():
-                summary.bad(f"{path}: no {part}/stm/{path.stem}.stm is about it; {again}")
+                summary.bad(f"{path}: no {part}/stm/{path.stem}.stm is about it; {remedy}")
         talks += [(part, stm) for stm in stms]
     for (part, stm), length in measured(talks, lambda talk: str(_sph(talk[1]))):
         if isinstance(length, str):
             summary.bad(f"{stm}:1: {length}")
         else:
-            yield from _segments(part, stm, length, once)
+            yield from _segments(part, stm, length, ids)
 
 
 def _sph(stm: Path) -> Path:
     return stm.parent.parent / "sph" / f"{stm.stem}.sph"
 
 
-def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found]:
+def _segments(part: str, stm: Path, length: float, ids: UniqueIds) -> Iterator[CorpusUtterance]:
     """The utterances of one talk of `length` seconds."""
-    talk, summary = stm.stem, once.summary
+    talk, summary = stm.stem, ids.summary
     empty = True
     for number, line in text_lines(stm):
-        place = f"{stm}:{number}"
+        location = f"{stm}:{number}"
         if not line.strip() or line.startswith(";;"):
             continue
         empty = False
@@ -98,20 +98,21 @@ def _segments(part: str, stm: Path, length: float, once: Once) -> Iterator[Found
             name, _, speaker = fields[:3]
             start, end = map(float, fields[3:5])
         except ValueError:
-            summary.bad(f"{place}: write `talk channel speaker start end <label> text`; extract {ARCHIVE} again")
+            summary.bad(f"{location}: write `talk channel speaker start end <label> text`; extract {ARCHIVE} again")
             continue
         text = _LABEL.sub("", fields[5], count=1) if len(fields) > 5 else ""
         if text.strip() == IGNORED or speaker == "inter_segment_gap":
-            summary.drop(IGNORED, place)
+            summary.drop(IGNORED, location)
         elif name != talk:
-            summary.bad(f"{place}: is about {name}, not {talk}; extract {ARCHIVE} again")
+            summary.bad(f"{location}: is about {name}, not {talk}; extract {ARCHIVE} again")
         elif (seconds := seconds_of(start, end, length)) is None:
-            summary.bad(f"{place}: {start} to {end} s is outside of the recording, which has {length:.2f} s; extract {ARCHIVE} again")
+            summary.bad(f"{location}: {start} to {end} s is outside of the recording, which has {length:.2f} s; extract {ARCHIVE} again")
         else:
-            who = speaker if speaker == talk else f"{speaker}-{talk}"
-            utt = f"{who}-{round(100 * start):07d}-{round(100 * end):07d}"
-            if once.first(utt, place):
-                said = normalize(spoken(text), "en")
-                yield Found(place, (part,), Utterance(utt, speaker, "en", str(_sph(stm)), seconds, said, recording=talk, start=start))
+            speaker_id = speaker if speaker == talk else f"{speaker}-{talk}"
+            utt = f"{speaker_id}-{round(100 * start):07d}-{round(100 * end):07d}"
+            if ids.add(utt, location):
+                normalized = normalize(spoken(text), "en")
+                utterance = Utterance(utt, speaker, "en", str(_sph(stm)), seconds, normalized, recording=talk, start=start)
+                yield CorpusUtterance(location, (part,), utterance)
     if empty:
         summary.bad(f"{stm}: no segment in it; extract {ARCHIVE} again")

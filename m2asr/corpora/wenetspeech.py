@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from m2asr.corpora.json_stream import Item, array_items
 from m2asr.corpora.parts import choose_parts, find_root
-from m2asr.corpora.sets import Found, measured, seconds_of, write_sets
+from m2asr.corpora.sets import CorpusUtterance, measured, seconds_of, write_sets
 from m2asr.corpora.summary import Published, Summary
-from m2asr.corpora.tables import Once
+from m2asr.corpora.tables import UniqueIds
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
@@ -27,7 +27,7 @@ APPLY = (
 )
 TABLE = "WenetSpeech.json"
 SUBSETS = {"L": "train_l", "M": "train_m", "S": "train_s", "DEV": "dev", "TEST_NET": "test_net", "TEST_MEETING": "test_meeting"}
-WEAK = {"W": "train_w"}  # labels of a confidence below 0.95; a set only where it is asked for, and in unlabelled otherwise as well
+WEAK = {"W": "train_w"}  # labels of a confidence below 0.95; a set only on request; these segments are always in unlabelled
 SETS = SUBSETS | WEAK
 FOLDERS = {name: "train" if name.startswith("train") else name for name in SETS.values()} | {"unlabelled": "train"}  # in audio/
 PUBLISHED = {
@@ -42,7 +42,7 @@ PUBLISHED = {
 AUDIO_FIELDS = {"aid": str, "path": str, "segments": list}
 SEGMENT_FIELDS = {"sid": str, "begin_time": (int, float), "end_time": (int, float), "text": str, "subsets": list}
 UNREAD_FIELDS = {"duration", "md5", "source", "tags", "url", "confidence"}
-PIECE, SHORTEST = 20.0, 1.0  # seconds of an unlabelled stretch at most and at least
+PIECE, SHORTEST = 20.0, 1.0  # seconds of an unlabelled piece at most and at least
 
 
 class Audio(NamedTuple):
@@ -58,28 +58,28 @@ class Audio(NamedTuple):
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write train_l, train_m, train_s, dev, test_net, test_meeting and unlabelled with segments; parts are these sets, or train_w.
 
-    Unlabelled are the stretches of the training recordings outside of L, M and S, cut every 20 s; those of train_w are among them. There
-    are no speakers: the recording stands for one. Raises UserError naming what is missing or broken.
+    Unlabelled are the pieces, at most 20 s long, of training recordings outside of L, M and S, also those of train_w. There are no
+    speakers: every recording counts as one speaker. Raises UserError naming the missing or broken file.
     """
     summary = Summary(PUBLISHED, max_bad, ORIGIN)
     root = find_root(corpus, ["WenetSpeech"], [TABLE], ORIGIN)
-    folder = {name: root / "audio" / below for name, below in FOLDERS.items()}
+    folder = {name: root / "audio" / subfolder for name, subfolder in FOLDERS.items()}
 
     def fetch(name: str) -> str:
         return f"audio/{FOLDERS[name]} with utils/download_wenetspeech.sh of WenetSpeech"
 
-    known = [name for name in FOLDERS if parts or name not in WEAK.values()]
-    chosen = choose_parts(parts, known, lambda name: folder[name].is_dir(), fetch, summary)
+    valid = [name for name in FOLDERS if parts or name not in WEAK.values()]
+    chosen = choose_parts(parts, valid, lambda name: folder[name].is_dir(), fetch, summary)
     if not chosen:
         raise UserError(f"--corpus {root}: beside {TABLE} there is no audio/train, nor another folder of audio/; fetch {fetch('train_l')}")
-    summary.expect(chosen, asked=bool(parts))
-    return write_sets(out, _found(root, set(chosen), summary), summary)
+    summary.expect(chosen, required=bool(parts))
+    return write_sets(out, _read_utterances(root, set(chosen), summary), summary)
 
 
-def _found(root: Path, chosen: set[str], summary: Summary) -> Iterator[Found]:
-    table, once = root / TABLE, Once(summary)
-    wanted = (audio for audio in _audios(root, once) if _sets_of(audio) & chosen)
-    for audio, length in measured(wanted, lambda audio: str(audio.wav)):
+def _read_utterances(root: Path, chosen: set[str], summary: Summary) -> Iterator[CorpusUtterance]:
+    table, ids = root / TABLE, UniqueIds(summary)
+    audios = (audio for audio in _audios(root, ids) if _sets_of(audio) & chosen)
+    for audio, length in measured(audios, lambda audio: str(audio.wav)):
         if isinstance(length, str):
             summary.bad(f"{table}:{audio.line}: {audio.aid}: {length}")
             continue
@@ -89,15 +89,15 @@ def _found(root: Path, chosen: set[str], summary: Summary) -> Iterator[Found]:
                 times = f"{segment['begin_time']} to {segment['end_time']} s"
                 summary.bad(f"{table}:{line}: {segment['sid']}: {times} is outside of the recording, which has {length:.2f} s")
             elif sets:
-                said = normalize(segment["text"], "zh")
-                yield Found(f"{table}:{line}", sets, _utterance(audio, segment["sid"], segment["begin_time"], seconds, said))
+                text = normalize(segment["text"], "zh")
+                yield CorpusUtterance(f"{table}:{line}", sets, _utterance(audio, segment["sid"], segment["begin_time"], seconds, text))
         if "unlabelled" in chosen and not audio.evaluation:
             for number, (start, seconds) in enumerate(_unlabelled(audio, length)):
-                one = _utterance(audio, f"{audio.aid}_U{number:05d}", start, seconds, None)
-                yield Found(f"{table}:{audio.line}", ("unlabelled",), one)
-    for below in sorted({FOLDERS[name] for name in chosen}):
-        for path in (root / "audio" / below).rglob("*.opus"):
-            if path.stem not in once.places:
+                utterance = _utterance(audio, f"{audio.aid}_U{number:05d}", start, seconds, None)
+                yield CorpusUtterance(f"{table}:{audio.line}", ("unlabelled",), utterance)
+    for subfolder in sorted({FOLDERS[name] for name in chosen}):
+        for path in (root / "audio" / subfolder).rglob("*.opus"):
+            if path.stem not in ids.locations:
                 summary.drop(f"recordings that {TABLE} does not name", str(path))
 
 
@@ -112,28 +112,28 @@ def _sets_of(audio: Audio) -> set[str]:
 
 
 def _unlabelled(audio: Audio, length: float) -> Iterator[tuple[float, float]]:
-    """Start and seconds of the stretches that no labelled segment covers, in pieces of at most PIECE seconds."""
+    """Start and length in seconds of pieces of at most PIECE seconds that no labelled segment covers."""
     labelled = [segment for _, segment in audio.segments if SUBSETS.keys() & set(segment["subsets"])]
-    place = 0.0
+    position = 0.0
     for start, end in [*sorted((segment["begin_time"], segment["end_time"]) for segment in labelled), (length, length)]:
-        while start - place >= SHORTEST:
-            seconds = min(PIECE, start - place)
-            yield place, seconds
-            place += seconds
-        place = max(place, end)
+        while start - position >= SHORTEST:
+            seconds = min(PIECE, start - position)
+            yield position, seconds
+            position += seconds
+        position = max(position, end)
 
 
-def _audios(root: Path, once: Once) -> Iterator[Audio]:
-    """The recordings, one at a time; what lacks a field, or has an id met before, is bad; fields and subsets nobody knows are noted."""
-    table, summary = root / TABLE, once.summary
+def _audios(root: Path, ids: UniqueIds) -> Iterator[Audio]:
+    """The recordings in turn; one without a field, or with a repeated id, is bad; unknown fields and subsets are noted."""
+    table, summary = root / TABLE, ids.summary
     unknown: set[str] = set()
     for item in array_items(table, "audios"):
-        audio, place = item.value, f"{table}:{item.line}"
-        if what := _lacking(audio, AUDIO_FIELDS):
-            summary.bad(f"{place}: {what}; fetch {TABLE} again")
-        elif once.first(audio["aid"], place):
+        audio, location = item.value, f"{table}:{item.line}"
+        if problem := _lacking(audio, AUDIO_FIELDS):
+            summary.bad(f"{location}: {problem}; fetch {TABLE} again")
+        elif ids.add(audio["aid"], location):
             segments = list(_segments(table, item, unknown, summary))
-            _note_unknown("field", audio.keys() - AUDIO_FIELDS.keys() - UNREAD_FIELDS, place, unknown, summary)
+            _note_unknown("field", audio.keys() - AUDIO_FIELDS.keys() - UNREAD_FIELDS, location, unknown, summary)
             subsets = {name for _, segment in segments for name in segment["subsets"]}
             evaluation = bool(subsets & {"DEV", "TEST_NET", "TEST_MEETING"}) or not audio["path"].startswith("audio/train/")
             yield Audio(item.line, audio["aid"], root / audio["path"], segments, evaluation)
@@ -141,34 +141,34 @@ def _audios(root: Path, once: Once) -> Iterator[Audio]:
 
 def _segments(table: Path, item: Item, unknown: set[str], summary: Summary) -> Iterator[tuple[int, Mapping]]:
     """Line and fields of the segments of a recording."""
-    aid, once = item.value["aid"], Once(summary)
-    line, place = item.line, 0
+    aid, ids = item.value["aid"], UniqueIds(summary)
+    line, position = item.line, 0
     for segment in item.value["segments"]:
-        if isinstance(segment, dict) and "sid" in segment:  # its line in the file is where the next id stands
-            found = item.source.find('"sid"', place)
-            line, place = line + item.source.count("\n", place, found), found + 1
-        where = f"{table}:{line}"
-        if what := _lacking(segment, SEGMENT_FIELDS):
-            summary.bad(f"{where}: {what}; fetch {TABLE} again")
+        if isinstance(segment, dict) and "sid" in segment:  # its line in the file is that of the next id
+            offset = item.source.find('"sid"', position)
+            line, position = line + item.source.count("\n", position, offset), offset + 1
+        location = f"{table}:{line}"
+        if problem := _lacking(segment, SEGMENT_FIELDS):
+            summary.bad(f"{location}: {problem}; fetch {TABLE} again")
         elif not all(isinstance(name, str) for name in segment["subsets"]):
-            summary.bad(f"{where}: {segment['sid']}: `subsets` holds {segment['subsets']}, not names; fetch {TABLE} again")
+            summary.bad(f"{location}: {segment['sid']}: `subsets` holds {segment['subsets']}, not names; fetch {TABLE} again")
         elif not segment["sid"].startswith(aid):
-            summary.bad(f"{where}: {segment['sid']}: is no segment of {aid}; fetch {TABLE} again")
-        elif once.first(segment["sid"], where):
-            _note_unknown("field", segment.keys() - SEGMENT_FIELDS.keys() - UNREAD_FIELDS, where, unknown, summary)
-            _note_unknown("subset", set(segment["subsets"]) - SETS.keys(), where, unknown, summary)
+            summary.bad(f"{location}: {segment['sid']}: is no segment of {aid}; fetch {TABLE} again")
+        elif ids.add(segment["sid"], location):
+            _note_unknown("field", segment.keys() - SEGMENT_FIELDS.keys() - UNREAD_FIELDS, location, unknown, summary)
+            _note_unknown("subset", set(segment["subsets"]) - SETS.keys(), location, unknown, summary)
             yield line, segment
 
 
 def _lacking(value: object, fields: Mapping[str, type | tuple[type, ...]]) -> str | None:
-    """What is wrong with an object of the JSON file."""
+    """A message if an object of the JSON file lacks a field, otherwise None."""
     if not isinstance(value, dict):
         return f"{str(value)[:40]} where an object with {', '.join(fields)} is expected"
     wrong = [name for name, kind in fields.items() if not isinstance(value.get(name), kind)]
     return f"the field `{wrong[0]}` is missing or of another type" if wrong else None
 
 
-def _note_unknown(what: str, names: set[str], place: str, unknown: set[str], summary: Summary) -> None:
+def _note_unknown(kind: str, names: set[str], location: str, unknown: set[str], summary: Summary) -> None:
     for name in sorted(names - unknown):
         unknown.add(name)
-        summary.note(f"{place}: {what} `{name}` is not known and not read; it is perhaps another version of {TABLE}")
+        summary.note(f"{location}: {kind} `{name}` is not known and not read; it is perhaps another version of {TABLE}")

@@ -1,4 +1,4 @@
-"""Kaldi matrices by file and offset; neither commands nor pickles in such files are ever run."""
+"""Reads Kaldi matrices by file and offset; commands and pickles in such files are never run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from m2asr.errors import UserError
 def read_matrix(path: str | Path, offset: int = 0) -> np.ndarray:
     """The binary matrix (T, F) at `offset` bytes of a file, compressed or not, as float32 or float64 as stored, read-only.
 
-    Raises UserError where the path is a command, or no whole matrix stands there.
+    Raises UserError if the path is a command, or there is no complete matrix at this offset.
     """
     path = str(path)
     if "|" in path:
         raise UserError(f"{path}: commands are not run; store the features in a file with stage 1 (fbank)")
     try:
-        file = _opened(path, os.getpid())
+        file = _open_file(path, os.getpid())
         file.seek(offset)
         matrix = matio.read_matrix_or_vector(file)  # not read_kaldi, which also loads pickles
         if matrix.ndim != 2:
@@ -31,11 +31,11 @@ def read_matrix(path: str | Path, offset: int = 0) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}:{offset}: cannot read a matrix: {error.strerror}") from None
     except (ValueError, AssertionError, KeyError, struct.error):  # what kaldiio raises, depending on the damage
-        raise UserError(f"{path}:{offset}: cannot read a matrix: there is none at this place, or it is cut off") from None
+        raise UserError(f"{path}:{offset}: cannot read a matrix: no complete one is at this offset; run stage fbank again") from None
     return matrix
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, process: int) -> BinaryIO:
-    """An open file per process: a forked one would share the position with its parent."""
+def _open_file(path: str, process: int) -> BinaryIO:
+    """Open a file once per process: a forked process would share the position in it with its parent."""
     return open(path, "rb")  # noqa: SIM115 - kept open: a training run reads the same few files millions of times

@@ -1,4 +1,4 @@
-"""Recordings as Kaldi's wav.scp names them: a file, or a command where the user allows it."""
+"""Reads recordings that Kaldi's wav.scp names: a file, or a command if the user allows it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import torch
 from m2asr.data.truncation import truncated
 from m2asr.errors import UserError
 
-DURATION_TOLERANCE = 0.1  # seconds that a recording may fall short of utt2dur
-_FILTER_WIDTH = 32  # zero crossings of the low-pass filter before samples are left out
+DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt2dur
+_FILTER_WIDTH = 32  # zero crossings of the low-pass filter of the resampler
 
 
 def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pipes: bool = False) -> tuple[np.ndarray, int]:
     """Samples (N,) float32 in [-1, 1] of one channel, and the sample rate in Hz, between two times in seconds.
 
-    `wav` is the value of a wav.scp line. A command (`cmd |`) runs only with `allow_pipes`, and without a shell. Raises UserError where
+    `wav` is the value of a wav.scp line. A command (`cmd |`) runs only with `allow_pipes`, and without a shell. Raises UserError if
     the file is missing, unreadable, shorter than its header says, or has several channels.
     """
     with _open(wav, allow_pipes) as file:
@@ -36,20 +36,20 @@ def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pip
         return wave, file.samplerate
 
 
-def at_rate(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Samples (N,) at `wanted` Hz; what a higher rate holds above half of that is filtered out first, so that it does not fold back.
+def at_rate(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
+    """Resample (N,) samples to `target` Hz, with a low-pass filter against aliasing.
 
-    Raises UserError for a lower rate: it lacks the upper part of the spectrum that the other recordings have.
+    Raises UserError for a rate below it: such recordings lack the upper part of the spectrum that the others have.
     """
-    if rate == wanted:
+    if rate == target:
         return wave
-    if rate < wanted:
-        raise UserError(f"{rate} Hz, the features want {wanted} Hz, and a lower rate cannot be raised; set sample_rate in the fbank config")
-    return resampler(rate, wanted)(torch.from_numpy(wave)).numpy()
+    if rate < target:
+        raise UserError(f"{rate} Hz is below the {target} Hz of the features, and it cannot be raised; set sample_rate in the fbank config")
+    return resampler(rate, target)(torch.from_numpy(wave)).numpy()
 
 
 def at_speed(wave: np.ndarray, rate: int, speed: float) -> np.ndarray:
-    """Samples (N,) at `rate` Hz, played at a speed: 1.1 is a tenth faster and higher (Ko et al. 2015)."""
+    """Play samples (N,) at `rate` Hz at another speed: 1.1 makes them a tenth faster and higher (Ko et al. 2015)."""
     return wave if speed == 1 else _player(rate, speed)(torch.from_numpy(wave))[0].numpy()
 
 
@@ -61,15 +61,15 @@ def _player(rate: int, speed: float) -> torch.nn.Module:
 
 
 @cache
-def resampler(rate: int, wanted: int) -> torch.nn.Module:
+def resampler(rate: int, target: int) -> torch.nn.Module:
     """A low-pass filter that turns samples (..., N) at one rate into samples at another."""
     from torchaudio.transforms import Resample  # imported late, as few corpora need it
 
-    return Resample(rate, wanted, lowpass_filter_width=_FILTER_WIDTH)
+    return Resample(rate, target, lowpass_filter_width=_FILTER_WIDTH)
 
 
 def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
-    """Length of a recording by its header; of FLAC, whose header promises no bytes, the last sample is decoded too.
+    """The length of a recording by its header. The header of FLAC promises no bytes, so its last sample is decoded too.
 
     Raises UserError as read_audio does.
     """
@@ -85,20 +85,20 @@ def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
 
 @contextmanager
 def _open(wav: str, allow_pipes: bool) -> Iterator[soundfile.SoundFile]:
-    """The recording, found to be whole and of one channel; what goes wrong while it is read becomes a UserError too."""
-    with open_audio(wav, allow_pipes) as (file, what):
+    """Open a recording that must be complete and have one channel. Errors in the block, while it is read, become UserErrors too."""
+    with open_audio(wav, allow_pipes) as (file, truncation):
         if file.channels != 1:
             raise UserError(f"{wav}: {file.channels} channels; make it one channel first")
-        if what:
-            raise UserError(f"{wav}: truncated: {what}; fetch the file again")
+        if truncation:
+            raise UserError(f"{wav}: truncated: {truncation}; fetch the file again")
         yield file
 
 
 @contextmanager
 def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.SoundFile, str | None]]:
-    """A recording of any number of channels, and what tells that it has lost its end, or None.
+    """Open a recording of any number of channels; yields it with a message if it is truncated, else with None.
 
-    What goes wrong in the block, while it is read, becomes a UserError too.
+    Errors in the block, while it is read, become UserErrors too.
     """
     piped = _run(wav.rstrip()[:-1], allow_pipes) if wav.rstrip().endswith("|") else None
     try:
@@ -117,10 +117,10 @@ def _run(command: str, allow_pipes: bool) -> bytes:
     if not allow_pipes:
         raise UserError(f"`{command.strip()} |`: commands in wav.scp run only with --allow_pipes; read them before you allow them")
     try:
-        done = subprocess.run(shlex.split(command), capture_output=True, check=False)
+        process = subprocess.run(shlex.split(command), capture_output=True, check=False)
     except (OSError, ValueError) as error:
         raise UserError(f"`{command.strip()} |`: cannot run this command: {error}") from None
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())
-        raise UserError(f"`{command.strip()} |`: exit code {done.returncode}: {said[-200:]}")
-    return done.stdout
+    if process.returncode:
+        output = " ".join(process.stderr.decode(errors="replace").split())
+        raise UserError(f"`{command.strip()} |`: exit code {process.returncode}: {output[-200:]}")
+    return process.stdout

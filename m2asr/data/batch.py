@@ -1,4 +1,4 @@
-"""A padded batch of utterances with its targets, and what was drawn for it."""
+"""A padded batch of utterances with its targets and the random choices made for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-Key = tuple[Hashable, ...]  # (seed, stream, epoch, index): names a batch, and seeds all that is random about it
+Key = tuple[Hashable, ...]  # (seed, stream, epoch, index): names a batch, and seeds all its random numbers
 
 
 def target_key(tokens: str, text: str) -> str:
@@ -18,7 +18,7 @@ def target_key(tokens: str, text: str) -> str:
 
 
 class Portable:
-    """Tensors of these fields travel between processes as plain arrays: torch would keep one open file per tensor until it is freed."""
+    """Sends the tensors of the fields TENSORS between processes as arrays; for tensors torch would keep one open file each until freed."""
 
     TENSORS: ClassVar[tuple[str, ...]] = ("tensors",)
 
@@ -33,10 +33,10 @@ class Portable:
 
 @dataclass
 class Drawn(Portable):
-    """What was drawn on the host for one way of encoding a batch.
+    """The rows that one view of a batch encodes, with their random choices, made on the host.
 
-    lengths: valid frames or tokens (R,) of every row that is encoded; utterances: the utterance (R,) of each row; tensors: what the device
-    needs of it.
+    lengths: valid frames or tokens (R,) of every row that is encoded; utterances: the utterance (R,) of each row; tensors: the random
+    choices that the device needs.
     """
 
     lengths: np.ndarray
@@ -47,10 +47,10 @@ class Drawn(Portable):
 
 @dataclass
 class Share(Portable):
-    """What one objective has to learn from a batch, found on the host.
+    """The data that one objective needs of a batch, prepared on the host.
 
-    weight: what its loss sum is divided by, summed over all batches; metrics: counts that need no model; tensors: what the device needs;
-    sizes: numbers of states, tokens and the like, that stay on the host.
+    weight: the loss sum of a step is divided by the sum of this over its batches; metrics: counts that need no model; tensors: data for
+    the device; sizes: numbers of states, tokens and the like, which stay on the host.
     """
 
     weight: float
@@ -66,9 +66,9 @@ class Batch(Portable):
     inputs: {"feats": (B, T, F) float32} or {tokenizer: (B, U) int64}, lengths: {"feats": (B,) int64}, in frames or tokens.
     targets: {target_key: (B, U) int64}, target_lengths: {target_key: (B,) int64}, where -1 means that the utterance has no such target
     and 0 that its target is empty.
-    drawn: by view, and shares: by objective, what `System.prepare` has found out on the host.
+    drawn: by view, and shares: by objective; `System.prepare` makes both on the host.
 
-    Lengths and targets stay on the host; inputs, and the tensors that were drawn, travel to the device.
+    Lengths and targets stay on the host; inputs, and the tensors of `drawn` and `shares`, go to the device.
     """
 
     TENSORS = ("inputs", "lengths", "targets", "target_lengths")
@@ -82,7 +82,7 @@ class Batch(Portable):
     utt_ids: list[str]
     key: Key
     frame_shift: float = field(default=0.01, kw_only=True)  # seconds between two frames
-    token_seconds: float = field(default=1 / 15, kw_only=True)  # that a token counts for, where tokens are read
+    token_seconds: float = field(default=1 / 15, kw_only=True)  # seconds that a token counts for, if tokens are read
     drawn: dict[Hashable, Drawn] = field(default_factory=dict, kw_only=True)
     shares: dict[str, Share] = field(default_factory=dict, kw_only=True)
 
@@ -91,7 +91,7 @@ class Batch(Portable):
 
     @property
     def seconds(self) -> float:
-        """Seconds of speech without padding; of text, those that its tokens count for."""
+        """Seconds of speech without padding; for text, the seconds that its tokens count for."""
         kind = "feats" if "feats" in self.lengths else next(iter(self.lengths))
         return self.unit(kind) * int(self.lengths[kind].numpy().sum())
 

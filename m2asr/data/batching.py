@@ -1,4 +1,4 @@
-"""Which utterances form the batches of an epoch: length buckets, language temperature, equal counts on every rank."""
+"""Plans the batches of an epoch: length buckets, language temperature, equal numbers of batches on every rank."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Batches:
     """The batches of one stream, epoch after epoch: `epoch(e)` is a function of (seed, stream, e) alone.
 
     A bucket holds utterances of similar cost, and about the same total as every other bucket. The batches of a bucket have one size, the
-    largest for which (utterances x highest cost) stays within the budget; so their number is known before anything is shuffled. Whatever
-    is shuffled can be computed at one place, so any batch of any epoch is found at once. An utterance above the budget is a batch of its
-    own.
+    largest for which (utterances x highest cost) stays within the budget; so their number is known before anything is shuffled. A shuffled
+    order can be computed at a single position, so any batch of any epoch is computed without the others. An utterance above the budget is
+    a batch by itself.
 
     With language temperature T a language of n utterances gets a share of the epoch proportional to n^(1/T). Every (bucket, language) cell
-    walks through shuffled passes over its utterances and continues in the next epoch where it stopped: a small language repeats whole
-    passes, a large one rotates, and nothing is left out.
+    walks through shuffled passes over its utterances and continues in the next epoch where it stopped: a small language repeats complete
+    passes, a large one rotates, and no utterance is left out.
 
     frames: (N,) utterance lengths; tokens: (N,) target lengths; langs: (N,) language numbers from 0; budget: frames in a padded batch.
     group: the number of batches in an epoch is a multiple of it (ranks x draws x accumulated micro-batches).
@@ -46,7 +46,7 @@ class Batches:
         cost = costs(frames, tokens, token_frames)
         bucket, self.sizes = _buckets(cost, int(np.clip(budget, 1, 2**31 - 2)), buckets)
         self.languages = 1 if langs is None else int(langs.max()) + 1
-        cell = bucket.astype(np.min_scalar_type(len(self.sizes) * self.languages))  # up to 16 bits numpy sorts them by radix
+        cell = bucket.astype(np.min_scalar_type(len(self.sizes) * self.languages))  # numpy sorts up to 16 bits by radix
         if langs is not None:
             cell *= cell.dtype.type(self.languages)
             cell += langs.astype(cell.dtype)
@@ -56,28 +56,30 @@ class Batches:
         self.members = np.argsort(cell, kind="stable").astype(index_type)
         per_language = self.counts.reshape(-1, self.languages).sum(0)
         share = np.where(per_language > 0, np.maximum(per_language, 1) ** (1 / temperature), 0.0)
-        passes = share / np.maximum(per_language, 1) * (len(cost) / share.sum())  # over a language per epoch; exactly 1 at temperature 1
-        self.draws = self.counts * np.tile(passes, len(self.sizes))
-        self.phase = np.repeat((np.arange(len(self.sizes)) + 0.5) / len(self.sizes), self.languages)  # cells round at different epochs
+        passes = share / np.maximum(per_language, 1) * (len(cost) / share.sum())  # per language in an epoch; exactly 1 at temperature 1
+        self.samples = self.counts * np.tile(passes, len(self.sizes))
+        # Offsets let the cells round up in different epochs.
+        self.offsets = np.repeat((np.arange(len(self.sizes)) + 0.5) / len(self.sizes), self.languages)
         self.group = group
         self.seed = (seed, zlib.crc32(stream.encode()))
-        self.epoch = lru_cache(maxsize=2)(self._epoch)  # two: readers that run ahead may be in the next epoch already
+        self.epoch = lru_cache(maxsize=2)(self._epoch)  # two, since readers ahead of the training may be in the next epoch
 
     def _epoch(self, epoch: int) -> EpochPlan:
         return EpochPlan(self, epoch)
 
-    def drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where every cell's walk starts and ends in this epoch, counted from the start of training."""
-        return np.floor(epoch * self.draws + self.phase).astype(np.int64), np.floor((epoch + 1) * self.draws + self.phase).astype(np.int64)
+    def spans(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The positions where every cell's walk starts and ends in this epoch, counted from the start of training."""
+        begin, end = (np.floor(number * self.samples + self.offsets).astype(np.int64) for number in (epoch, epoch + 1))
+        return begin, end
 
-    def walk(self, cells: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The utterances (K,) at these places of the endless walks of these cells, which are one shuffled pass after the other."""
-        passes, within = np.divmod(places, self.counts[cells])
-        return self.members[self.starts[cells] + shuffled(within, self.counts[cells], self.key(0, cells, passes))]
+    def walk(self, cells: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """The utterances (K,) at these positions of the walks of these cells; a walk is an endless series of shuffled passes."""
+        passes, rows = np.divmod(positions, self.counts[cells])
+        return self.members[self.starts[cells] + shuffled(rows, self.counts[cells], self.key(0, cells, passes))]
 
-    def key(self, *parts: int | np.ndarray) -> np.ndarray:
-        """Names random numbers that depend on (seed, stream, parts) only."""
-        return keyed(*self.seed, *parts)
+    def key(self, *numbers: int | np.ndarray) -> np.ndarray:
+        """The key of random numbers that depend on (seed, stream, numbers) only."""
+        return keyed(*self.seed, *numbers)
 
 
 class EpochPlan(Sequence):
@@ -85,10 +87,10 @@ class EpochPlan(Sequence):
 
     def __init__(self, batches: Batches, epoch: int) -> None:
         self.batches, self.number = batches, epoch
-        self.begin, end = (x.reshape(-1, batches.languages) for x in batches.drawn(epoch))
+        self.begin, end = (x.reshape(-1, batches.languages) for x in batches.spans(epoch))
         self.ends = (end - self.begin).cumsum(1)  # of the languages within their bucket
         self.utterances = self.ends[:, -1]  # per bucket
-        self.counts = _whole_groups(-(-self.utterances // batches.sizes), self.utterances, batches.group)
+        self.counts = _fill_groups(-(-self.utterances // batches.sizes), self.utterances, batches.group)
         self.firsts = np.concatenate(([0], np.cumsum(self.counts)))
 
     def __len__(self) -> int:
@@ -97,19 +99,19 @@ class EpochPlan(Sequence):
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        count = int(self.firsts[-1])  # fewer than a group repeat
+        count = int(self.firsts[-1])  # the batches that are missing in the last group repeat
         batch = int(shuffled([index % count], count, self.batches.key(1, self.number))[0])
         bucket = int(np.searchsorted(self.firsts, batch, side="right")) - 1
-        part, parts, total = batch - int(self.firsts[bucket]), int(self.counts[bucket]), int(self.utterances[bucket])
-        places = np.arange(part * total // parts, (part + 1) * total // parts)
-        places = shuffled(places, total, self.batches.key(2, self.number, bucket))  # (B,) in the bucket, language after language
-        langs = np.searchsorted(self.ends[bucket], places, side="right")
-        walked = self.begin[bucket, langs] + places - np.concatenate(([0], self.ends[bucket]))[langs]
-        return self.batches.walk(bucket * self.batches.languages + langs, walked)
+        nth, batches, total = batch - int(self.firsts[bucket]), int(self.counts[bucket]), int(self.utterances[bucket])
+        positions = np.arange(nth * total // batches, (nth + 1) * total // batches)
+        positions = shuffled(positions, total, self.batches.key(2, self.number, bucket))  # (B,) in the bucket, language after language
+        langs = np.searchsorted(self.ends[bucket], positions, side="right")
+        walk_positions = self.begin[bucket, langs] + positions - np.concatenate(([0], self.ends[bucket]))[langs]
+        return self.batches.walk(bucket * self.batches.languages + langs, walk_positions)
 
 
 def costs(frames: np.ndarray, tokens: np.ndarray | None = None, token_frames: float = 0.0) -> np.ndarray:
-    """What utterances count towards the budget of a batch, (N,) int32: their frames, and so many more for each token."""
+    """The costs of utterances within the budget of a batch, (N,) int32: their frames, and `token_frames` for each token."""
     return np.ceil(frames + token_frames * tokens).astype(np.int32) if tokens is not None else np.asarray(frames)
 
 
@@ -125,7 +127,7 @@ def sorted_batches(frames: np.ndarray, budget: float) -> list[np.ndarray]:
 
 
 def _buckets(cost: np.ndarray, budget: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bucket of every utterance, the longest first, and the batch size of every bucket; bucket 0 holds what exceeds the budget.
+    """The bucket of every utterance, the longest first, and the batch size of every bucket; bucket 0 holds utterances above the budget.
 
     Little data gets fewer buckets, so that an utterance meets others in the next epoch, but as many as it takes to fill the batches.
     Costs are small integers, so they are counted, not sorted.
@@ -175,8 +177,11 @@ def _batch_count(sizes: np.ndarray, counts: np.ndarray) -> int:
     return int((-(-counts[1:] // sizes[1:])).sum())
 
 
-def _whole_groups(counts: np.ndarray, utterances: np.ndarray, group: int) -> np.ndarray:
-    """Cut the fullest batches smaller until the number of batches is a multiple of group, so that no rank needs a batch twice."""
+def _fill_groups(counts: np.ndarray, utterances: np.ndarray, group: int) -> np.ndarray:
+    """The numbers of batches per bucket, raised until their sum is a multiple of group, so that no rank needs a batch twice.
+
+    Each time the bucket with the fullest batches gets one more.
+    """
     counts = counts.copy()
     while counts.sum() % group and (counts < utterances).any():
         counts[np.argmax(utterances / np.maximum(counts, 1))] += 1

@@ -1,4 +1,4 @@
-"""Several data directories as one."""
+"""Joins data directories."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from m2asr.errors import UserError
 def combine(folders: Sequence[str | Path], out: str | Path) -> int:
     """Join data directories; returns the number of utterances.
 
-    Translations may be in some only; a recording may be in several, if its file is the same. Raises UserError where another file is
-    not in all of them, or an id is in two.
+    Some directories may lack translations; a recording may be in more than one, if its file is the same. Raises UserError if some directory
+    lacks another file, or an id is in two directories.
     """
-    found = {Path(folder): read_tables(folder) for folder in folders}
+    directories = {Path(folder): read_tables(folder) for folder in folders}
     joined: dict[str, dict[str, str]] = {}
-    for folder, tables in found.items():
-        for other, theirs in found.items():
-            for name in sorted(theirs.keys() - tables.keys()):
+    for folder, tables in directories.items():
+        for other_folder, other_tables in directories.items():
+            for name in sorted(other_tables.keys() - tables.keys()):
                 if not name.startswith("text."):
-                    raise UserError(f"{folder}: has no {name}, {other} has one; make them alike first")
+                    raise UserError(f"{folder}: has no {name}, {other_folder} has one; make them alike first")
         for name, table in tables.items():
-            known = joined.setdefault(name, {})
-            both = table.keys() & known.keys()
+            joined_table = joined.setdefault(name, {})
+            duplicates = table.keys() & joined_table.keys()
             if name == "wav.scp" and "segments" in tables:
-                both = {recording for recording in both if table[recording] != known[recording]}
-            if both:
-                raise UserError(f"{folder / name}: {min(both)}: another directory has this id too ({len(both)} ids); rename or drop them")
-            known.update(table)
+                duplicates = {recording for recording in duplicates if table[recording] != joined_table[recording]}
+            if duplicates:
+                text = f"another directory has this id too ({len(duplicates)} ids); rename or drop them"
+                raise UserError(f"{folder / name}: {min(duplicates)}: {text}")
+            joined_table.update(table)
     replace_data_dir(out, joined)
     return len(joined["utt2spk"])

@@ -15,7 +15,7 @@ Tables = Mapping[str, Mapping[str, str]]  # file name -> id -> value
 
 @dataclass
 class Utterance:
-    """One utterance as a corpus describes it; `seconds` is its length, `translations` maps languages to texts."""
+    """An utterance of a corpus; `seconds` is its length, `translations` maps languages to texts."""
 
     id: str
     speaker: str
@@ -24,9 +24,9 @@ class Utterance:
     seconds: float
     text: str | None = None  # normalized for recognition
     translations: Mapping[str, str] = field(default_factory=dict)  # cased and punctuated
-    recording: str | None = None  # id of the recording where the utterance is a segment of a longer one
+    recording: str | None = None  # id of the recording, if the utterance is a segment of a longer one
     start: float = 0.0  # seconds into that recording
-    source: str | None = None  # what it comes from where a set mixes corpora; results can be told per source
+    source: str | None = None  # its corpus, if a set mixes corpora; results can be reported per source
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -46,12 +46,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def read_table(path: str | Path) -> dict[str, str]:
-    """A table {id: value}. Raises UserError (file:line) where an id stands twice."""
+    """A table {id: value}. Raises UserError (file:line) for an id with two lines."""
     path = Path(path)
     table: dict[str, str] = {}
     for number, key, value in read_lines(path):
         if key in table:
-            raise UserError(f"{path}:{number}: {key}: this id stands in the file twice; run fix_data_dir")
+            raise UserError(f"{path}:{number}: {key}: this id has two lines in the file; run fix_data_dir")
         table[key] = value
     return table
 
@@ -65,16 +65,16 @@ def write_table(path: str | Path, table: Mapping[str, str] | Iterable[tuple[str,
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     """spk2utt from utt2spk."""
-    found = defaultdict(list)
+    by_speaker = defaultdict(list)
     for utt in sorted(utt2spk, key=str.encode):
-        found[utt2spk[utt]].append(utt)
-    return {speaker: " ".join(utts) for speaker, utts in found.items()}
+        by_speaker[utt2spk[utt]].append(utt)
+    return {speaker: " ".join(utts) for speaker, utts in by_speaker.items()}
 
 
 def table_files(folder: Path) -> list[Path]:
-    """The tables of a data directory, but spk2utt, which follows from utt2spk. Raises UserError where this is no data directory."""
+    """The paths of the tables of a data directory without spk2utt, which follows from utt2spk. Raises UserError for any other folder."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such data directory")
+        raise UserError(f"{folder}: no such data directory; correct the path, or run stage 0 (data) first")
     for name in ("wav.scp", "utt2spk"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
@@ -88,12 +88,12 @@ def read_tables(folder: str | Path) -> dict[str, dict[str, str]]:
 
 
 def select(tables: Tables, keep: set[str]) -> dict[str, dict[str, str]]:
-    """The lines of the utterances `keep`, and of the recordings that their segments name; tables left empty are left out."""
+    """The lines of the utterances `keep`, and of the recordings that their segments name; without tables that are then empty."""
     recordings = {value.split()[0] for utt, value in tables.get("segments", {}).items() if utt in keep} or keep
     chosen = {}
     for name, table in tables.items():
-        wanted = recordings if name == "wav.scp" else keep
-        chosen[name] = {key: value for key, value in table.items() if key in wanted}
+        ids = recordings if name == "wav.scp" else keep
+        chosen[name] = {key: value for key, value in table.items() if key in ids}
     return {name: table for name, table in chosen.items() if table}
 
 
@@ -105,30 +105,30 @@ def write_tables(folder: Path, tables: Tables) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise UserError where `path` holds something else than a data directory."""
+    """Raise UserError if `path` exists and is not a data directory."""
     if path.exists() and not (path.is_dir() and ((path / "utt2spk").exists() or not any(path.iterdir()))):
-        raise UserError(f"{path}: it exists and is no data directory; choose another place or remove it")
+        raise UserError(f"{path}: it exists and is no data directory; choose another path or remove it")
 
 
 def replace_data_dir(path: str | Path, tables: Tables) -> None:
-    """Write a data directory that replaces `path` as a whole. Raises UserError where `path` holds something else."""
+    """Write a data directory that replaces `path` in one step. Raises UserError if `path` exists and is not a data directory."""
     path = Path(path)
     check_replaceable(path)
     with replace_dir(path) as folder:
         write_tables(folder, tables)
 
 
-def table_rows(one: Utterance) -> Iterator[tuple[str, str, str]]:
-    """File, id and value of every line that describes an utterance."""
-    yield "wav.scp", one.recording or one.id, one.wav
-    if one.recording:
-        yield "segments", one.id, f"{one.recording} {one.start:.3f} {one.start + one.seconds:.3f}"
-    yield "utt2spk", one.id, one.speaker
-    yield "utt2lang", one.id, one.lang
-    yield "utt2dur", one.id, f"{one.seconds:.3f}"
-    if one.source is not None:
-        yield "utt2source", one.id, one.source
-    if one.text is not None:
-        yield "text", one.id, one.text
-    for lang, text in one.translations.items():
-        yield f"text.{lang}", one.id, text
+def table_rows(utterance: Utterance) -> Iterator[tuple[str, str, str]]:
+    """The file name, id and value of every line of a data directory that describes an utterance."""
+    yield "wav.scp", utterance.recording or utterance.id, utterance.wav
+    if utterance.recording:
+        yield "segments", utterance.id, f"{utterance.recording} {utterance.start:.3f} {utterance.start + utterance.seconds:.3f}"
+    yield "utt2spk", utterance.id, utterance.speaker
+    yield "utt2lang", utterance.id, utterance.lang
+    yield "utt2dur", utterance.id, f"{utterance.seconds:.3f}"
+    if utterance.source is not None:
+        yield "utt2source", utterance.id, utterance.source
+    if utterance.text is not None:
+        yield "text", utterance.id, utterance.text
+    for lang, text in utterance.translations.items():
+        yield f"text.{lang}", utterance.id, text

@@ -1,4 +1,4 @@
-"""Features of a data directory: several processes write ark files, and dump/<set> appears when all are done."""
+"""Computes the features of a data directory: processes write ark files, and dump/<set> appears when all of them have finished."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from m2asr.progress import visible
 
 SHOWN = 10  # bad utterances named before the rest are only counted
 COMPRESSION = 2  # Kaldi's kSpeechFeature: one byte per value
-SOURCE = "recordings.sha256"  # in dump/<set>: what its features were computed from
+SOURCE = "recordings.sha256"  # in dump/<set>: a hash of the files that name its recordings
 CHUNK = 32  # utterances between two steps of the progress bar
 
 
-class Written(NamedTuple):
-    """What a process has done with a chunk: offset in the ark and frames per utterance, CMVN statistics, a message per bad one."""
+class ChunkResult(NamedTuple):
+    """The result of a chunk: offset in the ark and frames per utterance, CMVN statistics, a message per bad utterance."""
 
     utts: list[tuple[str, int, int]]
     stats: np.ndarray  # (2, F + 1)
@@ -46,7 +46,7 @@ class Written(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """What the features of a set were computed from."""
+    """The speech from which the features of a set were computed."""
 
     utterances: int
     hours: float
@@ -56,14 +56,13 @@ class Extracted(NamedTuple):
 def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes: bool = False) -> Extracted:
     """Write feats.scp, feats.<job>.ark, utt2num_frames, cmvn.ark, fbank.yaml and recordings.sha256 of one set.
 
-    Recordings of a higher sample rate than that of the features are resampled. The number of jobs decides the files, the features do not
-    depend on it. Raises UserError that counts the utterances which cannot be used and names the first ones (wav.scp:line); then nothing is
-    written.
+    Recordings of a higher sample rate than that of the features are resampled. The number of ark files depends on `jobs`, the features do
+    not. Raises UserError that counts the utterances which cannot be used and names the first ones (wav.scp:line); then nothing is written.
     """
     fbank = _fbank(config.model_dump_json())
     items = read_items(data)
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
-    frames, places, bad, resampled = {}, {}, [], Counter()
+    frames, locations, bad, resampled = {}, {}, [], Counter()
     stats = np.zeros((2, fbank.num_mel_bins + 1))
     with replace_dir(dump) as out, ExitStack() as stack:
         writers = [_Writer(out / f"feats.{job}.ark", config, allow_pipes, stack) for job in range(1, min(jobs, len(chunks)) + 1)]
@@ -71,17 +70,17 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
         futures = [(writer.ark.name, writer.submit(chunk)) for writer, chunk in work]
         with tqdm(total=len(items), desc=f"fbank {data.name}", unit="utt", disable=not visible()) as bar:
             for ark, future in futures:
-                done = _result(future)
-                for utt, offset, count in done.utts:
-                    frames[utt], places[utt] = str(count), f"{dump / ark}:{offset}"
-                stats += done.stats
-                bad += done.bad
-                resampled += done.resampled
-                bar.update(len(done.utts) + len(done.bad))
+                result = _result(future)
+                for utt, offset, count in result.utts:
+                    frames[utt], locations[utt] = str(count), f"{dump / ark}:{offset}"
+                stats += result.stats
+                bad += result.bad
+                resampled += result.resampled
+                bar.update(len(result.utts) + len(result.bad))
         if bad:
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {'; '.join(bad[:SHOWN])}{more}")
-        write_table(out / "feats.scp", places)
+        write_table(out / "feats.scp", locations)
         write_table(out / "utt2num_frames", frames)
         kaldiio.save_mat(str(out / "cmvn.ark"), stats)
         (out / SOURCE).write_text(_recordings_hash(data))
@@ -89,22 +88,22 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
     return Extracted(len(items), stats[0, -1] * config.frame_shift / 3_600_000, resampled)
 
 
-def kept(data: Path, dump: Path, config: FbankConfig) -> bool:
-    """Whether the features of this set are there already, of the same recordings.
+def is_up_to_date(data: Path, dump: Path, config: FbankConfig) -> bool:
+    """Whether the folder `dump` holds the features of this set, computed from the same recordings.
 
-    Raises UserError where they are there with another config: other runs may have been trained on them.
+    Raises UserError if it holds features with another config: other runs may have been trained on them.
     """
     if not (dump / "fbank.yaml").is_file():
         return False
-    there = load_config(FbankConfig, dump / "fbank.yaml")
-    differs = [f"{key} {value}" for key, value in there if key != "compress" and value != getattr(config, key)]
+    stored = load_config(FbankConfig, dump / "fbank.yaml")
+    differs = [f"{key} {value}" for key, value in stored if key != "compress" and value != getattr(config, key)]
     if differs:
         raise UserError(f"{dump}: its features have {', '.join(differs)}; remove this folder to make them anew, or choose another --dump")
     return (dump / SOURCE).is_file() and (dump / SOURCE).read_text() == _recordings_hash(data)
 
 
 def _recordings_hash(data: Path) -> str:
-    """A hash of what says which recordings, and which stretches of them, a set consists of."""
+    """A hash of the files that name the recordings and segments of a set."""
     digest = hashlib.sha256()
     for name in ("wav.scp", "segments", "utt2dur"):
         if (data / name).is_file():
@@ -125,8 +124,8 @@ class _Writer:
         self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_process)
         stack.callback(self._pool.shutdown, cancel_futures=True)
 
-    def submit(self, chunk: list[Item]) -> Future[Written]:
-        # Ctrl-C waits: a process that is half started would be known to nobody, and live on
+    def submit(self, chunk: list[Item]) -> Future[ChunkResult]:
+        # Ctrl-C waits: a process that has only half started would be in no list, and would not end
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return self._pool.submit(_write, chunk, self.ark, self.config, self.allow_pipes)
@@ -135,39 +134,39 @@ class _Writer:
 
 
 def _start_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its processes
     torch.set_num_threads(1)
 
 
-def _result(future: Future[Written]) -> Written:
+def _result(future: Future[ChunkResult]) -> ChunkResult:
     try:
         return future.result()
     except BrokenProcessPool:
         raise UserError("a feature process was killed, perhaps for memory; run it again with a smaller --nj") from None
 
 
-def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Written:
+def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> ChunkResult:
     """Append the features of a chunk to an ark file."""
     fbank, options = _fbank(config), FbankConfig.model_validate_json(config)
-    done = Written([], np.zeros((2, fbank.num_mel_bins + 1)), [], Counter())
+    result = ChunkResult([], np.zeros((2, fbank.num_mel_bins + 1)), [], Counter())
     with open(ark, "ab") as file:
         for item in chunk:
             try:
-                rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither: the same whatever process draws it
+                rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither does not depend on the process
                 wave, rate = _read(item, allow_pipes)
                 wave = at_speed(at_rate(wave, rate, fbank.sample_rate), fbank.sample_rate, options.speed)
                 feats = fbank(wave, rng)  # (T, F)
                 if not len(feats):
                     raise UserError("shorter than one frame")
             except UserError as error:
-                done.bad.append(f"{item.place}: {item.utt}: {error}")
+                result.bad.append(f"{item.location}: {item.utt}: {error}")
                 continue
-            done.utts.append((item.utt, file.tell() + len(item.utt.encode()) + 1, len(feats)))
+            result.utts.append((item.utt, file.tell() + len(item.utt.encode()) + 1, len(feats)))
             kaldiio.save_ark(file, {item.utt: feats}, compression_method=COMPRESSION if options.compress else None)
-            done.stats[:] += accumulate(feats)
+            result.stats[:] += accumulate(feats)
             if rate != fbank.sample_rate:
-                done.resampled[rate] += 1
-    return done
+                result.resampled[rate] += 1
+    return result
 
 
 @cache
@@ -176,7 +175,7 @@ def _fbank(config: str) -> Fbank:
 
 
 def _read(item: Item, allow_pipes: bool) -> tuple[np.ndarray, int]:
-    """The samples of an utterance and their rate. Raises UserError for audio that ends before utt2dur says."""
+    """The samples of an utterance and their rate. Raises UserError for audio that is shorter than utt2dur."""
     wave, rate = read_audio(item.wav, item.start, item.end, allow_pipes)
     seconds = len(wave) / rate
     if item.seconds is not None and seconds < item.seconds - DURATION_TOLERANCE:

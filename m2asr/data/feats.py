@@ -1,4 +1,4 @@
-"""Where an utterance's features come from: stored ones, or computed from its recording while training."""
+"""The source of features: stored features, or features computed from the recordings while training."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from m2asr.errors import UserError
 
 
 def dump_of(dump: Path, name: str, speed: float = 1.0) -> Path:
-    """The folder of a set's features, of its recordings played at a speed: dump/train_en, dump/train_en_sp0.9."""
+    """The folder of the features of a set whose recordings are played at `speed`: dump/train_en, dump/train_en_sp0.9."""
     return dump / (name if speed == 1 else f"{name}_sp{speed:g}")
 
 
 class StoredFeats:
-    """Features as stage fbank stored them, of recordings played at one of some speeds, drawn anew whenever an utterance is read.
+    """Reads features that stage fbank has stored, at a random speed each time an utterance is read.
 
     Args:
-        speeds: those that are drawn.
+        speeds: the speeds to choose from, all equally likely.
         played: for every speed other than 1 the sets with features of that speed, by name; they number the same utterances alike.
     """
 
     def __init__(self, speeds: Sequence[float] = (1.0,), played: Mapping[float, Mapping[str, UtteranceIndex]] | None = None) -> None:
         self.speeds, self.played = list(speeds), played or {}
 
-    def frames(self, counted: np.ndarray, speed: float) -> np.ndarray:
-        """The frames at a speed (N,) int32 of utterances that have so many at speed 1."""
-        return counted if speed == 1 else np.ceil(counted / speed).astype(np.int32)
+    def frames(self, lengths: np.ndarray, speed: float) -> np.ndarray:
+        """The frames at a speed, (N,) int32; `lengths` (N,) are the frames at speed 1."""
+        return lengths if speed == 1 else np.ceil(lengths / speed).astype(np.int32)
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i."""
@@ -40,9 +40,9 @@ class StoredFeats:
 
 
 class AudioFeats:
-    """Fbank of the recording, played at one of some speeds, drawn anew whenever an utterance is read (Ko et al. 2015).
+    """Computes fbank from the recording, played at a random speed each time an utterance is read (Ko et al. 2015).
 
-    Nothing is stored, so several speeds need no more disk than one.
+    No features are stored, so further speeds need no further disk space.
     """
 
     def __init__(self, config: FbankConfig, speeds: Sequence[float] = (1.0,)) -> None:
@@ -50,17 +50,17 @@ class AudioFeats:
 
         self.fbank, self.speeds = Fbank(**config.geometry()), list(speeds)
 
-    def frames(self, counted: np.ndarray, speed: float) -> np.ndarray:
-        """The frames at a speed (N,) int32 of utterances that last so many times 10 ms at speed 1."""
-        samples = counted * (self.fbank.sample_rate / 100 / speed)
+    def frames(self, lengths: np.ndarray, speed: float) -> np.ndarray:
+        """The frames at a speed, (N,) int32; `lengths` (N,) are the durations at speed 1 in units of 10 ms."""
+        samples = lengths * (self.fbank.sample_rate / 100 / speed)
         return np.maximum(1, 1 + (samples - self.fbank.length) // self.fbank.shift).astype(np.int32)
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
-        """Float32 (T, F) of utterance i. Raises UserError where its recording cannot be read or has a lower sample rate."""
+        """Float32 (T, F) of utterance i. Raises UserError if its recording cannot be read or has a lower sample rate."""
         wave, rate = index.audio(i)
         wave = at_rate(wave, rate, self.fbank.sample_rate)
         wave = at_speed(wave, self.fbank.sample_rate, self.speeds[rng.integers(len(self.speeds))])
         feats = self.fbank(wave, rng)  # (T, F)
         if not len(feats):
-            raise UserError(f"{len(wave)} samples are less than one window; remove this utterance")
+            raise UserError(f"{len(wave)} samples are shorter than one window; remove this utterance")
         return feats

@@ -1,4 +1,4 @@
-"""Mend a data directory."""
+"""Repairs a data directory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ SHOWN = 10  # dropped lines named before the rest are only counted
 def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) -> tuple[str, Report]:
     """Sort every file, normalize texts, make spk2utt anew, drop lines that cannot be used and utterances that some file lacks.
 
-    With `check_wav` also utterances whose recording cannot be read. The directory as it was goes to .backup/ inside it. Returns what was
-    dropped and why, and a report of what is still wrong. Raises UserError where nothing would be left; then nothing is changed.
+    With `check_wav` also drop utterances whose recording cannot be read. The old directory goes to .backup/ inside it. Returns a summary
+    of what was dropped and why, and a report of the remaining problems. Raises UserError if no utterance would remain; then nothing is
+    changed.
     """
     folder = Path(folder)
     dropped: list[str] = []
@@ -36,27 +37,28 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
         shutil.copytree(folder, out / BACKUP, ignore=shutil.ignore_patterns(BACKUP))
         write_tables(out, tables)
         report = validate(out, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
-        bad = {problem.utt: problem.what for kind in (*UNUSABLE, *UNHEARD) for problem in report.found.get(kind, [])}
+        bad = {problem.utt: problem.message for kind in (*UNUSABLE, *UNHEARD) for problem in report.problems.get(kind, [])}
         if bad:
-            dropped += [f"{utt}: {what}" for utt, what in sorted(bad.items())]
-            lost = bad.keys() | {utt for utt, value in tables.get("segments", {}).items() if value.split()[:1] and value.split()[0] in bad}
-            tables = {name: {key: value for key, value in table.items() if key not in lost} for name, table in tables.items()}
+            dropped += [f"{utt}: {message}" for utt, message in sorted(bad.items())]
+            segments = tables.get("segments", {}).items()
+            unusable = bad.keys() | {utt for utt, value in segments if value.split()[:1] and value.split()[0] in bad}
+            tables = {name: {key: value for key, value in table.items() if key not in unusable} for name, table in tables.items()}
             tables = _common(tables, folder, [])
             write_tables(out, tables)
         for path in table_files(out):
             if path.name not in tables:
-                path.unlink()  # nothing is left in it
+                path.unlink()  # it would be empty
     report = validate(folder, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
-    kept = len(tables["utt2spk"])
-    lines = [f"{folder}: {kept} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
-    lines += [f"  {one}" for one in dropped[:SHOWN]]
+    count = len(tables["utt2spk"])
+    summary = [f"{folder}: {count} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
+    summary += [f"  {line}" for line in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
-        lines.append(f"  ... and {len(dropped) - SHOWN} more")
-    return "\n".join(lines), report
+        summary.append(f"  ... and {len(dropped) - SHOWN} more")
+    return "\n".join(summary), report
 
 
 def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:
-    """The lines of the utterances that no file lacks."""
+    """The lines of the utterances that are in every file; notes the others in `dropped`."""
     utts = set(tables["utt2spk"])
     needed = [name for name in ("utt2spk", "utt2lang", "utt2dur", "utt2source", "text", "segments") if name in tables]
     for name in needed if "segments" in tables else [*needed, "wav.scp"]:
@@ -77,7 +79,7 @@ def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[
 
 
 def _lenient(path: Path, dropped: list[str]) -> dict[str, str]:
-    """A table without the lines that cannot be used; of lines with one id the first."""
+    """Read a table without the lines that cannot be used; of lines with the same id only the first."""
     table: dict[str, str] = {}
     for number, raw in enumerate(path.read_bytes().splitlines(), 1):
         try:
@@ -86,7 +88,7 @@ def _lenient(path: Path, dropped: list[str]) -> dict[str, str]:
             dropped.append(f"{path}:{number}: not UTF-8, or without an id")
             continue
         if utt in table:
-            dropped.append(f"{path}:{number}: {utt}: stands in the file twice")
+            dropped.append(f"{path}:{number}: {utt}: a second line with this id")
         else:
             table[utt] = value[0].strip() if value else ""
     return table

@@ -1,4 +1,4 @@
-"""Random access to the utterances of one set, by offset into its Kaldi files; memory does not grow with the corpus."""
+"""Reads any utterance of a set by its offsets in the Kaldi files; memory does not grow with the corpus."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class UtteranceIndex:
     """One set: data/<set> and, where features are stored, dump/<set>. A text set has no recordings, no features and no speakers.
 
-    A cache folder `index/` in dump_dir (without one: in data_dir) holds, per utterance, the offset of its line in every file, its frames
-    and its language; it is built at the first use and again after one of the files has changed.
-    Raises UserError (file:line) where ids are unsorted, missing or contradictory.
+    A cache folder `index/` in dump_dir, or else in data_dir, holds for every utterance the offset of its line in every file, its frames
+    and its language. It is built at the first use and again after one of the files has changed.
+    Raises UserError (file:line) if ids are unsorted, missing or contradictory.
     """
 
     def __init__(self, data_dir: str | Path, dump_dir: str | Path | None = None, allow_pipes: bool = False) -> None:
@@ -34,7 +34,7 @@ class UtteranceIndex:
         self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
         self._cache, self._lines = cache.folder, cache.lines
-        self._ids = self._lines.get("utt2spk", self._lines.get("utt2lang"))  # whose lines are the utterances
+        self._ids = self._lines.get("utt2spk", self._lines.get("utt2lang"))  # the file that has a line for every utterance
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -44,11 +44,11 @@ class UtteranceIndex:
         return self._ids.get(i)[0]
 
     def speaker(self, i: int) -> str:
-        """Its speaker; of a text its own id."""
+        """The speaker of utterance i; in a text set its id."""
         return self._ids.get(i)[1 if "utt2spk" in self._lines else 0]
 
     def lang(self, i: int) -> str:
-        """Its language."""
+        """The language of utterance i."""
         return self.languages[self.lang_ids[i]]
 
     def has_text(self, name: str = "text") -> bool:
@@ -56,12 +56,12 @@ class UtteranceIndex:
         return name in self._lines
 
     def text(self, i: int, name: str = "text") -> str | None:
-        """Its line in the file `name` (`text`, `text.de` ...): None where it has no line, "" where the line is empty."""
+        """The text of utterance i in the file `name` (`text`, `text.de` ...): None if it has no line, "" if the line is empty."""
         line = self._lines[name].get(i) if self.has_text(name) else None
         return None if line is None else line[1]
 
     def token_counts(self, name: str, tokenizer: Tokenizer) -> np.ndarray:
-        """Tokens of every utterance's line in the file `name`, (N,) int32, 0 without one; counted once and kept in the cache."""
+        """The number of tokens of every utterance in the file `name`, (N,) int32, 0 without a line; counted once and kept in the cache."""
         if not self.has_text(name):
             return np.zeros(len(self), dtype=np.int32)
         path = self._cache / f"tokens.{name}.{tokenizer.digest}"
@@ -72,7 +72,7 @@ class UtteranceIndex:
         return np.memmap(path, "<i4", mode="r")
 
     def feats(self, i: int) -> np.ndarray:
-        """Its stored features, float32 (T, F). Raises UserError naming the file and what is wrong with it."""
+        """The stored features of utterance i, float32 (T, F). Raises UserError naming the file and the problem."""
         _, where = self._lines["feats.scp"].get(i)
         path, _, offset = where.rpartition(":")
         if not offset.isdecimal():
@@ -83,7 +83,7 @@ class UtteranceIndex:
         return feats  # (T, F)
 
     def audio(self, i: int) -> tuple[np.ndarray, int]:
-        """Its samples, float32 (N,) in [-1, 1], and their rate in Hz. Raises UserError naming the file and what is wrong with it."""
+        """The samples of utterance i, float32 (N,) in [-1, 1], and their rate in Hz. Raises UserError naming the file and the problem."""
         _, wav = self._lines["wav.scp"].get(i)
         span = self._lines["segments"].get(i)[1].split()[1:] if "segments" in self._lines else []
         wave, rate = read_audio(wav, *map(float, span), allow_pipes=self.allow_pipes)

@@ -1,4 +1,4 @@
-"""Builds and opens the cache of an UtteranceIndex: where every utterance's line stands in every file of a set."""
+"""Builds and opens the cache of an UtteranceIndex: the offset of every utterance's line in every file of a set."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
 _VERSION = 1  # of the cache's layout
-_READ_WHOLE = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids
+_READ_FULLY = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids, so they need no offsets
 
 
 @dataclass
 class CachedIndex:
-    """What is known of a set's utterances; the arrays are memory-mapped."""
+    """The cached data of a set's utterances; the arrays are memory-mapped."""
 
     folder: Path
     lines: dict[str, Lines]  # by file name
@@ -34,9 +34,9 @@ class CachedIndex:
 
 
 def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
-    """Open the cache of a set, building it first where there is none that fits the files as they are.
+    """Open the cache of a set; build it first if there is none for the present state of the files.
 
-    The cache is a folder named after sizes and times of its sources, which appears whole: processes that build it at the same time
+    The cache is a folder named after sizes and times of its sources, which appears complete: processes that build it at the same time
     build the same, and the first one wins. Raises UserError (file:line) for ids that do not agree between the files.
     """
     files = _sources(data_dir, dump_dir)
@@ -64,10 +64,10 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     return CachedIndex(cache, lines, frames, lang_ids, languages)
 
 
-def print_if_long(what: str, utterances: int) -> None:
-    """Tell that this is done now, and only once, for a large set."""
+def print_if_long(task: str, utterances: int) -> None:
+    """Print on stderr that a task on a large set takes minutes, once."""
     if utterances > 1_000_000:
-        print(f"{what}: about two minutes per ten million utterances, once", file=sys.stderr)
+        print(f"{task}: about two minutes per ten million utterances, once", file=sys.stderr)
 
 
 def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
@@ -99,11 +99,11 @@ def _fingerprint(files: dict[str, Path]) -> str:
 
 
 class _Column:
-    """A file read beside utt2spk; `offsets`, where they are kept, grow by one for every utterance."""
+    """A file that is read in step with utt2spk; `offsets`, if it has them, grow by one for every utterance."""
 
     def __init__(self, path: Path, reference: Path) -> None:
         self.path, self.reference = path, reference
-        self.kept, self.empty = path.name not in _READ_WHOLE, True
+        self.has_offsets, self.is_empty = path.name not in _READ_FULLY, True
         self.rows = rows_of(path)
         self.row = next(self.rows, None)
         self.offsets = array("q")
@@ -114,44 +114,44 @@ class _Column:
         if row is not None and row.id < utt:
             raise self.unknown()
         if row is None or row.id != utt:
-            if self.kept:
+            if self.has_offsets:
                 self.offsets.append(-1)
             return None
-        if self.kept:
+        if self.has_offsets:
             self.offsets.append(row.offset)
-        self.row, self.empty = next(self.rows, None), False
+        self.row, self.is_empty = next(self.rows, None), False
         return row
 
     def unknown(self) -> UserError:
-        """The error that the row at hand is of an utterance that the set does not have."""
+        """The error that the current row is of an utterance that the set does not have."""
         return UserError(f"{self.path}:{self.row.number}: `{shown(self.row.id)}` is not in {self.reference}; {remedy(self.path)}")
 
 
 def _build(files: dict[str, Path], out: Path) -> None:
-    """Walk through all files at once, in constant memory but for the arrays, and write one array per file."""
-    reference = files.get("utt2spk", files["utt2lang"])  # whose lines are the utterances
+    """Read all files in step and write one array per file; memory holds no more than the arrays."""
+    reference = files.get("utt2spk", files["utt2lang"])  # the file that has a line for every utterance
     recordings = {row.id: row.offset for row in rows_of(files["wav.scp"])} if "segments" in files else None
-    apart = {reference.name} | ({"wav.scp"} if recordings is not None else set())  # read already, or not a line per utterance
-    columns = {name: _Column(path, reference) for name, path in files.items() if name not in apart}
-    wanted = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
-    own, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
+    excluded = {reference.name} | ({"wav.scp"} if recordings is not None else set())  # already read, or without a line per utterance
+    columns = {name: _Column(path, reference) for name, path in files.items() if name not in excluded}
+    required = [name for name in columns if not name.startswith("text")]  # texts may lack utterances
+    offsets, wav, frames, lang_ids, languages = array("q"), array("q"), array("i"), array("h"), {}
     for row in rows_of(reference):
-        found = {name: column.take(row.id) for name, column in columns.items()}
-        for name in wanted:
-            if found[name] is None:
+        rows = {name: column.take(row.id) for name, column in columns.items()}
+        for name in required:
+            if rows[name] is None:
                 raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {remedy(files[name])}")
-        own.append(row.offset)
-        lang_ids.append(languages.setdefault(found.get("utt2lang", row).value.decode(), len(languages)))
-        frames.append(_frames(files, found))
+        offsets.append(row.offset)
+        lang_ids.append(languages.setdefault(rows.get("utt2lang", row).value.decode(), len(languages)))
+        frames.append(_frames(files, rows))
         if recordings is not None:
-            wav.append(_recording(files, found["segments"], recordings))
+            wav.append(_recording(files, rows["segments"], recordings))
     for column in columns.values():
         if column.row is not None:
             raise column.unknown()
-    if not own:
+    if not offsets:
         raise UserError(f"{reference}: this set has no utterance")
-    arrays = {name: column.offsets for name, column in columns.items() if column.kept and not column.empty}
-    arrays |= {reference.name: own, "frames": frames, "lang_ids": lang_ids}
+    arrays = {name: column.offsets for name, column in columns.items() if column.has_offsets and not column.is_empty}
+    arrays |= {reference.name: offsets, "frames": frames, "lang_ids": lang_ids}
     if recordings is not None:
         arrays["wav.scp"] = wav
     for name, values in arrays.items():
@@ -161,12 +161,12 @@ def _build(files: dict[str, Path], out: Path) -> None:
         json.dump(list(languages), file)
 
 
-def _frames(files: dict[str, Path], found: dict[str, Row | None]) -> int:
-    """The frames of an utterance as utt2num_frames says, or those of 10 ms in its duration; 0 in a text set."""
-    if "utt2num_frames" not in found and "utt2dur" not in found:
+def _frames(files: dict[str, Path], rows: dict[str, Row | None]) -> int:
+    """The frames of an utterance in utt2num_frames, or else its duration in units of 10 ms; 0 in a text set."""
+    if "utt2num_frames" not in rows and "utt2dur" not in rows:
         return 0
-    name = "utt2num_frames" if "utt2num_frames" in found else "utt2dur"
-    row = found[name]
+    name = "utt2num_frames" if "utt2num_frames" in rows else "utt2dur"
+    row = rows[name]
     try:
         frames = int(row.value) if name == "utt2num_frames" else round(100 * float(row.value))
         if not 0 < frames < 2**31:

@@ -1,4 +1,4 @@
-"""Lines of a Kaldi file, one after the other or by utterance number; nothing is kept in memory."""
+"""Reads the lines of a Kaldi file in order or by utterance number, without keeping them in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m2asr.errors import UserError
 
 
 class Lines:
-    """The lines of `path` whose places are in `offsets`, a file of 8-byte integers, one per utterance, -1 for none."""
+    """The lines of `path`, found by the file `offsets`: an 8-byte integer per utterance, -1 for an utterance without a line."""
 
     def __init__(self, path: Path, offsets: Path) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the index: a file replaced meanwhile changes nothing
@@ -25,10 +25,10 @@ class Lines:
             return None
         line, size = b"", 256
         while b"\n" not in line:
-            more = os.pread(self._file.fileno(), size, offset + len(line))
-            if not more:
+            block = os.pread(self._file.fileno(), size, offset + len(line))
+            if not block:
                 break
-            line, size = line + more, 4 * size
+            line, size = line + block, 4 * size
         utt, *value = line.partition(b"\n")[0].decode().split(None, 1)
         return utt, value[0].rstrip() if value else ""
 
@@ -43,10 +43,10 @@ class Row(NamedTuple):
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """The lines of a file. Raises UserError where it cannot be read or is not UTF-8, or its ids are not sorted and unique."""
+    """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; only this line may raise what is meant here
+        file = open(path, "rb")  # noqa: SIM115 - closed below; only errors of this line are caught here
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     with file:
@@ -55,8 +55,8 @@ def rows_of(path: Path) -> Iterator[Row]:
             if not utt:
                 raise UserError(f"{path}:{number}: an empty line; {remedy(path)}")
             if utt <= last:
-                what = "is there twice" if utt == last else "is out of order (C locale)"
-                raise UserError(f"{path}:{number}: `{shown(utt)}` {what}; {remedy(path)}")
+                problem = "has two lines" if utt == last else "is out of order (C locale)"
+                raise UserError(f"{path}:{number}: `{shown(utt)}` {problem}; {remedy(path)}")
             if not line.isascii():
                 try:
                     line.decode()
@@ -67,12 +67,12 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def remedy(path: Path) -> str:
-    """What to do about a file of a set that does not fit the others, or whose lines are not in order."""
+    """The advice for a file of a set that contradicts the others, or whose lines are not in order."""
     if path.name in ("feats.scp", "utt2num_frames"):
         return "make the features again (stage fbank)"
     return f"repair with: {FIX} {path.parent}"
 
 
 def shown(text: bytes) -> str:
-    """Bytes of a file as a message shows them."""
+    """Bytes of a file as text for a message."""
     return text.decode(errors="replace")

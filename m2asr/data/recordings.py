@@ -1,4 +1,4 @@
-"""Which stretch of which recording every utterance of a data directory is."""
+"""Reads which recording, and which segment of it, each utterance of a data directory is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from m2asr.errors import UserError
 
 
 class Item(NamedTuple):
-    """What is read for one utterance: where wav.scp or segments says so, the recording, the stretch in seconds, its length by utt2dur."""
+    """The audio of an utterance: file:line in wav.scp or segments, the recording, start and end in seconds, the length in utt2dur."""
 
     utt: str
-    place: str
+    location: str
     wav: str
     start: float = 0.0
     end: float | None = None
@@ -21,7 +21,7 @@ class Item(NamedTuple):
 
 
 def read_items(data: Path) -> list[Item]:
-    """What to read for every utterance, in the order of the ids, with or without a segments file."""
+    """The audio of every utterance, in the order of the ids, with or without a segments file."""
     wav_scp, segments = data / "wav.scp", data / "segments"
     if not wav_scp.is_file():
         raise UserError(f"{wav_scp}: not found; run stage 0 (data) first")
@@ -44,14 +44,14 @@ def _duration(data: Path, utt: str, value: str | None) -> float | None:
         raise UserError(f"{data / 'utt2dur'}: {utt}: `{value}` is not a number of seconds") from None
 
 
-def _segment(utt: str, place: str, value: str, wavs: dict[str, str]) -> Item:
+def _segment(utt: str, location: str, value: str, wavs: dict[str, str]) -> Item:
     try:
         recording, start, end = value.split()
-        wav, first, last = wavs[recording], float(start), float(end)
-        if last < 0:  # Kaldi's way to say "to the end"
-            return Item(utt, place, wav, first)
-        if not 0 <= first < last:
+        wav, begin, finish = wavs[recording], float(start), float(end)
+        if finish < 0:  # in Kaldi: to the end of the recording
+            return Item(utt, location, wav, begin)
+        if not 0 <= begin < finish:
             raise ValueError
     except (ValueError, KeyError):
-        raise UserError(f"{place}: {utt}: write `utterance recording start end`, a recording of wav.scp and start < end") from None
-    return Item(utt, place, wav, first, last, last - first)
+        raise UserError(f"{location}: {utt}: write `utterance recording start end`, a recording of wav.scp and start < end") from None
+    return Item(utt, location, wav, begin, finish, finish - begin)

@@ -1,4 +1,4 @@
-"""Problems of a data directory, counted by kind, each with a place, and what to do about them."""
+"""The problems of a data directory, counted by kind, each with file and line, and advice."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ SHOWN = 3  # examples per kind of problem
 FIX = "python -m m2asr.bin.fix_data_dir"
 
 MENDED = ("cut off", "not UTF-8", "malformed line", "duplicate id", "not sorted", "missing id", "unknown id", "unused recording",
-          "contradiction", "text not normalized")  # fmt: skip - by sorting, dropping lines, and making text and spk2utt anew
-UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment")  # such utterances are dropped
-UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # such utterances are dropped where the recordings are checked
+          "contradiction", "text not normalized")  # fmt: skip - fix_data_dir sorts, drops lines, makes text and spk2utt anew
+UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment")  # fix_data_dir drops such utterances
+UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir drops such utterances if it checks the recordings
 LONG_TEXT = "text too long"
 
 
 class Problem(NamedTuple):
-    """One problem: file and line (None where no line is meant), the id, what is wrong."""
+    """A problem: file, line (None for the file as such), id, and message."""
 
     file: Path
     line: int | None
     utt: str
-    what: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.utt}: {self.what}"
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.utt}: {self.message}"
 
 
 class Report:
-    """Every problem by kind; `str` counts them, shows the first of each kind as file:line: id: what, and says what mends them."""
+    """Every problem by kind; `str` counts them, shows the first of each kind as file:line: id: message, and advises how to repair them."""
 
     def __init__(self, folder: Path, tolerated: frozenset[str] = frozenset()) -> None:
-        self.folder, self.tolerated = folder, tolerated  # kinds that are told but do not make the directory unclean
-        self.found: dict[str, list[Problem]] = defaultdict(list)
+        self.folder, self.tolerated = folder, tolerated  # kinds that are reported but leave the directory clean
+        self.problems: dict[str, list[Problem]] = defaultdict(list)
         self.utterances = 0
 
-    def add(self, kind: str, file: str, line: int | None, utt: str, what: str) -> None:
-        """Note one problem."""
-        self.found[kind].append(Problem(self.folder / file, line, utt, what))
+    def add(self, kind: str, file: str, line: int | None, utt: str, message: str) -> None:
+        """Add a problem."""
+        self.problems[kind].append(Problem(self.folder / file, line, utt, message))
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong but what is tolerated."""
-        return not self.found.keys() - self.tolerated
+        """Whether there are no problems but tolerated ones."""
+        return not self.problems.keys() - self.tolerated
 
     def __str__(self) -> str:
-        if not self.found:
+        if not self.problems:
             return f"{self.folder}: {self.utterances} utterances, no problem"
-        lines = [f"{self.folder}: {sum(map(len, self.found.values()))} problems in {self.utterances} utterances"]
-        for kind, problems in self.found.items():
+        lines = [f"{self.folder}: {sum(map(len, self.problems.values()))} problems in {self.utterances} utterances"]
+        for kind, problems in self.problems.items():
             lines.append(f"{kind}: {len(problems)}{' (tolerated)' if kind in self.tolerated else ''}")
             lines += [f"  {problem}" for problem in problems[:SHOWN]]
             if len(problems) > SHOWN:
@@ -57,16 +57,16 @@ class Report:
         return "\n".join([*lines, *self._remedies()])
 
     def _remedies(self) -> list[str]:
-        """What to do, the commands first."""
-        found = self.found.keys() - self.tolerated
+        """Lines of advice, commands first."""
+        kinds = self.problems.keys() - self.tolerated
         lines = []
-        if found & {*MENDED, *UNUSABLE}:
-            lines.append(f"mend it with: {FIX} {self.folder}")
-        if found & {*UNHEARD}:
+        if kinds & {*MENDED, *UNUSABLE}:
+            lines.append(f"repair it with: {FIX} {self.folder}")
+        if kinds & {*UNHEARD}:
             lines.append("restore the recordings (relative paths start from the current folder); drop those that stay bad with: "
                          f"{FIX} --check_wav {self.folder}")  # fmt: skip
-        if LONG_TEXT in found:
+        if LONG_TEXT in kinds:
             lines.append("texts too long for CTC: take larger tokens or less subsampling, or accept them with --keep_long_text")
-        if found - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT}:
-            lines.append("what is missing, and ids without their speaker, only the preparation can mend: run stage 0 (data) again")
+        if kinds - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT}:
+            lines.append("only stage 0 (data) can repair what is missing, and ids without their speaker: run it again")
         return lines

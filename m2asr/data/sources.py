@@ -1,4 +1,4 @@
-"""What a stream reads: the utterances of its sets, joined, and the targets its objectives want; numbers in, padded batch out."""
+"""The utterances of a stream: its sets joined, with inputs and targets, read by number into padded batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORED = StoredFeats()
 
 
 class ConcatIndex:
-    """Several sets as one: utterances are numbered from 0 across them, languages by their names."""
+    """The utterances of some sets, numbered from 0 across the sets; languages are joined by their names."""
 
     def __init__(self, indexes: Sequence[UtteranceIndex]) -> None:
         self.indexes = list(indexes)
@@ -34,7 +34,7 @@ class ConcatIndex:
 
     @property
     def frames(self) -> np.ndarray:
-        """(N,) int32. Joined anew at every call, like `lang_ids`: only planning reads all of it, and memory is better free afterwards."""
+        """(N,) int32. Joined at every call, like `lang_ids`: only planning reads it, and afterwards its memory is free."""
         return _joined([index.frames for index in self.indexes])
 
     @property
@@ -45,8 +45,8 @@ class ConcatIndex:
 
     def find(self, number: int) -> tuple[UtteranceIndex, int]:
         """The set of an utterance and its number there."""
-        which = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self.indexes[which], int(number - self._starts[which])
+        number_of_set = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self.indexes[number_of_set], int(number - self._starts[number_of_set])
 
 
 Texts = Sequence[tuple[str, str, "Tokenizer"]]  # tokenizer's name, text file, tokenizer
@@ -60,9 +60,9 @@ class Source:
         indexes: its sets.
         targets: texts that objectives write.
         frame_shift: seconds between two frames.
-        feats: where an utterance's features come from; None: it has none, and only tokens are read.
-        tokens: texts that are read in place of features, or beside them.
-        token_seconds: what a token counts for among frames, in seconds.
+        feats: the source of features; None if only tokens are read.
+        tokens: texts that are read instead of features, or beside them.
+        token_seconds: seconds that a token counts for, if tokens are read.
     """
 
     def __init__(
@@ -85,31 +85,31 @@ class Source:
 
     @property
     def speeds(self) -> list[float]:
-        """The speeds at which utterances are played, each as often as any other."""
+        """The speeds at which utterances are played, all equally likely."""
         return [1.0] if self.feats is None else self.feats.speeds
 
     @property
     def frames(self) -> np.ndarray:
-        """The most frames that utterances may have, those at the slowest speed, (N,) int32."""
+        """The frames of utterances at the slowest speed, which are the most that they may have, (N,) int32."""
         return self.frames_at(min(self.speeds))
 
     def frames_at(self, speed: float) -> np.ndarray:
-        """The frames of utterances that are played at a speed, (N,) int32; of texts those that their tokens count for."""
+        """The frames of utterances that are played at a speed, (N,) int32; for texts, the frames that their tokens count for."""
         if self.feats is None:
             return np.ceil(self.tokens_in(next(iter(self.tokens))) * (self.token_seconds / self.frame_shift)).astype(np.int32)
         return self.feats.frames(self.index.frames, speed)
 
     def frames_of(self, numbers: np.ndarray) -> np.ndarray:
-        """The frames of some utterances at speed 1, (K,) int64."""
-        places = [self.index.find(number) for number in numbers.tolist()]
+        """The frames at speed 1 of the utterances `numbers` (K,), (K,) int64."""
+        utterances = [self.index.find(number) for number in numbers.tolist()]
         if self.feats is not None:
-            return np.array([index.frames[i] for index, i in places], dtype=np.int64)
+            return np.array([index.frames[i] for index, i in utterances], dtype=np.int64)
         text, tokenizer = next(iter(self.tokens.values()))
-        counts = np.array([index.token_counts(text, tokenizer)[i] for index, i in places])
+        counts = np.array([index.token_counts(text, tokenizer)[i] for index, i in utterances])
         return np.ceil(counts * (self.token_seconds / self.frame_shift)).astype(np.int64)
 
     def tokens_in(self, key: str) -> np.ndarray:
-        """Tokens of every utterance's text of this key, one that is read or written, (N,) int32."""
+        """The number of tokens of every utterance in the text of this key, an input or a target, (N,) int32."""
         text, tokenizer = (self.tokens | self.targets)[key]
         return _joined([index.token_counts(text, tokenizer) for index in self.index.indexes])
 
@@ -120,13 +120,13 @@ class Source:
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch | None, list[str]]:
         """The batch of these utterances, and one message per utterance that could not be read.
 
-        Where none can be read, the next readable utterance stands in, so that every process has its batch; without `refill`, or where
-        a hundred in a row cannot be read, the batch is None.
+        If none can be read, the next readable utterance replaces them, so that every process has its batch; without `refill`, or if a
+        hundred in a row cannot be read, the batch is None.
         """
-        good: list[tuple[int, dict[str, np.ndarray]]] = []  # utterance, what is read of it
+        good: list[tuple[int, dict[str, np.ndarray]]] = []  # utterance number, its inputs
         bad: list[str] = []
-        instead = ((numbers[-1] + step) % len(self) for step in range(1, min(100, len(self)) if refill else 0))
-        for number in map(int, chain(numbers, instead)):
+        substitutes = ((numbers[-1] + step) % len(self) for step in range(1, min(100, len(self)) if refill else 0))
+        for number in map(int, chain(numbers, substitutes)):
             if good and len(good) + len(bad) >= len(numbers):
                 break
             index, i = self.index.find(number)
@@ -137,7 +137,7 @@ class Source:
         return (self._batch(*zip(*good, strict=True), key) if good else None), bad
 
     def _read(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The inputs of an utterance by kind. Raises UserError where one of them is not there."""
+        """The inputs of an utterance by kind. Raises UserError if one of them is missing."""
         inputs = {} if self.feats is None else {"feats": _finite(self.feats(index, i, rng))}
         for kind, (text, tokenizer) in self.tokens.items():
             line = index.text(i, text)
@@ -147,7 +147,7 @@ class Source:
         return inputs
 
     def _batch(self, numbers: Sequence[int], inputs: Sequence[dict[str, np.ndarray]], key: Key) -> Batch:
-        places = [self.index.find(number) for number in numbers]
+        utterances = [self.index.find(number) for number in numbers]
         encoded = [self._encode(number) for number in numbers]
         targets, target_lengths = {}, {}
         for name in self.targets:
@@ -158,23 +158,23 @@ class Source:
             lengths={kind: torch.tensor([len(row[kind]) for row in inputs]) for kind in inputs[0]},  # (B,)
             targets=targets,
             target_lengths=target_lengths,
-            lang=[index.lang(i) for index, i in places],
-            speakers=[index.speaker(i) for index, i in places],
-            utt_ids=[index.utt_ids(i) for index, i in places],
+            lang=[index.lang(i) for index, i in utterances],
+            speakers=[index.speaker(i) for index, i in utterances],
+            utt_ids=[index.utt_ids(i) for index, i in utterances],
             key=key,
             frame_shift=self.frame_shift,
             token_seconds=self.token_seconds,
         )
 
     def _encode(self, number: int) -> dict[str, list[int] | None]:
-        """Token ids per target of an utterance; None where it has no such text."""
+        """Token ids per target of an utterance; None if it has no such text."""
         index, i = self.index.find(number)
         texts = {name: index.text(i, text) for name, (text, _) in self.targets.items()}
         return {name: None if text is None else self.targets[name][1].encode(text) for name, text in texts.items()}
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # one memory-mapped array stays that
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # a single array stays memory-mapped
 
 
 def _finite(feats: np.ndarray) -> np.ndarray:

@@ -22,22 +22,22 @@ from m2asr.errors import UserError
 from m2asr.processes import end_with_parent
 from m2asr.train_config import Batching
 
-Read = tuple[Batch | None, list[str]]  # what it gave: the batch, and a message per utterance that could not be read
+LoadedBatch = tuple[Batch | None, list[str]]  # a batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
-Prepare = Callable[[str, Batch], Batch]  # what is drawn for a batch of a stream, on the host
-Load = Callable[[np.ndarray], float]  # what utterances of so many frames (K,) cost, compared with others
+Prepare = Callable[[str, Batch], Batch]  # makes the random choices for a batch of a stream, on the host
+Load = Callable[[np.ndarray], float]  # the relative cost of a batch of utterances with these frames (K,)
 
 
 @dataclass
 class Step:
-    """What one optimizer step reads. batches: per stream a list over draws of a list over accumulated micro-batches."""
+    """The batches of one optimizer step: per stream, for every draw, the accumulated micro-batches."""
 
     epoch: int
     index: int
     batches: dict[str, list[list[Batch]]]
 
     def draws(self) -> list[dict[str, list[Batch]]]:
-        """The independent draws: per draw the micro-batches of every stream that has as many."""
+        """The independent draws: for each, the micro-batches of every stream that has so many draws."""
         count = max(len(draws) for draws in self.batches.values())
         return [{name: draws[number] for name, draws in self.batches.items() if number < len(draws)} for number in range(count)]
 
@@ -45,14 +45,14 @@ class Step:
 class StepLoader:
     """Yields steps without end; the epoch is that of the stream `epoch_of`, the other streams go through their own epochs.
 
-    batching.seconds are those of a step, split over streams by their shares, then over a stream's `draws` (independent batches for
-    stochastic weightings; 1 where none are given) and `accumulation`. Steps are a function of (seed, stream, epoch, index), whatever the
-    number of workers, and of processes: these share the batches of a step out, by `loads`, and leave streams in `whole` undivided.
-    A `Step` holds what this process has to read. `load_state_dict` goes on at any step. Unreadable utterances are named on
-    stderr and skipped; more than `max_bad` raise UserError. `prepare` is called for every batch where it is read.
+    batching.seconds is the size of a step. It is split over streams by their shares, then over a stream's `draws` (independent batches for
+    stochastic weightings; 1 by default) and `accumulation`. Steps are a function of (seed, stream, epoch, index), for any number of
+    workers and processes. `share_out` distributes the batches of a step over the processes, by their cost `loads`, and does not divide
+    batches of streams in `undivided`. A `Step` holds the batches of this process. `load_state_dict` continues at any step. Unreadable
+    utterances are named on stderr and skipped; more than `max_bad` raise UserError. The process that reads a batch calls `prepare` for it.
 
     Attributes:
-        seconds: what a micro-batch of every stream may hold, with padding.
+        seconds: the size of a micro-batch of every stream, with padding.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class StepLoader:
         max_bad: int = 0,
         prepare: Prepare | None = None,
         loads: Mapping[str, Load] | None = None,
-        whole: Collection[str] = (),
+        undivided: Collection[str] = (),
     ) -> None:
-        self.prepare, self.loads, self.whole = prepare, loads or {}, set(whole)
+        self.prepare, self.loads, self.undivided = prepare, loads or {}, set(undivided)
         self.sources, self.epoch_of = dict(sources), epoch_of
         self.draws = {name: (draws or {}).get(name, 1) for name in sources}
         self.accumulation, self.rank, self.world = accumulation, rank, world
@@ -91,19 +91,19 @@ class StepLoader:
         return self._steps(stream or self.epoch_of, epoch)
 
     def dev_batches(self, source: Source) -> Iterator[Batch]:
-        """Every utterance of another source once, this rank's part, in batches that hold no more than the largest micro-batch of a step."""
+        """Batches of a dev source for this rank, no larger than the largest micro-batch; all ranks together read each utterance once."""
         options = {"token_frames": self.token_frames, "max_bad": self.bad.limit, "seed": self.seed}
         options |= {"rank": self.rank, "world": self.world}
         return eval_batches(source, max(self.seconds.values()), **options)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next step stands."""
+        """The position of the next step, and the messages about bad utterances."""
         epoch, index = self.positions[self.epoch_of]
         streams = {name: list(position) for name, position in self.positions.items()}
         return {"epoch": epoch, "index": index, "streams": streams, "bad": sorted(self.bad.messages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken, by however many processes; a new iteration starts there."""
+        """Continue from a `state_dict`, also of a run with another number of processes; a new iteration starts there."""
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}
@@ -113,19 +113,19 @@ class StepLoader:
         with closing(_read_ahead(self.sources, self._requests(self.positions), self.workers, prepare=self.prepare)) as ahead:
             while True:
                 start = time.perf_counter()
-                found = next(ahead)
+                loaded = next(ahead)
                 self.wait_seconds += time.perf_counter() - start
-                yield self._step(found)
+                yield self._step(loaded)
 
-    def _step(self, found: dict[str, list[list[Read]]]) -> Step:
-        """What was read as the next step; moves on."""
-        for name, draws in found.items():
+    def _step(self, loaded: dict[str, list[list[LoadedBatch]]]) -> Step:
+        """Make the next step from its loaded batches, and advance the positions."""
+        for name, draws in loaded.items():
             self.bad.add(message for draw in draws for _, messages in draw for message in messages)
             if any(batch is None for draw in draws for batch, _ in draw):
-                raise UserError(f"stream {name}: nothing can be read any more, see the messages above; is the disk with dump/ there?")
+                raise UserError(f"stream {name}: no utterance can be read any more, see the messages above; is the disk of dump/ mounted?")
         epoch, index = self.positions[self.epoch_of]
         self.positions = self._after(self.positions)
-        return Step(epoch, index, {name: [[batch for batch, _ in draw] for draw in draws] for name, draws in found.items()})
+        return Step(epoch, index, {name: [[batch for batch, _ in draw] for draw in draws] for name, draws in loaded.items()})
 
     def _plan(self, name: str, batching: Batching, seconds: float) -> Batches:
         source, budget = self.sources[name], seconds / self.sources[name].frame_shift
@@ -164,7 +164,7 @@ class StepLoader:
     def _requests(self, positions: dict[str, Position]) -> Iterator[Requests]:
         while True:
             requests = {name: self._request(name, *position) for name, position in positions.items()}
-            yield requests if self.world == 1 else share_out(requests, self._load_of, self.whole, self.world)[self.rank]
+            yield requests if self.world == 1 else share_out(requests, self._load_of, self.undivided, self.world)[self.rank]
             positions = self._after(positions)
 
     def _request(self, name: str, epoch: int, step: int) -> list[list[Request]]:
@@ -189,17 +189,17 @@ def eval_batches(
     world: int = 1,
     seed: int = 0,
 ) -> Iterator[Batch]:
-    """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's part.
+    """Every utterance of a source once, longest first, in batches of at most `seconds` with padding; with `world`, this rank's batches.
 
-    With `token_frames` every target token counts as so many frames. The seed is for what is drawn for them, such as cuts.
+    With `token_frames` every target token counts as so many frames. The seed is for random choices of `prepare`, such as windows.
     """
     tokens = source.token_counts() if token_frames else None
     plan = sorted_batches(costs(source.frames, tokens, token_frames), seconds / source.frame_shift)
     requests = ({source.name: [[((seed, source.name, 0, i), plan[i])]]} for i in range(rank, len(plan), world))
     bad = BadUtterances(max_bad)
     with closing(_read_ahead({source.name: source}, requests, workers, refill=False)) as ahead:
-        for found in ahead:
-            batch, messages = found[source.name][0][0]
+        for loaded in ahead:
+            batch, messages = loaded[source.name][0][0]
             bad.add(messages)
             if batch is not None:
                 yield batch
@@ -222,16 +222,16 @@ class BadUtterances:
             print(f"skipped: {message} ({len(self.messages)} of at most {self.limit})", file=sys.stderr)
 
 
-class _Reads(Dataset):
-    """Turns the requests of a step into batches; where a dataset has numbers for its items, this one has requests."""
+class _BatchReader(Dataset):
+    """A data set whose items are steps: an item is addressed by the requests of its batches, not by a number."""
 
     def __init__(self, sources: Mapping[str, Source], refill: bool, prepare: Prepare | None) -> None:
         self.sources, self.refill, self.prepare = sources, refill, prepare
 
-    def __getitem__(self, requests: dict[str, list[list[Request]]]) -> dict[str, list[list[Read]]]:
+    def __getitem__(self, requests: dict[str, list[list[Request]]]) -> dict[str, list[list[LoadedBatch]]]:
         return {name: [[self._read(name, *request) for request in draw] for draw in draws] for name, draws in requests.items()}
 
-    def _read(self, name: str, key: Key, numbers: np.ndarray) -> Read:
+    def _read(self, name: str, key: Key, numbers: np.ndarray) -> LoadedBatch:
         batch, messages = self.sources[name].load(numbers, key, self.refill)
         return batch if batch is None or self.prepare is None else self.prepare(name, batch), messages
 
@@ -240,29 +240,29 @@ def _read_ahead(
     sources: Mapping[str, Source], requests: Iterable[Any], workers: int, refill: bool = True, prepare: Prepare | None = None
 ) -> Generator[Any]:
     loader = DataLoader(
-        _Reads(sources, refill, prepare),
+        _BatchReader(sources, refill, prepare),
         sampler=requests,
         batch_size=None,
         num_workers=workers,
-        collate_fn=_same,
+        collate_fn=_unchanged,
         worker_init_fn=_follow_main,
-        pin_memory=workers > 0 and torch.cuda.is_available(),  # a thread receives and pins the next batches meanwhile
-        generator=torch.Generator(),  # its own, so that reading takes nothing from the random numbers of training
-        multiprocessing_context="fork" if workers else None,  # a worker never touches the accelerator, and shares the indexes' memory
+        pin_memory=workers > 0 and torch.cuda.is_available(),  # a thread receives and pins the next batches
+        generator=torch.Generator(),  # so that reading does not use the random numbers of the training
+        multiprocessing_context="fork" if workers else None,  # a worker does not use the accelerator, and shares the memory of the indexes
     )
     try:
         yield from loader
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise UserError("a data worker was killed, most likely for want of memory; lower train.workers or batching.seconds") from None
+        raise UserError("a data worker was killed, most likely because memory ran out; lower train.workers or batching.seconds") from None
 
 
-def _same(item: Any) -> Any:
+def _unchanged(item: Any) -> Any:
     return item
 
 
 def _follow_main(_: int) -> None:
-    """Ctrl-C is the main process's affair; and a main process that is killed takes its workers along, which block on a full pipe."""
+    """Let the main process handle Ctrl-C, and end with it: workers of a killed main process would wait on a full pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

@@ -1,4 +1,4 @@
-"""A part of a data directory."""
+"""Makes a subset of a data directory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from m2asr.errors import UserError
 
 
 def subset(folder: str | Path, out: str | Path, keep: Iterable[str] | int) -> int:
-    """Write the utterances `keep`, or the first so many, of a data directory to another one; returns their number.
+    """Write some utterances of a data directory, those with the ids `keep` or the first `keep`, to another one; returns their number.
 
-    Raises UserError for ids that the directory does not have, and where nothing would be left.
+    Raises UserError for ids that the directory does not have, and for an empty subset.
     """
     tables = read_tables(folder)
     utts = sorted(tables["utt2spk"], key=str.encode)
     chosen = set(utts[:keep] if isinstance(keep, int) else keep)
     unknown = sorted(chosen.difference(utts))
     if unknown:
-        raise UserError(f"{folder}: {unknown[0]}: no such utterance ({len(unknown)} unknown ids)")
+        raise UserError(f"{folder}: {unknown[0]}: no such utterance ({len(unknown)} unknown ids); correct the list of ids")
     if not chosen:
         raise UserError(f"{out}: the subset would be empty; choose at least one utterance")
     replace_data_dir(out, select(tables, chosen))

@@ -1,4 +1,4 @@
-"""Texts of data directories, per language, for tokenizers."""
+"""Reads the texts of data directories, per language, for tokenizers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from m2asr.errors import UserError
 
 
 def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
-    """{language: texts} of the file `text` of a data directory; empty where it has no such file.
+    """{language: texts} of the file `text` of a data directory; empty if it has no such file.
 
-    Both files are walked through at once, so that the texts are all that memory holds. Raises UserError without the folder, and (file:line)
-    where ids are unsorted or have no language.
+    The text and utt2lang are read in step, so memory holds only the texts. Raises UserError if the folder does not exist, and (file:line)
+    if ids are unsorted or have no language.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first")
     if not (folder / text).is_file():
         return {}
-    langs, found = rows_of(folder / "utt2lang"), defaultdict(list)
+    langs, by_language = rows_of(folder / "utt2lang"), defaultdict(list)
     lang = next(langs, None)
     for row in rows_of(folder / text):
         while lang is not None and lang.id < row.id:
@@ -28,8 +28,8 @@ def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
         if lang is None or lang.id != row.id:
             where = f"{folder / text}:{row.number}: {shown(row.id)}"
             raise UserError(f"{where} has no language in {folder / 'utt2lang'}; run `python -m m2asr.bin.validate {folder}`")
-        found[lang.value.decode()].append(row.value.decode())
-    return dict(found)
+        by_language[lang.value.decode()].append(row.value.decode())
+    return dict(by_language)
 
 
 def training_texts(folders: Sequence[Path], text: str, temperature: float) -> list[str]:
@@ -44,6 +44,6 @@ def training_texts(folders: Sequence[Path], text: str, temperature: float) -> li
     balanced = []
     for lang in sorted(pooled):
         texts = pooled[lang]
-        wanted = max(len(texts), round(largest * (len(texts) / largest) ** (1 / temperature)))
-        balanced += (texts * -(-wanted // len(texts)))[:wanted]
+        count = max(len(texts), round(largest * (len(texts) / largest) ** (1 / temperature)))
+        balanced += (texts * -(-count // len(texts)))[:count]
     return balanced

@@ -1,4 +1,4 @@
-"""Recordings that end before they should: libsndfile reads what is there and raises no error."""
+"""Finds truncated recordings: libsndfile reads their samples up to the end and raises no error."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from typing import BinaryIO
 
 PAGE = 27 + 255 + 255 * 255  # bytes of the largest Ogg page
-UNKNOWN = 0x7FFFF000  # programs that write to a pipe promise this much or more
+UNKNOWN = 0x7FFFF000  # bytes; programs that write to a pipe promise this many or more
 
 
 def truncated(file: BinaryIO, kind: str) -> str | None:
-    """What tells that a recording has lost its end; None where nothing does. `kind` is soundfile's name of the format.
+    """A message if a recording has lost its end, otherwise None. `kind` is soundfile's name of the format.
 
-    WAV, SPHERE and MP3 with a Xing header promise a number of bytes, the last page of an Ogg stream carries a mark (RFC 3533). FLAC needs
-    no check here, as its decoder fails.
+    WAV, SPHERE and MP3 with a Xing header promise a number of bytes, the last page of an Ogg stream has a flag (RFC 3533). FLAC needs no
+    check here, as its decoder fails.
     """
     check = {"WAV": _wav, "WAVEX": _wav, "NIST": _sphere, "OGG": _ogg, "MP3": _mp3}.get(kind)
     if check is None:
@@ -46,8 +46,8 @@ def _mp3(file: BinaryIO, size: int) -> str | None:
     tag = re.search(rb"\xff[\xe0-\xff].{6,38}(?:Xing|Info)\0\0\0([\x01-\x0f])", head, re.DOTALL)
     if tag is None or not tag[1][0] & 2:
         return None
-    place = tag.end() + 4 * (tag[1][0] & 1)  # the number of frames comes first
-    return _compare(int.from_bytes(head[place : place + 4], "big"), size - tag.start())
+    offset = tag.end() + 4 * (tag[1][0] & 1)  # the number of frames comes first
+    return _compare(int.from_bytes(head[offset : offset + 4], "big"), size - tag.start())
 
 
 def _ogg(file: BinaryIO, size: int) -> str | None:
@@ -55,7 +55,7 @@ def _ogg(file: BinaryIO, size: int) -> str | None:
     tail = file.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]
     if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
-        return "its last page is cut"
+        return "its last page is truncated"
     return None if page[5] & 4 else "its last page does not end the stream"
 
 

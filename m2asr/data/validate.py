@@ -1,4 +1,4 @@
-"""Check a data directory and report everything that is wrong with it at once."""
+"""Checks a data directory and reports all its problems together."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def validate(
 ) -> Report:
     """Check ids, sorting, durations, segments, languages, texts and recordings of a data directory.
 
-    `audio` reads every recording; `text` demands a text for every utterance; `tokenize` (characters by default) gives what CTC has to
-    write in the encoder states that `subsampling` frames of `frame_shift` ms give, which `keep_long_text` tells but tolerates. Raises
-    UserError, exit code 2, where the directory cannot be read at all.
+    `audio` reads every recording; `text` requires a text for every utterance. `tokenize` (by default into characters) gives the tokens of a
+    text; a text is too long if CTC cannot write them in the encoder states of the utterance, one per `subsampling` frames of `frame_shift`
+    ms. `keep_long_text` reports but tolerates such texts. Raises UserError, exit code 2, if the directory cannot be read at all.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -66,7 +66,7 @@ def validate(
 
 
 def _read(folder: Path, name: str, report: Report) -> Table:
-    """The lines of a file; those that cannot be used are reported and left out."""
+    """The usable lines of a file; other lines are reported and left out."""
     try:
         data = (folder / name).read_bytes()
     except OSError as error:
@@ -86,17 +86,17 @@ def _read(folder: Path, name: str, report: Report) -> Table:
             report.add("malformed line", name, number, (utt.split() or "-")[0], "write `id value`, one space between, no carriage return")
             continue
         if utt in table:
-            report.add("duplicate id", name, number, utt, f"stands already in line {table[utt][0]}")
+            report.add("duplicate id", name, number, utt, f"has a line already, line {table[utt][0]}")
             continue
         if key < before:
-            report.add("not sorted", name, number, utt, "stands before its predecessor in the C locale (LC_ALL=C sort)")
+            report.add("not sorted", name, number, utt, "is out of order in the C locale (LC_ALL=C sort)")
         before = max(before, key)
         table[utt] = (number, text)
     return table
 
 
 def _check_ids(tables: Mapping[str, Table], reference: str, report: Report) -> None:
-    """Every file has the same utterances; only translations may be missing, and recordings have ids of their own beside segments."""
+    """Check that every file has the same utterances; translations may be missing, and beside segments recordings have their own ids."""
     utterances = tables.get(reference, {})
     if not utterances:
         report.add("missing id", reference, None, "-", "there is no utterance in it")
@@ -108,8 +108,8 @@ def _check_ids(tables: Mapping[str, Table], reference: str, report: Report) -> N
         for utt in () if name.startswith("text.") else utterances.keys() - table.keys():
             report.add("missing id", reference, utterances[utt][0], utt, f"has no line in {name}")
     for kind in ("unknown id", "missing id"):
-        if kind in report.found:
-            report.found[kind].sort(key=lambda problem: (problem.file, problem.line or 0))
+        if kind in report.problems:
+            report.problems[kind].sort(key=lambda problem: (problem.file, problem.line or 0))
 
 
 def _check_speakers(tables: Mapping[str, Table], report: Report) -> None:
@@ -121,8 +121,8 @@ def _check_speakers(tables: Mapping[str, Table], report: Report) -> None:
         elif not utt.startswith(speaker):
             report.add("id without speaker", "utt2spk", line, utt, f"does not begin with its speaker {speaker}")
         elif speaker.encode() < before.encode():
-            what = f"sorted by id, {speaker} comes after {before}; Kaldi wants speakers sorted too, take `-` between speaker and id"
-            report.add("id without speaker", "utt2spk", line, utt, what)
+            message = f"sorted by id, {speaker} comes after {before}; Kaldi wants speakers sorted too, take `-` between speaker and id"
+            report.add("id without speaker", "utt2spk", line, utt, message)
         before = max(before, speaker, key=str.encode)
     expected = speakers(utt2spk)
     for speaker, (line, value) in tables.get("spk2utt", {}).items():
@@ -145,12 +145,12 @@ def _check_values(tables: Mapping[str, Table], report: Report) -> None:
             if not value:
                 report.add("empty text", name, line, utt, "there are no words")
             elif name == "text" and utt in langs and (normalized := normalize(value, langs[utt])) != value:
-                what = f"`{_excerpt(value, normalized)}` should be `{_excerpt(normalized, value)}`"
-                report.add("text not normalized", name, line, utt, what)
+                message = f"`{_excerpt(value, normalized)}` should be `{_excerpt(normalized, value)}`"
+                report.add("text not normalized", name, line, utt, message)
 
 
 def _check_recordings(tables: Mapping[str, Table], sample_rate: int | None, allow_pipes: bool, report: Report) -> dict[str, float]:
-    """Seconds of every recording that can be read to its end."""
+    """Check that recordings can be read and have one sample rate; returns the seconds of the readable ones."""
     seconds: dict[str, float] = {}
     rates: dict[str, int] = {}
     for key, (line, wav) in tables.get("wav.scp", {}).items():
@@ -168,26 +168,26 @@ def _check_recordings(tables: Mapping[str, Table], sample_rate: int | None, allo
 
 def _check_segments(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
     wavs = tables.get("wav.scp", {})
-    used = set()
+    named = set()
     for utt, (line, value) in tables.get("segments", {}).items():
-        parts = value.split()
-        if len(parts) != 3 or not all(_number(part) for part in parts[1:]):
+        fields = value.split()
+        if len(fields) != 3 or not all(_number(field) for field in fields[1:]):
             report.add("bad segment", "segments", line, utt, "write `utterance recording start end`")
             continue
-        recording, start, end = parts[0], float(parts[1]), float(parts[2])
-        used.add(recording)
+        recording, start, end = fields[0], float(fields[1]), float(fields[2])
+        named.add(recording)
         if recording not in wavs:
             report.add("bad segment", "segments", line, utt, f"its recording {recording} is not in wav.scp")
         elif not 0 <= start < end:
             report.add("bad segment", "segments", line, utt, f"from {start} to {end} s: the end must lie after the start")
         elif end > recordings.get(recording, math.inf) + DURATION_TOLERANCE:
             report.add("bad segment", "segments", line, utt, f"ends at {end} s, its recording {recording} at {recordings[recording]:.2f} s")
-    for recording in wavs.keys() - used if "segments" in tables else ():
+    for recording in wavs.keys() - named if "segments" in tables else ():
         report.add("unused recording", "wav.scp", wavs[recording][0], recording, "no segment names it")
 
 
 def _check_durations(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
-    """utt2dur against segments, or else against the recordings."""
+    """Compare utt2dur with segments, or else with the recordings."""
     actual = dict(recordings)
     if "segments" in tables:
         spans = {utt: value.split()[1:] for utt, (_, value) in tables["segments"].items()}
@@ -199,13 +199,13 @@ def _check_durations(tables: Mapping[str, Table], recordings: Mapping[str, float
 
 
 def _check_text_lengths(tables: Mapping[str, Table], state: float, tokenize: Callable[[str], Sequence[object]], report: Report) -> None:
-    """CTC writes one token per encoder state of `state` seconds, and a blank between two equal tokens."""
+    """Find texts too long for CTC, which writes one token per encoder state of `state` seconds, and a blank between equal tokens."""
     durations = tables.get("utt2dur", {})
     for utt, (line, value) in tables.get("text", {}).items():
         seconds = durations.get(utt, (0, ""))[1]
         if _positive(seconds):
             tokens = tokenize(value)
-            needed = len(tokens) + sum(one == next_one for one, next_one in pairwise(tokens))
+            needed = len(tokens) + sum(token == next_token for token, next_token in pairwise(tokens))
             if needed > (states := int(float(seconds) / state)):
                 report.add(LONG_TEXT, "text", line, utt, f"{len(tokens)} tokens need {needed} encoder states, {seconds} s give {states}")
 
@@ -221,8 +221,8 @@ def _positive(value: str) -> bool:
     return _number(value) and float(value) > 0
 
 
-def _excerpt(text: str, other: str) -> str:
-    """The stretch where a text begins to differ from another."""
-    start = next((place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), min(len(text), len(other)))
+def _excerpt(text: str, reference: str) -> str:
+    """The 40 characters around the first difference of a text from a reference."""
+    start = next((i for i, (a, b) in enumerate(zip(text, reference, strict=False)) if a != b), min(len(text), len(reference)))
     first = max(0, start - 20)
     return f"{'...' * (first > 0)}{text[first : start + 20]}{'...' * (start + 20 < len(text))}"

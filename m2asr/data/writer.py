@@ -1,4 +1,4 @@
-"""Data directories of any size: utterances come in any order, their tables are sorted on disk, all sets appear together."""
+"""Writes data directories of any size: utterances come in any order, tables are sorted on disk, all sets appear together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = 200_000  # lines of a table that are sorted in memory at once
 
 
 class DataDirs:
-    """A context in which `add` writes data directories under `out`; at its end all take their place, or none after an error."""
+    """A context in which `add` writes data directories under `out`; at its end all of them appear, or none after an error."""
 
     def __init__(self, out: Path) -> None:
         self.out, self._new = out, not out.exists()
@@ -28,19 +28,19 @@ class DataDirs:
     def __enter__(self) -> DataDirs:
         return self
 
-    def add(self, name: str, one: Utterance) -> None:
-        """Write an utterance into the set `name`. Raises UserError where something else than a data directory has that name."""
+    def add(self, name: str, utterance: Utterance) -> None:
+        """Write an utterance into the set `name`. Raises UserError if another file or folder has that name."""
         if name not in self._folders:
             check_replaceable(self.out / name)
             self._folders[name] = self._stack.enter_context(replace_dir(self.out / name))
-        for file, key, value in table_rows(one):
+        for file, key, value in table_rows(utterance):
             if (name, file) not in self._tables:
                 self._tables[name, file] = _Table(self._folders[name] / file)
             self._tables[name, file].add(key, value)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            with self._stack:  # whatever is raised in here removes the temporary folders
+            with self._stack:  # an error in here removes the temporary folders
                 if error is not None:
                     raise error
                 for (name, file), table in self._tables.items():
@@ -70,7 +70,7 @@ class _Table:
             self._lines = []
 
     def finish(self, shared: bool) -> None:
-        """Merge the runs into the file. Raises UserError for an id that stands twice; `shared` lines may repeat as they are."""
+        """Merge the runs into the file. Raises UserError for an id with two lines; if `shared`, equal lines may repeat."""
         with ExitStack() as stack:
             runs: list[Iterable[bytes]] = [stack.enter_context(open(run, "rb")) for run in self._runs]
             merged = heapq.merge(*runs, sorted(self._lines))

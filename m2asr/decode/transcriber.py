@@ -166,7 +166,7 @@ class Transcriber:
             segments=segments,
             channels=1 if self.mix else recording.channels,
             notes=self._notes(recording, segments, lang, to),
-            complete=recording.cut is None,
+            complete=recording.truncation is None,
         )
 
     def _pieces(self, recording: Recording, progress: Callable[[float], None]) -> Iterator[SpanFeatures]:
@@ -240,8 +240,8 @@ class Transcriber:
 
     def _notes(self, recording: Recording, segments: list[Segment], lang: str | None, to: str | None) -> list[str]:
         notes = []
-        if recording.cut:
-            notes.append(f"truncated: {recording.cut}; transcribed as far as it goes")
+        if recording.truncation:
+            notes.append(f"truncated: {recording.truncation}; transcribed as far as it goes")
         if recording.rate < self.fbank.sample_rate:
             notes.append(f"{recording.rate} Hz, the system learned from {self.fbank.sample_rate} Hz: expect more errors")
         if not segments:

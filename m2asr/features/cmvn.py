@@ -1,4 +1,4 @@
-"""Mean and variance statistics as Kaldi stores them."""
+"""Sums, means and variances of features, in Kaldi's format of CMVN statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 def accumulate(feats: np.ndarray) -> np.ndarray:
     """Kaldi statistics (2, D + 1) float64 of features (T, D): sums and the number of frames, then sums of squares and 0.
 
-    Statistics of several utterances or sets add up.
+    The statistics of utterances or sets can be added.
     """
     feats = feats.astype(np.float64)
     stats = np.zeros((2, feats.shape[1] + 1))

@@ -1,4 +1,4 @@
-"""Log mel filterbank features as Kaldi computes them."""
+"""Computes log mel filterbank features as Kaldi does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FRAMES_AT_ONCE = 4096  # 41 s: keeps the workspace of a long recording small
 
 
 class Fbank:
-    """Kaldi's compute-fbank-feats: Povey window, pre-emphasis 0.97, mean of a frame removed, power spectrum, only whole frames.
+    """Kaldi's compute-fbank-feats: Povey window, pre-emphasis 0.97, mean of a frame removed, power spectrum, only complete frames.
 
     Times are in milliseconds, frequencies in Hz; `high_freq` 0 is half the sample rate, a negative one counts from there. The window
     and the mel matrix are computed once. Raises UserError for impossible values.
@@ -44,7 +44,7 @@ class Fbank:
         self._mel = mel.float().T  # (padded / 2, bins)
 
     def num_frames(self, samples: int) -> int:
-        """The frames of a recording of this many samples; 0 if it is shorter than one frame."""
+        """The number of frames of a recording of so many samples; 0 if it is shorter than one frame."""
         return max(0, 1 + (samples - self.length) // self.shift)
 
     def __call__(self, wave: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:

@@ -40,6 +40,6 @@ def write_arpa(path: Path, table: Table) -> None:
 
 
 def _format(line: bytes, fields: list[np.ndarray]) -> bytes:
-    """Lines of the pattern `line`, one for every row of the columns `fields`."""
+    """Fill the pattern `line` with every row of the columns `fields`, and join the lines."""
     rows = zip(*(column.tolist() for column in fields), strict=True)
     return line * len(fields[0]) % tuple(value for row in rows for value in row)

@@ -1,4 +1,4 @@
-"""Estimates an n-gram model from texts and writes it, or takes one over from an ARPA file."""
+"""Estimates an n-gram model from texts, or reads one from an ARPA file, and writes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BINARY, ARPA = "lm.bin", "lm.arpa"  # in the folder of a model
 
 @dataclass
 class Estimated:
-    """A model, and what it was estimated from."""
+    """An estimated model, and facts about its text and its estimation."""
 
     table: Table
     smoothings: list[Smoothing]  # per order
@@ -34,10 +34,10 @@ class Estimated:
 
 
 def estimate_model(sources: Sources, order: int, cutoffs: Sequence[int], threshold: float, scratch: Path) -> Estimated:
-    """A model of all sentences of `sources`, of a lower order where no sentence has n-grams of this one.
+    """Estimate a model from all sentences of `sources`; its order is lower if no sentence has n-grams of this order.
 
     `cutoffs` has a count for each order up to `order` (see estimate), `threshold` is that of entropy pruning, 0 for none. `scratch` is a
-    folder for temporary files, 12 bytes per token. Raises UserError where there is no text.
+    folder for temporary files, 12 bytes per token. Raises UserError if there is no text.
     """
     vocabulary = None
     if sources.tokenizer is not None:
@@ -50,9 +50,9 @@ def estimate_model(sources: Sources, order: int, cutoffs: Sequence[int], thresho
         counts = count_ngrams(corpus.ids, len(corpus.words), order, corpus.words.index(BOS), Path(name))
     table, smoothings = estimate(corpus.words, counts, cutoffs[: len(counts)])
     if threshold:
-        share = [order.count / (corpus.tokens + corpus.sentences) for order in counts]
-        histories = [part[order.count > cut] for part, order, cut in zip(share[1:], counts[1:], cutoffs[1:], strict=False)]
-        table = prune(table, [share[0], *histories], threshold)
+        shares = [order.count / (corpus.tokens + corpus.sentences) for order in counts]
+        histories = [share[order.count > cutoff] for share, order, cutoff in zip(shares[1:], counts[1:], cutoffs[1:], strict=False)]
+        table = prune(table, [shares[0], *histories], threshold)
     return Estimated(table, smoothings, [len(order) for order in counts], corpus.sentences, corpus.tokens)
 
 

@@ -1,4 +1,4 @@
-"""A text as numbers in a file, and its vocabulary."""
+"""Turns a text into word numbers in a file, and a vocabulary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLUSH = 1 << 20  # numbers held in memory before they go to the file
 
 @dataclass
 class Corpus:
-    """A text: `ids` (T,) int32, in a file, holds the sentences one after the other, each with <s> before and </s> after it."""
+    """A text: `ids` (T,) int32, mapped from a file, are the word numbers of all sentences in turn, with <s> before and </s> after each."""
 
     words: list[str]  # <unk>, <s>, </s>, then the tokens or words
     ids: np.ndarray
@@ -30,9 +30,9 @@ class Corpus:
 
 
 def number_words(sentences: Iterable[list[str]], path: Path, vocabulary: Iterable[str] | None = None) -> Corpus:
-    """Write the numbers of sentences to the file `path`.
+    """Write the word numbers of sentences to the file `path`.
 
-    The vocabulary is `vocabulary`, other words being <unk>, or all words in the order of their first occurrence.
+    With a `vocabulary` all other words become <unk>; without one it consists of all words in the order of their first occurrence.
     """
     index: defaultdict[str, int] = defaultdict()
     for word in (UNK, BOS, EOS, *(vocabulary or ())):

@@ -28,11 +28,11 @@ class Counts:
 
 
 def count_ngrams(text: np.ndarray, words: int, order: int, bos: int, folder: Path) -> list[Counts]:
-    """The n-grams of orders 1 to `order`, fewer where no sentence is that long.
+    """Count the n-grams of orders 1 to `order`, or to a lower one if no sentence is so long.
 
-    text (T,) int32 holds sentences one after the other, each with `bos` and an end around it; `words` is the size of the vocabulary. An
-    n-gram is a row of the order below and a word, so that one 64-bit key sorts n-grams of any length. Which n-gram ends at every position
-    is kept in files in `folder`: memory holds one chunk of the text and the distinct n-grams.
+    text (T,) int32 holds the sentences in turn, each with `bos` before and an end after it; `words` is the size of the vocabulary. An
+    n-gram is a row of the order below and a word, so a single 64-bit key sorts n-grams of any length. Files in `folder` hold the n-gram
+    that ends at every position, so memory holds only one chunk of the text and the distinct n-grams.
     """
     kind = np.int32 if len(text) < 1 << 31 else np.int64
     count = np.zeros(words, kind)
@@ -41,8 +41,8 @@ def count_ngrams(text: np.ndarray, words: int, order: int, bos: int, folder: Pat
         count += np.bincount(text[begin : begin + CHUNK], minlength=words)
         ending[begin : begin + CHUNK] = text[begin : begin + CHUNK]
     word = np.arange(words, dtype=np.int32)
-    nothing = np.zeros(words, np.int32)
-    orders = [Counts(nothing, word, nothing, count, word == bos)]
+    zeros = np.zeros(words, np.int32)
+    orders = [Counts(zeros, word, zeros, count, word == bos)]
     for n in tqdm(range(2, order + 1), desc="count", unit="order", disable=not visible()):
         longer = np.memmap(folder / f"order{n}", np.int32, "w+", shape=text.shape)
         keys, count = _extend(text, words, bos, ending, longer)
@@ -60,8 +60,8 @@ def count_ngrams(text: np.ndarray, words: int, order: int, bos: int, folder: Pat
 
 
 def _extend(text: np.ndarray, words: int, bos: int, ending: np.ndarray, longer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (M,), sorted, and counts (M,) of the n-grams made of one that ends at a position and the next word; fills `longer`."""
-    parts, last = [], -1  # the n-gram that ends before the chunk
+    """Extend the n-gram that ends at each position by the next word: sorted keys (M,) and counts (M,); fills `longer` with their rows."""
+    counted, last = [], -1  # the n-gram that ends before the chunk
     for begin in range(0, len(text), CHUNK):
         word, row = text[begin : begin + CHUNK], ending[begin : begin + CHUNK]
         context = np.append(last, row[:-1])
@@ -70,15 +70,15 @@ def _extend(text: np.ndarray, words: int, bos: int, ending: np.ndarray, longer: 
         keys, inverse, count = _unique(context[valid] * np.int64(words) + word[valid])
         longer[begin : begin + CHUNK] = -1
         longer[begin : begin + CHUNK][valid] = inverse
-        parts.append((keys, count))
-    if len(parts) == 1:
-        return parts[0]
-    keys = np.concatenate([keys for keys, _ in parts])
+        counted.append((keys, count))
+    if len(counted) == 1:
+        return counted[0]
+    keys = np.concatenate([keys for keys, _ in counted])
     keys.sort()
     keys = keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
     total = np.zeros(len(keys), np.int64)
-    for begin, (part, count) in zip(range(0, len(text), CHUNK), parts, strict=True):
-        row = np.searchsorted(keys, part).astype(np.int32)  # of the chunk's n-grams among all
+    for begin, (chunk_keys, count) in zip(range(0, len(text), CHUNK), counted, strict=True):
+        row = np.searchsorted(keys, chunk_keys).astype(np.int32)  # of the chunk's n-grams among all
         total[row] += count
         chunk = longer[begin : begin + CHUNK]
         chunk[chunk >= 0] = row[chunk[chunk >= 0]]
@@ -86,7 +86,7 @@ def _extend(text: np.ndarray, words: int, bos: int, ending: np.ndarray, longer: 
 
 
 def _unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct keys (M,), sorted, which of them every key is (N,) int32, and how often each occurs (M,) int64."""
+    """The distinct keys (M,), sorted, the row of each key among them (N,) int32, and the count of each (M,) int64."""
     by_key = np.argsort(keys)
     keys = keys[by_key]
     new = np.append(True, keys[1:] != keys[:-1]) if len(keys) else np.zeros(0, bool)

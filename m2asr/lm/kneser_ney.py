@@ -13,7 +13,7 @@ from m2asr.lm.table import ZERO, Order, Table
 
 @dataclass
 class Smoothing:
-    """How an order was smoothed: the discounts of n-grams with counts 1, 2 and above, or Witten-Bell where there are none, and why."""
+    """The smoothing of an order: discounts of n-grams with counts 1, 2 and above, or None for Witten-Bell, with the reason."""
 
     discounts: tuple[float, float, float] | None
     reason: str = ""
@@ -25,15 +25,15 @@ class Smoothing:
 
 
 def estimate(words: Sequence[str], counts: list[Counts], cutoffs: Sequence[int]) -> tuple[Table, list[Smoothing]]:
-    """The model of counts (Chen & Goodman 1999, section 3 and equations 17 to 26), and how each order was smoothed.
+    """Estimate a model from counts (Chen & Goodman 1999, section 3 and equations 17 to 26); returns it with the smoothings.
 
-    Lower orders count the different words before an n-gram where the order above is discounted, and occurrences for n-grams that begin
-    with <s>, which nothing precedes. Unigrams are interpolated with the uniform distribution over the words with </s> and <unk>. N-grams
-    of order n that occur at most cutoffs[n - 1] times are left out afterwards and their probability given to the back-off, as in KenLM.
+    If the order above is discounted, an order counts the different words before an n-gram, but for n-grams that begin with <s> their
+    occurrences, since no word precedes <s>. Unigrams are interpolated with the uniform distribution over the words with </s> and <unk>.
+    N-grams of order n that occur at most cutoffs[n - 1] times are left out afterwards; the back-off gets their probability, as in KenLM.
     """
     smoothings: list[Smoothing] = []
     adjusted: list[np.ndarray] = []
-    for n in range(len(counts), 0, -1):  # whether an order counts words before it is up to the order above
+    for n in range(len(counts), 0, -1):  # the order above decides which counts an order uses
         count = counts[n - 1].count
         if smoothings and smoothings[0].discounts is not None:
             before = np.bincount(counts[n].suffix, minlength=len(count))
@@ -42,24 +42,24 @@ def estimate(words: Sequence[str], counts: list[Counts], cutoffs: Sequence[int])
             count = np.where(counts[0].bos, 0, count)  # <s> is never predicted
         adjusted.insert(0, count)
         smoothings.insert(0, choose_smoothing(count))
-    keep = [given.count > cutoff for given, cutoff in zip(counts, cutoffs, strict=True)]
+    keep = [ngrams.count > cutoff for ngrams, cutoff in zip(counts, cutoffs, strict=True)]
     keep[0][:] = True
     orders: list[Order] = []
     probs = np.full(1, 1 / (len(words) - 1))  # of the order below; at first of the uniform distribution
-    for count, given, smoothing, kept in zip(adjusted, counts, smoothings, keep, strict=True):
-        share, left = _shares(count, given.context, kept, smoothing, len(probs))
+    for count, ngrams, smoothing, selected in zip(adjusted, counts, smoothings, keep, strict=True):
+        shares, remaining = _shares(count, ngrams.context, selected, smoothing, len(probs))
         if orders:
-            orders[-1].backoff = np.log(left).astype(np.float32)
-        probs = share + left[given.context] * probs[given.suffix]
+            orders[-1].backoff = np.log(remaining).astype(np.float32)
+        probs = shares + remaining[ngrams.context] * probs[ngrams.suffix]
         log_prob = np.log(probs).astype(np.float32)
-        orders.append(Order(given.context, given.word, given.suffix, log_prob, np.zeros(len(given), np.float32)))
+        orders.append(Order(ngrams.context, ngrams.word, ngrams.suffix, log_prob, np.zeros(len(ngrams), np.float32)))
     orders[0].log_prob[counts[0].bos] = ZERO
     table = Table(list(words), orders)
     return table.select(keep) if any(cutoffs) else table, smoothings
 
 
 def choose_smoothing(count: np.ndarray) -> Smoothing:
-    """The discounts of an order by its counts of counts (equation 26), if these allow it."""
+    """The discounts of an order by its counts of counts (equation 26), or Witten-Bell if these are 0 or give bad discounts."""
     times = [int((count == k).sum()) for k in range(1, 5)]  # n_1 ... n_4
     if 0 in times:
         return Smoothing(None, f"no n-gram has count {times.index(0) + 1}")
@@ -73,13 +73,13 @@ def choose_smoothing(count: np.ndarray) -> Smoothing:
 def _shares(
     count: np.ndarray, context: np.ndarray, keep: np.ndarray, smoothing: Smoothing, contexts: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What every n-gram gets of its own (M,), and what each context leaves for the order below (contexts,)."""
-    whole = np.bincount(context, count, contexts)
+    """The probability that each n-gram has without the order below (M,), and the rest of each context for the order below (contexts,)."""
+    total = np.bincount(context, count, contexts)
     if smoothing.discounts is None:  # (c(hw) + T(h) p(w | h')) / (c(h) + T(h)), T(h) being the number of different words after h
-        taken, given = np.zeros(len(count)), np.bincount(context, count > 0, contexts)
-        whole += given
+        discounts, extra = np.zeros(len(count)), np.bincount(context, count > 0, contexts)
+        total += extra
     else:
-        taken, given = np.array([0.0, *smoothing.discounts])[np.minimum(count, 3)], 0.0
-    left = np.bincount(context, np.where(keep, taken, count), contexts) + given
-    left = np.divide(left, whole, out=np.ones(contexts), where=whole > 0)  # all where nothing follows a context
-    return (count - taken) / whole[context], left
+        discounts, extra = np.array([0.0, *smoothing.discounts])[np.minimum(count, 3)], 0.0
+    remaining = np.bincount(context, np.where(keep, discounts, count), contexts) + extra
+    remaining = np.divide(remaining, total, out=np.ones(contexts), where=total > 0)  # all where nothing follows a context
+    return (count - discounts) / total[context], remaining

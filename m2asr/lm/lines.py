@@ -1,4 +1,4 @@
-"""Lines of plain or gzipped files."""
+"""Reads lines of plain or gzipped files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from m2asr.errors import UserError
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, unpacked where gzip packed it. Raises UserError where it cannot be read or unpacked, also during the block."""
+    """The lines of a file, which gzip may have packed. Raises UserError if it cannot be read or unpacked, also during the block."""
     try:
         with open(path, "rb") as file:
             packed = file.peek(2)[:2] == b"\x1f\x8b"

@@ -18,13 +18,13 @@ _ARRAYS = ("keys", "log_probs", "next_states", "first", "backoffs", "suffixes")
 
 
 class NgramModel:
-    """Log-probabilities of a back-off n-gram model; a state is what is remembered of a history.
+    """Log-probabilities of a back-off n-gram model; a state stands for all histories with the same next probabilities.
 
-    p(w | h) is that of the n-gram hw where the model lists it, else backoff(h) p(w | h without its first word) (Katz 1987).
-    Histories with equal futures share a state, see build_states. `start` is the state after <s>, `empty` the one of no history.
-    `unk` is None where the model has no <unk>. Of its M n-grams and S states the model knows:
+    p(w | h) is the probability of the n-gram hw if the model lists it, else backoff(h) p(w | h without its first word) (Katz 1987).
+    `build_states` makes the states. `start` is the state after <s>, `empty` the state without a history. `unk` is None if the model has no
+    <unk>. For its M n-grams and S states the model has these arrays:
     keys (M,) state before the last word * words + last word, sorted; log_probs (M,); next_states (M,);
-    first (S + 1,) where the n-grams of a state begin; backoffs (S,); suffixes (S,) the state that a state backs off to.
+    first (S + 1,) the first n-gram of each state; backoffs (S,); suffixes (S,) the state that a state backs off to.
     """
 
     def __init__(self, words: Sequence[str], order: int, arrays: dict[str, np.ndarray]) -> None:
@@ -36,12 +36,12 @@ class NgramModel:
 
     @classmethod
     def from_table(cls, table: Table) -> NgramModel:
-        """The model of tables, in memory."""
+        """Build the model of a table in memory."""
         return cls(table.words, len(table.orders), build_states(table))
 
     @classmethod
     def load(cls, path: Path) -> NgramModel:
-        """Map a file that `write_model` wrote; processes share its memory. Raises UserError where it is damaged or another kind of file."""
+        """Map a file that `write_model` wrote; processes share its memory. Raises UserError if it is damaged or of another kind."""
         facts, arrays = map_arrays(path)
         try:
             words = arrays.pop("words").tobytes().decode().split("\n")
@@ -53,12 +53,12 @@ class NgramModel:
         raise UserError(f"{path}: a damaged n-gram model; write it again with python -m m2asr.bin.lm")
 
     def ids(self, words: Iterable[str]) -> list[int]:
-        """Indexes of words; what the model does not know is `unk`, or -1 where the model has no <unk>."""
+        """The numbers of words; unknown words are `unk`, or -1 if the model has no <unk>."""
         unknown = -1 if self.unk is None else self.unk
         return [self.index.get(word, unknown) for word in words]
 
     def rows(self, states: Tensor) -> Tensor:
-        """Natural log-probabilities of every word after the states, (N,) to (N, words) float32; about -228 for <s>, which never follows."""
+        """Natural log-probabilities of every word after the states, (N,) to (N, words) float32; about -228 for <s>, never predicted."""
         state, words = states.numpy(force=True), len(self.words)
         row, carried, levels = np.arange(len(state)), np.zeros(len(state), np.float32), []
         total = np.empty(len(state), np.float32)  # the back-off weights from a state down to the empty one
@@ -70,7 +70,7 @@ class NgramModel:
             state, carried = self.suffixes[state], carried + self.backoffs[state]
         rows = self.log_probs[:words] + total[:, None]  # (N, words): the unigrams are the first n-grams
         flat = rows.reshape(-1)
-        for row, state, carried in reversed(levels):  # from short contexts to long ones, which have the last word
+        for row, state, carried in reversed(levels):  # from short contexts to long ones, whose values replace the earlier ones
             begin, count = self.first[state], self.first[state + 1] - self.first[state]
             ngram = np.arange(count.sum()) + np.repeat(begin - count.cumsum() + count, count)
             flat[self.keys[ngram] + np.repeat((row - state) * words, count)] = self.log_probs[ngram] + np.repeat(carried, count)

@@ -1,4 +1,4 @@
-"""Perplexity of texts under an n-gram model."""
+"""Measures the perplexity of texts under an n-gram model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH = 1000  # sentences scored at once
 
 @dataclass
 class Perplexity:
-    """What a model gives a text: words with the ends of sentences, those unknown to the model, and natural log-probabilities."""
+    """Sums over a text: sentences, words with the ends of sentences, words unknown to the model, and natural log-probabilities."""
 
     sentences: int = 0
     words: int = 0
@@ -31,7 +31,7 @@ class Perplexity:
 
     @property
     def without_unknown(self) -> float:
-        """The same over the words that the model knows; an unknown one still stands in the histories of the others."""
+        """The same over the words that the model knows; unknown words remain in the histories of other words."""
         return _exp(-(self.log_prob - self.unknown_log_prob) / (self.words - self.unknown))
 
 

@@ -1,4 +1,4 @@
-"""Sentences of data directories, text sets and plain text files, as words or tokens."""
+"""Reads sentences of data directories, text sets and plain text files, as words or tokens."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from m2asr.text.tokenizer import Tokenizer
 
 @dataclass
 class Sources:
-    """Texts and how they are split: `tokenizer` into its tokens, without one at spaces into words. `normalize` is the language by whose
-    rules they are normalized first, None for texts that are so already.
+    """Texts, and the way to split them: into tokens of `tokenizer`, or at spaces into words if it is None.
 
-    A path is a folder with a Kaldi table `column` (a data directory or a text set), or a file with a sentence per line, also packed by
-    gzip. Every `every`-th line is read, from the first on. `empty` counts the lines without text. Raises UserError for a missing path.
+    `normalize` is the language whose rules normalize the texts first, None for texts that are normalized already. A path is a folder with
+    a Kaldi table `column` (a data directory or a text set), or a file with a sentence per line, which gzip may have packed. Every
+    `every`-th line is read, from the first on. `empty` counts the lines without text. Raises UserError for a missing path.
     """
 
     paths: Sequence[Path]
@@ -43,7 +43,7 @@ class Sources:
                 raise UserError(f"{path}: a table of a data directory, with ids; name its folder, and --column {path.name}")
 
     def __iter__(self) -> Iterator[list[str]]:
-        """The sentences. Raises UserError (file:line) for missing files, text that is not UTF-8, and words that mark sentences."""
+        """The sentences. Raises UserError (file:line) for missing files, text that is not UTF-8, and words that are <s> or </s>."""
         self.empty = 0
         for path in self.paths:
             with tqdm(desc=f"read {path}", unit="line", unit_scale=True, disable=not visible()) as bar:

@@ -1,4 +1,4 @@
-"""The states of an n-gram model: which contexts must be told apart, and where every n-gram leads."""
+"""Builds the states of an n-gram model: the contexts that need states, and the state after every n-gram."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def write_model(path: Path, table: Table) -> None:
 
 
 def build_states(table: Table) -> dict[str, np.ndarray]:
-    """The arrays of an NgramModel. A state is a context that some n-gram extends or that has a back-off weight; state 0 is the empty one.
+    """Build the arrays of an NgramModel. A state is a context that some n-gram extends or that has a back-off weight; 0 is the empty one.
 
-    Any other context gives every word the probability that its longest suffix among the states gives, so that a history is in the state
-    of its longest suffix that is one (as the right states of KenLM, Heafield 2011, section 4).
+    Any other context gives every word the same probability as its longest suffix among the states. So the state of a history is that of
+    its longest suffix that has a state (as the right states of KenLM, Heafield 2011, section 4).
     """
     words, total = len(table.words), sum(len(order) for order in table.orders)
     keys, following = np.empty(total, np.int64), np.empty(total, np.int32)
@@ -46,8 +46,8 @@ def build_states(table: Table) -> dict[str, np.ndarray]:
         states, begin = states + int(is_state.sum()), end
     first = np.empty(states + 1, np.int64)
     for begin in range(0, states + 1, _CHUNK):
-        part = first[begin : begin + _CHUNK]
-        part[:] = np.searchsorted(keys, np.arange(begin, begin + len(part)) * np.int64(words))
+        chunk = first[begin : begin + _CHUNK]
+        chunk[:] = np.searchsorted(keys, np.arange(begin, begin + len(chunk)) * np.int64(words))
     return {
         "keys": keys,
         "log_probs": np.concatenate([order.log_prob for order in table.orders]),
@@ -63,7 +63,7 @@ def _shorter(table: Table, n: int, rows: np.ndarray, following: np.ndarray) -> n
     ngrams, states = table.ngrams(n, rows), np.full(len(rows), -1, np.int32)
     listed = [order.keys(len(table.words)) for order in table.orders[: n - 2]]
     first = np.cumsum([0, *map(len, listed)])
-    for shorter in range(1, n - 1):  # a longer suffix takes the place of a shorter one
+    for shorter in range(1, n - 1):  # a longer suffix replaces a shorter one
         row = find_ngrams(listed, ngrams[:, -shorter:])
         states[row >= 0] = following[first[shorter - 1] + row[row >= 0]]
     return states

@@ -1,4 +1,4 @@
-"""Named arrays in one file that processes map and share."""
+"""Stores named arrays in one file, which processes map into memory and share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LENGTH = struct.Struct("<Q")  # of the JSON that describes the arrays, after th
 
 
 def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `facts` (anything JSON holds) and arrays; the file appears whole or not at all."""
+    """Write `facts` (anything JSON holds) and arrays; the file appears completely or not at all."""
     described, offset = {}, 0  # offsets count from the end of the header
     for name, array in arrays.items():
         described[name] = {"dtype": array.dtype.newbyteorder("<").str, "shape": array.shape, "offset": offset}
@@ -34,25 +34,25 @@ def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.n
 
 
 def map_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The facts and the arrays of a file, mapped into memory, read-only. Raises UserError where it is damaged or another kind of file."""
-    again = "write it again with python -m m2asr.bin.lm"
+    """The facts and the arrays of a file, mapped into memory, read-only. Raises UserError if it is damaged or another kind of file."""
+    advice = "write it again with python -m m2asr.bin.lm"
     try:
         with open(path, "rb") as file:
-            start = file.read(len(_MAGIC) + _LENGTH.size)
-            if start[: len(_MAGIC)] != _MAGIC:
-                raise UserError(f"{path}: no n-gram model in the compact form of this version; {again}")
-            length = _LENGTH.unpack_from(start + b"\0" * 8, len(_MAGIC))[0]
+            head = file.read(len(_MAGIC) + _LENGTH.size)
+            if head[: len(_MAGIC)] != _MAGIC:
+                raise UserError(f"{path}: no n-gram model in the compact form of this version; {advice}")
+            length = _LENGTH.unpack_from(head + b"\0" * 8, len(_MAGIC))[0]
             header = json.loads(file.read(min(length, 1 << 20)))
-        whole = np.memmap(path, np.uint8, "r")
-        body = np.asarray(whole)[len(start) + length :]
+        content = np.memmap(path, np.uint8, "r")
+        body = np.asarray(content)[len(head) + length :]
         if len(body) != header["bytes"]:
-            raise UserError(f"{path}: the file holds {len(body)} of {header['bytes']} bytes; {again}")
+            raise UserError(f"{path}: the file holds {len(body)} of {header['bytes']} bytes; {advice}")
         arrays = {}
-        for name, about in header["arrays"].items():
-            size = int(np.prod(about["shape"])) * np.dtype(about["dtype"]).itemsize
-            arrays[name] = body[about["offset"] : about["offset"] + size].view(about["dtype"]).reshape(about["shape"])
+        for name, entry in header["arrays"].items():
+            size = int(np.prod(entry["shape"])) * np.dtype(entry["dtype"]).itemsize
+            arrays[name] = body[entry["offset"] : entry["offset"] + size].view(entry["dtype"]).reshape(entry["shape"])
         return header["facts"], arrays
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: a damaged n-gram model ({error}); {again}") from None
+        raise UserError(f"{path}: a damaged n-gram model ({error}); {advice}") from None

@@ -1,4 +1,4 @@
-"""A back-off n-gram model as tables: what ARPA files hold, with words and contexts as numbers."""
+"""A back-off n-gram model as tables: the content of ARPA files, with words and contexts as numbers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ZERO = -99.0 * LOG10  # the log of a probability of zero: ARPA's -99
 class Order:
     """The n-grams of one order, sorted by context and word; logarithms are natural.
 
-    context (M,) int32: which n-gram of the order below the first n - 1 words are; 0 for unigrams, whose rows are the words in their order.
-    suffix (M,) int32: which n-gram of the order below the last n - 1 words are, or -1 where the model lists none.
+    context (M,) int32: the row of the first n - 1 words in the order below; 0 for unigrams, whose rows are the words in their order.
+    suffix (M,) int32: the row of the last n - 1 words in the order below, or -1 if the model does not list them.
     """
 
     context: np.ndarray
     word: np.ndarray  # (M,) int32
     suffix: np.ndarray
     log_prob: np.ndarray  # (M,) float32
-    backoff: np.ndarray  # (M,) float32, of the n-gram as a context; 0 where it has no weight
+    backoff: np.ndarray  # (M,) float32, of the n-gram as a context; 0 if it has no weight
 
     def __len__(self) -> int:
         return len(self.word)
 
     def keys(self, words: int) -> np.ndarray:
-        """One number per n-gram, (M,) int64, sorted, for a vocabulary of `words` words."""
+        """A number per n-gram, (M,) int64, sorted, for a vocabulary of `words` words."""
         return self.context * np.int64(words) + self.word
 
 
@@ -51,29 +51,29 @@ class Table:
         return np.stack(columns[::-1], 1)
 
     def select(self, keep: Sequence[np.ndarray]) -> Table:
-        """The n-grams `keep`, (M,) bool per order: all unigrams, and with an n-gram its context and its suffix."""
-        orders, rows = [], np.zeros(1, np.int32)  # where the n-grams of the order below have gone
-        for order, kept in zip(self.orders, keep, strict=True):
-            context, suffix = rows[order.context[kept]], rows[order.suffix[kept]]
-            orders.append(Order(context, order.word[kept], suffix, order.log_prob[kept], order.backoff[kept]))
-            rows = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        """The table of the n-grams `keep`, (M,) bool per order; it must keep all unigrams, and the context and suffix of kept n-grams."""
+        orders, rows = [], np.zeros(1, np.int32)  # the new rows of the n-grams of the order below
+        for order, selected in zip(self.orders, keep, strict=True):
+            context, suffix = rows[order.context[selected]], rows[order.suffix[selected]]
+            orders.append(Order(context, order.word[selected], suffix, order.log_prob[selected], order.backoff[selected]))
+            rows = np.cumsum(selected, dtype=np.int32) - np.int32(1)
         while not len(orders[-1]):
             orders.pop()
         return Table(self.words, orders)
 
 
-def lookup(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where `wanted` (N,) stands in the sorted `keys` (M,): (N,) int64, -1 for what is not there."""
+def lookup(keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The rows of `queries` (N,) in the sorted `keys` (M,): (N,) int64, -1 for a query that is not among them."""
     if not len(keys):
-        return np.full(len(wanted), -1)
-    row = np.searchsorted(keys, wanted)
+        return np.full(len(queries), -1)
+    row = np.searchsorted(keys, queries)
     row[row == len(keys)] = 0
-    row[keys[row] != wanted] = -1
+    row[keys[row] != queries] = -1
     return row
 
 
 def find_ngrams(keys: Sequence[np.ndarray], ngrams: np.ndarray) -> np.ndarray:
-    """The rows of n-grams (N, n) among those of their order, (N,) int64, -1 for what is not there; `keys` are those of all orders."""
+    """The rows of n-grams (N, n) among those of their order, (N,) int64, -1 if not listed; `keys` are the keys of all orders."""
     row = ngrams[:, 0].astype(np.int64)
     for n in range(1, ngrams.shape[1]):
         row = np.where(row < 0, -1, lookup(keys[n], row * len(keys[0]) + ngrams[:, n]))

@@ -41,7 +41,7 @@ def build_weighting(section: train_config.Weighting, objectives: list[str]) -> W
     Raises UserError for options that do not exist or do not go together, and where what the weighting needs is not installed.
     """
     try:
-        weighting: Weighting = construct(WEIGHTINGS, "weighting", section.own(), objectives=objectives)
+        weighting: Weighting = construct(WEIGHTINGS, "weighting", section.type_and_options(), objectives=objectives)
     except Unavailable as error:
         raise UserError(f'weighting.type: {section.type} needs {error}; pip install "m2asr[moo]"') from None
     chosen = {"normalize": section.normalize != "none", "every": section.every > 1, "layers": section.layers == "conflicting"}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2asr.config import known
+from m2asr.config import check_exists
 from m2asr.errors import UserError
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.learned import same_objectives
@@ -37,7 +37,7 @@ class PCD(Borrowed):
         if not 0 <= beta < 1:
             raise UserError(f"weighting.beta: {beta} is not possible; give a number from 0, below 1")
         if primary is not None:
-            known(primary, objectives, "weighting.primary")
+            check_exists(primary, objectives, "weighting.primary")
         self.primary = objectives.index(primary or objectives[0])
         self.tau, self.beta = tau, beta
         super().__init__(objectives)

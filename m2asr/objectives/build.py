@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from m2asr.config import complete, construct, known
+from m2asr.config import check_exists, complete, construct
 from m2asr.errors import UserError
 from m2asr.models import DECODERS, ENCODERS, MODULES
 from m2asr.models.decoder import TransformerDecoder
@@ -26,11 +26,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
     data, objectives = config.model_dump(), {}
     for name, module in config.model.modules().items():
         kinds = ENCODERS if name == "encoder" else MODULES
-        known(module.type, kinds, f"model.{name}.type")
-        data["model"][name] = complete(kinds, f"model.{name}", module.own(), kinds[module.type].system_arguments)
+        check_exists(module.type, kinds, f"model.{name}.type")
+        data["model"][name] = complete(kinds, f"model.{name}", module.type_and_options(), kinds[module.type].system_arguments)
     for name, objective in config.objectives.items():
         common = {key: value for key, value in objective.model_dump().items() if key in type(objective).model_fields and key != "type"}
-        options = complete(OBJECTIVES, f"objectives.{name}", objective.own(), SYSTEM_ARGUMENTS)
+        options = complete(OBJECTIVES, f"objectives.{name}", objective.type_and_options(), SYSTEM_ARGUMENTS)
         if isinstance(options.get("decoder"), str):
             _check_type(config, options["decoder"], DECODERS, f"objectives.{name}.decoder")
         elif isinstance(options.get("decoder"), dict):
@@ -52,7 +52,7 @@ def build_system(
     `vocab` has the vocabulary sizes of the tokenizers; `frame_shift` and `frame_length` of the features are in milliseconds.
     """
     sections = config.model.modules()
-    encoder = construct(ENCODERS, "model.encoder", sections["encoder"].own(), feat_dim=feat_dim)
+    encoder = construct(ENCODERS, "model.encoder", sections["encoder"].type_and_options(), feat_dim=feat_dim)
     modules: dict[str, nn.Module] = {"encoder": encoder}
     for name, section in sections.items():
         if name != "encoder":
@@ -60,17 +60,17 @@ def build_system(
             prefixes = sorted({reader["prefix"] for reader in _readers(config, name) if reader.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
             arguments = {key: available[key] for key in MODULES[section.type].system_arguments}
-            modules[name] = construct(MODULES, f"model.{name}", section.own(), **arguments)
+            modules[name] = construct(MODULES, f"model.{name}", section.type_and_options(), **arguments)
     objectives: dict[str, Objective] = {}
     for name, section in config.objectives.items():
         size = vocab.get(section.options().get("tokens", ""), 0)
         available = {"dim": encoder.dim, "vocab": size, "decoders": modules, "frame_shift": frame_shift, "frame_length": frame_length}
-        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", section.own(), **available)
+        objectives[name] = construct(OBJECTIVES, f"objectives.{name}", section.type_and_options(), **available)
         for view, tap in objectives[name].reads:
             _check_view(config, name, view, encoder)
             skipped = {f"block{number}" for number in range(1, view.start + 1)}
             readable = [encoder_tap for encoder_tap in encoder.taps if encoder_tap not in skipped]
-            known(tap, readable, f"objectives.{name}.tap")
+            check_exists(tap, readable, f"objectives.{name}.tap")
     views = [view for objective in objectives.values() for view in objective.views]
     used_names = {name for objective in objectives.values() for name in objective.runs}
     used_names |= {name for view in views for name in (view.embed, view.mask and view.mask.vector) if name}
@@ -100,7 +100,7 @@ def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Mod
 def _check_type(config: TrainConfig, module: str, types: Collection[str], where: str) -> None:
     """Raise UserError if a module does not exist or has none of these types."""
     sections = config.model.modules()
-    known(module, sections, where)
+    check_exists(module, sections, where)
     if sections[module].type not in types:
         raise UserError(f"{where}: model.{module} has the type {sections[module].type}; name a module of the type {' or '.join(types)}")
 
@@ -114,7 +114,7 @@ def _vocabulary(config: TrainConfig, module: str) -> str | None:
     if "vocab" not in MODULES[section.type].system_arguments:
         return None
     if "tokens" in section.options():
-        known(section.options()["tokens"], config.tokens, f"model.{module}.tokens")
+        check_exists(section.options()["tokens"], config.tokens, f"model.{module}.tokens")
         return section.options()["tokens"]
     readers = _readers(config, module)
     if not readers:

@@ -1,4 +1,4 @@
-"""How well a tokenizer covers texts."""
+"""Measures how well a tokenizer covers texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m2asr.text.tokenizer import UNK, Tokenizer
 
 
 def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
-    """One line: texts, tokens per word, the share of unknown tokens, and the words that hold one, the most frequent first."""
+    """A line with texts, tokens per word, the share of unknown tokens, and the most frequent words with unknown tokens."""
     tokens = unknown = words = 0
     uncovered: Counter[str] = Counter()
     for text in texts:

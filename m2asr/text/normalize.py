@@ -1,4 +1,4 @@
-"""Text as recognition writes it; data preparation and scoring share this one definition."""
+"""Normalizes text to the form that recognition writes; data preparation and scoring both use it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ENGLISH_TO_EXPAND = re.compile(r"[0-9]|\b[a-z]{2,4}\.|&")
 _STRAY_POINT = re.compile(r"(?<![a-z0-9])[.,]|[.,](?=[.,])")
 _ENGLISH_FIGURE = re.compile(
     r"(?<![$£0-9.,])(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+\.[0-9]+|0[0-9]+)(?![0-9]|[.,][0-9])|[0-9]{13,}"
-)  # what the cleaner misreads: 1,234 as a year, 3.14 as "fourteen"
+)  # numbers that the cleaner misreads: 1,234 as a year, 3.14 as "fourteen"
 
 
 def normalize(text: str, lang: str) -> str:
-    """Lower-cased words with single spaces between them: numbers in words, no punctuation but apostrophes inside words.
+    """Turn a text into lower-case words with single spaces: numbers in words, no punctuation but apostrophes inside words.
 
     Unicode is NFKC; English is ASCII with abbreviations read out ("dr." -> "doctor"); Chinese and Japanese characters have no spaces
     around them. `lang` is an ISO 639-1 code. normalize(normalize(x)) == normalize(x).
@@ -38,12 +38,12 @@ def normalize(text: str, lang: str) -> str:
 
 
 def _plain(letter: str) -> str:
-    """The character itself where it is part of a word, otherwise a space."""
+    """The character itself if it belongs to a word, otherwise a space."""
     return letter if letter.isalnum() or letter == "'" or unicodedata.category(letter)[0] == "M" else " "
 
 
 def _english(text: str) -> str:
-    """ASCII, with numbers, years, ordinals, dollars and abbreviations read out by the cleaner of espnet_tts_frontend."""
+    """Turn English into ASCII; the cleaner of espnet_tts_frontend spells out numbers, years, ordinals, dollars and abbreviations."""
     if not text.isascii():
         from unidecode import unidecode
 

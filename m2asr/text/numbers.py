@@ -1,4 +1,4 @@
-"""Numbers in digits to words, in the language of the text."""
+"""Spells numbers out in the language of the text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ZH_DIGITS = "零一二三四五六七八九"
 
 
 def spell_numbers(text: str, lang: str) -> str:
-    """Every number of `text` in words: cardinals, and decimals as the language writes them.
+    """Replace every number of `text` by words: cardinals, and decimals as the language writes them.
 
     Numbers with a leading zero, of more than 12 digits, and Chinese years are read digit by digit. In a language that neither
     num2words nor this file knows, digits stay as they are.
@@ -30,16 +30,21 @@ def spell_numbers(text: str, lang: str) -> str:
 
 @lru_cache(10_000)
 def _spell(number: str, lang: str) -> str:
-    group, point = (",", ".") if lang in _POINT_DECIMALS else (".", ",")
-    if re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:[{group}][0-9]{{3}})+(?:[{point}][0-9]+)?", number):
-        number = number.replace(group, "")
-    parts = re.split("[.,]", number)
+    thousands, point = (",", ".") if lang in _POINT_DECIMALS else (".", ",")
+    if re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:[{thousands}][0-9]{{3}})+(?:[{point}][0-9]+)?", number):
+        number = number.replace(thousands, "")
+    groups = re.split("[.,]", number)
     try:
-        if len(parts) == 2 and len(parts[0]) <= 12 and len(parts[1]) <= 6 and not re.match("0[0-9]", number):
-            return _words(Decimal(".".join(parts)), lang)
-        return " ".join(_digits(part, lang) if len(part) > 12 or re.match("0[0-9]", part) else _words(int(part), lang) for part in parts)
+        if len(groups) == 2 and len(groups[0]) <= 12 and len(groups[1]) <= 6 and not re.match("0[0-9]", number):
+            return _words(Decimal(".".join(groups)), lang)
+        return " ".join(_group(group, lang) for group in groups)
     except (NotImplementedError, KeyError):  # num2words lacks the language, or its decimals
-        return " ".join(parts)
+        return " ".join(groups)
+
+
+def _group(digits: str, lang: str) -> str:
+    """Digits as a cardinal, or one by one if there are more than 12 or a leading zero."""
+    return _digits(digits, lang) if len(digits) > 12 or re.match("0[0-9]", digits) else _words(int(digits), lang)
 
 
 def _digits(number: str, lang: str) -> str:
@@ -47,26 +52,26 @@ def _digits(number: str, lang: str) -> str:
 
 
 def _words(number: int | Decimal, lang: str) -> str:
-    own = {"zh": _chinese, "bg": _bulgarian}.get(lang)
-    if own is None:
+    spell = {"zh": _chinese, "bg": _bulgarian}.get(lang)
+    if spell is None:
         from num2words import num2words
 
         return num2words(float(number) if isinstance(number, Decimal) else number, lang=lang)  # Italian drops a Decimal's decimals
-    whole, _, fraction = str(number).partition(".")
+    integer, _, fraction = str(number).partition(".")
     point = {"zh": "点", "bg": "цяло и"}[lang]
-    return own(int(whole)) + (f" {point} {_digits(fraction, lang)}" if fraction else "")
+    return spell(int(integer)) + (f" {point} {_digits(fraction, lang)}" if fraction else "")
 
 
 def _bulgarian(number: int) -> str:
-    """A cardinal below 10^12; `и` stands before its last word."""
+    """A cardinal below 10^12 in Bulgarian; `и` comes before its last word."""
     words: list[str] = []
-    for value, one, many in ((10**9, "милиард", "милиарда"), (10**6, "милион", "милиона"), (1000, "хиляда", "хиляди")):
+    for value, singular, plural in ((10**9, "милиард", "милиарда"), (10**6, "милион", "милиона"), (1000, "хиляда", "хиляди")):
         count, number = divmod(number, value)
         if value == 1000 and count == 1:
-            words.append(one)
+            words.append(singular)
         elif count:
             feminine = value == 1000 and count % 10 == 2 and count % 100 != 12
-            words += [re.sub("два$", "две", _bulgarian(count)) if feminine else _bulgarian(count), one if count == 1 else many]
+            words += [re.sub("два$", "две", _bulgarian(count)) if feminine else _bulgarian(count), singular if count == 1 else plural]
     below = [_BG_HUNDREDS[number // 100 - 1]] if number >= 100 else []
     rest = number % 100
     if rest >= 20:
@@ -80,7 +85,7 @@ def _bulgarian(number: int) -> str:
 
 
 def _chinese(number: int) -> str:
-    """A cardinal below 10^12."""
+    """A cardinal below 10^12 in Chinese."""
     if number < 10:
         return _ZH_DIGITS[number]
     for value, unit in ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十")):

@@ -1,4 +1,4 @@
-"""Tokenizers: text to token ids and back, with characters or sentencepiece units."""
+"""Tokenizers: turn text into token ids and back, with characters or sentencepiece units."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SPECIAL_FIRST, SPECIAL_LAST = ["<blank>", "<unk>"], ["<sos/eos>"]
 
 
 class Tokenizer:
-    """Text to ids and back; 0 is the blank, 1 the unknown token, the last one starts and ends sentences."""
+    """Turns text into ids and back; id 0 is the blank, 1 the unknown token, the last id starts and ends sentences."""
 
     def __init__(self, kind: str, tokens: list[str], model: bytes | None = None) -> None:
         self.kind, self.tokens = kind, tokens
         self.ids = {token: number for number, token in enumerate(tokens)}
-        self.digest = hashlib.blake2b(repr((kind, tokens, model)).encode(), digest_size=12).hexdigest()  # of all that makes its ids
+        self.digest = hashlib.blake2b(repr((kind, tokens, model)).encode(), digest_size=12).hexdigest()  # identifies its ids
         self._pieces = None
         if model is not None:
             import sentencepiece
@@ -34,7 +34,7 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """Tokens in all, with blank, unknown and sos/eos."""
+        """The number of tokens, with blank, unknown and sos/eos."""
         return len(self.tokens)
 
     @property
@@ -43,19 +43,19 @@ class Tokenizer:
         return self.size - 1
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; what was not seen in training becomes the unknown token."""
+        """Token ids of a text; characters that the training texts lack become the unknown token."""
         text = " ".join(text.split())
         pieces = self._pieces.encode(text, out_type=str) if self._pieces else text.replace(" ", SPACE)
         return [self.ids.get(piece, UNK) for piece in pieces]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids; blank and sos/eos are silent, the unknown token is ⁇."""
+        """The text of token ids; blank and sos/eos are left out, the unknown token is ⁇."""
         pieces = ["⁇" if number == UNK else self.tokens[number] for number in ids if number not in (BLANK, self.eos)]
         return " ".join("".join(pieces).replace(SPACE, " ").split())
 
     @classmethod
     def load(cls, folder: str | Path) -> Tokenizer:
-        """Read a tokenizer that `train_tokenizer` wrote. Raises UserError where a file is missing or damaged."""
+        """Read a tokenizer that `train_tokenizer` wrote. Raises UserError if a file is missing or damaged."""
         folder = Path(folder)
         try:
             kind = yaml.safe_load((folder / "tokenizer.yaml").read_text(encoding="utf-8"))["type"]
@@ -70,9 +70,9 @@ class Tokenizer:
 
 
 def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, texts: Iterable[str], folder: str | Path) -> Tokenizer:
-    """Train a tokenizer on texts and write it to `folder` as a whole; the same texts give the same tokenizer.
+    """Train a tokenizer on texts and write it to `folder` in one step; the same texts give the same tokenizer.
 
-    `size` counts all tokens of unigram and bpe; characters ignore it. Raises UserError where the texts do not suffice.
+    `size` counts all tokens of unigram and bpe; characters ignore it. Raises UserError if there is too little text.
     """
     folder = Path(folder)
     texts = [text for text in (" ".join(text.split()) for text in texts) if text]  # one kind of space, no line breaks
@@ -108,7 +108,7 @@ def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> t
             model_type=kind,
             vocab_size=size - special + 1,  # sentencepiece counts its own <unk>
             character_coverage=1.0,
-            max_sentence_length=1 << 20,  # bytes; longer texts would be left out in silence
+            max_sentence_length=1 << 20,  # bytes; longer texts would be left out without a message
             normalization_rule_name="identity",
             bos_id=-1,
             eos_id=-1,

@@ -82,7 +82,7 @@ class Phase:
             max_bad=options.max_bad,
             prepare=self._prepare,
             loads={stream: partial(self._load, stream) for stream in read},
-            whole=[self.streams[name] for name in self.streams if system.objectives[name].compares],
+            undivided=[self.streams[name] for name in self.streams if system.objectives[name].compares],
         )
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
         self._steps: Generator[Step] | None = None

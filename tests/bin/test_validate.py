@@ -26,9 +26,9 @@ def test_problems_end_with_1_and_name_the_command_that_mends_them(small_data: Pa
     assert done.returncode == 1 and done.stderr == ""
     for name in READS_NO_AUDIO:
         assert f"{SPOILED[name][1]}: " in done.stdout
-    (mend,) = [line.removeprefix("mend it with: ") for line in done.stdout.splitlines() if line.startswith("mend it with: ")]
-    module, *args = mend.split()[2:]
-    assert mend.startswith("python -m m2asr.bin.")
+    (repair,) = [line.removeprefix("repair it with: ") for line in done.stdout.splitlines() if line.startswith("repair it with: ")]
+    module, *args = repair.split()[2:]
+    assert repair.startswith("python -m m2asr.bin.")
     mended = command(module.removeprefix("m2asr.bin."), *args)
     assert mended.returncode == 0 and "utterances kept" in mended.stdout and ".backup" in mended.stdout
     assert command("validate", small_data).returncode == 0

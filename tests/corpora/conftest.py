@@ -12,8 +12,8 @@ from tests.corpora.server import Server
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
-        yield found
-        found.shutdown()
+        yield running
+        running.shutdown()

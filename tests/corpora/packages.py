@@ -144,47 +144,47 @@ def drascula_packages(
 
 
 def pack(data: bytes) -> bytes:
-    """RNC, method 1: 100 bytes as they are, then a copy of 8 from 4 before, where that is what comes; all codes have 4 bits."""
+    """Pack by RNC, method 1: 100 literal bytes, then a copy of 8 bytes from 4 before, if it fits; all codes have 4 bits."""
     out = bytearray(b"RNC\1" + struct.pack(">IIHHBB", len(data), 0, 0, 0, 0, 1))
-    slot, used = 0, 16
+    slot, bits_used = 0, 16
 
-    def put(value: int, count: int) -> None:
-        nonlocal slot, used
-        for place in range(count):
-            if used == 16:
-                slot, used = len(out), 0
+    def write_bits(value: int, count: int) -> None:
+        nonlocal slot, bits_used
+        for bit in range(count):
+            if bits_used == 16:
+                slot, bits_used = len(out), 0
                 out.extend(bytes(2))
-            out[slot + used // 8] |= (value >> place & 1) << used % 8
-            used += 1
+            out[slot + bits_used // 8] |= (value >> bit & 1) << bits_used % 8
+            bits_used += 1
 
-    def number(value: int) -> None:
+    def write_number(value: int) -> None:
         size = value.bit_length()
-        for place in (3, 2, 1, 0):  # codes are told from their highest bit
-            put(size >> place & 1, 1)
+        for bit in (3, 2, 1, 0):  # codes begin with their highest bit
+            write_bits(size >> bit & 1, 1)
         if size > 1:
-            put(value - (1 << size - 1), size - 1)
+            write_bits(value - (1 << size - 1), size - 1)
 
-    put(0, 2)
+    write_bits(0, 2)
     for _ in range(3):
-        put(16, 5)
+        write_bits(16, 5)
         for _ in range(16):
-            put(4, 4)
-    steps, place = [], 0
-    while place < len(data):
-        literal = data[place : place + 100]
-        place += len(literal)
-        copy = place >= 4 and data[place : place + 8] == (data[place - 4 : place] * 2) and place + 8 <= len(data)
-        steps.append((literal, copy))
-        place += 8 * copy
-    if not steps or any(not copy for _, copy in steps[:-1]):  # no copies: all at once
-        steps = [(data, False)]
-    put(len(steps) + steps[-1][1], 16)
-    for literal, copy in [*steps, *([(b"", False)] if steps[-1][1] else [])]:
-        number(len(literal))
+            write_bits(4, 4)
+    runs, position = [], 0
+    while position < len(data):
+        literal = data[position : position + 100]
+        position += len(literal)
+        copy = position >= 4 and data[position : position + 8] == (data[position - 4 : position] * 2) and position + 8 <= len(data)
+        runs.append((literal, copy))
+        position += 8 * copy
+    if not runs or any(not copy for _, copy in runs[:-1]):  # no copies: a single run
+        runs = [(data, False)]
+    write_bits(len(runs) + runs[-1][1], 16)
+    for literal, copy in [*runs, *([(b"", False)] if runs[-1][1] else [])]:
+        write_number(len(literal))
         out += literal
         if copy:
-            number(4 - 1)
-            number(8 - 2)
+            write_number(4 - 1)
+            write_number(8 - 2)
     return bytes(out) + b"\0"
 
 
@@ -195,11 +195,11 @@ def tree() -> tuple[bytes, dict[str, str]]:
     """A Huffman tree that begins as the game's does, and the code of every letter: a chain from node 20 on."""
     nodes = bytearray(steelsky.TREE.ljust(steelsky.TREE_SIZE, b"\0"))
     codes = {}
-    for place, letter in enumerate(LETTERS):
-        chain, leaf = 20 + 2 * place, 21 + 2 * place
+    for index, letter in enumerate(LETTERS):
+        chain, leaf = 20 + 2 * index, 21 + 2 * index
         nodes[3 * chain : 3 * chain + 3] = bytes([leaf, chain + 2, 0])
         nodes[3 * leaf + 2] = ord(letter)
-        codes[letter] = "1" * (place + 1) + "0"
+        codes[letter] = "1" * (index + 1) + "0"
     return bytes(nodes), codes
 
 
@@ -212,7 +212,7 @@ def section(texts: Sequence[str], codes: Mapping[str, str]) -> bytes:
         quarters += -quarters % 8 if quarters > 127 else 0
         sizes.append(quarters)
         coded += bits.ljust(2 * quarters, "0")
-    blocks = [sum(sizes[place : place + 32]) for place in range(0, len(sizes), 32)]
+    blocks = [sum(sizes[begin : begin + 32]) for begin in range(0, len(sizes), 32)]
     first = 4 + 2 * len(blocks)
     table = bytes(0x80 | size >> 3 if size > 127 else size for size in sizes)
     head = struct.pack(f"<HH{len(blocks)}H", first, first + len(table), *blocks)
@@ -224,8 +224,8 @@ def steelsky_packages(folder: Path, texts: Mapping[str, Sequence[Sequence[str]]]
     nodes, codes = tree()
     files = {steelsky.SPEECH + steelsky.FIRST[part] + number: bytes(22) + data for (part, number), data in spoken.items()}
     for lang, sections in texts.items():
-        for part, found in enumerate(sections):
-            files[steelsky.TEXTS + 8 * steelsky.LANGUAGES[lang] + part] = section(found, codes)
+        for part, section_texts in enumerate(sections):
+            files[steelsky.TEXTS + 8 * steelsky.LANGUAGES[lang] + part] = section(section_texts, codes)
     index, data = struct.pack("<I", len(files)), bytes(16)
     for number, content in files.items():
         index += struct.pack("<H", number) + ((len(data) >> 4) | 1 << 23).to_bytes(3, "little") + len(content).to_bytes(3, "little")
@@ -237,9 +237,11 @@ def steelsky_packages(folder: Path, texts: Mapping[str, Sequence[Sequence[str]]]
 
 def mandarin(folder: Path, syllables: Mapping[str, Sequence[str]], sentences: Sequence[tuple[str, str, str, str]]) -> None:
     """gcin-voice with the syllables of each speaker, and the wheel with (id, Chinese, pinyin, English)."""
-    names = [f"usr/share/gcin-voice/ogg/{syllable}/{voice}.ogg" for voice, found in syllables.items() for syllable in found]
+    names = [f"usr/share/gcin-voice/ogg/{syllable}/{voice}.ogg" for voice, recorded in syllables.items() for syllable in recorded]
     write_deb(folder, "gcin-voice", {name: ogg(number, 44100, 1) for number, name in enumerate(names)})
-    rows = [{"id": key, "chinese": text, "pinyin_numbered": pinyin, "translation": {"en": other}} for key, text, pinyin, other in sentences]
+    rows = [
+        {"id": key, "chinese": text, "pinyin_numbered": pinyin, "translation": {"en": english}} for key, text, pinyin, english in sentences
+    ]
     with zipfile.ZipFile(folder / HSK.name, "w") as wheel:
         wheel.writestr("hsk_sentences_audio/data/sentences.json", json.dumps(rows))
         wheel.writestr("hsk_sentences_audio-1.0.0.dist-info/METADATA", "License: MIT (code); CC-BY-SA-4.0 (packaged dataset)\n")
@@ -278,7 +280,7 @@ def debspeech(folder: Path) -> Path:
     steelsky_packages(folder, texts, {(0, n): u8(n % 5) for n in numbers})
     for package in PACKAGES:
         if (folder / package.file).is_file():
-            place = folder / "pool/main" / package.pool
-            place.mkdir(parents=True, exist_ok=True)
-            (folder / package.file).rename(place / package.file)
+            pool = folder / "pool/main" / package.pool
+            pool.mkdir(parents=True, exist_ok=True)
+            (folder / package.file).rename(pool / package.file)
     return folder

@@ -25,13 +25,13 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        self.server.asked.append(f"{self.path} {wanted}".strip())
+        byte_range = self.headers.get("Range", "")
+        self.server.asked.append(f"{self.path} {byte_range}".strip())
         if "missing" in self.path or ("busy" in self.path and len(self.server.asked) < 2):
             self.send_error(404 if "missing" in self.path else int(self.path.partition("busy")[2] or 503))
             return
         content = self.server.files.get(self.path, CONTENT)
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if "norange" not in self.path else 0
+        start = int(byte_range.removeprefix("bytes=").rstrip("-") or 0) if "norange" not in self.path else 0
         body = content[start:]
         self.send_response(206 if start else 200)
         if "nosize" not in self.path:
@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if "breaks" in self.path and start < len(content) // 2:
             body = body[: len(content) // 3]
-        for place in range(0, len(body), 50_000):
-            self.wfile.write(body[place : place + 50_000])
+        for begin in range(0, len(body), 50_000):
+            self.wfile.write(body[begin : begin + 50_000])
             if "slow" in self.path:
                 time.sleep(0.1)
 

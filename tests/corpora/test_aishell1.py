@@ -54,9 +54,9 @@ SPOILED = {
     "transcript without audio": (remove(f"{DEV}122.wav"), f"{TABLE}:5: BAC009S0724W0122: there is no recording of it"),
     "speaker without audio": (lambda root: (root / "wav/dev/S0724").rename(root / "S0724"), f"{TABLE}:5: BAC009S0724W0122: there is no"),
     "wrong place": (copy(f"{DEV}122.wav", "wav/dev/S0725/BAC009S0724W0122.wav"), "is no recording of speaker S0725"),
-    "in two parts": (copy(f"{DEV}122.wav", "wav/test/S0724/BAC009S0724W0122.wav"), "BAC009S0724W0122: this id stands twice, before in "),
+    "in two parts": (copy(f"{DEV}122.wav", "wav/test/S0724/BAC009S0724W0122.wav"), "BAC009S0724W0122: this id was already in "),
     "cut recording": (cut(f"{DEV}123.wav"), f"{TABLE}:6: "),
-    "id twice": (append(TABLE, "BAC009S0764W0122 打开"), f"{TABLE}:9: BAC009S0764W0122: this id stands twice, before in "),
+    "id twice": (append(TABLE, "BAC009S0764W0122 打开"), f"{TABLE}:9: BAC009S0764W0122: this id was already in "),
     "no text": (append(TABLE, "BAC009S0764W0199"), f"{TABLE}:9: BAC009S0764W0199: no text"),
     "not UTF-8": (edit(TABLE, "打开 空调", "\xe9\xe9"), f"{TABLE}:2: not UTF-8"),
 }

@@ -46,8 +46,8 @@ SPOILED = {
         "IC0000W0009.wav: no line of ",
     ),
     "cut recording": (cut("iOS/data/wav/C0000/IC0000W0001.wav"), "trans.txt:2: "),
-    "id twice": (append("iOS/data/trans.txt", "IC0001W0003\t打开"), "trans.txt:5: IC0001W0003: this id stands twice, before in "),
-    "listed twice": (append("iOS/data/wav.scp", "IC0001W0003\twav/x.wav"), "wav.scp:5: IC0001W0003: this id stands twice, before in "),
+    "id twice": (append("iOS/data/trans.txt", "IC0001W0003\t打开"), "trans.txt:5: IC0001W0003: this id was already in "),
+    "listed twice": (append("iOS/data/wav.scp", "IC0001W0003\twav/x.wav"), "wav.scp:5: IC0001W0003: this id was already in "),
     "no text": (append("iOS/data/trans.txt", "IC0001W0003"), "trans.txt:5: IC0001W0003: no text"),
     "not UTF-8": (edit("iOS/data/trans.txt", "打开", "\xe9"), "trans.txt:3: not UTF-8"),
 }

@@ -34,19 +34,19 @@ def fetch(server: Server, out: Path, content: bytes, pinned: bool = True, remove
 
 
 def test_a_part_is_fetched_once_and_again_when_it_is_gone(server: Server, tmp_path: Path) -> None:
-    said = fetch(server, tmp_path, SMALL)
-    whole = [".download.lock", "corpus/README", "corpus/part/.complete", "corpus/part/a/1.wav", "corpus/part/b/2.wav", "part.tar.gz"]
-    assert listed(tmp_path) == whole and "1 archives, 1 fetched" in said and "--remove_archives removes them" in said
+    report = fetch(server, tmp_path, SMALL)
+    complete = [".download.lock", "corpus/README", "corpus/part/.complete", "corpus/part/a/1.wav", "corpus/part/b/2.wav", "part.tar.gz"]
+    assert listed(tmp_path) == complete and "1 archives, 1 fetched" in report and "--remove_archives removes them" in report
     assert {name: (tmp_path / name).read_bytes() for name in FILES} == FILES
     (tmp_path / "corpus/part/a/1.wav").write_bytes(b"mine")
     server.asked.clear()
     assert "1 archives, 0 fetched" in fetch(server, tmp_path, SMALL, remove=True)
-    assert listed(tmp_path) == whole[:-1] and (tmp_path / "corpus/part/a/1.wav").read_bytes() == b"mine"
+    assert listed(tmp_path) == complete[:-1] and (tmp_path / "corpus/part/a/1.wav").read_bytes() == b"mine"
     fetch(server, tmp_path, SMALL)
-    assert not server.asked and listed(tmp_path) == whole[:-1]
+    assert not server.asked and listed(tmp_path) == complete[:-1]
     shutil.rmtree(tmp_path / "corpus/part")
     fetch(server, tmp_path, SMALL)
-    assert server.asked == ["/part.tar.gz"] and listed(tmp_path) == whole
+    assert server.asked == ["/part.tar.gz"] and listed(tmp_path) == complete
 
 
 def test_an_archive_that_is_there_is_not_fetched(server: Server, tmp_path: Path) -> None:
@@ -56,16 +56,16 @@ def test_an_archive_that_is_there_is_not_fetched(server: Server, tmp_path: Path)
 
 
 def test_without_a_published_checksum_the_first_download_counts(server: Server, tmp_path: Path) -> None:
-    said = fetch(server, tmp_path, SMALL, pinned=False, remove=True)
-    assert said.endswith("part.tar.gz: no published checksum: size and archive integrity are checked; its SHA-256 is kept in "
+    report = fetch(server, tmp_path, SMALL, pinned=False, remove=True)
+    assert report.endswith("part.tar.gz: no published checksum: size and archive integrity are checked; its SHA-256 is kept in "
                          "part.tar.gz.sha256 for later downloads")  # fmt: skip
     record = tmp_path / "part.tar.gz.sha256"
     assert record.read_text() == f"{hashlib.sha256(SMALL).hexdigest()}  part.tar.gz\n"
     shutil.rmtree(tmp_path / "corpus")
-    other = bytearray(SMALL)
-    other[4:8] = b"mine"  # the time in gzip's header: of the same size, and whole
+    changed = bytearray(SMALL)
+    changed[4:8] = b"mine"  # the time in gzip's header: of the same size, and whole
     with pytest.raises(UserError, match="part.tar.gz: .* gives another file than the pinned one"):
-        fetch(server, tmp_path, bytes(other), pinned=False)
+        fetch(server, tmp_path, bytes(changed), pinned=False)
     assert listed(tmp_path) == [".download.lock", "part.tar.gz.sha256"]
     assert "no published" not in fetch(server, tmp_path, SMALL, pinned=False)
     assert (tmp_path / "corpus/part/b/2.wav").exists()
@@ -91,7 +91,7 @@ def test_a_broken_archive_is_named_and_leaves_nothing_behind(name: str, server: 
     with pytest.raises(UserError) as error:
         fetch(server, out, content, pinned=False)
     text = str(error.value)
-    assert text.startswith(f"{out}/part.tar.gz: not a whole archive (") and message in text and "\n" not in text, text
+    assert text.startswith(f"{out}/part.tar.gz: not a complete archive (") and message in text and "\n" not in text, text
     assert text.endswith("); remove it and run the same command again")
     assert listed(tmp_path) == ["out/.download.lock", "out/part.tar.gz"]
     (out / "part.tar.gz").unlink()
@@ -110,7 +110,7 @@ def test_links_are_not_made_and_archives_in_an_archive_are_extracted(server: Ser
 def test_a_folder_of_the_user_is_left_alone(server: Server, tmp_path: Path) -> None:
     (tmp_path / "corpus/part").mkdir(parents=True)
     (tmp_path / "corpus/part/mine").touch()
-    with pytest.raises(UserError, match=r"corpus/part: it is there, but was not .* or if it is whole: touch .*corpus/part/.complete$"):
+    with pytest.raises(UserError, match=r"corpus/part: it exists, but .* or if it is complete: touch .*corpus/part/.complete$"):
         fetch(server, tmp_path, SMALL)
     assert not server.asked and listed(tmp_path) == [".download.lock", "corpus/part/mine"]
     (tmp_path / "corpus/part/.complete").touch()
@@ -168,8 +168,8 @@ def start(server: Server, content: bytes, out: Path, limit: int | None = None) -
 def test_a_disk_that_gets_full_while_extracting_is_named(server: Server, tmp_path: Path) -> None:
     content = packed({"corpus/part/1.wav": bytes(1_000_000)})
     process = start(server, content, tmp_path, limit=300_000)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and said.startswith(f"error: cannot write {tmp_path}/.part.tar.gz.extracting: "), said
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and stderr.startswith(f"error: cannot write {tmp_path}/.part.tar.gz.extracting: "), stderr
     assert listed(tmp_path) == [".download.lock", "part.tar.gz"]
     fetch(server, tmp_path, content)
     assert (tmp_path / "corpus/part/1.wav").stat().st_size == 1_000_000
@@ -184,8 +184,8 @@ def test_stopped_while_extracting_leaves_no_part_and_goes_on(how: signal.Signals
     while not growing.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(how)
-    said = process.communicate(timeout=30)
-    assert process.returncode == (130 if how is signal.SIGINT else -how), said
+    output = process.communicate(timeout=30)
+    assert process.returncode == (130 if how is signal.SIGINT else -how), output
     assert not (tmp_path / "corpus").exists()
     assert (tmp_path / ".part.tar.gz.extracting").exists() == (how is signal.SIGKILL)
     server.asked.clear()

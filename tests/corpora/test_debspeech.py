@@ -13,7 +13,7 @@ import soundfile
 from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, prepare, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import Clip, sentence_case
-from m2asr.corpora.debspeech.counts import MADE
+from m2asr.corpora.debspeech.counts import COUNTS
 from m2asr.corpora.debspeech.packages import HSK, PACKAGES, paths, write_attribution
 from m2asr.corpora.debspeech.rnc import unpack
 from m2asr.corpora.debspeech.sound import resample
@@ -37,10 +37,10 @@ def by_id(clips: list[Clip]) -> dict[str, Clip]:
 
 def likeness(clip: Clip, samples: np.ndarray, rate: int) -> float:
     """Correlation of what a clip sounds like with samples that claim a rate, where they fit best: codecs have a delay."""
-    found, expected = resample(*clip.sound()), resample(samples.astype(np.float32), rate)
-    assert abs(len(found) - len(expected)) <= 8
-    length = min(len(found), len(expected)) - DELAY
-    return max(float(np.corrcoef(found[lag : lag + length], expected[:length])[0, 1]) for lag in range(DELAY))
+    decoded, expected = resample(*clip.sound()), resample(samples.astype(np.float32), rate)
+    assert abs(len(decoded) - len(expected)) <= 8
+    length = min(len(decoded), len(expected)) - DELAY
+    return max(float(np.corrcoef(decoded[lag : lag + length], expected[:length])[0, 1]) for lag in range(DELAY))
 
 
 def test_packages_are_read_without_dpkg(tmp_path: Path) -> None:
@@ -48,10 +48,10 @@ def test_packages_are_read_without_dpkg(tmp_path: Path) -> None:
     path.write_bytes(packages.deb({"usr/a": b"1", "usr/b": b"22"}, {"usr/c": "a"}))
     assert list(package_files(path, lambda name: True)) == [("usr/a", b"1"), ("usr/b", b"22")]
     assert list(package_files(path, lambda name: name == "usr/b")) == [("usr/b", b"22")]
-    whole = path.read_bytes()
-    for broken, what in ((whole[:-40], "ended|end"), (whole[:100], "no data.tar.xz"), (b"PK" + whole, "does not begin as an ar archive")):
+    deb = path.read_bytes()
+    for broken, problem in ((deb[:-40], "ended|end"), (deb[:100], "no data.tar.xz"), (b"PK" + deb, "does not begin as an ar archive")):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=f"one.deb: not a whole Debian package .*({what})"):
+        with pytest.raises(UserError, match=f"one.deb: not a complete Debian package .*({problem})"):
             list(package_files(path, lambda name: True))
     with pytest.raises(UserError, match="not found; fetch it"):
         list(package_files(tmp_path / "no.deb", lambda name: True))
@@ -77,15 +77,15 @@ def asterisk_folder(tmp_path: Path) -> Path:
 def test_asterisk(asterisk_folder: Path) -> None:
     clips = by_id(list(asterisk.read(paths("asterisk", asterisk_folder))))
     assert not any("beep" in key or "silence" in key for key in clips)
-    one = clips["asterisk_en_allison-agent-pass"]
-    assert one.texts == {
+    agent_pass = clips["asterisk_en_allison-agent-pass"]
+    assert agent_pass.texts == {
         "en": "Please enter your password pound.",
         "it": "Inserire il quello numero, così può entrare.",
         "ru": "Номер аgента",
         "es": "Ingrese su contraseña y número",
         "fr": "Composez.",
     }
-    assert likeness(one, wave(0), 16000) > 0.95
+    assert likeness(agent_pass, wave(0), 16000) > 0.95
     assert clips["asterisk_en_allison-vm-inbox"].texts == {"en": "new"}  # the list writes vm-INBOX
     assert clips["asterisk_it_carlo-spy-sip"].texts == {"it": "sip"}
     assert clips["asterisk_fr_june-digits_1"].speaker == "asterisk_fr_june"
@@ -137,9 +137,9 @@ def test_tuxpaint(tmp_path: Path) -> None:
 
 
 def test_drascula(tmp_path: Path) -> None:
-    said = {"es": "Bueno, sí", "it": "È già", "ru": "На самом деле нет."}
+    translations = {"es": "Bueno, sí", "it": "È già", "ru": "На самом деле нет."}
     texts = {
-        ("", 3): {"en": "NOT REALLY. AM I?", "de": "Tuer", "fr": "LA DEUXIèME", **said},
+        ("", 3): {"en": "NOT REALLY. AM I?", "de": "Tuer", "fr": "LA DEUXIèME", **translations},
         ("vb", 62): {"en": "Last", "es": "ULTIMO AÑO"},
         ("d", 1): {"en": "Igor!", "es": "..."},
     }
@@ -149,7 +149,7 @@ def test_drascula(tmp_path: Path) -> None:
         *("drascula_en_hacker-hacker_003", "drascula_en_vb-vb_062", "drascula_en_d-d_001"),
         *("drascula_es_hacker-hacker_003", "drascula_es_vb-vb_062"),  # D1 is a link to what is said in English
     }
-    assert clips["drascula_en_hacker-hacker_003"].texts == {"en": "Not really. Am I?", "fr": "La deuxième", **said}
+    assert clips["drascula_en_hacker-hacker_003"].texts == {"en": "Not really. Am I?", "fr": "La deuxième", **translations}
     assert clips["drascula_es_vb-vb_062"].texts == {"en": "Last", "es": "Último año"}
     assert likeness(clips["drascula_en_vb-vb_062"], wave(1)[:22050], 11025) > 0.99
     packages.write_deb(tmp_path, "drascula", {"usr/share/scummvm/drascula/en/drascula.dat": packages.game_texts(texts)[:5000]})
@@ -201,10 +201,10 @@ def test_mandarin(tmp_path: Path) -> None:
         **{f"semisynthetic_zh_gcin3-hsk1-{n}": True for n in (1, 2, 3, 4)},
         **{f"semisynthetic_zh_gcin5-hsk1-{n}": n == 1 for n in (1, 2, 3, 4)},
     }
-    one = clips["semisynthetic_zh_gcin3-hsk1-1"]
-    assert one.texts == {"zh": "老师好！", "en": "Hello, teacher!"} and one.parts == ("train",)
+    lesson = clips["semisynthetic_zh_gcin3-hsk1-1"]
+    assert lesson.texts == {"zh": "老师好！", "en": "Hello, teacher!"} and lesson.splits == ("train",)
     spoken = [resample(packages.samples(number, 44100).astype(np.float32), 44100) for number in range(len(syllables))]
-    assert likeness(one, np.concatenate(spoken[:3]), 16000) > 0.95
+    assert likeness(lesson, np.concatenate(spoken[:3]), 16000) > 0.95
     assert likeness(clips["semisynthetic_zh_gcin3-hsk1-2"], np.concatenate([spoken[3], spoken[4]]), 16000) > 0.95  # instead of ㄇㄣ1
     assert likeness(clips["semisynthetic_zh_gcin3-hsk1-4"], np.concatenate([spoken[2], spoken[6]]), 16000) > 0.95
 
@@ -251,17 +251,17 @@ def data(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_no_sentence_of_a_part_is_in_another(data: tuple[Path, str]) -> None:
     """Neither what is said, nor a translation, nor an item, whatever the language and the source."""
-    said: dict[str, set] = {"train": set(), "dev": set(), "test": set()}
+    texts: dict[str, set] = {"train": set(), "dev": set(), "test": set()}
     items: dict[str, set] = {"train": set(), "dev": set(), "test": set()}
     for folder in data[0].glob("*_??"):
-        part, lang = folder.name.split("_")
+        split, lang = folder.name.split("_")
         for table in folder.glob("text*"):
-            other = table.suffix[1:] or lang
-            said[part] |= {(other, normalize(text, other)) for text in read_table(table).values()}
-        items[part] |= {(utt.split("_")[0], utt.partition("-")[2]) for utt in read_table(folder / "utt2spk")}
-    for one, two in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        assert said[one] and said[two] and not said[one] & said[two] and not items[one] & items[two]
-    linked = [part for part, found in items.items() if {("asterisk", "p3"), ("tuxpaint", "s_alike")} & found]
+            target = table.suffix[1:] or lang
+            texts[split] |= {(target, normalize(text, target)) for text in read_table(table).values()}
+        items[split] |= {(utt.split("_")[0], utt.partition("-")[2]) for utt in read_table(folder / "utt2spk")}
+    for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
+        assert texts[first] and texts[second] and not texts[first] & texts[second] and not items[first] & items[second]
+    linked = [split for split, keys in items.items() if {("asterisk", "p3"), ("tuxpaint", "s_alike")} & keys]
     assert len(linked) == 1  # "Number 3" is said in one and the translation of the other
 
 
@@ -281,7 +281,7 @@ def test_sets_are_clean_and_say_where_they_come_from(data: tuple[Path, str]) -> 
     assert "not there: festvox; to have it, fetch its packages: python -m m2asr.bin.download debspeech --parts festvox" in summary
     for reason in ("not 0.3 to 20.0 s long: asterisk_en_allison-endless, asterisk_en_allison-short", "silent: asterisk_en_allison-hush"):
         assert reason in summary
-    assert "more than 25 letters a second: another text than what is said: asterisk_en_allison-long" in summary
+    assert "more than 25 letters a second: the text differs from the speech: asterisk_en_allison-long" in summary
     assert "no text in its language: asterisk_en" not in summary and "no text in its language: asterisk_es_allison" in summary
 
 
@@ -293,8 +293,9 @@ def test_a_speaker_of_mandarin_is_trained_on_and_the_other_tested(data: tuple[Pa
 
 
 def test_translations_are_cased_and_never_the_same_words(data: tuple[Path, str]) -> None:
-    found = [utt for part in ("train", "dev", "test") for utt in read_table(data[0] / f"{part}_fr/text.en") if "same" in utt]
-    assert not found and "Number 1" in [t for part in ("train", "dev", "test") for t in read_table(data[0] / f"{part}_fr/text.en").values()]
+    tables = [read_table(data[0] / f"{split}_fr/text.en") for split in ("train", "dev", "test")]
+    assert not [utt for table in tables for utt in table if "same" in utt]
+    assert "Number 1" in [text for table in tables for text in table.values()]
 
 
 def test_again_is_the_same_and_sources_can_be_chosen(corpus: Path, tmp_path: Path) -> None:
@@ -344,10 +345,10 @@ SPOILED = {  # the source, what is broken in which package, the message after th
 @pytest.mark.parametrize("name", SPOILED)
 def test_broken_files_of_a_package_are_named(name: str, tmp_path: Path) -> None:
     package, files, message = SPOILED[name]
-    source = next(one.source for one in PACKAGES if one.name == package)
-    for other in paths(source, tmp_path):
-        if other != "hsk":
-            packages.write_deb(tmp_path, other, files if other == package else {})
+    source = next(entry.source for entry in PACKAGES if entry.name == package)
+    for package_name in paths(source, tmp_path):
+        if package_name != "hsk":
+            packages.write_deb(tmp_path, package_name, files if package_name == package else {})
     write_hsk(tmp_path, [ITEM])
     check_refused("debspeech", tmp_path, f"{paths(source, tmp_path)[package]}{message}", (source,))
 
@@ -368,8 +369,8 @@ def test_sentences_that_lack_something_are_named(items: object, message: str, tm
 
 
 def test_a_folder_without_packages_and_a_package_without_recordings_are_told(tmp_path: Path) -> None:
-    message = f"--corpus {tmp_path}: none of debspeech's sources is whole in it (asterisk-core-sounds-en_1.6.1-1_all.deb ...); fetch them "
-    check_refused("debspeech", tmp_path, f"{message}with: python -m m2asr.bin.download debspeech --out {tmp_path}")
+    message = f"--corpus {tmp_path}: none of debspeech's sources is complete in it (asterisk-core-sounds-en_1.6.1-1_all.deb ...); fetch "
+    check_refused("debspeech", tmp_path, f"{message}them with: python -m m2asr.bin.download debspeech --out {tmp_path}")
     packages.write_deb(tmp_path, "festvox-ru", {})
     check_refused("debspeech", tmp_path, f"{tmp_path / 'festvox-ru_0.5+dfsg-6_all.deb'}: no recording in it; remove it and fetch it again")
 
@@ -390,7 +391,7 @@ def test_sets_of_an_earlier_preparation_with_other_sources_are_removed(corpus: P
 
 def test_counts_are_pinned_for_every_set() -> None:
     langs = ("bg", "cs", "en", "es", "fr", "it", "nl", "ro", "ru", "zh")
-    assert set(MADE) == {f"{part}_{lang}" for part in ("train", "dev", "test") for lang in langs}
+    assert set(COUNTS) == {f"{split}_{lang}" for split in ("train", "dev", "test") for lang in langs}
 
 
 def test_attribution_is_written_beside_the_packages(corpus: Path) -> None:

@@ -55,8 +55,8 @@ def test_goes_on_where_a_server_broke_off(path: str, server: Server, tmp_path: P
 
 
 def test_another_content_is_refused_and_removed(server: Server, tmp_path: Path) -> None:
-    for content, what in ((CONTENT[:-1] + b"x", "1024000 bytes with SHA-256 "), (CONTENT[:-5], "1024000 bytes, not 1023995")):
-        with pytest.raises(UserError, match=f"one.bin: {server.address}/a gives another file than the pinned one: {what}"):
+    for content, problem in ((CONTENT[:-1] + b"x", "1024000 bytes with SHA-256 "), (CONTENT[:-5], "1024000 bytes, not 1023995")):
+        with pytest.raises(UserError, match=f"one.bin: {server.address}/a gives another file than the pinned one: {problem}"):
             download([remote(f"{server.address}/a", content=content)], tmp_path)
         assert listed(tmp_path) == []
     with pytest.raises(UserError, match="/missing: it answers 404"):
@@ -99,8 +99,8 @@ def test_interrupted_leaves_no_file_and_goes_on(server: Server, tmp_path: Path) 
     while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130 and said.startswith("interrupted: nothing half-written is left"), said
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and stderr.startswith("interrupted: nothing half-written is left"), stderr
     (part,) = tmp_path.iterdir()
     begun = part.stat().st_size
     assert part.name.startswith(".one.bin.") and 0 < begun < len(CONTENT)
@@ -110,8 +110,8 @@ def test_interrupted_leaves_no_file_and_goes_on(server: Server, tmp_path: Path) 
 
 def test_a_disk_that_gets_full_is_named(server: Server, tmp_path: Path) -> None:
     process = start(remote(f"{server.address}/a"), tmp_path, limit=300_000)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1 and "error: cannot write " in said and "one.bin" in said and "free some space" in said, said
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1 and "error: cannot write " in stderr and "one.bin" in stderr and "free some space" in stderr, stderr
     download([remote(f"{server.address}/a")], tmp_path)
     assert listed(tmp_path) == ["one.bin"] and server.asked[-1].startswith("/a bytes=")
 
@@ -146,8 +146,8 @@ def test_packages_come_through_apt_get(apt: Path, tmp_path: Path, monkeypatch: p
 def test_a_mirror_is_asked_for_the_pinned_packages(server: Server, tmp_path: Path) -> None:
     path = "/debian/pool/main/d/drascula/drascula-spanish_1.0+ds4-2_all.deb"
     assert remotes("drascula", f"{server.address}/debian/")[1].origin == server.address + path
-    done = command("download", "debspeech", "--parts", "festvox", "--mirror", server.address, "--out", tmp_path / "out")
-    assert done.returncode == 1 and done.stderr.startswith("error: festvox-ru_0.5+dfsg-6_all.deb: ") and "pinned" in done.stderr
+    process = command("download", "debspeech", "--parts", "festvox", "--mirror", server.address, "--out", tmp_path / "out")
+    assert process.returncode == 1 and process.stderr.startswith("error: festvox-ru_0.5+dfsg-6_all.deb: ") and "pinned" in process.stderr
     assert listed(tmp_path / "out") == []
     assert server.asked == ["/pool/main/f/festvox-ru/festvox-ru_0.5+dfsg-6_all.deb"] * len(server.asked)
 

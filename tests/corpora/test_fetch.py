@@ -32,8 +32,8 @@ def sets(corpus: Path, name: str, untexted: tuple[str, ...] = ()) -> dict[str, i
 
 def files(folder: Path) -> dict[str, bytes]:
     """{path: content} of all but hidden files."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def download(*line: object) -> None:
@@ -53,7 +53,8 @@ def test_librispeech(server: Server, out: Path, tmp_path: Path, monkeypatch: Pat
     server.files = {f"/12/{name}": content for name, content in archives.items()}
     line = ["librispeech", "--out", out, "--mirror", f"{server.address}/12/", "--parts", "train-clean-100", "dev-clean"]
     download(*line)
-    assert "2 archives, 2 fetched" in (told := capsys.readouterr().out) and told.endswith(f"to prepare it: --corpus {out}/LibriSpeech\n")
+    report = capsys.readouterr().out
+    assert "2 archives, 2 fetched" in report and report.endswith(f"to prepare it: --corpus {out}/LibriSpeech\n")
     server.asked.clear()
     download(*line, "test-clean", "--remove_archives")
     assert server.asked == ["/12/test-clean.tar.gz"] and not list(out.glob("*.tar.gz"))
@@ -136,11 +137,11 @@ def test_covost2_fetches_the_tables_and_tells_where_the_recordings_are(
     archives = packing.tables(root)
     (content,) = archives.values()
     monkeypatch.setattr(covost2, "TABLES", "it_en {} {}".format(*pin(content)))
-    server.files = {f"/{name}": each for name, each in archives.items()}
+    server.files = {f"/{name}": data for name, data in archives.items()}
     download("covost2", "--out", out, "--mirror", server.address, "--parts", "it_en", "--remove_archives")
-    told = capsys.readouterr().out
-    assert "cv-corpus-4-2019-12-10" in told and "mozilladatacollective.com" in told and told.endswith(f"--corpus {out}\n")
-    (command_line,) = re.findall(r": (mkdir fr && tar xf fr\.tar\.gz -C fr)\n", told)
+    report = capsys.readouterr().out
+    assert "cv-corpus-4-2019-12-10" in report and "mozilladatacollective.com" in report and report.endswith(f"--corpus {out}\n")
+    (command_line,) = re.findall(r": (mkdir fr && tar xf fr\.tar\.gz -C fr)\n", report)
     with tarfile.open(out / "fr.tar.gz", "w:gz") as tar:  # as Mozilla packs a language
         for path in (root / "it").iterdir():
             tar.add(path, path.name)
@@ -153,9 +154,9 @@ def test_covost2_fetches_the_tables_and_tells_where_the_recordings_are(
 
 @pytest.mark.parametrize("name, where", [("aishell2", "aishelltech.com"), ("wenetspeech", "wenet-e2e"), ("commonvoice", "mozilla")])
 def test_what_is_given_out_on_application_ends_in_a_message(name: str, where: str, out: Path) -> None:
-    done = command("download", name, "--out", out)
-    assert done.returncode == 1 and done.stderr.startswith(f"error: download {name}: ") and where in done.stderr
-    assert done.stderr.count("\n") == 1 and not out.exists() and not ON_APPLICATION.keys() & DOWNLOADS.keys()
+    process = command("download", name, "--out", out)
+    assert process.returncode == 1 and process.stderr.startswith(f"error: download {name}: ") and where in process.stderr
+    assert process.stderr.count("\n") == 1 and not out.exists() and not ON_APPLICATION.keys() & DOWNLOADS.keys()
 
 
 @pytest.mark.parametrize(
@@ -189,8 +190,8 @@ def test_the_commands_of_the_recipes_are_right(line: str, out: Path, tmp_path: P
 
 def test_archives_are_pinned_as_torchaudio_pins_them() -> None:
     """The other facts are copied from the sources that the docstrings name."""
-    told = {address.replace("http:", "https:"): checksum for address, checksum in torchaudio_librispeech._CHECKSUMS.items()}
-    assert {f"{librispeech.ADDRESS}/{part}.tar.gz": checksum for part, (_, checksum) in librispeech.ARCHIVES.items()} == told
+    published = {address.replace("http:", "https:"): checksum for address, checksum in torchaudio_librispeech._CHECKSUMS.items()}
+    assert {f"{librispeech.ADDRESS}/{part}.tar.gz": checksum for part, (_, checksum) in librispeech.ARCHIVES.items()} == published
     assert librispeech.ARCHIVES.keys() == librispeech.PARTS.keys()
     release = torchaudio_tedlium._RELEASE_CONFIGS["release2"]
     assert f"{tedlium2.ADDRESS}/{tedlium2.PINNED[0]}" == release["url"].replace("http:", "https:")

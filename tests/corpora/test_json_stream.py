@@ -17,12 +17,12 @@ ITEMS = [{"text": "今天\n{]\"", "more": [1, {"deep": None}]}, 12345, "été", 
 def test_items_are_those_of_the_whole_file(chunk: int, indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_stream, "CHUNK", chunk)
     path = tmp_path / "a.json"
-    whole = {"version": 12.5, "list": [[1], "]"], "items": ITEMS, "end": 1}
-    path.write_text(json.dumps(whole, indent=indent, ensure_ascii=False), encoding="utf-8")
-    found = list(array_items(path, "items"))
-    assert [item.value for item in found] == ITEMS == [json.loads(item.source) for item in found]
+    document = {"version": 12.5, "list": [[1], "]"], "items": ITEMS, "end": 1}
+    path.write_text(json.dumps(document, indent=indent, ensure_ascii=False), encoding="utf-8")
+    items = list(array_items(path, "items"))
+    assert [item.value for item in items] == ITEMS == [json.loads(item.source) for item in items]
     lines = path.read_text(encoding="utf-8").splitlines()
-    for item in found:
+    for item in items:
         assert item.source.splitlines()[0] in lines[item.line - 1]
 
 

@@ -55,7 +55,7 @@ SPOILED = {
     "no transcripts": (remove(f"{CHAPTER}2-100.trans.txt"), "2-100.trans.txt: cannot read: No such file or directory; extract"),
     "cut recording": (cut(f"{CHAPTER}2-100-0001.flac"), "2-100.trans.txt:2: "),
     "empty recording": (cut(f"{CHAPTER}2-100-0001.flac", 0), "2-100-0001.flac: cannot read this recording"),
-    "id twice": (append(f"{CHAPTER}2-100.trans.txt", "2-100-0001 AGAIN"), "2-100.trans.txt:3: 2-100-0001: this id stands twice"),
+    "id twice": (append(f"{CHAPTER}2-100.trans.txt", "2-100-0001 AGAIN"), "2-100.trans.txt:3: 2-100-0001: this id was already in"),
     "id of another": (append(f"{CHAPTER}2-100.trans.txt", "3-100-0001 AGAIN"), "2-100.trans.txt:3: 3-100-0001: is no utterance of 2/100"),
     "no text": (append(f"{CHAPTER}2-100.trans.txt", "2-100-0002"), "2-100.trans.txt:3: 2-100-0002: no text"),
     "empty line": (append(f"{CHAPTER}2-100.trans.txt", ""), "2-100.trans.txt:3: an empty line: no text"),
@@ -79,7 +79,7 @@ def test_wrong_folders_are_named(root: Path) -> None:
 def test_an_id_in_two_parts_is_named(root: Path) -> None:
     for name in ("2-100.trans.txt", "2-100-0000.flac", "2-100-0001.flac"):
         copy(f"{CHAPTER}{name}", f"test-clean/2/100/{name}")(root)
-    check_refused("librispeech", root, "test-clean/2/100/2-100.trans.txt:1: 2-100-0000: this id stands twice, before in ")
+    check_refused("librispeech", root, "test-clean/2/100/2-100.trans.txt:1: 2-100-0000: this id was already in ")
 
 
 def test_some_bad_utterances_can_be_allowed(root: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 from tests.conftest import CORPUS
 
-PARTS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_every_text_has_its_recording_and_the_other_way_round(prompts: dict[str,
 
 def test_texts_hold_what_is_said(prompts: dict[str, dict[str, str]]) -> None:
     """No notes, no broken letters, no prompt that ran into the next, no Latin look-alikes in Russian words."""
-    for key, found in prompts.items():
-        for lang, text in found.items():
+    for key, texts_of in prompts.items():
+        for lang, text in texts_of.items():
             assert not re.search(r"[\[\]()<>*#@\ufffd]|\?(?!$)|\b[a-z]+(-[a-z]+)+: |^\s|\s$|\s\s", text), (lang, key, text)
             assert not re.search(r"[a-zA-Z][а-яёА-ЯЁ]|[а-яёА-ЯЁ][a-zA-Z]", text), (lang, key, text)
     assert prompts["conf-full"]["it"] == "La conferenza è piena." and prompts["vm-first"]["ru"] == "первое"
@@ -46,22 +46,22 @@ def test_texts_hold_what_is_said(prompts: dict[str, dict[str, str]]) -> None:
 
 def test_no_sentence_of_a_part_is_in_another(mini_data: Path) -> None:
     """Neither what is said in any language, nor a translation, nor a prompt, is shared by train, dev and test."""
-    said, prompts = {}, {}
-    for part in PARTS:
-        said[part], prompts[part] = set(), set()
+    sentences, prompts = {}, {}
+    for split in SPLITS:
+        sentences[split], prompts[split] = set(), set()
         for lang in SPEAKERS:
-            folder = mini_data / f"{part}_{lang}"
-            said[part] |= {(lang, text) for text in read_table(folder / "text").values()}
-            for other in SPEAKERS.keys() - {lang}:
-                said[part] |= {(other, normalize(text, other)) for text in read_table(folder / f"text.{other}").values()}
-            prompts[part] |= {utt.removeprefix(SPEAKERS[lang]) for utt in read_table(folder / "utt2spk")}
-        assert said[part] and prompts[part]
-    for one, other in permutations(PARTS, 2):
-        assert not said[one] & said[other] and not prompts[one] & prompts[other]
+            folder = mini_data / f"{split}_{lang}"
+            sentences[split] |= {(lang, text) for text in read_table(folder / "text").values()}
+            for target in SPEAKERS.keys() - {lang}:
+                sentences[split] |= {(target, normalize(text, target)) for text in read_table(folder / f"text.{target}").values()}
+            prompts[split] |= {utt.removeprefix(SPEAKERS[lang]) for utt in read_table(folder / "utt2spk")}
+        assert sentences[split] and prompts[split]
+    for first, target in permutations(SPLITS, 2):
+        assert not sentences[first] & sentences[target] and not prompts[first] & prompts[target]
 
 
 def test_every_recording_is_in_one_set_and_sets_are_clean(mini_data: Path) -> None:
-    wavs = [wav for part in PARTS for lang in SPEAKERS for wav in read_table(mini_data / f"{part}_{lang}" / "wav.scp").values()]
+    wavs = [wav for part in SPLITS for lang in SPEAKERS for wav in read_table(mini_data / f"{part}_{lang}" / "wav.scp").values()]
     assert sorted(wavs) == sorted(map(str, CORPUS.glob("audio/*/*.opus")))
     for folder in mini_data.iterdir():
         report = validate(folder, audio=False, keep_long_text=True)
@@ -77,13 +77,13 @@ def test_durations_are_measured(mini_data: Path) -> None:
 
 
 def test_translations_are_cased_and_never_the_same_words(mini_data: Path, prompts: dict[str, dict[str, str]]) -> None:
-    for part, lang in ((part, lang) for part in PARTS for lang in SPEAKERS):
-        text = read_table(mini_data / f"{part}_{lang}" / "text")
-        for other in SPEAKERS.keys() - {lang}:
-            for utt, translation in read_table(mini_data / f"{part}_{lang}" / f"text.{other}").items():
+    for split, lang in ((split, lang) for split in SPLITS for lang in SPEAKERS):
+        text = read_table(mini_data / f"{split}_{lang}" / "text")
+        for target in SPEAKERS.keys() - {lang}:
+            for utt, translation in read_table(mini_data / f"{split}_{lang}" / f"text.{target}").items():
                 key = utt.removeprefix(f"{SPEAKERS[lang]}-")
-                assert translation == (prompts.get(key) or prompts[key.replace("_", "/", 1)])[other]
-                assert normalize(translation, other) != text[utt]
+                assert translation == (prompts.get(key) or prompts[key.replace("_", "/", 1)])[target]
+                assert normalize(translation, target) != text[utt]
     assert read_table(mini_data / "train_en" / "text.it")["en_allison-agent-alreadyon"].startswith("Quell'operatore è già loggato. ")
 
 

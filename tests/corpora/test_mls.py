@@ -57,11 +57,11 @@ SPOILED = {
     ),
     "twice in a list": (
         append("mls_italian/train/limited_supervision/9hr/handles.txt", "100_7_000001"),
-        "9hr/handles.txt:4: 100_7_000001: this id stands twice, before in ",
+        "9hr/handles.txt:4: 100_7_000001: this id was already in ",
     ),
     "in two lists": (
         append("mls_italian/train/limited_supervision/1hr/3/handles.txt", "100_7_000001"),
-        "1hr/3/handles.txt:2: 100_7_000001: this id stands twice, before in ",
+        "1hr/3/handles.txt:2: 100_7_000001: this id was already in ",
     ),
     "transcript without audio": (remove(f"{DEV}/audio/20/7/20_7_000001.flac"), "dev/transcripts.txt:2: its recording "),
     "audio without transcript": (
@@ -69,8 +69,8 @@ SPOILED = {
         "20_7_000002.flac: no line of ",
     ),
     "cut recording": (cut(f"{DEV}/audio/20/7/20_7_000001.flac"), "dev/transcripts.txt:2: "),
-    "id twice": (append(f"{DEV}/transcripts.txt", "20_7_000001\tciao"), "dev/transcripts.txt:3: 20_7_000001: this id stands twice"),
-    "in two parts": (append(f"{DEV}/transcripts.txt", "10_7_000001\tciao"), "dev/transcripts.txt:3: 10_7_000001: this id stands twice"),
+    "id twice": (append(f"{DEV}/transcripts.txt", "20_7_000001\tciao"), "dev/transcripts.txt:3: 20_7_000001: this id was already in"),
+    "in two parts": (append(f"{DEV}/transcripts.txt", "10_7_000001\tciao"), "dev/transcripts.txt:3: 10_7_000001: this id was already in"),
     "strange id": (append(f"{DEV}/transcripts.txt", "20-7-000002\tciao"), "transcripts.txt:3: 20-7-000002: is not written <speaker>_"),
     "no text": (append(f"{DEV}/transcripts.txt", "20_7_000002\t"), "dev/transcripts.txt:3: 20_7_000002: no text"),
     "latin-1": (edit(f"{DEV}/transcripts.txt", "20_7_000001\t", "20_7_000001\t\xe9"), "dev/transcripts.txt:2: not UTF-8"),

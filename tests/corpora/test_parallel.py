@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from m2asr.corpora.download import AT_ONCE, Remote, download
+from m2asr.corpora.download import PARALLEL, Remote, download
 from tests.corpora.server import CONTENT, Handler, Server
 
 PATIENCE = 10.0  # seconds
@@ -30,12 +30,12 @@ class Together(Handler):
 
 @pytest.fixture
 def reluctant(server: Server) -> Server:
-    server.RequestHandlerClass = type("Handler", (Together,), {"everyone": threading.Barrier(AT_ONCE)})
+    server.RequestHandlerClass = type("Handler", (Together,), {"everyone": threading.Barrier(PARALLEL)})
     return server
 
 
 def test_files_are_fetched_several_at_once(reluctant: Server, tmp_path: Path) -> None:
     checksum = hashlib.sha256(CONTENT).hexdigest()
-    files = [Remote(f"{number}.tar", len(CONTENT), checksum, f"{reluctant.address}/{number}.tar") for number in range(AT_ONCE)]
+    files = [Remote(f"{number}.tar", len(CONTENT), checksum, f"{reluctant.address}/{number}.tar") for number in range(PARALLEL)]
     download(files, tmp_path)
-    assert AT_ONCE > 1 and all((tmp_path / file.name).read_bytes() == CONTENT for file in files)
+    assert PARALLEL > 1 and all((tmp_path / file.name).read_bytes() == CONTENT for file in files)

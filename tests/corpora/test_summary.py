@@ -24,8 +24,8 @@ def test_words_of_chinese_are_characters() -> None:
 
 
 def test_compares_with_what_is_published() -> None:
-    told = {"train": Published(2, 1.5, 2), "dev": Published(2, 1.5, 2), "test": Published(hours=1.52)}
-    summary = Summary(told, origin="all.tar.gz")
+    published = {"train": Published(2, 1.5, 2), "dev": Published(2, 1.5, 2), "test": Published(hours=1.52)}
+    summary = Summary(published, origin="all.tar.gz")
     for name in ("train", "dev"):
         summary.add(name, [Utterance("a-1", "a", "en", "1.wav", 1800), Utterance("b-1", name[0], "en", "2.wav", 3600)])
     summary.add("dev", [Utterance("d-2", "d", "en", "1.wav", 1800)])
@@ -34,14 +34,14 @@ def test_compares_with_what_is_published() -> None:
     assert lines[1].endswith("2 utterances, 1.5 h, 2 speakers") and lines[3].endswith("1.52 h")
     assert lines[4:] == [
         "dev differs: 3 utterances, 2 are published; 2.00 hours, 1.5 are published",
-        "it is partly downloaded, or another version, or utterances were dropped; to have it whole, fetch all.tar.gz",
+        "the data is incomplete, or another version, or utterances were dropped; for the complete corpus fetch all.tar.gz",
     ]
 
 
-def test_sets_that_ended_empty_are_told_and_refused_where_they_were_asked_for() -> None:
+def test_empty_sets_are_reported_and_refused_if_required() -> None:
     summary = Summary({"dev": Published(hours=2)}, origin="all.tar.gz")
-    summary.expect(["train", "dev", "test"], asked=False)
-    with pytest.raises(UserError, match="no utterance in the parts .*; dropped 1: silent; not there: x; fetch all.tar.gz again"):
+    summary.expect(["train", "dev", "test"], required=False)
+    with pytest.raises(UserError, match="no utterance in the requested parts.*; dropped 1: silent; not there: x; fetch all.tar.gz again"):
         summary.drop("silent", "a-0")
         summary.note("not there: x")
         summary.check()
@@ -50,7 +50,7 @@ def test_sets_that_ended_empty_are_told_and_refused_where_they_were_asked_for() 
     lines = str(summary).splitlines()
     assert [line.split()[:2] for line in lines[1:4]] == [["train", "1"], ["dev", "0"], ["test", "0"]]
     assert lines[-3:-1] == ["dev differs: 0.00 hours, 2 are published", "test differs: no utterance in it"]
-    summary.expect(["unlabelled_en", "test"], asked=True)
+    summary.expect(["unlabelled_en", "test"], required=True)
     with pytest.raises(UserError, match="^test: no utterance in it; fetch all.tar.gz again, or leave it out of --parts$"):
         summary.check()
 

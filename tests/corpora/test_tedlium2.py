@@ -39,7 +39,7 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, expected",
     [
         ("so i 'll go(2) {COUGH} there <unk> (AlGore_2006-0001-0002)", "so i'll go there"),
         ("the students ' books 'cause they 're", "the students ' books 'cause they're"),
@@ -48,8 +48,8 @@ def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
         ("<sil> {NOISE} <unk>", ""),
     ],
 )
-def test_marks_are_removed_and_contractions_joined(text: str, said: str) -> None:
-    assert spoken(text) == said
+def test_marks_are_removed_and_contractions_joined(text: str, expected: str) -> None:
+    assert spoken(text) == expected
 
 
 def test_another_speaker_of_a_talk_has_ids_of_his_own(root: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ SPOILED = {
     "no times": (append(STM, "BillGates_2010 1 BillGates_2010 so"), f"{STM}:6: write `talk channel speaker start end <label> text`"),
     "other talk": (append(STM, "AlGore_2006 1 AlGore_2006 1 2 <F0_M> so"), f"{STM}:6: is about AlGore_2006, not BillGates_2010"),
     "segment twice": (append(STM, "BillGates_2010 1 BillGates_2010 1 2 <F0_M> so\nBillGates_2010 1 BillGates_2010 1 2 <F0_M> so"),
-                      f"{STM}:7: BillGates_2010-0000100-0000200: this id stands twice, before in "),
+                      f"{STM}:7: BillGates_2010-0000100-0000200: this id was already in "),
     "latin-1": (edit(STM, "busy", "\xe9"), f"{STM}:2: not UTF-8"),
 }  # fmt: skip
 
@@ -100,6 +100,6 @@ def test_bad_input_is_named(name: str, root: Path) -> None:
 
 def test_wrong_folders_and_releases_are_named(root: Path) -> None:
     check_refused("tedlium2", root / "dev", "none of train, dev, test is in it, nor in TEDLIUM_release2/; it holds sph, stm")
-    other = root.rename(root.parent / "TEDLIUM_release-3")
-    for folder in (other, other.parent):
+    release = root.rename(root.parent / "TEDLIUM_release-3")
+    for folder in (release, release.parent):
         check_refused("tedlium2", folder, "TEDLIUM_release-3: another release of TED-LIUM; fetch TEDLIUM_release2.tar.gz")

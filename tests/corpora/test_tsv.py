@@ -56,11 +56,11 @@ SPOILED = {
     "recording is cut": (cut("dev/10.wav"), "dev.tsv:2: "),
     "no speaker": (append("dev.tsv", "dev/10.wav\t\tit\tciao"), "dev.tsv:5: the column `speaker` is empty or holds a space"),
     "no text": (append("dev.tsv", "dev/10.wav\tanna\tit\t"), "dev.tsv:5: the column `text` is empty"),
-    "twice": (append("dev.tsv", "dev/10.wav\tanna0\tit\tciao"), "dev.tsv:5: anna0-dev-10: this id stands twice, before in "),
+    "twice": (append("dev.tsv", "dev/10.wav\tanna0\tit\tciao"), "dev.tsv:5: anna0-dev-10: this id was already in "),
     "strange column": (edit("dev.tsv", "text", "texts"), "dev.tsv:1: unknown column texts; valid: path, speaker, lang, text, start, end"),
     "column missing": (edit("dev.tsv", "speaker", "talker"), "dev.tsv:1: no column speaker in its header"),
-    "end before start": (edit("train.tsv", "\t0.0\t", "\t9.0\t"), "train.tsv:2: `start` and `end` are no stretch of its "),
-    "no number": (edit("train.tsv", "\t0.0\t", "\tsoon\t"), "train.tsv:2: `start` and `end` are no stretch of its "),
+    "end before start": (edit("train.tsv", "\t0.0\t", "\t9.0\t"), "train.tsv:2: `start` and `end` are not inside its "),
+    "no number": (edit("train.tsv", "\t0.0\t", "\tsoon\t"), "train.tsv:2: `start` and `end` are not inside its "),
 }
 
 

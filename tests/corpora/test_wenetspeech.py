@@ -23,8 +23,8 @@ def root(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "WenetSpeech"))
 
 
-def line_of(root: Path, what: str) -> int:
-    return (root / "WenetSpeech.json").read_text(encoding="utf-8").partition(what)[0].count("\n") + 1
+def line_of(root: Path, text: str) -> int:
+    return (root / "WenetSpeech.json").read_text(encoding="utf-8").partition(text)[0].count("\n") + 1
 
 
 def test_sets_hold_what_the_corpus_holds(root: Path, tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_unlabelled_is_what_is_left_of_training_recordings(root: Path, tmp_path:
     assert stretches
     for recording, start, end in stretches:
         assert 1.0 <= float(end) - float(start) <= 20.0
-        for other, first, last in labelled:
-            assert recording != other or float(end) <= float(first) or float(start) >= float(last)
+        for labelled_recording, first, last in labelled:
+            assert recording != labelled_recording or float(end) <= float(first) or float(start) >= float(last)
     assert (YOUTUBE, "4.900") in {(recording, start) for recording, start, _ in stretches}  # its last segment is in no set
 
 
@@ -79,8 +79,8 @@ def test_unknown_fields_and_subsets_are_noted_once(root: Path, tmp_path: Path) -
     for _ in range(2):
         edit("WenetSpeech.json", '"confidence": 1.0', '"trust": 1.0')(root)
     summary = str(prepare(root, tmp_path / "data"))
-    place = f"{root / 'WenetSpeech.json'}:{line_of(root, f'{YOUTUBE}_S00000')}"
-    assert f"{place}: field `trust` is not known and not read" in summary and summary.count("`trust`") == 1
+    location = f"{root / 'WenetSpeech.json'}:{line_of(root, f'{YOUTUBE}_S00000')}"
+    assert f"{location}: field `trust` is not known and not read" in summary and summary.count("`trust`") == 1
     assert "subset `XL` is not known" in summary
     assert len(read_table(tmp_path / "data/train_l/text")) == 7
 
@@ -127,8 +127,8 @@ SPOILED = {  # how, text that begins in the line that the message names, message
     "subset in a list": (edit(TABLE, '"DEV"', '["DEV"]'), "DEV_T0000000000_S00000", "DEV_T0000000000_S00000: `subsets` holds [['DEV']]"),
     "time outside": (edit(TABLE, '"end_time": 4.9', '"end_time": 99'), f"{YOUTUBE}_S00004", f"{YOUTUBE}_S00004: 3.5 to 99 s is outside"),
     "segment of another": (edit(TABLE, '"sid": "DEV_T', '"sid": "DIV_T'), "DIV_T", "DIV_T0000000000_S00000: is no segment of DEV_T000"),
-    "segment twice": (edit(TABLE, "DEV_T0000000000_S00004", "DEV_T0000000000_S00002"), "", "DEV_T0000000000_S00002: this id stands"),
-    "recording twice": (edit(TABLE, '"aid": "DEV_T0000000000"', '"aid": "P0000000002"'), "", "P0000000002: this id stands twice, before"),
+    "segment twice": (edit(TABLE, "DEV_T0000000000_S00004", "DEV_T0000000000_S00002"), "", "DEV_T0000000000_S00002: this id was"),
+    "recording twice": (edit(TABLE, '"aid": "DEV_T0000000000"', '"aid": "P0000000002"'), "", "P0000000002: this id was already in"),
     "an item that is none": (edit(TABLE, '"audios": [', '"audios": [\n7,'), "7,", "7 where an object with aid, path, segments is expected"),
     "bad JSON": (edit(TABLE, '"duration":', '"duration"'), '"duration"', "Expecting ':' delimiter"),
     "truncated": (cut(TABLE), "", "the file ends "),
@@ -142,8 +142,8 @@ SPOILED = {  # how, text that begins in the line that the message names, message
 def test_bad_input_is_named(name: str, root: Path) -> None:
     spoil, where, message = SPOILED[name]
     spoil(root)
-    place = f"{TABLE}:{line_of(root, where)}: " if where and name != "latin-1" else ""
-    check_refused("wenetspeech", root, place + message)
+    location = f"{TABLE}:{line_of(root, where)}: " if where and name != "latin-1" else ""
+    check_refused("wenetspeech", root, location + message)
 
 
 def test_a_wrong_folder_is_named(root: Path) -> None:

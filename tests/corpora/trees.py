@@ -68,12 +68,12 @@ def librispeech(folder: Path, parts: tuple[str, ...] = ("train-clean-100", "dev-
     """LibriSpeech with two speakers per part, the second of them with two chapters of two utterances; returns its folder."""
     root = folder / "LibriSpeech"
     write_lines(root / "SPEAKERS.TXT", ";ID |SEX| SUBSET |MINUTES| NAME")
-    for place, part in enumerate(parts):
-        for speaker, chapter in ((f"{place + 1}", "100"), (f"{place + 1}0", "200"), (f"{place + 1}0", "201")):
+    for index, part in enumerate(parts):
+        for speaker, chapter in ((f"{index + 1}", "100"), (f"{index + 1}0", "200"), (f"{index + 1}0", "201")):
             names = [f"{speaker}-{chapter}-{number:04d}" for number in range(2)]
             for number, name in enumerate(names):
-                speak(root / part / speaker / chapter / f"{name}.flac", place * 2 + number)
-            lines = [f"{name} {said(place * 2 + number).upper().rstrip('.')}" for number, name in enumerate(names)]
+                speak(root / part / speaker / chapter / f"{name}.flac", index * 2 + number)
+            lines = [f"{name} {said(index * 2 + number).upper().rstrip('.')}" for number, name in enumerate(names)]
             write_lines(root / part / speaker / chapter / f"{speaker}-{chapter}.trans.txt", *lines)
     return root
 

@@ -15,8 +15,8 @@ MATRIX = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
 
 
 def places(scp: Path) -> list[tuple[str, int]]:
-    found = [line.split()[1].rpartition(":") for line in scp.read_text().splitlines()]
-    return [(path, int(offset)) for path, _, offset in found]
+    locations = [line.split()[1].rpartition(":") for line in scp.read_text().splitlines()]
+    return [(path, int(offset)) for path, _, offset in locations]
 
 
 @pytest.mark.parametrize("method, tolerance", [(None, 0.0), (1, 0.05), (2, 0.05), (3, 1e-3), (5, 0.05)])
@@ -42,7 +42,7 @@ def test_forked_processes_do_not_disturb_each_other(tmp_path: Path) -> None:
     for _ in range(3):
         child = os.fork()
         if not child:
-            wrong = any((read_matrix(*place) != i).any() for _ in range(20) for i, place in enumerate(where))
+            wrong = any((read_matrix(*location) != i).any() for _ in range(20) for i, location in enumerate(where))
             os._exit(int(wrong))
         children.append(child)
     assert all(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 for child in children)
@@ -68,12 +68,12 @@ def test_what_is_no_matrix_is_named_in_one_line(content: bytes, tmp_path: Path) 
     assert "\n" not in str(error.value)
 
 
-def test_every_cut_of_a_file_is_an_error(tmp_path: Path) -> None:
+def test_every_truncation_of_a_file_is_an_error(tmp_path: Path) -> None:
     for method in (None, 2):
         kaldiio.save_ark(str(tmp_path / "x.ark"), {"a": MATRIX}, compression_method=method)
-        whole = (tmp_path / "x.ark").read_bytes()
-        for size in range(2, len(whole), 7):
-            (tmp_path / f"{method}-{size}.ark").write_bytes(whole[:size])
+        content = (tmp_path / "x.ark").read_bytes()
+        for size in range(2, len(content), 7):
+            (tmp_path / f"{method}-{size}.ark").write_bytes(content[:size])
             with pytest.raises(UserError):
                 read_matrix(tmp_path / f"{method}-{size}.ark", 2)
 

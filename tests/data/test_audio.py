@@ -71,20 +71,20 @@ def test_commands_run_only_where_allowed_and_without_a_shell(tmp_path: Path) -> 
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_speech_of_a_higher_rate_has_the_features_of_16_khz(rate: int) -> None:
     """Also with a tone above 8 kHz beside it, which must not fold back into the speech."""
-    said = torch.from_numpy(np.concatenate([speech(number) for number in (2, 3, 8)])).float()
-    high = resample(said, 16000, rate, lowpass_filter_width=64)
+    wave_16k = torch.from_numpy(np.concatenate([speech(number) for number in (2, 3, 8)])).float()
+    high = resample(wave_16k, 16000, rate, lowpass_filter_width=64)
     tone = 0.1 * torch.sin(2 * np.pi * 10000 / rate * torch.arange(len(high)))
     fbank = Fbank()
-    expected, bins = fbank(said.numpy()), 76  # the last ones, above 7 kHz, lie at the edge of the filters
+    expected, bins = fbank(wave_16k.numpy()), 76  # the last ones, above 7 kHz, lie at the edge of the filters
     for wave in (high, high + tone):
-        found = fbank(at_rate(wave.numpy(), rate, 16000))
-        assert abs(len(found) - len(expected)) <= 1
-        difference = np.abs(found[: len(expected), :bins] - expected[: len(found), :bins])
-        loud = expected[: len(found), :bins] > expected.max() - 10  # in silence the two differ by the rounding of samples
+        feats = fbank(at_rate(wave.numpy(), rate, 16000))
+        assert abs(len(feats) - len(expected)) <= 1
+        difference = np.abs(feats[: len(expected), :bins] - expected[: len(feats), :bins])
+        loud = expected[: len(feats), :bins] > expected.max() - 10  # in silence the two differ by the rounding of samples
         assert loud.mean() > 0.3 and difference[loud].mean() < 0.02 and np.quantile(difference[loud], 0.99) < 0.1
 
 
 def test_a_rate_is_kept_or_lowered_but_never_raised() -> None:
     assert at_rate(WAVE, 16000, 16000) is WAVE
-    with pytest.raises(UserError, match="8000 Hz, the features want 16000 Hz, and a lower rate cannot be raised"):
+    with pytest.raises(UserError, match="8000 Hz is below the 16000 Hz of the features, and it cannot be raised"):
         at_rate(WAVE, 8000, 16000)

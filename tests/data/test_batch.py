@@ -27,17 +27,17 @@ def prepared() -> Batch:
     return build.system(objectives=OBJECTIVES).prepare(batch, OBJECTIVES)
 
 
-def same(one: object, other: object) -> bool:
+def same(a: object, b: object) -> bool:
     """Equal values of equal types, all the way down."""
-    if isinstance(one, torch.Tensor):
-        return type(one) is type(other) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, np.ndarray):
-        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, Batch | Drawn | Share):
-        return type(one) is type(other) and all(same(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
-    return one == other
+    if isinstance(a, torch.Tensor):
+        return type(a) is type(b) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return type(a) is type(b) and a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(value, b[key]) for key, value in a.items())
+    if isinstance(a, Batch | Drawn | Share):
+        return type(a) is type(b) and all(same(getattr(a, attribute.name), getattr(b, attribute.name)) for attribute in fields(a))
+    return a == b
 
 
 def test_a_prepared_batch_arrives_in_another_process_as_it_was(prepared: Batch) -> None:
@@ -58,10 +58,10 @@ def test_no_tensor_travels_as_one(prepared: Batch, monkeypatch: pytest.MonkeyPat
 
 def test_only_what_a_model_needs_goes_to_the_device(prepared: Batch) -> None:
     moved = prepared.to("meta")
-    there = [*moved.inputs.values()]
-    for part in (*moved.drawn.values(), *moved.shares.values()):
-        there += part.tensors.values()
-    assert len(there) > 10 and all(tensor.is_meta for tensor in there)
+    on_device = [*moved.inputs.values()]
+    for data in (*moved.drawn.values(), *moved.shares.values()):
+        on_device += data.tensors.values()
+    assert len(on_device) > 10 and all(tensor.is_meta for tensor in on_device)
     for name in ("lengths", "targets", "target_lengths"):
         assert same(getattr(prepared, name), getattr(moved, name))
     for view, drawn in prepared.drawn.items():

@@ -15,7 +15,7 @@ def lengths(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).gamma(4.0, 100.0, count).astype(np.int32) + 20
 
 
-def seen(batches: Batches, epoch: int) -> np.ndarray:
+def utterances_of(batches: Batches, epoch: int) -> np.ndarray:
     return np.concatenate(list(batches.epoch(epoch)))
 
 
@@ -24,7 +24,7 @@ def seen(batches: Batches, epoch: int) -> np.ndarray:
 def test_an_epoch_has_every_utterance_once(buckets: int, group: int) -> None:
     batches = Batches(lengths(1003), 3000, buckets=buckets, group=group)
     for epoch in range(3):
-        assert np.array_equal(np.sort(seen(batches, epoch)), np.arange(1003))
+        assert np.array_equal(np.sort(utterances_of(batches, epoch)), np.arange(1003))
         assert len(batches.epoch(epoch)) % group == 0
 
 
@@ -46,7 +46,7 @@ def test_batches_of_little_data_are_filled_as_well(batch_seconds: int) -> None:
     assert len(Batches(frames, budget).epoch(0)) <= 1.5 * frames.sum() / budget + 3
 
 
-def test_an_utterance_above_the_budget_is_a_batch_of_its_own() -> None:
+def test_an_utterance_above_the_budget_is_a_batch_by_itself() -> None:
     frames = np.array([100, 900, 100, 2000, 100], dtype=np.int32)
     plan = Batches(frames, 500, buckets=2).epoch(0)
     assert {1} in [set(batch) for batch in plan]
@@ -84,8 +84,8 @@ def test_any_batch_of_any_epoch_is_the_one_that_walking_reaches(count: int) -> N
     walked = planned()
     epochs = [[batch.tolist() for batch in walked.epoch(epoch)] for epoch in range(8)]
     for epoch, index in zip([7, 0, 4, 3], np.random.default_rng(count).random(4), strict=True):
-        place = int(index * len(epochs[epoch]))
-        assert planned().epoch(epoch)[place].tolist() == epochs[epoch][place]
+        position = int(index * len(epochs[epoch]))
+        assert planned().epoch(epoch)[position].tolist() == epochs[epoch][position]
 
 
 def test_seeking_takes_no_memory_of_the_size_of_the_set() -> None:
@@ -116,10 +116,10 @@ def test_batch_order_mixes_the_buckets() -> None:
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.1
 
 
-def test_ranks_split_an_epoch_into_equal_disjoint_parts() -> None:
+def test_ranks_split_an_epoch_into_equal_disjoint_shares() -> None:
     plan = Batches(lengths(1000), 3000, group=4).epoch(0)
-    parts = [np.concatenate([plan[i] for i in range(rank, len(plan), 4)]) for rank in range(4)]
-    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
+    by_rank = [np.concatenate([plan[i] for i in range(rank, len(plan), 4)]) for rank in range(4)]
+    assert np.array_equal(np.sort(np.concatenate(by_rank)), np.arange(1000))
 
 
 def test_fewer_utterances_than_a_group_needs_repeat_in_whole_rounds() -> None:
@@ -136,20 +136,20 @@ def test_languages_get_their_shares_and_nothing_is_left_out(temperature: float) 
     expected = counts ** (1 / temperature) / (counts ** (1 / temperature)).sum()
     times = np.zeros(counts.sum(), dtype=int)
     for epoch in range(10):
-        drawn = seen(batches, epoch)
-        assert len(drawn) == pytest.approx(counts.sum(), abs=33)  # each of the 3 x 11 cells rounds by less than one
-        assert np.bincount(langs[drawn], minlength=3) / len(drawn) == pytest.approx(expected, abs=0.01)
-        times += np.bincount(drawn, minlength=len(times))
+        utterances = utterances_of(batches, epoch)
+        assert len(utterances) == pytest.approx(counts.sum(), abs=33)  # each of the 3 x 11 cells rounds by less than one
+        assert np.bincount(langs[utterances], minlength=3) / len(utterances) == pytest.approx(expected, abs=0.01)
+        times += np.bincount(utterances, minlength=len(times))
     for lang in range(3):
         assert np.ptp(times[langs == lang]) <= 2  # whole passes, but for the rounding of cells and the pass under way
     passes = 10 * expected * counts.sum() / counts
     assert (times[langs == 0].min() > 0) == (passes[0] >= 1.1)
 
 
-def test_a_small_language_repeats_only_after_a_whole_pass() -> None:
+def test_a_small_language_repeats_only_after_a_complete_pass() -> None:
     langs = np.repeat([0, 1], [2000, 50]).astype(np.int16)
-    drawn = seen(Batches(np.full(2050, 100, dtype=np.int32), 2000, langs=langs, temperature=3.0), 0)
-    times = np.bincount(drawn, minlength=2050)[2000:]
+    utterances = utterances_of(Batches(np.full(2050, 100, dtype=np.int32), 2000, langs=langs, temperature=3.0), 0)
+    times = np.bincount(utterances, minlength=2050)[2000:]
     assert times.min() >= 1
     assert np.ptp(times) <= 1
 

@@ -11,9 +11,9 @@ from m2asr.errors import UserError
 
 
 def test_languages_are_joined_to_a_clean_directory(mini_data: Path, tmp_path: Path) -> None:
-    parts = [mini_data / f"dev_{lang}" for lang in ("ru", "en", "it")]
-    count = combine(parts, tmp_path / "all")
-    tables = [read_tables(part) for part in parts]
+    folders = [mini_data / f"dev_{lang}" for lang in ("ru", "en", "it")]
+    count = combine(folders, tmp_path / "all")
+    tables = [read_tables(folder) for folder in folders]
     joined = read_tables(tmp_path / "all")
     assert count == len(joined["utt2spk"]) == sum(len(table["utt2spk"]) for table in tables)
     assert joined["text"] == tables[0]["text"] | tables[1]["text"] | tables[2]["text"]

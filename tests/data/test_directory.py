@@ -17,7 +17,7 @@ def test_tables_are_sorted_as_the_c_locale_sorts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"a x\nb y\na z\n", r"text:3: a: this id stands in the file twice"),
+        (b"a x\nb y\na z\n", r"text:3: a: this id has two lines in the file"),
         (b"a x\n\nb y\n", r"text:2: the line has no id"),
         (b"a x\nb \xff\n", r"text:2: not UTF-8"),
     ],
@@ -30,9 +30,9 @@ def test_bad_lines_are_named(content: bytes, message: str, tmp_path: Path) -> No
 
 def test_a_folder_with_something_else_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    for place in (tmp_path, tmp_path / "notes.txt"):
+    for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(UserError, match="is no data directory"):
-            replace_data_dir(place, {"utt2spk": {"a-1": "a"}})
+            replace_data_dir(path, {"utt2spk": {"a-1": "a"}})
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 

@@ -19,7 +19,7 @@ from torchaudio.functional import resample
 from m2asr.config import FbankConfig
 from m2asr.data.ark import read_matrix
 from m2asr.data.directory import read_table, write_table
-from m2asr.data.extract import extract, kept
+from m2asr.data.extract import extract, is_up_to_date
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
@@ -70,9 +70,9 @@ def test_the_number_of_processes_changes_nothing_and_paths_are_relative(small: P
     monkeypatch.chdir(small.parent.parent)
     for jobs in (1, 3):
         extract(small, Path(f"dump{jobs}/small"), FbankConfig(dither=1.0), jobs)
-    one, three = (UtteranceIndex(small, f"dump{jobs}/small") for jobs in (1, 3))
-    assert len(one) == len(three) == 40
-    assert all(np.array_equal(one.feats(i), three.feats(i)) for i in range(40))
+    by_one, by_three = (UtteranceIndex(small, f"dump{jobs}/small") for jobs in (1, 3))
+    assert len(by_one) == len(by_three) == 40
+    assert all(np.array_equal(by_one.feats(i), by_three.feats(i)) for i in range(40))
     assert np.array_equal(*(read_matrix(f"dump{jobs}/small/cmvn.ark") for jobs in (1, 3)))
     assert Path("dump1/small/feats.scp").read_text().split()[1].startswith("dump1/small/feats.1.ark:")
 
@@ -91,35 +91,35 @@ def test_recordings_of_a_higher_rate_are_resampled_and_counted(small: Path, tmp_
     wave, _ = soundfile.read(wav, dtype="float32")
     soundfile.write(tmp_path / "high.wav", resample(torch.from_numpy(wave), 16000, 48000).numpy(), 48000)
     edit(small / "wav.scp", {1: f"{tmp_path}/high.wav"})
-    done = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", tmp_path / "dump", "small")
-    assert done.returncode == 0, done.stderr
-    assert "1 of 40 utterances resampled from 48000 Hz to 16000 Hz" in done.stdout
-    found = UtteranceIndex(small, tmp_path / "dump/small").feats(0)
-    assert np.abs(found - Fbank()(wave))[:, :70].mean() < 0.05
+    process = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", tmp_path / "dump", "small")
+    assert process.returncode == 0, process.stderr
+    assert "1 of 40 utterances resampled from 48000 Hz to 16000 Hz" in process.stdout
+    feats = UtteranceIndex(small, tmp_path / "dump/small").feats(0)
+    assert np.abs(feats - Fbank()(wave))[:, :70].mean() < 0.05
 
 
 def test_kept_features_are_those_of_the_same_recordings(small: Path, tmp_path: Path) -> None:
     dump = tmp_path / "small"
-    assert not kept(small, dump, FbankConfig())
+    assert not is_up_to_date(small, dump, FbankConfig())
     extract(small, dump, FbankConfig(), 1)
     os.utime(small / "wav.scp")  # prepared again, the same
-    assert kept(small, dump, FbankConfig()) and kept(small, dump, FbankConfig(compress=True))
+    assert is_up_to_date(small, dump, FbankConfig()) and is_up_to_date(small, dump, FbankConfig(compress=True))
     with pytest.raises(UserError, match=r"features have num_mel_bins 80; .* another --dump"):
-        kept(small, dump, FbankConfig(num_mel_bins=40))
+        is_up_to_date(small, dump, FbankConfig(num_mel_bins=40))
     edit(small / "wav.scp", {1: "/elsewhere.wav"})
-    assert not kept(small, dump, FbankConfig())
+    assert not is_up_to_date(small, dump, FbankConfig())
 
 
 def test_the_sets_of_training_configs_are_computed(mini_data: Path, tmp_path: Path) -> None:
-    given = "model: {encoder: conformer}\nstreams: {en: {sets: [%s], dev: [dev_it]}}\nobjectives: {cpc: {type: cpc, stream: en}}\n"
-    (tmp_path / "one.yaml").write_text(given % "dev_ru")
-    (tmp_path / "two.yaml").write_text(given % "train_xx, dev_ru")
+    config = "model: {encoder: conformer}\nstreams: {en: {sets: [%s], dev: [dev_it]}}\nobjectives: {cpc: {type: cpc, stream: en}}\n"
+    (tmp_path / "one.yaml").write_text(config % "dev_ru")
+    (tmp_path / "two.yaml").write_text(config % "train_xx, dev_ru")
     options = ["--config", CONFIG, "--data", mini_data, "--dump", tmp_path / "dump", "--keep", "--train_config"]
-    done = command("fbank", *options, tmp_path / "one.yaml", tmp_path / "two.yaml")
-    assert done.returncode == 1 and "two.yaml: it reads train_xx, and" in done.stderr and not (tmp_path / "dump").exists()
-    for told in ("x real time", "kept"):
-        done = command("fbank", *options, tmp_path / "one.yaml", "--train_set", "streams.en.sets=[dev_en]")
-        assert done.returncode == 0 and done.stdout.count(told) == 2, done.stdout + done.stderr
+    process = command("fbank", *options, tmp_path / "one.yaml", tmp_path / "two.yaml")
+    assert process.returncode == 1 and "two.yaml: it reads train_xx, and" in process.stderr and not (tmp_path / "dump").exists()
+    for state in ("x real time", "kept"):
+        process = command("fbank", *options, tmp_path / "one.yaml", "--train_set", "streams.en.sets=[dev_en]")
+        assert process.returncode == 0 and process.stdout.count(state) == 2, process.stdout + process.stderr
     assert sorted(os.listdir(tmp_path / "dump")) == ["dev_en", "dev_it"]
 
 
@@ -159,9 +159,9 @@ def test_all_bad_recordings_are_counted_and_named_and_the_old_features_stay(smal
     edit(small / "wav.scp", {number: wav for number, (wav, _) in bad.items()})
     edit(small / "utt2dur", {3: str(soundfile.info(longest).duration), 6: "0.006"})
 
-    done = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", dump, "small")
-    assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    process = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", dump, "small")
+    assert process.returncode == 1
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
     assert "7 of 40 utterances cannot be used" in line
     utts = list(read_table(small / "wav.scp"))
     for number, (_, reason) in bad.items():
@@ -210,8 +210,8 @@ def test_ctrl_c_leaves_nothing(mini_data: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_end_in_one_line(options: list[str], code: int, message: str, small: Path, tmp_path: Path) -> None:
-    done = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", tmp_path / "dump", "small", *options)
-    assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1
+    process = command("fbank", "--config", CONFIG, "--data", small.parent, "--dump", tmp_path / "dump", "small", *options)
+    assert process.returncode == code and message in process.stderr and process.stderr.count("\n") == 1
     assert not (tmp_path / "dump").exists()
 
 
@@ -219,7 +219,7 @@ def test_broken_data_directories_are_named(small: Path, tmp_path: Path) -> None:
     for name, content, message in (
         ("wav.scp", None, r"wav\.scp: not found; run stage 0"),
         ("wav.scp", "", r"wav\.scp: this set has no utterance"),
-        ("wav.scp", "a x.wav\na x.wav\n", r"wav\.scp:2: a: this id stands in the file twice"),
+        ("wav.scp", "a x.wav\na x.wav\n", r"wav\.scp:2: a: this id has two lines in the file"),
         ("utt2dur", f"{next(iter(read_table(small / 'wav.scp')))} soon\n", r"utt2dur.*`soon` is not a number"),
         ("segments", "a-1 nowhere 0 1\n", r"segments:1: a-1: write `utterance recording start end`"),
     ):

@@ -109,7 +109,7 @@ def test_bad_recordings_are_named(recordings: Path, change: dict[str, str], mess
 def test_a_higher_sample_rate_is_lowered_and_a_lower_one_refused(recordings: Path) -> None:
     index = UtteranceIndex(recordings)
     assert len(AudioFeats(FbankConfig(sample_rate=8000))(index, 0, rng())) == 98
-    with pytest.raises(UserError, match="16000 Hz, the features want 22050 Hz"):
+    with pytest.raises(UserError, match="16000 Hz is below the 22050 Hz of the features"):
         AudioFeats(FbankConfig(sample_rate=22050))(index, 0, rng())
 
 

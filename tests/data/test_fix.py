@@ -27,9 +27,9 @@ def test_what_can_be_mended_is_clean_then(name: str, small_data: Path) -> None:
     _, report = fix(small_data, check_wav=True)
     assert report.clean == (name not in BEYOND)
     assert validate(small_data, keep_long_text=True).clean == report.clean
-    kept = list(read_table(small_data / "utt2spk"))
-    assert set(kept) <= set(before)
-    assert len(kept) == len(before) - (name not in (*KEEPS_ALL, *BEYOND, "cut table"))
+    remaining = list(read_table(small_data / "utt2spk"))
+    assert set(remaining) <= set(before)
+    assert len(remaining) == len(before) - (name not in (*KEEPS_ALL, *BEYOND, "cut table"))
 
 
 def test_nothing_that_was_there_is_lost(small_data: Path) -> None:
@@ -37,24 +37,24 @@ def test_nothing_that_was_there_is_lost(small_data: Path) -> None:
     change("text", lambda lines: [*lines[::-1], "zz-1 boh\n"])(small_data)
     change("utt2dur", lambda lines: lines[:-1])(small_data)
     before = {path.name: path.read_bytes() for path in small_data.iterdir()}
-    done, _ = fix(small_data)
+    summary, _ = fix(small_data)
     assert {path.name: path.read_bytes() for path in (small_data / ".backup").iterdir()} == before
     assert (small_data / "spk2gender").read_text() == "it_carlo m\n"
-    assert "11 utterances kept, 2 lines or utterances dropped" in done
-    assert "zz-1: is in text but not in utt2spk" in done and "has no utt2dur" in done
+    assert "11 utterances kept, 2 lines or utterances dropped" in summary
+    assert "zz-1: is in text but not in utt2spk" in summary and "has no utt2dur" in summary
 
 
 def test_a_clean_directory_stays_as_it_is(small_data: Path) -> None:
     before = read_tables(small_data)
-    done, report = fix(small_data)
-    assert report.clean and "12 utterances kept, 0 lines" in done and read_tables(small_data) == before
+    summary, report = fix(small_data)
+    assert report.clean and "12 utterances kept, 0 lines" in summary and read_tables(small_data) == before
 
 
 def test_recordings_are_read_only_on_demand(small_data: Path) -> None:
     SPOILED["lost recording"][0](small_data)
     assert "12 utterances kept" in fix(small_data)[0]
-    done, _ = fix(small_data, check_wav=True)
-    assert "11 utterances kept" in done and "cannot read this recording: no such file" in done
+    summary, _ = fix(small_data, check_wav=True)
+    assert "11 utterances kept" in summary and "cannot read this recording: no such file" in summary
 
 
 def test_a_bad_recording_takes_its_segments_along(small_data: Path) -> None:
@@ -79,9 +79,9 @@ def test_where_nothing_would_be_left_nothing_is_changed(small_data: Path) -> Non
 
 def test_what_is_no_data_directory_is_told(small_data: Path) -> None:
     (small_data / "utt2spk").unlink()
-    for place, message in ((small_data, "utt2spk is missing"), (small_data / "nowhere", "no such data directory")):
+    for path, message in ((small_data, "utt2spk is missing"), (small_data / "nowhere", "no such data directory")):
         with pytest.raises(UserError, match=message):
-            fix(place)
+            fix(path)
 
 
 def test_sources_are_checked_mended_and_kept(small_data: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def edit(path: Path, line: int, text: str | None) -> None:
     write_lines(path, lines)
 
 
-def test_every_field_is_what_the_files_say(one_set: tuple[Path, Path]) -> None:
+def test_every_field_agrees_with_the_files(one_set: tuple[Path, Path]) -> None:
     data, dump = one_set
     index = UtteranceIndex(data, dump)
     utts = [line.split()[0] for line in (data / "utt2spk").read_text().splitlines()]
@@ -77,8 +77,8 @@ def _read_text(data: Path, dump: Path) -> str | None:
         ("dump/train/feats.scp", 5, None, "utt2spk:5: .* has no line in .*feats.scp; make the features again"),
         ("data/train/utt2spk", 3, None, "feats.scp:3|utt2lang:3: .* is not in .*utt2spk"),
         ("data/train/text", 4, "train-spk9-0000 who", "text:4: `train-spk9-0000` is not in"),
-        ("dump/train/feats.scp", 2, "train-spk0-0000 x:1", "feats.scp:2: .* is there twice; make the features again"),
-        ("data/train/text", 2, "train-spk0-0000 again", "text:2: `train-spk0-0000` is there twice; .*m2asr.bin.fix_data_dir .*data/train$"),
+        ("dump/train/feats.scp", 2, "train-spk0-0000 x:1", "feats.scp:2: .* has two lines; make the features again"),
+        ("data/train/text", 2, "train-spk0-0000 again", "text:2: `train-spk0-0000` has two lines; .*m2asr.bin.fix_data_dir .*data/train$"),
         ("data/train/text", 3, "train-spk0-0000 back", "text:3: `train-spk0-0000` is out of order"),
         ("data/train/text", 1, " ", "text:1: an empty line"),
         ("dump/train/utt2num_frames", 1, "train-spk0-0000 many", "utt2num_frames:1: .*`many` is not a length"),
@@ -150,13 +150,13 @@ def test_opening_reads_nothing_but_the_cache(one_set: tuple[Path, Path]) -> None
 
 
 class Letters:
-    """Counts how many texts it was given."""
+    """Counts the texts that it has encoded."""
 
     def __init__(self, digest: str) -> None:
-        self.digest, self.given = digest, 0
+        self.digest, self.encoded = digest, 0
 
     def encode(self, text: str) -> list[int]:
-        self.given += 1
+        self.encoded += 1
         return [ord(letter) for letter in text]
 
 
@@ -169,7 +169,7 @@ def test_tokens_are_counted_once_for_every_tokenizer_and_text(one_set: tuple[Pat
             assert index.token_counts("text", tokenizer).tolist() == [10, 0, 5000, 1, 0]
         assert index.token_counts("text.de", first).tolist() == [0, 12, 0, 0, 1]
         assert index.token_counts("text.fr", first).tolist() == [0] * 5
-    assert (first.given, second.given) == (10, 5)
+    assert (first.encoded, second.encoded) == (10, 5)
     edit(data / "text", 1, f"{index.utt_ids(0)} abc")
     assert UtteranceIndex(data, dump).token_counts("text", first).tolist() == [3, 0, 5000, 1, 0]
 

@@ -14,11 +14,11 @@ def test_every_element_comes_once(size: int) -> None:
         assert np.array_equal(np.sort(shuffled(np.arange(size), size, keyed(7, key))), np.arange(size))
 
 
-def test_a_place_does_not_depend_on_the_others_that_are_asked_for() -> None:
+def test_an_element_does_not_depend_on_the_other_positions() -> None:
     sizes, keys = np.array([5, 1000, 5, 2**31 + 11]), keyed(3, np.array([0, 1, 2, 3]))
-    places = np.array([4, 999, 4, 2**31])
-    together = shuffled(places, sizes, keys)
-    assert together.tolist() == [int(shuffled(places[[i]], sizes[i], keys[[i]])[0]) for i in range(4)]
+    positions = np.array([4, 999, 4, 2**31])
+    together = shuffled(positions, sizes, keys)
+    assert together.tolist() == [int(shuffled(positions[[i]], sizes[i], keys[[i]])[0]) for i in range(4)]
     assert (together < sizes).all()
 
 
@@ -28,10 +28,10 @@ def test_keys_name_different_permutations() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 10, 64])
-def test_every_element_is_as_likely_at_every_place(size: int) -> None:
+def test_every_element_is_as_likely_at_every_position(size: int) -> None:
     orders = 10_000
-    places, keys = np.tile(np.arange(size), orders), np.repeat(keyed(5, np.arange(orders)), size)
-    times = np.bincount(places * size + shuffled(places, size, keys), minlength=size**2) / orders
+    positions, keys = np.tile(np.arange(size), orders), np.repeat(keyed(5, np.arange(orders)), size)
+    times = np.bincount(positions * size + shuffled(positions, size, keys), minlength=size**2) / orders
     assert np.abs(times - 1 / size).max() < 5 * np.sqrt(1 / size / orders)  # 5 standard deviations
 
 

@@ -42,8 +42,8 @@ def sources(tmp_path: Path) -> dict[str, Source]:
         texts = {"text": [f"t{i}" for i in range(count)], "text.en": [None if i % 3 else f"Hi {i}" for i in range(count)]}
         lang = name.removeprefix("train_")
         indexes[name] = UtteranceIndex(*write_set(tmp_path, name, rng.integers(20, 120, count).tolist(), lang=lang, texts=texts))
-    own = {name: Source(name, [indexes[f"train_{name}"]], [("x", "text", Letters())]) for name in ("en", "it", "ru")}
-    return own | {"raw": Source("raw", list(indexes.values()), [("x", "text.en", Letters())])}
+    by_name = {name: Source(name, [indexes[f"train_{name}"]], [("x", "text", Letters())]) for name in ("en", "it", "ru")}
+    return by_name | {"raw": Source("raw", list(indexes.values()), [("x", "text.en", Letters())])}
 
 
 def loader(sources: dict[str, Source], **options: object) -> StepLoader:
@@ -61,14 +61,14 @@ def batches(step: Step) -> list[Batch]:
 
 def assert_equal(first: list[Step], second: list[Step]) -> None:
     assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        assert (one.epoch, one.index, list(one.batches)) == (other.epoch, other.index, list(other.batches))
-        for a, b in zip(batches(one), batches(other), strict=True):
+    for step, expected in zip(first, second, strict=True):
+        assert (step.epoch, step.index, list(step.batches)) == (expected.epoch, expected.index, list(expected.batches))
+        for a, b in zip(batches(step), batches(expected), strict=True):
             assert (a.key, a.utt_ids, a.lang, a.speakers) == (b.key, b.utt_ids, b.lang, b.speakers)
             for name in ("inputs", "lengths", "targets", "target_lengths"):
-                left, right = getattr(a, name), getattr(b, name)
-                assert left.keys() == right.keys()
-                assert all(torch.equal(left[key], right[key]) for key in left)
+                tensors, expected_tensors = getattr(a, name), getattr(b, name)
+                assert tensors.keys() == expected_tensors.keys()
+                assert all(torch.equal(tensors[key], expected_tensors[key]) for key in tensors)
 
 
 def test_the_shape_of_a_step(sources: dict[str, Source]) -> None:
@@ -146,9 +146,10 @@ def test_processes_read_together_what_one_reads(sources: dict[str, Source], worl
     seconds = [0.0] * world
     for number, step in enumerate(alone):
         for name, draws in step.batches.items():
-            for draw, found in enumerate(draws):
-                parts = [batch for share in shares for batch in share[number].batches[name][draw]]
-                assert sorted(utt for batch in found for utt in batch.utt_ids) == sorted(utt for batch in parts for utt in batch.utt_ids)
+            for draw, micro_batches in enumerate(draws):
+                pieces = [batch for share in shares for batch in share[number].batches[name][draw]]
+                expected = sorted(utt for batch in micro_batches for utt in batch.utt_ids)
+                assert sorted(utt for batch in pieces for utt in batch.utt_ids) == expected
         for rank, share in enumerate(shares):
             seconds[rank] += sum(batch.seconds for batch in batches(share[number]))
     assert max(seconds) < 1.25 * sum(seconds) / world
@@ -172,42 +173,43 @@ def test_batches_are_prepared_where_they_are_read(sources: dict[str, Source]) ->
         reads.append(stream)
         return system.prepare(batch, ["cpc" if stream == "raw" else "masked"])
 
-    here = take(loader(sources, prepare=prepare), 4)
+    in_process = take(loader(sources, prepare=prepare), 4)
     count = len(reads)
-    there = take(loader(sources, prepare=prepare, workers=2), 4)
-    assert_equal(here, there)
+    in_workers = take(loader(sources, prepare=prepare, workers=2), 4)
+    assert_equal(in_process, in_workers)
     assert count == 4 * 14 and len(reads) == count  # the workers called it in their own processes
-    pairs = [pair for steps in zip(here, there, strict=True) for pair in zip(*map(batches, steps), strict=True)]
+    pairs = [pair for steps in zip(in_process, in_workers, strict=True) for pair in zip(*map(batches, steps), strict=True)]
     assert len(pairs) == count and sum(batch.shares.keys() == {"cpc"} for batch, _ in pairs) == 8
-    for one, other in pairs:
-        assert one.shares.keys() == other.shares.keys() and one.drawn.keys() == other.drawn.keys()
-        for left, right in zip([*one.shares.values(), *one.drawn.values()], [*other.shares.values(), *other.drawn.values()], strict=True):
+    for batch_here, batch_there in pairs:
+        assert batch_here.shares.keys() == batch_there.shares.keys() and batch_here.drawn.keys() == batch_there.drawn.keys()
+        prepared = [[*batch.shares.values(), *batch.drawn.values()] for batch in (batch_here, batch_there)]
+        for left, right in zip(*prepared, strict=True):
             assert left.tensors.keys() == right.tensors.keys()
             assert all(torch.equal(left.tensors[name], right.tensors[name]) for name in left.tensors)
-        assert [share.weight for share in one.shares.values()] == [share.weight for share in other.shares.values()]
+        assert [share.weight for share in batch_here.shares.values()] == [share.weight for share in batch_there.shares.values()]
     assert sum(share.weight for batch, _ in pairs for share in batch.shares.values()) > 100
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_resuming_changes_nothing(sources: dict[str, Source], workers: int) -> None:
-    whole = take(loader(sources), 15)
+    expected = take(loader(sources), 15)
     for stop in (1, 4, 9):
         first = loader(sources, workers=workers)
-        assert_equal(whole[:stop], take(first, stop))
+        assert_equal(expected[:stop], take(first, stop))
         second = loader(sources, workers=workers)
         second.load_state_dict(first.state_dict())
-        assert_equal(whole[stop:], take(second, 15 - stop))
+        assert_equal(expected[stop:], take(second, 15 - stop))
 
 
 def test_another_number_of_processes_goes_on_at_the_same_step(sources: dict[str, Source]) -> None:
-    alone, whole = loader(sources), take(loader(sources), 6)
+    alone, expected = loader(sources), take(loader(sources), 6)
     take(alone, 3)
     shares = []
     for rank in range(2):
         shares.append(loader(sources, rank=rank, world=2))
         shares[rank].load_state_dict(alone.state_dict())
     steps = [take(share, 3) for share in shares]
-    for number, step in enumerate(whole[3:]):
+    for number, step in enumerate(expected[3:]):
         read = [utt for mine in steps for batch in batches(mine[number]) for utt in batch.utt_ids]
         assert sorted(read) == sorted(utt for batch in batches(step) for utt in batch.utt_ids)
     assert shares[0].state_dict() == shares[1].state_dict()
@@ -279,12 +281,12 @@ def test_a_batch_of_bad_utterances_takes_the_next_good_one(damaged: dict[str, So
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_eval_batches_hold_every_utterance_once(sources: dict[str, Source], workers: int) -> None:
-    found = list(eval_batches(sources["raw"], 5.0, workers=workers))
-    utts = [utt for batch in found for utt in batch.utt_ids]
+    dev_batches = list(eval_batches(sources["raw"], 5.0, workers=workers))
+    utts = [utt for batch in dev_batches for utt in batch.utt_ids]
     assert len(utts) == len(set(utts)) == 75
-    assert all(batch.inputs["feats"].shape[:2].numel() <= 500 for batch in found)
-    parts = [[utt for batch in eval_batches(sources["raw"], 5.0, rank=rank, world=2) for utt in batch.utt_ids] for rank in range(2)]
-    assert sorted(parts[0] + parts[1]) == sorted(utts)
+    assert all(batch.inputs["feats"].shape[:2].numel() <= 500 for batch in dev_batches)
+    by_rank = [[utt for batch in eval_batches(sources["raw"], 5.0, rank=rank, world=2) for utt in batch.utt_ids] for rank in range(2)]
+    assert sorted(by_rank[0] + by_rank[1]) == sorted(utts)
 
 
 @pytest.mark.parametrize("batching", [{}, {"cost": "frames_tokens", "token_frames": 20.0}])
@@ -294,20 +296,20 @@ def test_dev_batches_cost_no_more_than_the_largest_micro_batch(sources: dict[str
     loaded = StepLoader(sources, batching, epoch_of="en", draws={"en": 2, "it": 2, "ru": 2}, accumulation=2)
     assert loaded.seconds == pytest.approx({"en": 0.8, "it": 0.8, "ru": 0.8, "raw": 3.2})
     for name, target in (("raw", "x:text.en"), ("en", "x:text")):
-        found = list(loaded.dev_batches(sources[name]))
-        assert len({utt for batch in found for utt in batch.utt_ids}) == sum(map(len, found)) == len(sources[name])
-        for batch in found:
+        dev_batches = list(loaded.dev_batches(sources[name]))
+        assert len({utt for batch in dev_batches for utt in batch.utt_ids}) == sum(map(len, dev_batches)) == len(sources[name])
+        for batch in dev_batches:
             tokens = batch.target_lengths[target].clamp(min=0)
             cost = batch.lengths["feats"] + (20 * tokens if batching.cost == "frames_tokens" else 0)
             assert len(batch) * int(cost.max()) <= 320
-        assert max(map(len, found)) > 2
+        assert max(map(len, dev_batches)) > 2
 
 
 def test_many_steps_need_no_open_files(sources: dict[str, Source]) -> None:
     loaded = iter(loader(sources, workers=1))
-    kept = take(loaded, 2)
+    steps = take(loaded, 2)
     before = len(os.listdir("/proc/self/fd"))
-    kept += take(loaded, 10)
+    steps += take(loaded, 10)
     assert len(os.listdir("/proc/self/fd")) <= before
 
 

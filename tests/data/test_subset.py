@@ -11,14 +11,14 @@ from m2asr.errors import UserError
 
 
 def test_a_subset_is_a_clean_directory_with_the_same_lines(mini_data: Path, tmp_path: Path) -> None:
-    whole = read_tables(mini_data / "test_ru")
-    utts = list(whole["utt2spk"])
+    tables = read_tables(mini_data / "test_ru")
+    utts = list(tables["utt2spk"])
     for keep, chosen in ((5, utts[:5]), (utts[1::20], utts[1::20]), (10_000, utts)):
         assert subset(mini_data / "test_ru", tmp_path / "some", keep) == len(chosen)
-        part = read_tables(tmp_path / "some")
-        assert list(part["utt2spk"]) == chosen
-        assert all(whole[name][utt] == value for name, table in part.items() for utt, value in table.items())
-        assert set(part["text.en"]) == set(whole["text.en"]).intersection(chosen)
+        subset_tables = read_tables(tmp_path / "some")
+        assert list(subset_tables["utt2spk"]) == chosen
+        assert all(tables[name][utt] == value for name, table in subset_tables.items() for utt, value in table.items())
+        assert set(subset_tables["text.en"]) == set(tables["text.en"]).intersection(chosen)
         assert validate(tmp_path / "some", audio=False).clean
 
 

@@ -37,11 +37,11 @@ def test_a_lost_end_is_told_in_every_format(name: str, share: float, tmp_path: P
 def test_an_ogg_stream_cut_between_two_pages_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.opus"
     soundfile.write(path, WAVE, 16000, format="OGG", subtype="OPUS")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: whole.rfind(b"OggS")])
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rfind(b"OggS")])
     with open(path, "rb") as file:
         assert truncated(file, "OGG") == "its last page does not end the stream"
-    path.write_bytes(whole)
+    path.write_bytes(content)
     with open(path, "rb") as file:
         assert truncated(file, "OGG") is None
 
@@ -50,11 +50,11 @@ def test_a_header_from_a_pipe_promises_nothing(tmp_path: Path) -> None:
     """sox and ffmpeg write a dummy length where they cannot seek back."""
     path = tmp_path / "a.wav"
     soundfile.write(path, WAVE, 16000)
-    whole = bytearray(path.read_bytes())
-    place = whole.find(b"data") + 4
+    content = bytearray(path.read_bytes())
+    offset = content.find(b"data") + 4
     for length in (0x7FFFFFFF - 36, 0xFFFFFFFF):
-        whole[place : place + 4] = length.to_bytes(4, "little")
-        path.write_bytes(whole)
+        content[offset : offset + 4] = length.to_bytes(4, "little")
+        path.write_bytes(content)
         assert len(read_audio(str(path))[0]) == len(WAVE)
 
 
@@ -69,7 +69,7 @@ def test_a_chunk_before_the_samples_is_skipped(tmp_path: Path) -> None:
     """The word `data` in a comment is not the data chunk."""
     path = tmp_path / "a.wav"
     soundfile.write(path, WAVE, 16000)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     comment = b"LIST" + (20).to_bytes(4, "little") + b"INFOICMT" + (8).to_bytes(4, "little") + b"data\xff\xff\xff\x0f"
-    path.write_bytes(whole[:12] + comment + whole[12:])
+    path.write_bytes(content[:12] + comment + content[12:])
     assert len(read_audio(str(path))[0]) == len(WAVE)

@@ -41,7 +41,7 @@ def sound(name: str, rate: int, seconds: float, keep: float = 1.0) -> Callable[[
 SPOILED = {
     # name: (spoil, kind of problem, start of its first example, after the folder)
     "unsorted": (change("text", lambda lines: [lines[1], lines[0], *lines[2:]]), "not sorted", "text:2: {0}: "),
-    "twice": (change("utt2lang", lambda lines: [*lines[:3], *lines[2:]]), "duplicate id", "utt2lang:4: {2}: stands already in line 3"),
+    "twice": (change("utt2lang", lambda lines: [*lines[:3], *lines[2:]]), "duplicate id", "utt2lang:4: {2}: has a line already, line 3"),
     "lost line": (change("utt2dur", lambda lines: lines[:4] + lines[5:]), "missing id", "utt2spk:5: {4}: has no line in utt2dur"),
     "strange line": (change("text", lambda lines: [*lines, "zz-1 boh\n"]), "unknown id", "text:13: zz-1: is not in utt2spk"),
     "strange translation": (change("text.en", lambda lines: [*lines, "zz-1 Well.\n"]), "unknown id", "text.en:"),
@@ -74,22 +74,22 @@ def test_what_the_preparation_writes_is_clean(small_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_every_fault_is_told_with_its_place(name: str, small_data: Path) -> None:
+def test_every_fault_is_reported_with_file_and_line(name: str, small_data: Path) -> None:
     spoil, kind, example = SPOILED[name]
     utts = list(read_table(small_data / "utt2spk"))
     spoil(small_data)
     report = validate(small_data)
-    assert not report.clean and kind in report.found
-    assert str(report.found[kind][0]).startswith(f"{small_data}/{example.format(*utts)}")
-    assert "\n" not in str(report.found[kind][0]) and str(report.found[kind][0]) in str(report)
+    assert not report.clean and kind in report.problems
+    assert str(report.problems[kind][0]).startswith(f"{small_data}/{example.format(*utts)}")
+    assert "\n" not in str(report.problems[kind][0]) and str(report.problems[kind][0]) in str(report)
 
 
-def test_all_faults_are_told_at_once(small_data: Path) -> None:
+def test_all_faults_are_reported_together(small_data: Path) -> None:
     for name in ("unsorted", "raw text", "language", "lost recording", "strange translation"):
         SPOILED[name][0](small_data)
     report = validate(small_data)
-    assert {SPOILED[name][1] for name in ("raw text", "language", "lost recording", "strange translation")} <= set(report.found)
-    assert f"mend it with: python -m m2asr.bin.fix_data_dir {small_data}" in str(report)
+    assert {SPOILED[name][1] for name in ("raw text", "language", "lost recording", "strange translation")} <= set(report.problems)
+    assert f"repair it with: python -m m2asr.bin.fix_data_dir {small_data}" in str(report)
     assert f"fix_data_dir --check_wav {small_data}" in str(report)
 
 
@@ -100,7 +100,7 @@ def test_of_many_faults_three_are_shown_and_all_counted(small_data: Path) -> Non
 
 
 def test_segments_must_lie_inside_their_recording(small_data: Path) -> None:
-    (recording, wav), (other, _), *_ = read_table(small_data / "wav.scp").items()
+    (recording, wav), (second, _), *_ = read_table(small_data / "wav.scp").items()
     seconds = float(read_table(small_data / "utt2dur")[recording])
     utts = list(read_table(small_data / "utt2spk"))[:4]
     for name in ("text", "utt2spk", "utt2lang"):
@@ -113,9 +113,9 @@ def test_segments_must_lie_inside_their_recording(small_data: Path) -> None:
     write_table(small_data / "segments", dict(zip(utts, segments, strict=True)))
     write_table(small_data / "utt2dur", dict(zip(utts, (str(seconds), str(seconds + 0.9), "9", "1"), strict=True)))
     report = validate(small_data, keep_long_text=True)
-    assert [problem.utt for problem in report.found["bad segment"]] == utts[1:]
-    assert [problem.utt for problem in report.found["wrong duration"]] == [utts[2]]
-    assert [problem.utt for problem in report.found["unused recording"]] == ["unused"]
+    assert [problem.utt for problem in report.problems["bad segment"]] == utts[1:]
+    assert [problem.utt for problem in report.problems["wrong duration"]] == [utts[2]]
+    assert [problem.utt for problem in report.problems["unused recording"]] == ["unused"]
 
 
 def test_speakers_must_be_sorted_as_utterances_are(small_data: Path) -> None:
@@ -123,7 +123,7 @@ def test_speakers_must_be_sorted_as_utterances_are(small_data: Path) -> None:
     utt2spk = {"a-b-1": "a-b", "a-c": "a", "a-d": "a"}
     write_table(small_data / "utt2spk", utt2spk)
     report = validate(small_data, audio=False)
-    assert [problem.utt for problem in report.found["id without speaker"]] == ["a-c", "a-d"]
+    assert [problem.utt for problem in report.problems["id without speaker"]] == ["a-c", "a-d"]
 
 
 def test_tokens_and_subsampling_decide_what_is_too_long(small_data: Path) -> None:
@@ -149,7 +149,7 @@ def test_commands_are_run_on_demand(small_data: Path) -> None:
 
 
 def test_a_wanted_sample_rate_is_demanded_of_all(small_data: Path) -> None:
-    assert len(validate(small_data, sample_rate=8000).found["sample rate"]) == 12
+    assert len(validate(small_data, sample_rate=8000).problems["sample rate"]) == 12
 
 
 def test_an_empty_set_is_not_clean_and_a_missing_one_cannot_be_read(small_data: Path) -> None:

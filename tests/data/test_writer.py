@@ -19,23 +19,23 @@ from m2asr.errors import UserError
 def utterances(number: int) -> list[Utterance]:
     """Speakers whose ids are prefixes of one another, in no order."""
     spoken = [(n, f"{n % 13}") for n in range(number)]
-    made = [Utterance(f"{spk}-{n:04d}", spk, "en", f"{n}.wav", 1 + n / 7, f"text {n}", {"de": f"Satz {n}."}) for n, spk in spoken]
-    return random.Random(0).sample(made, number)
+    generated = [Utterance(f"{spk}-{n:04d}", spk, "en", f"{n}.wav", 1 + n / 7, f"text {n}", {"de": f"Satz {n}."}) for n, spk in spoken]
+    return random.Random(0).sample(generated, number)
 
 
-def write(out: Path, name: str, said: Iterable[Utterance]) -> None:
+def write(out: Path, name: str, utterances: Iterable[Utterance]) -> None:
     with DataDirs(out) as dirs:
-        for one in said:
-            dirs.add(name, one)
+        for utterance in utterances:
+            dirs.add(name, utterance)
 
 
 def test_a_directory_holds_what_its_utterances_say(tmp_path: Path) -> None:
-    said = [
+    corpus = [
         Utterance("b-2", "b", "it", "x/2.wav", 1.5, "ciao", {"en": "Hello."}),
         Utterance("a-1", "a", "en", "x/1.wav", 0.25, "hello", {}),
         Utterance("b-1", "b", "it", "x/3.wav", 2.0, "sì", {"en": "Yes.", "ru": "Да."}),
     ]
-    write(tmp_path, "set", said)
+    write(tmp_path, "set", corpus)
     assert read_tables(tmp_path / "set") == {
         "wav.scp": {"a-1": "x/1.wav", "b-1": "x/3.wav", "b-2": "x/2.wav"},
         "utt2spk": {"a-1": "a", "b-1": "b", "b-2": "b"},
@@ -46,7 +46,7 @@ def test_a_directory_holds_what_its_utterances_say(tmp_path: Path) -> None:
         "text.ru": {"b-1": "Да."},
     }
     assert (tmp_path / "set" / "spk2utt").read_text() == "a a-1\nb b-1 b-2\n"
-    write(tmp_path, "set", said[1:2])  # a preparation that is run again leaves nothing of the first
+    write(tmp_path, "set", corpus[1:2])  # a preparation that is run again leaves nothing of the first
     assert not (tmp_path / "set" / "text.ru").exists() and os.listdir(tmp_path) == ["set"]
 
 
@@ -59,13 +59,13 @@ def test_unlabelled_speech_has_no_text(tmp_path: Path) -> None:
 def test_what_is_sorted_on_disk_is_what_is_sorted_in_memory(run: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "RUN", run)
     with DataDirs(tmp_path / "data") as dirs:
-        for one in utterances(200):
-            dirs.add("one" if one.seconds < 10 else "two", one)
+        for utterance in utterances(200):
+            dirs.add("one" if utterance.seconds < 10 else "two", utterance)
     for name in ("one", "two"):
         tables: dict[str, dict[str, str]] = defaultdict(dict)
-        for one in utterances(200):
-            if (one.seconds < 10) == (name == "one"):
-                for file, key, value in table_rows(one):
+        for utterance in utterances(200):
+            if (utterance.seconds < 10) == (name == "one"):
+                for file, key, value in table_rows(utterance):
                     tables[file][key] = value
         replace_data_dir(tmp_path / "memory", tables)
         files = sorted(path.name for path in (tmp_path / "memory").iterdir())
@@ -85,8 +85,8 @@ def test_segments_share_a_recording(tmp_path: Path) -> None:
 def test_nothing_is_put_in_place_after_an_error(tmp_path: Path) -> None:
     first, second = utterances(2)
     with pytest.raises(UserError, match=rf"{first.id}: this id has two lines in"), DataDirs(tmp_path / "data") as dirs:
-        for name, one in (("a", second), ("b", first), ("b", first)):
-            dirs.add(name, one)
+        for name, utterance in (("a", second), ("b", first), ("b", first)):
+            dirs.add(name, utterance)
     assert not (tmp_path / "data").exists()
     write(tmp_path / "data", "a", [first])
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}

@@ -102,5 +102,5 @@ class SlowKneserNey:
         count, total = after.get(word, 0), sum(after.values())
         if discounts is None:
             return (count + len(after) * shorter) / (total + len(after))
-        left = sum(discounts[min(c, 3)] for c in after.values())
-        return (max(count - discounts[min(count, 3)], 0) + left * shorter) / total
+        remaining = sum(discounts[min(c, 3)] for c in after.values())
+        return (max(count - discounts[min(count, 3)], 0) + remaining * shorter) / total

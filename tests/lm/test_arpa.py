@@ -70,8 +70,8 @@ def test_kenlm_reads_what_is_written(tmp_path: Path) -> None:
     write_arpa(tmp_path / "lm.arpa", read(ARPA, tmp_path / "in.arpa"))
     model, expected = NgramModel.from_table(read_arpa(tmp_path / "lm.arpa")), kenlm.Model(str(tmp_path / "lm.arpa"))
     for sentence in SENTENCES:
-        found = [score / np.log(10) for score in model.sentence(sentence)]
-        assert found == pytest.approx([score for score, *_ in expected.full_scores(" ".join(sentence))], abs=1e-5)
+        scores = [score / np.log(10) for score in model.sentence(sentence)]
+        assert scores == pytest.approx([score for score, *_ in expected.full_scores(" ".join(sentence))], abs=1e-5)
 
 
 def swapped(first: str, second: str) -> str:
@@ -107,8 +107,8 @@ def test_the_ways_of_other_toolkits_are_read(variant: str, tmp_path: Path) -> No
     ("old", "new", "message"),
     [
         ("ngram 2=3", "ngram 2=4", r"lm.arpa:19: `\\3-grams:` after 3 of the 4 2-grams"),
-        ("ngram 2=3", "ngram 2=2", r"lm.arpa:17: `-0.9.b </s>` where \\3-grams: is due"),
-        ("ngram 3=1", "ngram 3=0", r"lm.arpa:20: `-0.1.<s> a b` where \\end\\ is due"),
+        ("ngram 2=3", "ngram 2=2", r"lm.arpa:17: `-0.9.b </s>` where \\3-grams: is expected"),
+        ("ngram 3=1", "ngram 3=0", r"lm.arpa:20: `-0.1.<s> a b` where \\end\\ is expected"),
         ("ngram 2=3", "ngram 3=3", r"lm.arpa:4: `ngram 3=3` where `ngram 2=<count>`"),
         ("ngram 2=3", "ngram 2=many", r"lm.arpa:4: `ngram 2=many` where"),
         ("-0.3\ta b", "0.3\ta b", r"lm.arpa:16: the log-probability 0.3 is positive"),
@@ -119,8 +119,8 @@ def test_the_ways_of_other_toolkits_are_read(variant: str, tmp_path: Path) -> No
         ("<s> a b\n", "<s> b a\n", r"lm.arpa:20: `<s> b`, the context, is not among the 2-grams"),
         ("-0.3\ta b\t-0.5", "-0.3\ta", r"lm.arpa:16: 2 fields; a log-probability, 2 words"),
         ("-0.3\ta b\t-0.5", "-0.3\ta b\t-0.5\t7", r"lm.arpa:16: 5 fields; a log-probability, 2 words"),
-        ("-0.9\tb </s>", "-0.9\ta b", r"lm.arpa:17: this n-gram stands among the 2-grams twice"),
-        ("-0.4\tb\t", "-0.4\ta\t", r"lm.arpa:12: the word `a` stands among the unigrams twice"),
+        ("-0.9\tb </s>", "-0.9\ta b", r"lm.arpa:17: this n-gram has two lines among the 2-grams"),
+        ("-0.4\tb\t", "-0.4\ta\t", r"lm.arpa:12: the word `a` has two lines among the unigrams"),
         ("</s>", "end", r"the unigrams lack </s>"),
         ("\\end\\", "", r"the file ends before \\end\\"),
         ("\\data\\", "", r"the file ends before \\end\\"),

@@ -35,25 +35,25 @@ def assert_equal_to_the_slow_one(model: NgramModel, sentences: list[list[str]], 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_equals_a_slow_implementation_on_words(order: int, sentences: list[list[str]], mini_data: Path, tmp_path: Path) -> None:
-    found = estimated([mini_data / "train_en"], order, tmp_path)
-    assert all(smoothing.discounts for smoothing in found.smoothings)
-    assert_equal_to_the_slow_one(NgramModel.from_table(found.table), sentences, order)
+    model = estimated([mini_data / "train_en"], order, tmp_path)
+    assert all(smoothing.discounts for smoothing in model.smoothings)
+    assert_equal_to_the_slow_one(NgramModel.from_table(model.table), sentences, order)
 
 
 def test_equals_a_slow_implementation_on_characters(
     sentences: list[list[str]], letters: Tokenizer, mini_data: Path, tmp_path: Path
 ) -> None:
-    found = estimated([mini_data / "train_en"], 6, tmp_path, tokenizer=letters)
-    assert found.smoothings[0].discounts is None and found.smoothings[5].discounts  # every letter is frequent
-    assert_equal_to_the_slow_one(NgramModel.from_table(found.table), [list("▁".join(words)) for words in sentences], 6)
+    model = estimated([mini_data / "train_en"], 6, tmp_path, tokenizer=letters)
+    assert model.smoothings[0].discounts is None and model.smoothings[5].discounts  # every letter is frequent
+    assert_equal_to_the_slow_one(NgramModel.from_table(model.table), [list("▁".join(words)) for words in sentences], 6)
 
 
 @pytest.mark.parametrize("text", ["a", "a b\nb a\na", "a a a b\nb b c\nc a b c d e f\n" * 3])
 def test_little_text_is_smoothed_by_witten_bell(text: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(text)
-    found = estimated([tmp_path / "text.txt"], 3, tmp_path)
-    assert not any(smoothing.discounts for smoothing in found.smoothings) and "Witten-Bell" in str(found.smoothings[0])
-    assert_equal_to_the_slow_one(NgramModel.from_table(found.table), [line.split() for line in text.splitlines()], 3)
+    model = estimated([tmp_path / "text.txt"], 3, tmp_path)
+    assert not any(smoothing.discounts for smoothing in model.smoothings) and "Witten-Bell" in str(model.smoothings[0])
+    assert_equal_to_the_slow_one(NgramModel.from_table(model.table), [line.split() for line in text.splitlines()], 3)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_probabilities_sum_to_1_after_random_histories(
 
 def test_equals_lmplz_of_kenlm(mini_data: Path, tmp_path: Path) -> None:
     """Discounts and perplexities as lmplz and query of KenLM 0.3.0 gave them for these texts (-o 3, and with --prune 0 0 1)."""
-    found = estimated([mini_data / "train_en"], 3, tmp_path)
-    discounts = [smoothing.discounts for smoothing in found.smoothings]
+    model = estimated([mini_data / "train_en"], 3, tmp_path)
+    discounts = [smoothing.discounts for smoothing in model.smoothings]
     lmplz = [(0.694444, 1.08009, 1.44771), (0.832593, 0.938997, 2.23679), (0.750171, 1.422, 1.65927)]
     np.testing.assert_allclose(discounts, lmplz, rtol=1e-5)
     for cutoffs, with_unknown, without_unknown in (((0,), 40.2252, 21.7951), ((0, 0, 1), 46.5299, 25.9609)):

@@ -49,21 +49,21 @@ def test_rows_and_scores_equal_the_recursion(seed: int, order: int, tmp_path: Pa
 
 def test_a_state_is_the_longest_known_context(arpa: Path) -> None:
     model, recursion = mapped(arpa), Recursion(arpa)
-    known = {(): model.empty}  # contexts that some n-gram extends or that have a weight
+    contexts = {(): model.empty}  # contexts that some n-gram extends or that have a weight
     for ngram in sorted(recursion.log_probs, key=len):
         extended = any(longer[:-1] == ngram for longer in recursion.log_probs)
         if extended or recursion.backoffs[ngram]:
-            known[ngram] = len(known)
-    assert len(model.suffixes) == len(known)
-    seen: dict[tuple[str, ...], int] = {}
+            contexts[ngram] = len(contexts)
+    assert len(model.suffixes) == len(contexts)
+    states: dict[tuple[str, ...], int] = {}
     rng = random.Random(5)
     for _ in range(300):
         history, state = ("<s>",), torch.tensor([model.start])
         for word in rng.choices([*"abcde", "<unk>"], k=rng.randrange(8)):
             history, state = (*history, word), model.next(state, torch.tensor(model.ids([word])))
-        context = next(history[i:] for i in range(len(history) + 1) if history[i:] in known)
-        assert seen.setdefault(context, state.item()) == state.item()
-    assert len(set(seen.values())) == len(seen) > 50
+        context = next(history[i:] for i in range(len(history) + 1) if history[i:] in contexts)
+        assert states.setdefault(context, state.item()) == state.item()
+    assert len(set(states.values())) == len(states) > 50
 
 
 def test_a_sentence_is_scored_from_its_start_to_its_end(arpa: Path) -> None:
@@ -87,7 +87,7 @@ def test_without_unk_an_unknown_word_has_no_probability_and_ends_the_context(arp
 def test_no_states_give_no_rows(arpa: Path) -> None:
     model, nothing = mapped(arpa), torch.zeros(0, dtype=torch.long)
     assert model.rows(nothing).shape == (0, len(model.words))
-    assert [part.shape for part in model.scores(nothing, nothing)] == [(0,), (0,)]
+    assert [tensor.shape for tensor in model.scores(nothing, nothing)] == [(0,), (0,)]
 
 
 def test_a_damaged_file_is_one_line(arpa: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_damaged_file_is_one_line(arpa: Path) -> None:
         "offset": data.replace(b'"offset": 0', b'"offset": 7', 1),
         "arpa": arpa.read_bytes(),
     }
-    for what, damaged in damages.items():
+    for damage, damaged in damages.items():
         path.write_bytes(damaged)
         with pytest.raises(UserError) as raised:
             NgramModel.load(path)
-        assert str(path) in str(raised.value) and "\n" not in str(raised.value), what
+        assert str(path) in str(raised.value) and "\n" not in str(raised.value), damage
     with pytest.raises(UserError, match=r"no.bin: cannot read: No such file"):
         NgramModel.load(path.with_name("no.bin"))

@@ -52,12 +52,12 @@ def test_an_ngram_goes_where_the_divergence_without_it_is_small(table: Table) ->
         full = model.rows(model.next(start, torch.tensor([second])))[0].double().exp()
         lower = model.rows(torch.tensor([model.next_states[second]]))[0].double().exp()
         full[model.bos] = lower[model.bos] = 0
-        kept = order.word[(order.context == order.context[row]) & (order.word != word)]
-        without = lower * (1 - full[kept].sum()) / (1 - lower[kept].sum())
-        without[kept] = full[kept]
-        seen = full > 0
-        losses.append(np.expm1(1e-3 * (full[seen] * (full[seen] / without[seen]).log()).sum().item()))
+        listed = order.word[(order.context == order.context[row]) & (order.word != word)]
+        without = lower * (1 - full[listed].sum()) / (1 - lower[listed].sum())
+        without[listed] = full[listed]
+        occurs = full > 0
+        losses.append(np.expm1(1e-3 * (full[occurs] * (full[occurs] / without[occurs]).log()).sum().item()))
     threshold = float(np.median(losses))
     pruned = prune(table, uniform(table), threshold)
-    left = {tuple(ngram) for ngram in pruned.ngrams(3, slice(None)).tolist()} if len(pruned.orders) == 3 else set()
-    assert [tuple(ngram) in left for ngram in ngrams.tolist()] == [loss >= threshold for loss in losses]
+    remaining = {tuple(ngram) for ngram in pruned.ngrams(3, slice(None)).tolist()} if len(pruned.orders) == 3 else set()
+    assert [tuple(ngram) in remaining for ngram in ngrams.tolist()] == [loss >= threshold for loss in losses]

@@ -51,7 +51,7 @@ def test_resolve_fills_in_modules_and_views():
     view = {"input": "b", "embed": "phones", "mask": MASK}
     config = build.config(model=model(main=DECODER, phones=PHONES, gap="mask_vector"), objectives={"one": {**ATTENTION, "view": view}})
     assert list(config.model.modules()) == ["encoder", "main", "phones", "gap"]
-    assert config.model.modules()["main"].options()["ff_mult"] == 4 and config.model.modules()["gap"].own() == GAP
+    assert config.model.modules()["main"].options()["ff_mult"] == 4 and config.model.modules()["gap"].type_and_options() == GAP
     assert config.objectives["one"].options()["view"] == {**view, "text": "text", "start": 0, "causal": False}
     assert resolve(config) == config
 
@@ -167,7 +167,7 @@ def test_only_a_decoder_decodes():
     refused(message, build.config, model=model(main=DECODER, phones=PHONES), objectives={"one": {**ATTENTION, "decoder": "phones"}})
 
 
-@pytest.mark.parametrize("module", [PHONES, GAP, build.config().model.encoder.own()], ids=lambda module: module["type"])
+@pytest.mark.parametrize("module", [PHONES, GAP, build.config().model.encoder.type_and_options()], ids=lambda module: module["type"])
 def test_a_module_that_nothing_uses_is_told(module):
     """It would be saved with the weights, and never learn."""
     refused("model.spare: no objective uses this module", system, CTC, spare=module)

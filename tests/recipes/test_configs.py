@@ -97,7 +97,7 @@ def test_the_full_size_system_can_be_built(path: Path) -> None:
         system = build_system(config, sizes(config), 80)
     assert all(parameter.is_meta for parameter in system.parameters())
     if path.parts[-3] not in ("mini", "debspeech", "TEMPLATE"):
-        assert {key: config.model.encoder.own()[key] for key in PAPER} == PAPER
+        assert {key: config.model.encoder.type_and_options()[key] for key in PAPER} == PAPER
         assert 50e6 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 65e6
 
 

@@ -72,10 +72,10 @@ ASR = {"type": "ctc", "stream": "en", "tokens": "en"}
 
 def test_a_text_set_is_a_data_directory_without_recordings(data: Path) -> None:
     report = validate(data / "train_texts")
-    assert report.utterances > 300 and not report.found
+    assert report.utterances > 300 and not report.problems
     spoilt = shutil.copytree(data / "dev_texts", data.parent / "spoilt")
     (spoilt / "utt2lang").unlink()
-    assert "utt2lang" in {Path(problem.file).name for problems in validate(spoilt).found.values() for problem in problems}
+    assert "utt2lang" in {Path(problem.file).name for problems in validate(spoilt).problems.values() for problem in problems}
     with pytest.raises(UserError, match="utt2lang: this file is missing; make it with stage data"):
         UtteranceIndex(spoilt)
 
@@ -115,7 +115,7 @@ def test_texts_have_no_speeds(data: Path, tmp_path: Path) -> None:
     config["model"] |= {"letters": {"type": "embedding", "tokens": "it"}, "writer": "transformer"}
     config["streams"]["texts"] = {"sets": ["train_texts"], "speeds": [0.9, 1.0]}
     config["objectives"]["t2t"] = {**TRANSLATE, "tokens": "it"}
-    with pytest.raises(UserError, match=r"streams.texts.speeds: not read, since its objectives read tokens alone"):
+    with pytest.raises(UserError, match=r"streams.texts.speeds: not used, since its objectives read only tokens"):
         check_config(TrainConfig, config, "test")
 
 

@@ -96,7 +96,7 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
 
 
 def read_texts(deb: Path, lang: str) -> dict[str, str]:
-    """Prompt id to repaired text; ids are lower case, since the packages disagree on it, and the first of two equal ones counts."""
+    """{prompt id: repaired text}; ids are in lower case, since the packages disagree on case, and the first of equal ids counts."""
     texts: dict[str, str] = {}
     for file, data in package_files(deb, lambda name: name.endswith(f"/core-sounds-{lang}.txt.gz")):
         for line in file_text(deb, file, data).splitlines():
@@ -109,15 +109,15 @@ def read_texts(deb: Path, lang: str) -> dict[str, str]:
 
 
 def read_sounds(deb: Path, lang: str) -> dict[str, bytes]:
-    """Prompt id to G.722 bytes, without the prompts that are no speech; 8000 bytes are a second."""
+    """{prompt id: G.722 bytes}, without the prompts that are no speech; 8000 bytes are a second."""
     folder = f"usr/share/asterisk/sounds/{VOICES[lang]}/"
-    found = package_files(deb, lambda name: name.startswith(folder) and name.endswith(".g722"))
-    sounds = {name.removeprefix(folder).removesuffix(".g722").lower(): data for name, data in found}
+    files = package_files(deb, lambda name: name.startswith(folder) and name.endswith(".g722"))
+    sounds = {name.removeprefix(folder).removesuffix(".g722").lower(): data for name, data in files}
     return {name: sounds[name] for name in sorted(sounds) if not LEFT_OUT.fullmatch(name)}
 
 
 def repair(lang: str, text: str) -> str:
-    """The words that are said, with case and punctuation."""
+    """Repair a prompt to the words that are said, with case and punctuation."""
     text = NEXT_PROMPT.sub("", text)
     if lang == "it":
         for wrong, right in MOJIBAKE.items():

@@ -1,10 +1,10 @@
-"""What the pinned packages give: utterances, hours and speakers of every set, as `prepare` made them of all sources."""
+"""The utterances, hours and speakers of every set that `prepare` makes of all sources in the pinned packages."""
 
 from __future__ import annotations
 
 from m2asr.corpora.summary import Published
 
-MADE = {
+COUNTS = {
     "train_bg": Published(720, 0.27, 1),
     "dev_bg": Published(97, 0.03, 1),
     "test_bg": Published(87, 0.04, 1),

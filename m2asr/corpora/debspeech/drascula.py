@@ -25,7 +25,7 @@ EDGE = 32  # bytes before and after the sound
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
-    """The clips of the packages drascula and drascula-spanish; links of the Spanish one to English files are not followed."""
+    """The clips of the packages drascula and drascula-spanish; links in the Spanish package to English files are not followed."""
     files = dict(package_files(debs["drascula"], lambda name: name.endswith((".ALS", "/drascula.dat"))))
     data = next((data for name, data in files.items() if name.endswith("/drascula.dat")), b"")
     try:
@@ -38,27 +38,27 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
 
 def _clips(lang: str, files: dict[str, bytes], texts: dict[tuple[str, int], dict[str, str]]) -> Iterator[Clip]:
     for name, data in sorted(files.items()):
-        parts = re.fullmatch(r".*/([A-Z]*)([0-9]+)\.ALS", name)
-        if parts and (said := texts.get((parts[1].lower(), int(parts[2])), {})):
-            voice = parts[1].lower() or "hacker"
-            yield Clip("drascula", f"{voice}_{int(parts[2]):03d}", lang, voice, said, partial(decode_u8, data[EDGE:-EDGE]))
+        match = re.fullmatch(r".*/([A-Z]*)([0-9]+)\.ALS", name)
+        if match and (spoken_texts := texts.get((match[1].lower(), int(match[2])), {})):
+            voice = match[1].lower() or "hacker"
+            yield Clip("drascula", f"{voice}_{int(match[2]):03d}", lang, voice, spoken_texts, partial(decode_u8, data[EDGE:-EDGE]))
 
 
 def read_texts(data: bytes) -> dict[tuple[str, int], dict[str, str]]:
-    """{(prefix, number): {language: text}}; texts in capitals are written as sentences. Raises ValueError for another format."""
+    """{(prefix, number): {language: text}}; texts in capitals become sentences. Raises ValueError for another format."""
     start = data.find(struct.pack(">HH", len(LANGUAGES), ARRAYS[""]))
     if start < 0:
         raise ValueError("the arrays of texts are not found")
-    place = start + 2
+    offset = start + 2
     texts: dict[tuple[str, int], dict[str, str]] = {}
     for prefix, count in ARRAYS.items():
-        if struct.unpack_from(">H", data, place)[0] != count:
-            raise ValueError(f"no {count} texts at byte {place}")
-        place += 2
+        if struct.unpack_from(">H", data, offset)[0] != count:
+            raise ValueError(f"no {count} texts at byte {offset}")
+        offset += 2
         for lang in LANGUAGES:
-            size = struct.unpack_from(">H", data, place)[0]
-            place += 2
-            entry = place + 2
+            size = struct.unpack_from(">H", data, offset)[0]
+            offset += 2
+            entry = offset + 2
             for number in range(count):
                 length = struct.unpack_from(">H", data, entry)[0]
                 raw = data[entry + 2 : entry + length].split(b"\0")[0]
@@ -66,5 +66,5 @@ def read_texts(data: bytes) -> dict[tuple[str, int], dict[str, str]]:
                 if spoken(text) and lang not in LEFT_OUT and (cased := sentence_case(text, lang)):
                     texts.setdefault((prefix, number), {})[lang] = accented(cased) if lang == "es" else cased
                 entry += length
-            place += size
+            offset += size
     return texts

@@ -15,9 +15,9 @@ LINE = re.compile(r'\(\s*(\S+)\s+"([^"]*)"\s*\)')
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
-    """The clips of the package festvox-ru; its marks of stress (`+`) are taken out."""
-    found = package_files(debs["festvox-ru"], lambda name: name.endswith("/etc/txt.done.data") or re.search(r"/wav/\w+\.wav$", name))
-    files = dict(found)
+    """The clips of the package festvox-ru; its marks of stress (`+`) are removed."""
+    members = package_files(debs["festvox-ru"], lambda name: name.endswith("/etc/txt.done.data") or re.search(r"/wav/\w+\.wav$", name))
+    files = dict(members)
     texts = next((file_text(debs["festvox-ru"], name, data) for name, data in files.items() if name.endswith("/txt.done.data")), "")
     sounds = {Path(name).stem: data for name, data in files.items() if name.endswith(".wav")}
     for key, text in LINE.findall(texts):

@@ -21,7 +21,7 @@ DIALOG = re.compile(rf"dialogId\(\s*{STRING}\s*,\s*{STRING}\s*,\s*{STRING}\s*\)(
 SCRIPT = re.compile(r".*/script/(\w+)/(?:\w+_)?dialogs_(\w\w)\.lua")
 SOUND = re.compile(r".*/sound/(\w+)/(?:\w+/)?(\w\w)/([\w-]+)\.ogg")
 SPOKEN = ("cs", "nl")
-FILLED = "%1"  # where the game puts in a number or name: what is said is not what is written
+FILLED = "%1"  # the game inserts a number or name here, so the text differs from the speech
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
@@ -31,19 +31,19 @@ def read(debs: dict[str, Path]) -> Iterator[Clip]:
     deb = debs["fillets-ng-data"]
     for name, data in package_files(deb, lambda name: SCRIPT.fullmatch(name) is not None):
         level, lang = SCRIPT.fullmatch(name).groups()
-        for key, font, english, own in DIALOG.findall(file_text(deb, name, data)):
+        for key, font, english, translation in DIALOG.findall(file_text(deb, name, data)):
             voices.setdefault((level, key), font.removeprefix("font_"))
-            for language, text in (("en", english), (lang, own)):
+            for language, text in (("en", english), (lang, translation)):
                 if language in TARGETS and text:
                     texts[level, key].setdefault(language, tidy(_unescape(text)))
     for lang in SPOKEN:
         for name, data in package_files(debs[f"fillets-ng-data-{lang}"], lambda name: SOUND.fullmatch(name) is not None):
             level, _, key = SOUND.fullmatch(name).groups()
-            said = texts.get((level, key), {})
-            if not any(FILLED in text for text in said.values()):
-                said = {language: text for language, text in said.items() if spoken(text)}
+            dialog_texts = texts.get((level, key), {})
+            if not any(FILLED in text for text in dialog_texts.values()):
+                dialog_texts = {language: text for language, text in dialog_texts.items() if spoken(text)}
                 voice = voices.get((level, key)) or "other"
-                yield Clip("fillets", f"{level}_{key}", lang, voice, said, partial(decode_file, data))
+                yield Clip("fillets", f"{level}_{key}", lang, voice, dialog_texts, partial(decode_file, data))
 
 
 def _unescape(text: str) -> str:

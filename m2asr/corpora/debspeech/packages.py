@@ -1,4 +1,4 @@
-"""The packages that debspeech is made of, as of Debian 12: what to fetch, and whose work it is."""
+"""The packages of debspeech, as of Debian 12: the files to fetch, and their authors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HSK = Remote(
 
 
 class Package(NamedTuple):
-    """A Debian package, pinned."""
+    """A pinned Debian package."""
 
     source: str
     name: str
@@ -60,7 +60,7 @@ class Package(NamedTuple):
         return f"{self.name}_{self.version}_{self.arch}.deb"
 
     def remote(self, mirror: str | None) -> Remote:
-        """Where to fetch it: from a mirror, the address under which pool/ is, or through apt-get."""
+        """The file to fetch: from a mirror, the address under which pool/ is, or through apt-get."""
         arch = "" if self.arch == "all" else f":{self.arch}"
         origin = f"{mirror.rstrip('/')}/pool/main/{self.pool}/{self.file}" if mirror else f"apt:{self.name}{arch}={self.version}"
         return Remote(self.file, self.size, self.sha256, origin)
@@ -99,8 +99,8 @@ def remotes(source: str, mirror: str | None = None) -> list[Remote]:
 
 def paths(source: str, folder: Path) -> dict[str, Path]:
     """{package: its file} of a source; the package of PyPI is `hsk`."""
-    found = {package.name: folder / package.file for package in PACKAGES if package.source == source}
-    return {**found, "hsk": folder / HSK.name} if source == "mandarin" else found
+    files = {package.name: folder / package.file for package in PACKAGES if package.source == source}
+    return {**files, "hsk": folder / HSK.name} if source == "mandarin" else files
 
 
 def write_attribution(folder: Path) -> None:
@@ -117,6 +117,6 @@ def write_attribution(folder: Path) -> None:
             with zipfile.ZipFile(folder / HSK.name) as wheel, open_atomic(folder / "licences/hsk-sentences-audio.txt", "wb") as file:
                 file.write(wheel.read("hsk_sentences_audio-1.0.0.dist-info/METADATA"))
         except (zipfile.BadZipFile, KeyError) as error:
-            raise UserError(f"{folder / HSK.name}: not a whole wheel ({error}); remove it and fetch it again") from None
+            raise UserError(f"{folder / HSK.name}: not a complete wheel ({error}); remove it and fetch it again") from None
     with open_atomic(folder / "ATTRIBUTION.md") as file:
         file.write(ATTRIBUTION)

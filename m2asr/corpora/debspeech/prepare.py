@@ -1,4 +1,4 @@
-"""From the packages to data directories: recordings are decoded, texts that anything links stay in one part."""
+"""Turns the packages into data directories: decodes recordings, and keeps linked texts in the same split."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, steelsky, tuxpaint
-from m2asr.corpora.debspeech.clips import PARTS, Clip
-from m2asr.corpora.debspeech.counts import MADE
+from m2asr.corpora.debspeech.clips import SPLITS, Clip
+from m2asr.corpora.debspeech.counts import COUNTS
 from m2asr.corpora.debspeech.packages import paths, remotes, write_attribution
 from m2asr.corpora.debspeech.sound import LONGEST, RATE, SHORTEST, SILENT, resample, write_flac
 from m2asr.corpora.download import download
 from m2asr.corpora.parts import choose_parts, pick_parts
-from m2asr.corpora.sets import Found, write_sets
+from m2asr.corpora.sets import CorpusUtterance, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
 from m2asr.data.directory import Utterance, read_table
@@ -41,12 +41,12 @@ SOURCES: dict[str, Reader] = {
     "mandarin": mandarin.read,
 }
 TRAIN, DEV = 80, 90  # percent of the groups: train below 80, dev below 90, test from there
-FASTEST = 25  # letters a second; nobody says more, and CTC writes no more at a state every 40 ms
+FASTEST = 25  # letters a second; nobody speaks faster, and CTC with a state every 40 ms cannot write more
 AUDIO = "debspeech_audio"  # folder of the recordings, beside the sets
-SCORED = 3  # words, of Chinese characters; shorter test utterances are not scored
+SCORED = 3  # words, in Chinese characters; shorter test utterances are not counted as scored
 
 
-class Kept(NamedTuple):
+class WrittenClip(NamedTuple):
     """A clip whose recording has been written."""
 
     clip: Clip
@@ -54,51 +54,56 @@ class Kept(NamedTuple):
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download the packages of the sources `parts`, or of all, and write whose work they are; returns what is there."""
+    """Download the packages of the sources `parts`, or of all, and write ATTRIBUTION.md with their authors; returns a report."""
     if remove:
         raise UserError("--remove_archives: debspeech is prepared from the packages themselves; leave it out", exit_code=2)
-    files = [file for part in pick_parts(parts, list(SOURCES)) for file in remotes(part, mirror)]
+    files = [file for source in pick_parts(parts, list(SOURCES)) for file in remotes(source, mirror)]
     download(files, out)
     write_attribution(out)
-    return f"{out}: {len(files)} files, {sum(file.size for file in files) / 1e6:.0f} MB; ATTRIBUTION.md says whose work they are"
+    return f"{out}: {len(files)} files, {sum(file.size for file in files) / 1e6:.0f} MB; ATTRIBUTION.md names their authors"
 
 
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> Summary:
     """Write {train,dev,test}_<language> and the recordings under `out`; `corpus` holds the packages, `parts` are sources.
 
-    utt2source has the source of every utterance, so that results can be told per source. Which part a text is in depends on the texts
-    that it is linked with, so with other sources some change parts. Raises UserError naming the package or recording that is broken.
+    utt2source has the source of every utterance, so that results can be reported per source. The split of a text depends on the texts that
+    it is linked with, so with other sources some texts change their split. Raises UserError naming the damaged package or recording.
     """
     summary = Summary(max_bad=max_bad, origin="its packages")
-    chosen = choose_parts(parts, list(SOURCES), lambda part: all(map(Path.is_file, paths(part, corpus).values())), _how_to_fetch, summary)
+    chosen = choose_parts(
+        parts, list(SOURCES), lambda source: all(map(Path.is_file, paths(source, corpus).values())), _how_to_fetch, summary
+    )
     if not chosen:
-        first = paths("asterisk", corpus)["asterisk-core-sounds-en"].name
+        example = paths("asterisk", corpus)["asterisk-core-sounds-en"].name
         command = f"python -m m2asr.bin.download debspeech --out {corpus}"
-        raise UserError(f"--corpus {corpus}: none of debspeech's sources is whole in it ({first} ...); fetch them with: {command}")
+        raise UserError(f"--corpus {corpus}: none of debspeech's sources is complete in it ({example} ...); fetch them with: {command}")
     if set(chosen) == set(SOURCES):
-        summary.published = MADE
-        summary.expect(MADE, asked=False)
-    with _nothing_left(out), replace_dir(out / AUDIO) as folder:
-        kept = list(_write_sounds(_clips(corpus, chosen), folder, summary))
-        said = _normalized(kept)
-        part = _split(said)
-        for clip, _ in kept:
-            if part[clip.item] not in clip.parts:
+        summary.published = COUNTS
+        summary.expect(COUNTS, required=False)
+    with _remove_if_failed(out), replace_dir(out / AUDIO) as folder:
+        written = list(_write_sounds(_clips(corpus, chosen), folder, summary))
+        texts = _normalized(written)
+        splits = _split(texts)
+        for clip, _ in written:
+            if splits[clip.item] not in clip.splits:
                 (folder / _path(clip)).unlink()
-        kept = [one for one in kept if part[one.clip.item] in one.clip.parts]
-        kept.sort(key=lambda one: (one.clip.lang, PARTS.index(part[one.clip.item]), one.clip.id))
-        found = [_found(clip, seconds, f"{part[clip.item]}_{clip.lang}", said[clip.item], out / AUDIO) for clip, seconds in kept]
-        write_sets(out, found, summary)
-    _remove_earlier(out, {name for one in found for name in one.sets}, summary)
-    _note_sources(found, summary)
+        written = [recording for recording in written if splits[recording.clip.item] in recording.clip.splits]
+        written.sort(key=lambda recording: (recording.clip.lang, SPLITS.index(splits[recording.clip.item]), recording.clip.id))
+        sets = [f"{splits[recording.clip.item]}_{recording.clip.lang}" for recording in written]
+        utterances = [
+            _utterance(clip, seconds, name, texts[clip.item], out / AUDIO) for (clip, seconds), name in zip(written, sets, strict=True)
+        ]
+        write_sets(out, utterances, summary)
+    _remove_earlier(out, {name for utterance in utterances for name in utterance.sets}, summary)
+    _note_sources(utterances, summary)
     return summary
 
 
-def _remove_earlier(out: Path, made: set[str], summary: Summary) -> None:
-    """Remove the sets that a preparation of other sources has left: their recordings are gone, and it split the texts otherwise."""
+def _remove_earlier(out: Path, names: set[str], summary: Summary) -> None:
+    """Remove the sets of an earlier preparation of other sources: their recordings are gone, and its splits were different."""
     for folder in sorted(out.iterdir()):
         wavs = folder / "wav.scp"
-        if folder.name in made or not re.fullmatch(rf"({'|'.join(PARTS)})_[a-z]+", folder.name) or not wavs.is_file():
+        if folder.name in names or not re.fullmatch(rf"({'|'.join(SPLITS)})_[a-z]+", folder.name) or not wavs.is_file():
             continue
         if all(AUDIO in Path(wav).parts for wav in read_table(wavs).values()):
             shutil.rmtree(folder)
@@ -106,8 +111,8 @@ def _remove_earlier(out: Path, made: set[str], summary: Summary) -> None:
 
 
 @contextmanager
-def _nothing_left(out: Path) -> Iterator[None]:
-    """Where `out` was not there before, and the block fails, it is not there afterwards."""
+def _remove_if_failed(out: Path) -> Iterator[None]:
+    """If the block fails, remove a folder `out` that did not exist before and is empty."""
     new = not out.exists()
     try:
         yield
@@ -117,8 +122,8 @@ def _nothing_left(out: Path) -> Iterator[None]:
         raise
 
 
-def _how_to_fetch(part: str) -> str:
-    return f"its packages: python -m m2asr.bin.download debspeech --parts {part}"
+def _how_to_fetch(source: str) -> str:
+    return f"its packages: python -m m2asr.bin.download debspeech --parts {source}"
 
 
 def _clips(corpus: Path, sources: Sequence[str]) -> Iterator[Clip]:
@@ -135,7 +140,7 @@ def _path(clip: Clip) -> Path:
     return Path(clip.source, clip.lang, f"{clip.id}.flac")
 
 
-def _write_sounds(clips: Iterator[Clip], folder: Path, summary: Summary) -> Iterator[Kept]:
+def _write_sounds(clips: Iterator[Clip], folder: Path, summary: Summary) -> Iterator[WrittenClip]:
     """Decode, resample and write the recordings that have a text and a fitting length."""
     for clip in tqdm(clips, unit="utt", disable=not visible()):
         if clip.lang not in clip.texts:
@@ -153,54 +158,54 @@ def _write_sounds(clips: Iterator[Clip], folder: Path, summary: Summary) -> Iter
         elif abs(sound[0]).max() < SILENT:
             summary.drop("silent", clip.id)
         elif _length(normalize(clip.texts[clip.lang], clip.lang)) > int(FASTEST * len(sound[0]) / sound[1]):
-            summary.drop(f"more than {FASTEST} letters a second: another text than what is said", clip.id)
+            summary.drop(f"more than {FASTEST} letters a second: the text differs from the speech", clip.id)
         else:
             wave = resample(*sound)
             write_flac(folder / _path(clip), wave)
-            yield Kept(clip._replace(sound=None), len(wave) / RATE)
+            yield WrittenClip(clip._replace(sound=None), len(wave) / RATE)
 
 
 def _length(text: str) -> int:
     """Letters, and a pause between two equal ones, as CTC writes them."""
-    return len(text) + sum(one == other for one, other in pairwise(text))
+    return len(text) + sum(letter == following for letter, following in pairwise(text))
 
 
-def _normalized(kept: Sequence[Kept]) -> dict[str, dict[str, str]]:
-    """What is said in an item, by language, as recognition writes it; texts without a word are left out."""
-    texts = {clip.item: clip.texts for clip, _ in kept}
-    said = {item: {lang: normalize(text, lang) for lang, text in found.items()} for item, found in texts.items()}
-    return {item: {lang: text for lang, text in found.items() if text} for item, found in said.items()}
+def _normalized(written: Sequence[WrittenClip]) -> dict[str, dict[str, str]]:
+    """The normalized texts of every item by language; texts without a word are left out."""
+    texts = {clip.item: clip.texts for clip, _ in written}
+    normalized = {item: {lang: normalize(text, lang) for lang, text in by_language.items()} for item, by_language in texts.items()}
+    return {item: {lang: text for lang, text in by_language.items() if text} for item, by_language in normalized.items()}
 
 
-def _split(said: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Part of every item: those that are said alike in any language, or have the same translation, stay together."""
-    alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # language, text -> items
-    for item, texts in said.items():
-        for lang, text in texts.items():
-            alike[lang, text].append(item)
-    return split_groups([*([item] for item in said), *alike.values()], TRAIN, DEV)
+def _split(texts: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The split of every item; items with the same text in any language are in the same split."""
+    items_of: dict[tuple[str, str], list[str]] = defaultdict(list)  # language, text -> items
+    for item, by_language in texts.items():
+        for lang, text in by_language.items():
+            items_of[lang, text].append(item)
+    return split_groups([*([item] for item in texts), *items_of.values()], TRAIN, DEV)
 
 
-def _found(clip: Clip, seconds: float, name: str, said: dict[str, str], folder: Path) -> Found:
-    """An utterance of the set `name`; a text that is written alike in another language, as names are, is no translation."""
-    text = said.get(clip.lang, "")
-    others = {lang: clip.texts[lang] for lang in said if lang != clip.lang and said[lang] != text}
-    one = Utterance(clip.id, clip.speaker, clip.lang, str(folder / _path(clip)), seconds, text, others, source=clip.source)
-    return Found(clip.id, (name,), one)
+def _utterance(clip: Clip, seconds: float, name: str, texts: dict[str, str], folder: Path) -> CorpusUtterance:
+    """An utterance of the set `name`; an equal text in another language, such as a name, is no translation."""
+    text = texts.get(clip.lang, "")
+    translations = {lang: clip.texts[lang] for lang in texts if lang != clip.lang and texts[lang] != text}
+    utterance = Utterance(clip.id, clip.speaker, clip.lang, str(folder / _path(clip)), seconds, text, translations, source=clip.source)
+    return CorpusUtterance(clip.id, (name,), utterance)
 
 
-def _note_sources(found: Sequence[Found], summary: Summary) -> None:
-    """Say what the sets come from."""
+def _note_sources(utterances: Sequence[CorpusUtterance], summary: Summary) -> None:
+    """Note the sources of the sets in the summary."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     scored: Counter[str] = Counter()
     pairs = 0
-    for one in found:
-        if one.utterance.text:
-            counts[one.utterance.lang][one.utterance.source] += 1
-            words = one.utterance.text if one.utterance.lang in UNSPACED else one.utterance.text.split()
-            scored[one.sets[0]] += len(words) >= SCORED
-            pairs += len(one.utterance.translations)
+    for item in utterances:
+        if item.utterance.text:
+            counts[item.utterance.lang][item.utterance.source] += 1
+            words = item.utterance.text if item.utterance.lang in UNSPACED else item.utterance.text.split()
+            scored[item.sets[0]] += len(words) >= SCORED
+            pairs += len(item.utterance.translations)
     for lang, sources in counts.items():
-        what = ", ".join(f"{source} {number}" for source, number in sources.items())
-        summary.note(f"{lang}: {what}; test utterances of {SCORED} words or more: {scored[f'test_{lang}']}")
+        sources_text = ", ".join(f"{source} {number}" for source, number in sources.items())
+        summary.note(f"{lang}: {sources_text}; test utterances of {SCORED} words or more: {scored[f'test_{lang}']}")
     summary.note(f"utterance and translation: {pairs} pairs")

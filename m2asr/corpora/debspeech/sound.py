@@ -1,4 +1,4 @@
-"""Sound as the packages hold it, made one: 16 kHz, one channel, FLAC."""
+"""Decodes the sound formats of the packages and writes FLAC: 16 kHz, one channel."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import soundfile
 
 from m2asr.errors import UserError
 
-RATE = 16000  # Hz of what is written
-SHORTEST, LONGEST = 0.3, 20.0  # seconds of what is kept
+RATE = 16000  # Hz of the written files
+SHORTEST, LONGEST = 0.3, 20.0  # seconds of recordings that are used
 SILENT = 0.01  # a recording that never gets above this amplitude holds no speech
 
 
 def decode_file(data: bytes) -> tuple[np.ndarray, int]:
-    """Samples (N,) float32 of a whole Ogg or WAV file, channels averaged, and their rate in Hz. Raises UserError for a broken one."""
+    """Samples (N,) float32 of an Ogg or WAV file, channels averaged, and their rate in Hz. Raises UserError for a damaged file."""
     try:
         wave, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -41,7 +41,7 @@ def decode_u8(data: bytes, rate: int = 11025) -> tuple[np.ndarray, int]:
 
 
 def resample(wave: np.ndarray, rate: int) -> np.ndarray:
-    """Samples (N,) at `rate` Hz -> (M,) at 16 kHz, without what lies above the lower of the two Nyquist frequencies."""
+    """Resample (N,) samples at `rate` Hz to (M,) at 16 kHz, without frequencies above the lower Nyquist frequency."""
     if rate == RATE:
         return wave
     import torch

@@ -1,10 +1,10 @@
-"""Spanish written without accents: those that can be told from the word alone are put back."""
+"""Restores Spanish accents that follow from the word alone."""
 
 from __future__ import annotations
 
 import re
 
-# words that mean nothing without their accent, or nothing that these texts say; esta, solo, que, si and the like stay as they are
+# words that without their accent do not exist, or do not occur in these texts; esta, solo, que, si and the like stay as they are
 WORDS = """
 ademas=además adios=adiós ahi=ahí alegria=alegría algun=algún alla=allá alli=allí aqui=aquí asi=así atmosfera=atmósfera atras=atrás
 atravez=a través brujeria=brujería busqueda=búsqueda buzon=buzón cadaver=cadáver cajon=cajón callate=cállate camara=cámara
@@ -28,13 +28,13 @@ ENDING = re.compile(r"(?<=[cgsx])ion\b", re.IGNORECASE)  # extension, conexion; 
 
 
 def accented(text: str) -> str:
-    """A text with the accents that its words must have."""
+    """Add the accents that the words of a text must have."""
     return ENDING.sub(lambda end: "IÓN" if end[0].isupper() else "ión", re.sub(r"\w+", _word, text))
 
 
 def _word(match: re.Match[str]) -> str:
     word = match[0]
-    found = ACCENTED.get(word.lower(), word)
+    accented_word = ACCENTED.get(word.lower(), word)
     if word.isupper() and len(word) > 1:
-        return found.upper()
-    return found[0].upper() + found[1:] if word[0].isupper() else found
+        return accented_word.upper()
+    return accented_word[0].upper() + accented_word[1:] if word[0].isupper() else accented_word

@@ -25,7 +25,7 @@ SIZES = (600, 500, 1330, 950, 1150, 550, 150)  # numbers for the texts of each s
 FIRST = tuple(accumulate(SIZES, initial=0))  # section -> number of its first speech
 SPEECH, TEXTS = 50000, 60600  # numbers of files
 LANGUAGES = {"en": 0, "de": 1, "fr": 2, "it": 5, "es": 7}
-LETTERS = {  # the game's own letters; in all languages ` opens a quotation, and from 0x7f on there are arrows and frames too
+LETTERS = {  # the letters of the game's fonts; in all languages ` opens a quotation, and from 0x7f on there are also arrows and frames
     "en": {},
     "de": dict(zip("#()*}~\x7f", "üßöäÜÄÖ", strict=True)),
     "fr": dict(zip("+/=>@[]^_{\x91\x92", "éçêûôâèÇîïàù", strict=True)),
@@ -37,23 +37,23 @@ OTHERS = {chr(code): " " for code in range(0x7F, 0xA0)}
 HEADER = 22  # bytes
 TREE = bytes.fromhex("011400020700030400000020")  # how the tree begins: triples of left, right and letter
 TREE_SIZE = 735
-LONGEST_TEXT = 1000  # letters; more come only out of a broken file
+LONGEST_TEXT = 1000  # letters; only damaged files give more
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
-    """The clips of the package beneath-a-steel-sky, unpacked with the tree in scummvm; its English voices are not told apart."""
+    """The clips of the package beneath-a-steel-sky, unpacked with the tree in scummvm; its English voices count as one."""
     files = package_files(debs["beneath-a-steel-sky"], lambda name: name.endswith(("/sky.dnr", "/sky.dsk")))
-    found = {name.rpartition("/")[2]: data for name, data in files}
+    game_files = {name.rpartition("/")[2]: data for name, data in files}
     programs = [data for _, data in package_files(debs["scummvm"], lambda name: name == "usr/games/scummvm")]
     try:
-        disk = Disk(found["sky.dnr"], found["sky.dsk"])
-        at = programs[0].index(TREE)
-        texts = read_texts(disk, programs[0][at : at + TREE_SIZE])
+        disk = Disk(game_files["sky.dnr"], game_files["sky.dsk"])
+        offset = programs[0].index(TREE)
+        texts = read_texts(disk, programs[0][offset : offset + TREE_SIZE])
     except (KeyError, ValueError, IndexError, struct.error) as error:
         raise UserError(f"{debs['beneath-a-steel-sky']}: cannot read its files: {error}") from None
-    for (section, number), said in texts.items():
-        if (data := disk.file(SPEECH + FIRST[section] + number)) and "en" in said:
-            yield Clip("steelsky", f"{section}_{number:04d}", "en", "", said, partial(decode, data))
+    for (section, number), texts_of_line in texts.items():
+        if (data := disk.file(SPEECH + FIRST[section] + number)) and "en" in texts_of_line:
+            yield Clip("steelsky", f"{section}_{number:04d}", "en", "", texts_of_line, partial(decode, data))
 
 
 class Disk:
@@ -66,17 +66,17 @@ class Disk:
         self.entries = {int.from_bytes(row[:2], "little"): row for row in rows}
 
     def file(self, number: int) -> bytes | None:
-        """A file's bytes, None where there is no such file."""
+        """The bytes of a file, None if there is no such file."""
         if number not in self.entries:
             return None
         row = self.entries[number]
-        place, size = int.from_bytes(row[2:5], "little"), int.from_bytes(row[5:], "little") & 0x3FFFFF
-        place = (place & 0x7FFFFF) << 4 if place >> 23 else place
-        return self.data[place : place + size]
+        offset, size = int.from_bytes(row[2:5], "little"), int.from_bytes(row[5:], "little") & 0x3FFFFF
+        offset = (offset & 0x7FFFFF) << 4 if offset >> 23 else offset
+        return self.data[offset : offset + size]
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
-    """Samples (N,) and rate of a speech file. Raises UserError for a broken one."""
+    """Samples (N,) and rate of a speech file. Raises UserError for a damaged file."""
     try:
         return decode_u8(unpack(data[HEADER:]) if data[HEADER:].startswith(b"RNC\1") else data[HEADER:])
     except ValueError as error:
@@ -84,7 +84,7 @@ def decode(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def read_texts(disk: Disk, tree: bytes) -> dict[tuple[int, int], dict[str, str]]:
-    """{(section, number): {language: text}}; quotation marks and accents as they are usual."""
+    """{(section, number): {language: text}}, with usual quotation marks and accents."""
     texts: dict[tuple[int, int], dict[str, str]] = {}
     for lang, code in LANGUAGES.items():
         letters = str.maketrans({**OTHERS, **QUOTE, **LETTERS[lang]})
@@ -98,19 +98,19 @@ def read_texts(disk: Disk, tree: bytes) -> dict[tuple[int, int], dict[str, str]]
 
 
 def _count(data: bytes) -> int:
-    """Texts of a section: it begins with where their sizes are, a byte for each, and where they begin themselves."""
+    """The number of texts of a section, which begins with the offsets of their sizes, a byte each, and of the texts."""
     first, start = struct.unpack_from("<HH", data)
     return start - first
 
 
 def _text(data: bytes, number: int, tree: bytes) -> str:
-    """Text `number` of a section: its place is in quarters of a byte, the sum of the sizes of those before it, told 32 at a time."""
+    """Text `number` of a section. Its offset, in quarters of a byte, is the sum of the sizes before it, stored per 32 texts and text."""
     block, rest = number >> 5, number & 31
     first, start, *blocks = struct.unpack_from(f"<{2 + block}H", data)
-    place = sum(blocks)
+    quarters = sum(blocks)
     for size in data[first + 32 * block :][:rest]:
-        place += (size & 0x7F) << 3 if size & 0x80 else size
-    bit, text = 8 * start + 2 * place, []
+        quarters += (size & 0x7F) << 3 if size & 0x80 else size
+    bit, text = 8 * start + 2 * quarters, []
     while len(text) < LONGEST_TEXT:
         node = 0
         while tree[node] or tree[node + 1]:

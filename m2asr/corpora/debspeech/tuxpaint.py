@@ -15,8 +15,8 @@ from m2asr.corpora.debspeech.clips import TARGETS, Clip, spoken, tidy
 from m2asr.corpora.debspeech.sound import decode_file
 
 STAMP = re.compile(r".*/stamps/(.+)\.txt")
-SOUND = re.compile(r".*/stamps/(.+)_desc_(bg|es|fr|ro|ru)\.ogg")  # ca, el and da do not say what is written
-NAMES = {"zh_CN": "zh"}  # languages that the package names otherwise
+SOUND = re.compile(r".*/stamps/(.+)_desc_(bg|es|fr|ro|ru)\.ogg")  # the speech of ca, el and da differs from the texts
+NAMES = {"zh_CN": "zh"}  # languages with another name in the package
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
