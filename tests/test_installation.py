@@ -165,7 +165,9 @@ def test_a_python_without_packages_is_a_line(bare: Path, line: str) -> None:
 @pytest.mark.parametrize("state", ["nothing", "a python without m2asr", "an interrupted set-up", "a copied folder", "no python any more"])
 def test_scripts_without_set_up(bare: Path, tmp_path: Path, script: str, state: str) -> None:
     shutil.copytree(ROOT / "utils", tmp_path / "utils")
-    shutil.copytree(ROOT / "egs/mini", tmp_path / "egs/mini", symlinks=True, ignore=shutil.ignore_patterns("exp", "dump", "data", "corpus"))
+    for recipe in ("mini", "TEMPLATE"):  # mini has links to files of TEMPLATE
+        ignored = shutil.ignore_patterns("exp", "dump", "data", "corpus")
+        shutil.copytree(ROOT / "egs" / recipe, tmp_path / "egs" / recipe, symlinks=True, ignore=ignored)
     path = "/usr/bin:/bin"
     if state == "a python without m2asr":
         path = f"{bare}:{path}"

@@ -1,7 +1,7 @@
 """Measures the index and the sampler of a large corpus: time to open and to seek, memory per data worker.
 
-Writes two synthetic sets, one of one language and one of thirty, whose features are a few stored matrices; indexes them as training
-does; then reads them, in processes of their own, as three streams with two draws and two micro-batches each.
+Writes two synthetic sets, one of a single language and one of thirty, whose features are a few stored matrices, and indexes them as
+training does. Then reads them, in separate processes, as three streams with two draws and two micro-batches each.
 
 python tools/bench_index.py                           # 10 million utterances, two minutes, 4 GB of disk
 python tools/bench_index.py --utterances 1_000_000    # 1 million
@@ -37,44 +37,44 @@ STREAMS = {"english": ["english"], "many": ["many"], "raw": ["english", "many"]}
 FRAMES = np.arange(100, 2020, 20)  # lengths of the stored matrices
 WORDS = ["the", "train", "from", "Bologna", "leaves", "at", "seven", "and", "nobody", "knows", "why", "it", "was", "late", "again"]
 EPOCHS = 1000
-SPEAKER = 50  # utterances of one
+SPEAKER = 50  # utterances of a speaker
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utterances", type=int, default=10_000_000, help="in all")
-    parser.add_argument("--workers", type=int, default=2, help="data workers of one training process")
+    parser.add_argument("--utterances", type=int, default=10_000_000, help="utterances of both sets together")
+    parser.add_argument("--workers", type=int, default=2, help="data workers of a training process")
     parser.add_argument("--steps", type=int, default=20, help="steps that the workers read")
-    parser.add_argument("--seeks", type=int, default=20, help="places to seek to")
+    parser.add_argument("--seeks", type=int, default=20, help="positions to seek to")
     parser.add_argument("--cost", choices=["frames", "frames_tokens"], default="frames", help="batching.cost")
-    parser.add_argument("--folder", type=Path, help="where the files are written for the time of the measurement")
+    parser.add_argument("--folder", type=Path, help="folder of the temporary files")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder, start = Path(name), time.perf_counter()
-        for one, (share, languages) in SETS.items():
-            write_set(folder, one, round(share * args.utterances), languages)
+    with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
+        folder, start = Path(temporary), time.perf_counter()
+        for set_name, (share, languages) in SETS.items():
+            write_set(folder, set_name, round(share * args.utterances), languages)
         train_tokenizer("char", None, WORDS, folder / "tokens")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
         print(f"{args.utterances:,} utterances, {size:.1f} GB, written in {time.perf_counter() - start:.0f} s", flush=True)
         drop_caches(folder)
-        seconds, mb = apart(first_use, folder, args.cost)
+        seconds, mb = in_new_process(first_use, folder, args.cost)
         print(f"  first use builds the index: {seconds:.0f} s, at most {mb:,.0f} MB of memory", flush=True)
         drop_caches(folder)
-        report(apart(use, folder, args.cost, args.workers, args.steps, args.seeks))
+        report(in_new_process(use, folder, args.cost, args.workers, args.steps, args.seeks))
 
 
-def report(found: Found) -> None:
-    """Print what was measured, beside the targets for 10 million utterances."""
-    workers, main, seeks = found.workers, found.main, found.seeks
-    print(f"  opened: {verdict(found.index + found.plan, OPEN_SECONDS, 's')}", end="; ")
-    print(f"index {found.index:.2f} s, plan of {len(STREAMS)} streams {found.plan:.2f} s")
+def report(usage: Usage) -> None:
+    """Print the seconds and the memory, beside the targets for 10 million utterances."""
+    workers, main, seeks = usage.workers, usage.main, usage.seeks
+    print(f"  opened: {verdict(usage.index + usage.plan, OPEN_SECONDS, 's')}", end="; ")
+    print(f"index {usage.index:.2f} s, plan of {len(STREAMS)} streams {usage.plan:.2f} s")
     print(f"  seek to a random step of random epochs: {verdict(max(seeks), SEEK_SECONDS, 's')}", end="; ")
     print(f"the longest of {len(seeks)}, with reading the step's features (median {np.median(seeks):.2f} s)")
-    print(f"  a data worker: {verdict(max(one.pss for one in workers), WORKER_MB, 'MB')}", end="; ")
-    print(f"Pss, {max(one.uss for one in workers):,.0f} MB its own and its part of shared pages; largest of {len(workers)}")
-    total = main.pss + sum(one.pss for one in workers)
+    print(f"  a data worker: {verdict(max(worker.pss for worker in workers), WORKER_MB, 'MB')}", end="; ")
+    print(f"Pss, of which {max(worker.uss for worker in workers):,.0f} MB are private pages; the largest of {len(workers)}")
+    total = main.pss + sum(worker.pss for worker in workers)
     print(f"  the training process: {main.pss:,.0f} MB Pss, with its workers {total:,.0f} MB", end="; ")
-    print(f"{found.before.pss:,.0f} MB before opening, at most {found.peak:,.0f} MB of memory")
+    print(f"{usage.before.pss:,.0f} MB before opening, at most {usage.peak:,.0f} MB of memory")
 
 
 def verdict(value: float, most: float, unit: str) -> str:
@@ -83,13 +83,16 @@ def verdict(value: float, most: float, unit: str) -> str:
 
 
 def write_set(folder: Path, name: str, count: int, languages: int) -> None:
-    """data/<name> and dump/<name>: utterances of 1 to 20 s, sorted by speaker, who has one language; language l is 1 / (l + 1) as large."""
+    """Write data/<name> and dump/<name>: utterances of 1 to 20 s, sorted by speaker.
+
+    A speaker has one language. Language l has 1 / (l + 1) of the utterances of language 0.
+    """
     data, dump = folder / "data" / name, folder / "dump" / name
     data.mkdir(parents=True)
     dump.mkdir(parents=True)
     rng = np.random.default_rng(languages)
     kaldiio.save_ark(str(dump / "feats.ark"), {str(n): np.zeros((n, 80), np.float32) for n in FRAMES}, scp=str(dump / "lengths.scp"))
-    places = [line.split()[1] for line in (dump / "lengths.scp").read_text().splitlines()]
+    locations = [line.split()[1] for line in (dump / "lengths.scp").read_text().splitlines()]
     share = 1 / np.arange(1, languages + 1)
     langs = [f"l{number:02d}" for number in rng.choice(languages, -(-count // SPEAKER), p=share / share.sum())]
     texts = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 30, 1000)]
@@ -102,12 +105,12 @@ def write_set(folder: Path, name: str, count: int, languages: int) -> None:
             spk.writelines(f"{utt} {utt[:10]}\n" for utt, _ in utts)
             lang.writelines(f"{utt} {langs[number // SPEAKER]}\n" for utt, number in utts)
             text.writelines(f"{utt} {texts[number % 1000]}\n" for utt, number in utts)
-            feats.writelines(f"{utt} {places[length]}\n" for (utt, _), length in zip(utts, lengths, strict=True))
+            feats.writelines(f"{utt} {locations[length]}\n" for (utt, _), length in zip(utts, lengths, strict=True))
             frames.writelines(f"{utt} {FRAMES[length]}\n" for (utt, _), length in zip(utts, lengths, strict=True))
 
 
 def drop_caches(folder: Path) -> None:
-    """Write the files to the disk and forget them in memory, so that they are read as after a restart."""
+    """Write the files to the disk and drop them from the page cache, so that they are read as after a restart of the machine."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
@@ -115,15 +118,15 @@ def drop_caches(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def apart(work: Callable, *args: Any) -> Any:
-    """The result of a function in a new process."""
+def in_new_process(work: Callable, *args: Any) -> Any:
+    """Run a function in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *args).result()
 
 
 @dataclass
 class Memory:
-    """MB of a process. uss: its own pages; pss: those, and its part of the pages that it shares with others."""
+    """MB of a process. uss: its private pages; pss: these and its share of the pages that it shares with other processes."""
 
     pss: float
     uss: float
@@ -136,7 +139,7 @@ class Memory:
 
 
 @dataclass
-class Found:
+class Usage:
     """Seconds and memory of a training process that opens, reads and seeks."""
 
     before: Memory
@@ -155,7 +158,7 @@ def first_use(folder: Path, cost: str) -> tuple[float, float]:
     return time.perf_counter() - start, peak()
 
 
-def use(folder: Path, cost: str, workers: int, steps: int, seeks: int) -> Found:
+def use(folder: Path, cost: str, workers: int, steps: int, seeks: int) -> Usage:
     """Open the indexes and plan the streams, read with workers, and seek, as a training process does."""
     before, start = Memory.of(), time.perf_counter()
     indexes = open_sets(folder)
@@ -168,7 +171,7 @@ def use(folder: Path, cost: str, workers: int, steps: int, seeks: int) -> Found:
         children, main = [Memory.of(child.pid) for child in multiprocessing.active_children()], Memory.of()
     loader.workers = 0
     times = [seek(loader, np.random.default_rng(number)) for number in range(seeks)]
-    return Found(before, opened - start, planned - opened, children, main, times, peak())
+    return Usage(before, opened - start, planned - opened, children, main, times, peak())
 
 
 def open_sets(folder: Path) -> dict[str, UtteranceIndex]:
@@ -178,14 +181,14 @@ def open_sets(folder: Path) -> dict[str, UtteranceIndex]:
 def plan(indexes: dict[str, UtteranceIndex], folder: Path, cost: str, workers: int = 0) -> StepLoader:
     """The loader of process 3 of 8."""
     targets = [("x", "text", Tokenizer.load(folder / "tokens"))]
-    sources = {name: Source(name, [indexes[one] for one in sets], targets) for name, sets in STREAMS.items()}
+    sources = {name: Source(name, [indexes[set_name] for set_name in sets], targets) for name, sets in STREAMS.items()}
     batching = Batching(seconds=400, language_temperature=2.0, shares={"raw": 2.0}, cost=cost)
     draws = dict.fromkeys(sources, 2)
     return StepLoader(sources, batching, epoch_of="english", draws=draws, accumulation=2, rank=3, world=8, workers=workers)
 
 
 def seek(loader: StepLoader, rng: np.random.Generator) -> float:
-    """Seconds from a position, every stream in an epoch of its own, to the step that stands there."""
+    """Seconds to read the step at a random position, with every stream in a random epoch."""
     epochs = {name: int(rng.integers(EPOCHS)) for name in loader.sources}
     start = time.perf_counter()
     streams = {name: [epoch, int(rng.integers(loader.steps_per_epoch(epoch, name)))] for name, epoch in epochs.items()}
@@ -196,7 +199,7 @@ def seek(loader: StepLoader, rng: np.random.Generator) -> float:
 
 
 def peak() -> float:
-    """MB that this process had in memory at most; ru_maxrss would count those of the process that started it."""
+    """The most MB that this process had in memory. ru_maxrss would include the memory of the process that started it."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

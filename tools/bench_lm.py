@@ -1,7 +1,7 @@
-"""Times n-gram models, and compares their perplexity with that of KenLM's and IRSTLM's estimation on the same text.
+"""Times n-gram models, and compares their perplexity with that of models by KenLM and IRSTLM on the same text.
 
-The text is what Python's packages hold in their source files: words and signs, real and large. lmplz of KenLM and tlm of IRSTLM (Debian's
-irstlm) are run where they are installed; --lmplz and --tlm name them elsewhere. All ARPA files are scored by the same code.
+The text is the words and signs in the source files of the installed Python packages: it is real and large. lmplz of KenLM and tlm of IRSTLM
+(Debian's irstlm) are run where they are installed; --lmplz and --tlm give other paths. All ARPA files are scored by the same code.
 
 python tools/bench_lm.py
 """
@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SECONDS, MB, RATIO = 90, 2000, 0.01  # at most for 10 million words and order 5; for the ratio of perplexities, the distance from 1
+SECONDS, MB, RATIO = 90, 2000, 0.01  # at most, for 10 million words and order 5; RATIO: how far the ratio of perplexities may exceed 1
 COMPARED = ((1_000_000, 3), (10_000_000, 5))  # words, order
-DEV_EVERY = 50  # of so many files the words of one are for testing
+DEV_EVERY = 50  # every 50th file is for testing
 TLM = Path("/usr/lib/irstlm/bin/tlm")
 
 
@@ -47,7 +47,7 @@ def compare(folder: Path, order: int, args: argparse.Namespace, large: bool) -> 
     ours = measured("m2asr.bin.lm", "--text", text, "--words", "--order", order, "--out", folder / "ours")
     values = perplexities(folder, folder / "ours/lm.arpa")
     targets = f" (at most {SECONDS} s and {MB:,} MB: {'ok' if ours.seconds <= SECONDS and ours.mb <= MB else 'MISSED'})" if large else ""
-    print(f"  m2asr: {ours.seconds:.1f} s, {ours.mb:,.0f} MB{targets}; {told(values)}", flush=True)
+    print(f"  m2asr: {ours.seconds:.1f} s, {ours.mb:,.0f} MB{targets}; {describe(values)}", flush=True)
     if not args.lmplz or not Path(args.lmplz).exists():
         print("  KenLM: skipped, lmplz is not installed (https://github.com/kpu/kenlm, or --lmplz)")
     else:
@@ -96,26 +96,26 @@ def measured(module: str, *args: object) -> Measured:
 def perplexities(folder: Path, arpa: Path) -> tuple[float, float]:
     """Perplexity of an ARPA file on the test text, with and without the words that it does not know."""
     out = measured("m2asr.bin.lm", "--arpa", arpa, "--words", "--dev", folder / "dev.txt", "--out", folder / "scored").output
-    found = re.search(r"perplexity ([0-9.]+)(?:, ([0-9.]+) without)?", out)
-    return float(found[1]), float(found[2] or found[1])
+    match = re.search(r"perplexity ([0-9.]+)(?:, ([0-9.]+) without)?", out)
+    return float(match[1]), float(match[2] or match[1])
 
 
-def told(values: tuple[float, float]) -> str:
+def describe(values: tuple[float, float]) -> str:
     return f"perplexity {values[0]:.2f}, of known words {values[1]:.2f}"
 
 
 def result(theirs: Measured, ours: tuple[float, float], values: tuple[float, float]) -> str:
-    """Time, memory and perplexities of another tool, and ours as a share of its."""
+    """Describe time, memory and perplexities of another tool, and the ratio of our perplexities to its perplexities."""
     ratio = ours[1] / values[1]
     verdict = "ok" if ratio <= 1 + RATIO else "MISSED"
     return (
-        f"{theirs.seconds:.1f} s, {theirs.mb:,.0f} MB; {told(values)}; "
+        f"{theirs.seconds:.1f} s, {theirs.mb:,.0f} MB; {describe(values)}; "
         f"ours / theirs {ours[0] / values[0]:.4f}, of known words {ratio:.4f} (at most {1 + RATIO}: {verdict})"
     )
 
 
 def write_texts(folder: Path, words: int) -> int:
-    """Write train.txt with so many words, if there are as many, and dev.txt; returns the words of train.txt."""
+    """Write train.txt, with this number of words if there are so many, and dev.txt; returns the number of words in train.txt."""
     count = 0
     with open(folder / "train.txt", "w") as train, open(folder / "dev.txt", "w") as dev:
         for number, lines in enumerate(sources()):
@@ -139,7 +139,7 @@ def sources() -> Iterator[list[list[str]]]:
 
 def speeds(path: Path) -> None:
     """Print how long opening a model and scoring 200 histories take."""
-    import torch  # here, so that the memory of the programs measured above is their own
+    import torch  # not earlier: the programs measured above must not start with the memory of torch
 
     from m2asr.lm.ngram import NgramModel
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from m2asr.models.conformer import Conformer
 
 FEAT_DIM, VOCAB = 80, 500
-TARGETS = {"m2asr fp32": 0.85, "m2asr bf16": 0.40}  # of torchaudio's fp32 step, in the paper case
+TARGETS = {"m2asr fp32": 0.85, "m2asr bf16": 0.40}  # most time, as a share of torchaudio's fp32 step, in the paper case
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Recognizer(nn.Module):
 
 
 class Reference(Recognizer):
-    """The same with torchaudio's blocks behind m2asr's front end."""
+    """The same recognizer with torchaudio's blocks behind m2asr's front end."""
 
     def __init__(self, case: Case, subsampling: str) -> None:
         super().__init__(case, subsampling)
@@ -77,7 +77,7 @@ class Reference(Recognizer):
 
 
 def batch(case: Case) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Noise of the case's lengths, and 5 tokens per second of it."""
+    """Noise with the lengths of the case, and 5 tokens per second of noise."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.tensor([round(100 * seconds) for seconds in case.seconds])
     feats = torch.randn(len(lengths), int(lengths.max()), FEAT_DIM, generator=generator)
@@ -100,7 +100,7 @@ def training_step(model: nn.Module, data: tuple[Tensor, ...], bf16: bool) -> Cal
 
 
 def alternate(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every step, taking turns so that a change in the machine's load meets all of them."""
+    """Milliseconds of every step. The steps take turns, so that a change in the machine's load affects all of them."""
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}

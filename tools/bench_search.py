@@ -1,7 +1,7 @@
 """Times CTC prefix beam search with a language model on one thread, and flashlight-text with KenLM on the same posteriors and ARPA file.
 
-The tokens are 500 subwords of the mini corpus's transcripts, the model is a 6-gram of them; the posteriors (10 s at 25 states per second)
-are those of noisy alignments of such transcripts, so that the beam has to decide. flashlight-text is skipped where it is not installed.
+The tokens are 500 subwords of the mini corpus's transcripts, and the model is a 6-gram of these tokens. The posteriors (10 s at 25 states
+per second) are noisy alignments of such transcripts, so that the beam has to decide. flashlight-text is skipped where it is not installed.
 
 python tools/bench_search.py
 """
@@ -29,9 +29,9 @@ from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCAB, ORDER, BEAM, STATES, BATCH, TOKEN_PRUNE = 500, 6, 10, 250, 20, 20
-SECONDS = 10.0  # of audio that the states of an utterance stand for
+SECONDS = 10.0  # length of the audio of an utterance
 WEIGHT, BONUS = 0.6, 1.0
-IN_BATCH, ALONE, OF_FLASHLIGHT = 500, 200, 1.0  # at least, times real time and times as fast
+IN_BATCH, ALONE, OF_FLASHLIGHT = 500, 200, 1.0  # least speeds: multiples of real time, and of flashlight-text's speed
 
 
 def main() -> None:
@@ -54,15 +54,15 @@ def main() -> None:
             return Fusion([(WEIGHT, PrefixTable(model))], BONUS)
 
         ours = speeds(work, fusion, args.rounds)
-        told("in a batch", ours[0], IN_BATCH)
-        told("one at a time", ours[1], ALONE)
+        print_speed("in a batch", ours[0], IN_BATCH)
+        print_speed("one at a time", ours[1], ALONE)
         plain = speeds(work, lambda: None, args.rounds)
         print(f"  without a language model: {plain[0]:,.0f} and {plain[1]:,.0f} x real time")
         compare(folder, tokenizer, log_probs, ours, args.rounds)
 
 
 def prepare(folder: Path) -> tuple[Tokenizer, list[str]]:
-    """The tokenizer, and the transcripts that it and the language model in `folder` are made from."""
+    """Make a tokenizer and a language model in `folder`; returns the tokenizer and the transcripts that both were made from."""
     lines = (ROOT / "egs/mini/corpus/transcripts.tsv").read_text(encoding="utf-8").splitlines()
     head = lines[0].split("\t")
     rows = [dict(zip(head, line.split("\t"), strict=True)) for line in lines[1:]]
@@ -75,7 +75,7 @@ def prepare(folder: Path) -> tuple[Tokenizer, list[str]]:
 
 
 def posteriors(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """Log-probabilities (B, T, V): every fourth state or so is for the next token of some transcripts, between blanks, all of it noisy."""
+    """Noisy log-probabilities (B, T, V): every fourth state favours the next token of some transcripts, the others favour blank."""
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(BATCH, STATES, VOCAB, generator=generator)
     tokens = [token for text in texts for token in tokenizer.encode(text) if token != UNK]
@@ -95,7 +95,10 @@ def search(log_probs: Tensor, lengths: Tensor, fusion: Fusion | None) -> list[li
 
 
 def speeds(work: Callable[[slice, Fusion | None], object], fusion: Callable[[], Fusion | None], rounds: int) -> tuple[float, float]:
-    """Audio per time for all utterances in a batch, and for one at a time; each round opens the model anew."""
+    """The speed for all utterances in a batch, and for one utterance at a time, as multiples of real time.
+
+    Each round opens the model again; the best round counts.
+    """
     batch, alone = [slice(0, BATCH)], [slice(row, row + 1) for row in range(BATCH)]
     return max(_speed(work, fusion, batch) for _ in range(rounds)), max(_speed(work, fusion, alone) for _ in range(rounds))
 
@@ -108,12 +111,12 @@ def _speed(work: Callable[[slice, Fusion | None], object], fusion: Callable[[], 
     return BATCH * SECONDS / (time.perf_counter() - start)
 
 
-def told(what: str, speed: float, target: float) -> None:
-    print(f"  {what}: {speed:,.0f} x real time (at least {target:,}: {'ok' if speed >= target else 'MISSED'})")
+def print_speed(name: str, speed: float, target: float) -> None:
+    print(f"  {name}: {speed:,.0f} x real time (at least {target:,}: {'ok' if speed >= target else 'MISSED'})")
 
 
 def compare(folder: Path, tokenizer: Tokenizer, log_probs: Tensor, ours: tuple[float, float], rounds: int) -> None:
-    """flashlight-text's lexicon-free search, the same beam and weights."""
+    """Time flashlight-text's lexicon-free search with the same beam and weights, and print how much faster ours is."""
     try:
         from flashlight.lib.text.decoder import CriterionType, KenLM, LexiconFreeDecoder, LexiconFreeDecoderOptions
         from flashlight.lib.text.dictionary import Dictionary
@@ -138,10 +141,10 @@ def compare(folder: Path, tokenizer: Tokenizer, log_probs: Tensor, ours: tuple[f
             decoder.decode(numbers[row].ctypes.data, STATES, VOCAB)
 
     speed = max(speeds(work, lambda: None, rounds))
-    for what, ours_there in zip(("in a batch", "one at a time"), ours, strict=True):
-        share = ours_there / speed
-        print(f"  {what}: {share:.2f} times as fast as flashlight-text with KenLM ({speed:,.0f} x real time)", end="")
-        print(f" (at least {OF_FLASHLIGHT}: {'ok' if share >= OF_FLASHLIGHT else 'MISSED'})" if what == "in a batch" else "")
+    for name, our_speed in zip(("in a batch", "one at a time"), ours, strict=True):
+        ratio = our_speed / speed
+        print(f"  {name}: {ratio:.2f} times as fast as flashlight-text with KenLM ({speed:,.0f} x real time)", end="")
+        print(f" (at least {OF_FLASHLIGHT}: {'ok' if ratio >= OF_FLASHLIGHT else 'MISSED'})" if name == "in a batch" else "")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Transcribes an hour of test prompts with pauses between them: errors beside those of the prompts one by one, speed, peak memory.
+"""Transcribes an hour of test prompts with pauses between them: errors compared with prompts that are read one by one, speed, peak memory.
 
 python tools/bench_transcribe.py --exp egs/mini/exp/train_m2asr
 """
@@ -23,7 +23,7 @@ from m2asr.data.directory import read_table
 from m2asr.decode.vad import available
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET_WER, TARGET_SPEED, TARGET_MEMORY = 2.0, 40, 1.5  # points above the prompts one by one; times real time; GB
+TARGET_WER, TARGET_SPEED, TARGET_MEMORY = 2.0, 40, 1.5  # at most points above prompts one by one; at least x real time; at most GB
 RATE = 16000
 
 
@@ -31,9 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exp", type=Path, default=ROOT / "egs/mini/exp/train_m2asr", help="a trained run of mini")
     parser.add_argument("--data", type=Path, default=ROOT / "egs/mini/data", help="its data directories")
-    parser.add_argument("--langs", nargs="+", default=["en", "it", "ru"], help="a recording for each")
+    parser.add_argument("--langs", nargs="+", default=["en", "it", "ru"], help="languages; a recording is made for each")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of a recording")
-    parser.add_argument("--cut", nargs="+", default=["pauses", "windows"], help="ways to cut")
+    parser.add_argument("--cut", nargs="+", default=["pauses", "windows"], help="values of --cut to compare")
     args = parser.parse_args()
     if not (args.exp / "model.pt").is_file() or not (args.exp / "fbank.yaml").is_file():
         print(f"transcribe: skipped, {args.exp} holds no trained run (cd egs/mini && ./run.sh)")
@@ -55,22 +55,22 @@ def main() -> None:
 
 
 def build(data: Path, path: Path, seconds: float) -> list[str]:
-    """Write a recording of all prompts of a set again and again, each time in another order, with 0.8 to 2 s of faint noise between.
+    """Write a recording of all prompts of a set, repeated in another order each time, with 0.8 to 2 s of faint noise between them.
 
-    Returns the utterances in their order.
+    Returns the utterances in the order of the recording.
     """
     rng = np.random.default_rng(0)
     waves = {utt: at_rate(*read_audio(str(_path(wav))), RATE) for utt, wav in read_table(data / "wav.scp").items()}
-    said: list[str] = []
+    utterances: list[str] = []
     with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
         while file.frames < seconds * RATE:
             for utt in rng.permutation(sorted(waves)):
                 pause = rng.standard_normal(round(rng.uniform(0.8, 2.0) * RATE)) * 2e-4
                 file.write(np.concatenate([pause, waves[utt]]))
-                said.append(str(utt))
+                utterances.append(str(utt))
                 if file.frames >= seconds * RATE:
                     break
-    return said
+    return utterances
 
 
 def _path(wav: str) -> Path:
@@ -78,7 +78,7 @@ def _path(wav: str) -> Path:
 
 
 def one_by_one(exp: Path, data: Path, lang: str) -> dict[str, str]:
-    """What the run recognizes in every recording of a set, each alone."""
+    """The texts that the run recognizes when every recording of a set is read alone."""
     import torch
 
     from m2asr.decode.encode import encode
@@ -90,44 +90,44 @@ def one_by_one(exp: Path, data: Path, lang: str) -> dict[str, str]:
     transcriber = Transcriber(exp, cut="windows")
     reader, _ = transcriber.choose(lang, None)
     fbank = Fbank(**transcriber.fbank.geometry())
-    found = {}
+    texts = {}
     for utt, wav in read_table(data / "wav.scp").items():
         encoded = encode(transcriber.system, [fbank(at_rate(*read_audio(str(_path(wav))), fbank.sample_rate))])
         with torch.inference_mode():
             best = search(transcriber.system, reader, encoded, *transcriber.setups[reader])[0]
-        found[utt] = transcriber.tokenizers[reader.tokens].decode(best.tokens)
-    return found
+        texts[utt] = transcriber.tokenizers[reader.tokens].decode(best.tokens)
+    return texts
 
 
 def measure(exp: Path, path: Path, lang: str, cut: str, reference: str, expected: float) -> None:
-    """Run the command on one core in a process of its own and print its figures."""
+    """Run the command on one core in a separate process, and print errors, speed and memory."""
     seconds = soundfile.info(path).duration
     out = path.parent / cut
     command = [sys.executable, "-m", "m2asr.bin.transcribe", path, "--exp", exp, "--lang", lang, "--cut", cut, "--out", out]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*map(str, command), "--format", "txt", "srt", "ctm", "json"], capture_output=True, text=True, env=environment)
+    result = subprocess.run([*map(str, command), "--format", "txt", "srt", "ctm", "json"], capture_output=True, text=True, env=environment)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(done.stderr)
+    if result.returncode:
+        raise SystemExit(result.stderr)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     memory = after.ru_maxrss / 1e6  # GB; of the largest child so far
     speed, clock = seconds / cpu, seconds / wall
-    found = wer((out / f"{path.stem}.txt").read_text(encoding="utf-8"), reference)
-    print(f"  {cut}, {seconds / 60:.0f} min: WER {found:.2f} %, {found - expected:+.2f}", end="")
-    if cut == "pauses":  # windows are for where there is nothing better
-        print(f" (at most +{TARGET_WER:g}):", _verdict(found <= expected + TARGET_WER), end="")
-    told = f"{speed:.0f} x real time by CPU time, {clock:.0f} by the clock (at least {TARGET_SPEED}):"
-    print(f"\n    {told}", _verdict(speed >= TARGET_SPEED))
+    error = wer((out / f"{path.stem}.txt").read_text(encoding="utf-8"), reference)
+    print(f"  {cut}, {seconds / 60:.0f} min: WER {error:.2f} %, {error - expected:+.2f}", end="")
+    if cut == "pauses":  # no target for windows, which are only used without silero-vad
+        print(f" (at most +{TARGET_WER:g}):", _verdict(error <= expected + TARGET_WER), end="")
+    speeds = f"{speed:.0f} x real time by CPU time, {clock:.0f} by the clock (at least {TARGET_SPEED}):"
+    print(f"\n    {speeds}", _verdict(speed >= TARGET_SPEED))
     print(f"    peak memory {memory:.2f} GB (at most {TARGET_MEMORY}):", _verdict(memory <= TARGET_MEMORY), flush=True)
 
 
-def _verdict(good: bool) -> str:
-    return "ok" if good else "MISSED"
+def _verdict(reached: bool) -> str:
+    return "ok" if reached else "MISSED"
 
 
 def wer(hypothesis: str, reference: str) -> float:
-    """Word errors of a whole text, in percent."""
+    """The word error rate of a complete text, in percent."""
     words = reference.split()
     return 100 * Levenshtein.distance(hypothesis.split(), words) / len(words)
 

@@ -2,7 +2,7 @@
 
 Example:
   python tools/build_mini.py --out egs/mini/corpus                     # downloads the packages with apt-get download
-  python tools/build_mini.py --out egs/mini/corpus --debs FOLDER       # takes packages that are there already
+  python tools/build_mini.py --out egs/mini/corpus --debs FOLDER       # takes packages from a folder
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def encode(data: bytes, path: Path) -> float:
 
 
 def with_serial(ogg: bytes, serial: int) -> bytes:
-    """The same Ogg stream under another serial number; the encoder draws one by the clock, so that no two runs agree (RFC 3533)."""
+    """Return the Ogg stream with another serial number. The encoder takes its number from the clock, so no two runs agree (RFC 3533)."""
     pages, start = [], 0
     while start < len(ogg):
         segments = ogg[start + 26]
@@ -92,20 +92,20 @@ def build(debs: dict[str, Path], out: Path) -> None:
         deb = debs[f"asterisk-core-sounds-{lang}"]
         for _, licence in package_files(deb, lambda name: name.endswith("/copyright")):
             (out / f"LICENSE.{lang}").write_bytes(licence)
-        known = read_texts(deb, lang)
+        prompts = read_texts(deb, lang)
         folder = out / "audio" / lang
         folder.mkdir(parents=True)
         seconds = 0.0
         dropped = defaultdict(list)
         for name, data in read_sounds(debs[f"asterisk-core-sounds-{lang}-g722"], lang).items():
-            if name not in known:
+            if name not in prompts:
                 dropped["no text"].append(name)
             elif not SHORTEST <= len(data) / 8000 <= LONGEST:
                 dropped[f"not {SHORTEST} to {LONGEST} s long"].append(name)
             else:
                 seconds += encode(data, folder / f"{name.replace('/', '_')}.opus")
-                texts.setdefault(name, {})[lang] = known[name]
-        print(f"{lang}: {sum(lang in found for found in texts.values())} prompts, {seconds / 3600:.2f} h")
+                texts.setdefault(name, {})[lang] = prompts[name]
+        print(f"{lang}: {sum(lang in by_lang for by_lang in texts.values())} prompts, {seconds / 3600:.2f} h")
         for reason, names in dropped.items():
             print(f"  dropped {len(names)}: {reason}: {' '.join(names)}")
     with open(out / "transcripts.tsv", "w", encoding="utf-8", newline="\n") as file:
@@ -125,13 +125,13 @@ def main() -> None:
     if args.out.exists():
         parser.error(f"{args.out} exists; move it away first")
     with tempfile.TemporaryDirectory() as scratch:
-        debs, made = args.debs or Path(scratch), Path(scratch, "corpus")
-        made.mkdir()
-        wanted = [file for file in remotes("asterisk") if re.match(f"asterisk-core-sounds-({'|'.join(LANGS)})[_-]", file.name)]
-        download(wanted, debs)
-        build(paths("asterisk", debs), made)
+        debs, corpus = args.debs or Path(scratch), Path(scratch, "corpus")
+        corpus.mkdir()
+        files = [file for file in remotes("asterisk") if re.match(f"asterisk-core-sounds-({'|'.join(LANGS)})[_-]", file.name)]
+        download(files, debs)
+        build(paths("asterisk", debs), corpus)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(made, args.out)
+        shutil.move(corpus, args.out)
 
 
 if __name__ == "__main__":

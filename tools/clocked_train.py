@@ -1,6 +1,6 @@
-"""m2asr.bin.train with a clock that runs in its steps only, as tools/espnet/train.py measures ESPnet's trainer.
+"""Runs m2asr.bin.train and measures the CPU time of its steps alone, as tools/espnet/train.py measures ESPnet's trainer.
 
-  python tools/clocked_train.py CLOCK --config conf/train_supervised.yaml ...    # what m2asr.bin.train takes
+  python tools/clocked_train.py CLOCK --config conf/train_supervised.yaml ...    # the options of m2asr.bin.train
 
 CLOCK gets {"seconds": CPU seconds of this process and its data workers, "hours": of audio}, without start-up, dev sets and checkpoints.
 """
@@ -22,13 +22,13 @@ PATH = sys.argv[1] if len(sys.argv) > 1 else ""
 
 
 class ClockedTrainer(trainer.Trainer):
-    """The trainer; its steps, without what follows an epoch, run against a clock."""
+    """A trainer that measures the CPU time of its steps, without the work at the end of an epoch."""
 
     clock = 0.0
 
     def run(self) -> None:
         before = os.times()
-        super().run()  # the data workers have ended with it
+        super().run()  # its data workers end before it returns, so their time is known
         after = os.times()
         workers = after.children_user + after.children_system - before.children_user - before.children_system
         with open_atomic(PATH) as file:
@@ -46,5 +46,5 @@ class ClockedTrainer(trainer.Trainer):
 
 
 if __name__ == "__main__":
-    trainer.Trainer = ClockedTrainer  # which the command builds
+    trainer.Trainer = ClockedTrainer  # the command then builds this trainer
     command.run(lambda _: main(sys.argv[2:]))

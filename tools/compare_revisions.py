@@ -1,8 +1,8 @@
 """Compares the CPU time of training steps of two revisions, which take turns on the same batches.
 
-Each revision runs in a process of its own, from a temporary worktree, on the data and tokens of this folder's egs/mini; while one works,
-the other waits. Every step has new batches, as in a training, so that preparing kernels for new shapes counts. Without NEW the files of
-this folder are compared as they are. Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens).
+Each revision runs in a separate process, from a temporary worktree, on the data and tokens of this folder's egs/mini. While one process
+works, the other waits. Every step has new batches, as in a training, so the time to prepare kernels for new shapes counts. Without NEW, the
+files of this folder are compared as they are. Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens).
 
   python tools/compare_revisions.py main
   python tools/compare_revisions.py v1 v2 --config conf/train_supervised.yaml --set train.precision=float32
@@ -30,9 +30,9 @@ WARM_UP = 5  # steps that do not count
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", help="revision to compare with")
-    parser.add_argument("new", nargs="?", help="default: the files as they are")
+    parser.add_argument("new", nargs="?", help="revision that is compared; default: the files of this folder")
     parser.add_argument("--rounds", type=int, default=100, help="steps of each revision")
-    parser.add_argument("--config", type=Path, default=Path("conf/train_m2asr.yaml"), help="inside egs/mini of each revision")
+    parser.add_argument("--config", type=Path, default=Path("conf/train_m2asr.yaml"), help="config inside egs/mini of each revision")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config in both revisions")
     parser.add_argument("--set_new", nargs="*", default=[], metavar="KEY=VALUE", help="further changes in the new revision alone")
     parser.add_argument("--env_new", nargs="*", default=[], metavar="KEY=VALUE", help="environment of the new revision alone")
@@ -41,15 +41,15 @@ def main() -> None:
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         roots = [stack.enter_context(checked_out(revision)) for revision in (args.old, args.new)]
-        more: list[tuple[list[str], list[str]]] = [([], []), (args.set_new, args.env_new)]
-        turns = [
-            Turns(root, args.config, args.exp, [*args.set, *changes], args.threads, environment)
-            for root, (changes, environment) in zip(roots, more, strict=True)
+        differences: list[tuple[list[str], list[str]]] = [([], []), (args.set_new, args.env_new)]
+        workers = [
+            Worker(root, args.config, args.exp, [*args.set, *changes], args.threads, environment)
+            for root, (changes, environment) in zip(roots, differences, strict=True)
         ]
-        for one in turns:
-            stack.callback(one.close)
-        found = [tuple(one.step() for one in turns) for _ in range(WARM_UP + args.rounds)][WARM_UP:]
-    old, new = ([1000 * times[place] for times in found] for place in range(2))
+        for worker in workers:
+            stack.callback(worker.close)
+        seconds = [tuple(worker.step() for worker in workers) for _ in range(WARM_UP + args.rounds)][WARM_UP:]
+    old, new = ([1000 * pair[index] for pair in seconds] for index in range(2))
     ratios = [b / a for a, b in zip(old, new, strict=True)]
     print(f"CPU time of a step, median of {args.rounds}: {args.old} {statistics.median(old):.1f} ms, ", end="")
     print(f"{args.new or 'this folder'} {statistics.median(new):.1f} ms")
@@ -60,7 +60,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def checked_out(revision: str | None) -> Iterator[Path]:
-    """The folder of a revision, a temporary worktree; of None this one."""
+    """The folder of a revision, which is a temporary worktree; for None this folder."""
     if revision is None:
         yield ROOT
         return
@@ -74,13 +74,13 @@ def checked_out(revision: str | None) -> Iterator[Path]:
 
 
 def with_lower_level(config: Path, changes: list[str]) -> list[str]:
-    """Changes to a config, and gamma 0.1 where it has a lower level: in the first step of most trainings it is 0, and that level idle."""
-    below = "penalty" in yaml.safe_load(config.read_text(encoding="utf-8"))
-    return ["penalty={start: 0.1, end: 0.1}", *changes] if below else list(changes)
+    """Add gamma 0.1 to the changes of a config that has a lower level. Most trainings start with gamma 0, which skips that level."""
+    has_lower_level = "penalty" in yaml.safe_load(config.read_text(encoding="utf-8"))
+    return ["penalty={start: 0.1, end: 0.1}", *changes] if has_lower_level else list(changes)
 
 
-class Turns:
-    """A process that trains with the code of one revision, a step whenever it is asked to."""
+class Worker:
+    """A process that trains with the code of a revision; it makes a step on request."""
 
     def __init__(self, root: Path, config: Path, exp: Path, changes: list[str], threads: int, environment: list[str]) -> None:
         config = root / "egs/mini" / config
@@ -91,7 +91,7 @@ class Turns:
         )
 
     def step(self) -> float:
-        """CPU seconds of the next step."""
+        """Make the next step; returns its CPU seconds."""
         print("step", file=self.process.stdin)
         answer = self.process.stdout.readline()
         if not answer:
@@ -105,8 +105,8 @@ class Turns:
 
 
 def work(root: str, config: str, exp: str, threads: str, *changes: str) -> None:
-    """Answer every line of standard input with the CPU seconds of a step."""
-    sys.path[:1] = [root, str(Path(root) / "tools")]  # in place of the folder of this file
+    """Make a step for every line of standard input, and answer with its CPU seconds."""
+    sys.path[:1] = [root, str(Path(root) / "tools")]  # instead of the folder of this file
     import torch
 
     import steps
@@ -116,7 +116,7 @@ def work(root: str, config: str, exp: str, threads: str, *changes: str) -> None:
     keep_freed_memory()
     steps.CONFIG = Path(config)
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what is printed by the way is no answer
+    os.dup2(2, 1)  # other prints go to standard error, so that they are not taken for answers
     phase = steps.CASES["mini"].phase([*changes, "train.workers=0"], Path(exp), "cpu")
     run = steps.training_step(phase)
     for number, (_, step) in enumerate(zip(sys.stdin, phase.loader, strict=False)):

@@ -1,4 +1,4 @@
-"""Error rates over training time: points of two systems, where one reaches what the other has reached, the table and the verdict."""
+"""Error rates over training time of two systems: their curves as tables, and the time in which one reaches the error rate of the other."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from m2asr.score.error_rate import character_errors
 from m2asr.score.evaluate import match
 from m2asr.text.normalize import normalize
 
-BAR = 1 / 8  # of the other system's training time
+BAR = 1 / 8  # most time, as a share of the other system's training time
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model on the way: CPU seconds of training until it, its character error rate on the dev sets (a share), and which model it is."""
+    """A model of a training: CPU seconds of training up to it, its character error rate on the dev sets (a share), and its name."""
 
     seconds: float
     error: float
     model: str
 
 
-def dev_error(hypotheses: Mapping[str, str], sets: Sequence[str], data: Path, min_words: int, where: Path) -> float:
-    """The mean over the sets of their corpus character error rates, normalized and counted as stage 6 (score) does.
+def dev_error(hypotheses: Mapping[str, str], sets: Sequence[str], data: Path, min_words: int, path: Path) -> float:
+    """The mean over the sets of their corpus character error rates, with the normalization and the references of stage 6 (score).
 
-    Raises UserError where an utterance of the sets has no hypothesis; `where` is the file of the hypotheses.
+    Raises UserError where an utterance of the sets has no hypothesis. `path`, the file of the hypotheses, is named in its message.
     """
     rates = []
     for name in sets:
         langs = read_table(data / name / "utt2lang")
-        answers = match(read_table(data / name / "text"), hypotheses, {}, "", min_words, where, langs)
-        references, answered = (list(map(normalize, texts, answers.langs)) for texts in (answers.references, answers.hypotheses))
-        rates.append(character_errors(references, answered).rate)
+        pairs = match(read_table(data / name / "text"), hypotheses, {}, "", min_words, path, langs)
+        references, normalized = (list(map(normalize, texts, pairs.langs)) for texts in (pairs.references, pairs.hypotheses))
+        rates.append(character_errors(references, normalized).rate)
     return statistics.fmean(rates)
 
 
@@ -52,7 +52,7 @@ def first_to_reach(curve: Sequence[Point], error: float) -> Point | None:
 
 
 def verdict(theirs: Sequence[Point], ours: Sequence[Point], version: str) -> str:
-    """One line: the lowest error of ESPnet's whole run, our cheapest complete training with that error or less, and the ratio of times."""
+    """Describe in one line the lowest error of ESPnet's run, our cheapest complete training that reaches it, and the ratio of times."""
     total, best = max(point.seconds for point in theirs), min(theirs, key=lambda point: point.error)
     line = f"ESPnet {version}: dev CER {best.error:.3f} after {total:.0f} s ({best.model})"
     if not ours:
@@ -62,8 +62,8 @@ def verdict(theirs: Sequence[Point], ours: Sequence[Point], version: str) -> str
         closest = min(ours, key=lambda point: point.error)
         return f"{line}; m2asr: not reached, {closest.error:.3f} after {closest.seconds:.0f} s ({closest.model}): MISSED"
     ratio = reached.seconds / total
-    met = "ok" if ratio <= BAR else "MISSED"
-    return f"{line}; m2asr: {reached.error:.3f} after {reached.seconds:.0f} s ({reached.model}); ratio {ratio:.3f} (bar {BAR}: {met})"
+    result = "ok" if ratio <= BAR else "MISSED"
+    return f"{line}; m2asr: {reached.error:.3f} after {reached.seconds:.0f} s ({reached.model}); ratio {ratio:.3f} (bar {BAR}: {result})"
 
 
 def write_curve(path: Path, curve: Sequence[Point]) -> None:
@@ -75,7 +75,7 @@ def write_curve(path: Path, curve: Sequence[Point]) -> None:
 
 
 def read_curve(path: Path) -> list[Point]:
-    """The points that `write_curve` wrote. Raises UserError where the file is damaged."""
+    """Read the points that `write_curve` wrote. Raises UserError where the file is damaged."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return [Point(float(row["seconds"]), float(row["cer"]), row["model"]) for row in csv.DictReader(file)]

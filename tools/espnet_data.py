@@ -1,4 +1,4 @@
-"""Our prepared data as ESPnet reads it: a table of features and of texts for several sets together, and one list of characters."""
+"""Writes prepared data as ESPnet reads it: a table of features and a table of texts for several sets together, and a list of characters."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SPACE = "<space>"
 
 
 def write_set(out: Path, sets: Sequence[str], data: Path, dump: Path) -> dict[str, str]:
-    """Write feats.scp and text of several sets together into the folder `out`, sorted; returns the texts.
+    """Write the sorted feats.scp and text of several sets together into the folder `out`; returns the texts.
 
-    Raises UserError where an utterance has features and no text, or the reverse, or is in two of the sets.
+    Raises UserError where an utterance has features but no text, has a text but no features, or is in two of the sets.
     """
     feats: dict[str, str] = {}
     texts: dict[str, str] = {}
     for name in sets:
         scp, text = read_table(dump / name / "feats.scp"), read_table(data / name / "text")
-        if single := sorted(scp.keys() ^ text.keys()):
-            where = data / name / "text" if single[0] in scp else dump / name / "feats.scp"
-            raise UserError(f"{where}: {single[0]}: not there; prepare {name} again (stages data and fbank)")
-        if twice := sorted(feats.keys() & scp.keys()):
-            raise UserError(f"{dump / name / 'feats.scp'}: {twice[0]}: it is in another set too")
+        if unpaired := sorted(scp.keys() ^ text.keys()):
+            path = data / name / "text" if unpaired[0] in scp else dump / name / "feats.scp"
+            raise UserError(f"{path}: {unpaired[0]}: missing; prepare {name} again (stages data and fbank)")
+        if duplicates := sorted(feats.keys() & scp.keys()):
+            raise UserError(f"{dump / name / 'feats.scp'}: {duplicates[0]}: it is in another set too; take one of the sets out")
         feats |= scp
         texts |= text
     write_table(out / "feats.scp", feats)
@@ -34,7 +34,7 @@ def write_set(out: Path, sets: Sequence[str], data: Path, dump: Path) -> dict[st
 
 
 def token_list(texts: Iterable[str]) -> list[str]:
-    """ESPnet's tokens: blank first, then unknown, the characters of the texts in order, a space by its name, sos/eos last."""
+    """ESPnet's tokens: first blank and unknown, then the sorted characters of the texts (<space> for a space), and sos/eos at the end."""
     letters = sorted({letter for text in texts for letter in text})
     return ["<blank>", "<unk>", *(SPACE if letter == " " else letter for letter in letters), "<sos/eos>"]
 

@@ -1,4 +1,4 @@
-"""ESPnet's half of tools/compare_espnet.py: its environment, its statistics, its training for a given time, its answers on the dev sets."""
+"""Runs ESPnet for tools/compare_espnet.py: its installation, statistics, training for a given time, and search on the dev sets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from m2asr.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parent / "espnet"
 VERSIONS = FOLDER / "constraints.txt"
-CHECKPOINTS = 15  # of a training, at equal distances
-TRIAL_STEPS = 20  # of the short training that tells the pace
-AVERAGED = 3  # checkpoints, best by ESPnet's own CER on dev, that it averages at the end
+CHECKPOINTS = 15  # checkpoints of a training, at equal distances
+TRIAL_STEPS = 20  # steps of the short training that measures the time of a step
+AVERAGED = 3  # number of checkpoints that ESPnet averages at the end, the best by its own CER on dev
 COSINE = "cosineannealingwarmuprestarts"  # the schedule of ESPnet that can end with the training
-WARMUP = 6  # then a sixth of it
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}  # of glibc
+WARMUP = 6  # with this schedule, the warm-up takes a sixth of the steps
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}  # glibc
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -33,8 +33,8 @@ def run(command: Sequence[object], log: Path, **env: str) -> None:
     """Run a program on one thread with its output in `log`. Raises UserError with its last line if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
-        done = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **ONE_THREAD, **env})
-    if done.returncode:
+        result = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **ONE_THREAD, **env})
+    if result.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         raise UserError(f"{command[0]} failed: {next(filter(None, reversed(lines)), 'no output')}; see {log}")
 
@@ -45,7 +45,7 @@ def version() -> str:
 
 
 def install(venv: Path, base: str) -> Path:
-    """Make ESPnet's environment with the Python `base`, once for each content of the file of versions; returns its Python."""
+    """Make ESPnet's environment with the Python `base`, again whenever the file of versions changes; returns the environment's Python."""
     python, stamp = venv / "bin/python", venv / ".ready"
     content = hashlib.sha256(VERSIONS.read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == content:
@@ -66,7 +66,7 @@ def install(venv: Path, base: str) -> Path:
 
 
 class Espnet:
-    """ESPnet in the present folder, a recipe's, with files under `out`."""
+    """ESPnet in the current folder, which is that of a recipe; its files are written to `out`."""
 
     def __init__(self, python: Path, out: Path, config: Path, options: Sequence[str], keep_memory: bool) -> None:
         self.python, self.out, self.config, self.options = python, out, config, list(options)
@@ -81,7 +81,7 @@ class Espnet:
         self._train(stats, self.out / "stats.log", [*self.options, "--collect_stats", "true", *batches])
 
     def train(self, name: str, minutes: float, seed: int) -> Path:
-        """Train for so many minutes of CPU time, judged by the pace of a first short training; returns the folder of the run."""
+        """Train for a number of minutes of CPU time, estimated by a first short training; returns the folder of the run."""
         (trial,) = _clock(self._run(f"{name}_pace", seed, 1, ["--num_iters_per_epoch", TRIAL_STEPS]))
         step = trial["seconds"] / trial["steps"]
         per_epoch = math.ceil(60 * minutes / step / CHECKPOINTS)
@@ -98,13 +98,13 @@ class Espnet:
         seconds = {f"{end['epoch']}epoch": end["seconds"] for end in ends}
         average = run_folder / f"valid.cer_ctc.ave_{AVERAGED}best.pth"
         models = [run_folder / f"{name}.pth" for name in seconds] + [average]
-        answers = run_folder / "greedy"
-        answers.mkdir(exist_ok=True)
-        search = [FOLDER / "greedy.py", run_folder / "config.yaml", self.out / "data/dev/feats.scp", answers, *models]
+        hypotheses = run_folder / "greedy"
+        hypotheses.mkdir(exist_ok=True)
+        search = [FOLDER / "greedy.py", run_folder / "config.yaml", self.out / "data/dev/feats.scp", hypotheses, *models]
         run([self.python, *search], self.out / f"{run_folder.name}_greedy.log")
         points = []
         for model in models:
-            error = dev_error(read_table(answers / model.stem), dev, data, min_words, answers / model.stem)
+            error = dev_error(read_table(hypotheses / model.stem), dev, data, min_words, hypotheses / model.stem)
             points.append(Point(seconds.get(model.stem, ends[-1]["seconds"]), error, model.stem))
         return points
 
@@ -113,9 +113,9 @@ class Espnet:
         shutil.rmtree(folder, ignore_errors=True)
         _clock_file(folder).unlink(missing_ok=True)
         shapes = ["--train_shape_file", stats / "train/speech_shape", "--valid_shape_file", stats / "valid/speech_shape"]
-        kept = ["--max_epoch", epochs, "--keep_nbest_models", AVERAGED, epochs]  # all of them, and the average of the first number
+        models = ["--max_epoch", epochs, "--keep_nbest_models", AVERAGED, epochs]  # keeps all, and averages the best AVERAGED
         normalize = ["--normalize_conf", f"stats_file={stats / 'train/feats_stats.npz'}"]
-        self._train(folder, self.out / f"{name}.log", [*shapes, *normalize, *kept, "--seed", seed, *options, *self.options])
+        self._train(folder, self.out / f"{name}.log", [*shapes, *normalize, *models, "--seed", seed, *options, *self.options])
         return folder
 
     def _train(self, folder: Path, log: Path, options: Sequence[object]) -> None:

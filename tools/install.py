@@ -25,30 +25,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
-STAMP = VENV / ".ready"  # lines: the constraints file, a hash of what was wanted, this folder; then the packages that were installed
+STAMP = VENV / ".ready"  # lines: the constraints file, a hash of it and setup.py, this folder; then the packages that were installed
 CHOICE = VENV / ".constraints"  # the constraints file that was chosen, also where installing it has failed
 EXTRAS = "test,lint"
-# GB, measured with PyPI's builds, which bring CUDA: .venv; what pip downloads before it installs, once more if it keeps a cache
-INSTALLED, DOWNLOADED, FEW = 6.5, 3.3, 1.0  # FEW: where torch is there already
+# GB, measured with PyPI's builds, which include CUDA: size of .venv; size of pip's downloads, which a cache of pip takes once more
+INSTALLED, DOWNLOADED = 6.5, 3.3
+FEW = 1.0  # GB that are needed if .venv has torch already
 
 
 class SetupError(Exception):
-    """What is wrong, in one line."""
+    """An error of the set-up, with a message of one line."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--constraints", help="file of versions; default: the one that was chosen before")
-    parser.add_argument("--disk_gb", type=float, help="disk space to ask for before anything is fetched; default: that of PyPI's builds")
+    parser.add_argument("--disk_gb", type=float, help="free disk space that is needed before the download; default: that of PyPI's builds")
     args = parser.parse_args()
     with lock():
         install(args.constraints or last_constraints(), args.disk_gb)
 
 
 def install(constraints: str, disk_gb: float | None) -> None:
-    """Make .venv or bring it to these versions, unless it is so already. The stamp comes last: what was interrupted is done again.
+    """Make .venv or bring it to these versions, unless it has them already. The stamp is written last, so an interrupted set-up runs again.
 
-    A package that was removed or replaced since counts as not installed, one that was added does not matter.
+    If a package was removed or replaced since the last set-up, it runs again, too. An added package does not matter.
     """
     file = ROOT / constraints
     if not file.is_file():
@@ -60,19 +61,19 @@ def install(constraints: str, disk_gb: float | None) -> None:
     make_venv()
     CHOICE.write_text(f"{constraints}\n", encoding="utf-8")
     check_disk(file, disk_gb)
-    print(f"installing into {VENV} what {constraints} names; PyPI's builds are {DOWNLOADED:.0f} GB to fetch", flush=True)
+    print(f"installing the versions of {constraints} into {VENV}; PyPI's builds are a download of {DOWNLOADED:.0f} GB", flush=True)
     pip = [str(PYTHON), "-m", "pip", "install", *([] if sys.stdout.isatty() else ["--progress-bar", "off"]), "--constraint", str(file)]
-    problem = "pip could not install all of it, see its lines above; its settings: .venv/bin/python -m pip config debug"
+    problem = "pip could not install all packages, see its lines above; its settings: .venv/bin/python -m pip config debug"
     run([*pip, "pip", "setuptools"], problem)
-    run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{EXTRAS}]"], problem)  # built by the setuptools of the constraints
-    problem = "the installation does not work, see the lines above; where pip finds nothing to mend: rm -rf .venv, then make setup"
+    run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{EXTRAS}]"], problem)  # builds with the setuptools of the constraints
+    problem = "the installation does not work, see the lines above; if pip finds nothing to repair: rm -rf .venv, then make setup"
     run([str(PYTHON), "-m", "m2asr.bin.check", "--constraints", str(file)], problem)
     STAMP.write_text("\n".join([*head, *packages()]) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """Let another set-up of this folder end first; where no file can be written there is none to wait for."""
+    """Wait until another set-up of this folder has ended. Where no file can be written, no other set-up can run."""
     try:
         file = open(ROOT / ".venv.lock", "ab")  # noqa: SIM115 - held until the end of the block
     except OSError:
@@ -93,20 +94,20 @@ def packages() -> list[str]:
 
 
 def last_constraints() -> str:
-    """The constraints file that was chosen before, constraints.txt without a choice."""
+    """The constraints file that was chosen before, else constraints.txt."""
     return (_lines(CHOICE) or _lines(STAMP) or ["constraints.txt"])[0]
 
 
 def is_ours() -> bool:
-    """Whether the Python of .venv runs, in the version that .venv was made for, and finds m2asr in this folder, not where it was before."""
+    """Whether the Python of .venv runs, in the version that .venv was made for, and imports m2asr from this folder."""
     program = "import m2asr, sys; print(m2asr.__file__, 'python{}.{}'.format(*sys.version_info))"
-    asked = _ask([str(PYTHON), "-c", program])
-    name = asked.rpartition(" ")[2]
-    return asked == f"{ROOT / 'm2asr/__init__.py'} {name}" and (VENV / "lib" / name).is_dir()
+    output = _output([str(PYTHON), "-c", program])
+    name = output.rpartition(" ")[2]
+    return output == f"{ROOT / 'm2asr/__init__.py'} {name}" and (VENV / "lib" / name).is_dir()
 
 
 def make_venv() -> None:
-    """Make .venv, anew where it is of another version of Python than this one, does not run, or was made in another folder."""
+    """Make .venv. It is cleared first if it has another version of Python, does not run, or was made in another folder."""
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -114,9 +115,9 @@ def make_venv() -> None:
         package = "python{}.{}-venv".format(*sys.version_info)
         raise SetupError(f"{sys.executable} cannot make virtual environments: apt-get install {package}") from None
     if VENV.exists() and not VENV.is_dir():
-        raise SetupError(f"{VENV}: it is no folder; move it away")
+        raise SetupError(f"{VENV}: it is a file; move it away")
     program = "import sys; print('{}.{}'.format(*sys.version_info), sys.prefix)"
-    fits = _ask([str(PYTHON), "-c", program]) == "{}.{} {}".format(*sys.version_info[:2], VENV)
+    fits = _output([str(PYTHON), "-c", program]) == "{}.{} {}".format(*sys.version_info[:2], VENV)
     fits = fits and _lines(STAMP)[2:3] in ([], [str(ROOT)]) and (VENV / "lib" / "python{}.{}".format(*sys.version_info)).is_dir()
     if VENV.is_dir():
         STAMP.unlink(missing_ok=True)
@@ -124,42 +125,42 @@ def make_venv() -> None:
 
 
 def check_disk(constraints: Path, disk_gb: float | None) -> None:
-    """Raise SetupError where a file system has less free space than what is put on it; what an unfinished .venv holds counts as free."""
+    """Raise SetupError if a file system has too little free space for the installation. The files of an unfinished .venv count as free."""
     torch = re.search(r"^torch==(\S+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
     if disk_gb is None and torch and any(name.startswith(f"torch-{torch[1]}") for name in packages()):
         disk_gb = FEW
     needs = [(ROOT, INSTALLED), (Path(tempfile.gettempdir()), DOWNLOADED)] if disk_gb is None else [(ROOT, disk_gb)]
     if disk_gb is None and (cache := pip_cache()) is not None:
         needs.append((cache, DOWNLOADED))
-    there = sum(path.lstat().st_size for path in VENV.rglob("*") if path.is_file() and not path.is_symlink()) / 1e9
+    present = sum(path.lstat().st_size for path in VENV.rglob("*") if path.is_file() and not path.is_symlink()) / 1e9
     by_device: dict[int, float] = {}
     for folder, need in needs:
         device = folder.stat().st_dev
-        by_device[device] = by_device.get(device, 0.0) + need - (there if folder == ROOT and need == INSTALLED else 0.0)
+        by_device[device] = by_device.get(device, 0.0) + need - (present if folder == ROOT and need == INSTALLED else 0.0)
         free = shutil.disk_usage(folder).free / 1e9
         if free < by_device[device]:
             raise SetupError(
-                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB are needed for the packages and what pip fetches and keeps; "
+                f"{folder}: {free:.1f} GB are free, {by_device[device]:.1f} GB are needed for the packages and pip's downloads; "
                 "free some space, or set TMPDIR or PIP_CACHE_DIR; CPU builds need 3 GB: `Without a GPU` in README.md, make setup DISK_GB=3"
             )
 
 
 def pip_cache() -> Path | None:
-    """Where pip keeps what it fetched, or the nearest folder above that is there; None where it is told to keep nothing."""
-    told = _ask([str(PYTHON), "-m", "pip", "cache", "dir"])
-    return next((path for path in (Path(told), *Path(told).parents) if path.is_dir()), None) if told else None
+    """The folder of pip's cache, or the nearest existing folder above it; None where pip keeps no cache."""
+    cache = _output([str(PYTHON), "-m", "pip", "cache", "dir"])
+    return next((path for path in (Path(cache), *Path(cache).parents) if path.is_dir()), None) if cache else None
 
 
 def run(command: list[str], problem: str) -> None:
     """Run a command. Raises SetupError, with `problem`, where it fails."""
-    # m2asr is meant to be installed as a link to this folder, which setuptools warns of
+    # setuptools warns of packages that are installed as a link to their folder, as m2asr is on purpose
     code = subprocess.run(command, cwd=ROOT, env={**_environment(), "PYTHONWARNINGS": "ignore"}, check=False).returncode
     if code:
         raise SetupError(problem)
 
 
-def _ask(command: list[str]) -> str:
-    """What a command prints, empty where it cannot be run or fails; it does not start in this folder, whose m2asr it would find."""
+def _output(command: list[str]) -> str:
+    """The output of a command, empty where it cannot be run or fails. It starts in /, since in this folder it could import this m2asr."""
     try:
         return subprocess.run(command, cwd="/", env=_environment(), capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Write tests/features/reference.npz: one recording per language of the mini corpus, joined, and their features by kaldi-native-fbank.
+"""Write tests/features/reference.npz: a recording per language of the mini corpus, joined, and the features by kaldi-native-fbank.
 
 python tools/make_fbank_reference.py
 """

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and how far it is from its matrix multiplications alone."""
+"""Profiles a training step: the time of each kind of work, and how it compares with the time of the matrix multiplications alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from m2asr.train import optim
 from m2asr.train.passes import Draw
 from steps import Step
 
-# What is called within these counts for them, whatever it is.
+# Every operation that is called within one of these functions counts for the function.
 WITHIN = {
     "attention: scores, softmax, mixing, rotation": ("_AttendToSelf", "_AttendToSelfBackward", "_RotaryHeads", "_RotaryHeadsBackward"),
     "depthwise convolutions": ("_Depthwise", "_DepthwiseBackward"),
@@ -28,7 +28,7 @@ WITHIN = {
     "gradients: storing, comparing, merging": ("step: gradients",),
     "clipping and optimizer": ("step: clipping", "Optimizer.step#"),
 }
-# Everything else counts for what it is.
+# All other operations count by their name.
 NAMED = {
     "multiplications of linear layers": ("mm", "addmm", "bmm", "baddbmm"),
     "convolutions of the front end": ("mkldnn_convolution", "convolution_backward", "convolution_overrideable", "slow_conv2d_forward"),
@@ -48,15 +48,15 @@ MULTIPLICATIONS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, 
 
 @dataclass
 class StepProfile:
-    """What a step costs, the mean of several; times in seconds of CPU, of all threads.
+    """The mean cost of a step. Times are CPU seconds of all threads.
 
     Attributes:
-        cpu: when all kernels are there.
-        new: what it costs more where its shapes are new, and kernels are prepared for them.
-        faults: pages of memory that the system hands out.
-        flops: of matrix multiplications.
+        cpu: time of a step when all kernels are prepared.
+        new: additional time where shapes are new, so that kernels are prepared for them.
+        faults: page faults: pages of memory that the system provides.
+        flops: floating-point operations of matrix multiplications.
         peak: FLOP per second that a large multiplication reaches.
-        parts: seconds per kind of work.
+        kinds: seconds per kind of work.
     """
 
     cpu: float = 0.0
@@ -64,10 +64,10 @@ class StepProfile:
     faults: float = 0.0
     flops: float = 0.0
     peak: float = 0.0
-    parts: dict[str, float] = field(default_factory=dict)
+    kinds: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        rows = sorted(self.parts.items(), key=lambda part: (part[0] == REST, -part[1]))
+        rows = sorted(self.kinds.items(), key=lambda row: (row[0] == REST, -row[1]))
         lines = [f"{name:<46}{1000 * seconds:8.1f} ms {seconds / self.cpu:7.1%}" for name, seconds in rows]
         speed = self.flops / self.cpu
         return "\n".join(
@@ -87,23 +87,23 @@ def profile_step(run: Step, batches: Sequence[Sequence[Draw]], dtype: torch.dtyp
     first = _seconds(run, batches)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     cpu = min(_seconds(run, batches), _seconds(run, batches)) / len(batches)
-    found = StepProfile(cpu, first / len(batches) - cpu)
-    found.faults = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / (2 * len(batches))
-    found.peak = _peak(dtype)
+    result = StepProfile(cpu, first / len(batches) - cpu)
+    result.faults = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / (2 * len(batches))
+    result.peak = _peak(dtype)
     with FlopCounterMode(display=False) as counter:
         _seconds(run, batches)
     counts = counter.get_flop_counts()["Global"]
-    found.flops = sum(count for kind, count in counts.items() if kind in MULTIPLICATIONS) / len(batches)
-    with _labelled(), profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
+    result.flops = sum(count for kind, count in counts.items() if kind in MULTIPLICATIONS) / len(batches)
+    with _labelled(), profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         start = time.perf_counter()
         _seconds(run, batches)
         elapsed = time.perf_counter() - start
     sums: Counter[str] = Counter()
-    for event in seen.events():
+    for event in profiler.events():
         sums[_kind(event)] += 1e-6 * event.self_cpu_time_total
     sums[REST] += elapsed - sum(sums.values())
-    found.parts = {kind: cpu * seconds / elapsed for kind, seconds in sums.items()}  # shares hold also with the profiler's own time
-    return found
+    result.kinds = {kind: cpu * seconds / elapsed for kind, seconds in sums.items()}  # only shares: the profiler itself takes time
+    return result
 
 
 def _seconds(run: Step, batches: Sequence[Sequence[Draw]]) -> float:
@@ -125,11 +125,11 @@ def _kind(event: torch.autograd.profiler_util.FunctionEvent) -> str:
 
 @contextlib.contextmanager
 def _labelled() -> Iterator[None]:
-    """Name work that consists of common operations."""
-    places = [(Dropout, "_keep", "step: dropout"), (optim, "clip_groups", "step: clipping")]
-    places += [(GradientRows, name, "step: gradients") for name in ("inner_products", "merge", "drop", "_store")]
+    """Label some functions in the profile, since they consist of operations that other functions use too."""
+    functions = [(Dropout, "_keep", "step: dropout"), (optim, "clip_groups", "step: clipping")]
+    functions += [(GradientRows, name, "step: gradients") for name in ("inner_products", "merge", "drop", "_store")]
     with contextlib.ExitStack() as stack:
-        for owner, name, label in places:
+        for owner, name, label in functions:
             stack.enter_context(mock.patch.object(owner, name, record_function(label)(getattr(owner, name))))
         yield
 

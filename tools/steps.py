@@ -1,4 +1,4 @@
-"""Training steps that benchmarks time: the trainer's own, on the real batches of egs/mini or on noise."""
+"""Training steps for benchmarks: the steps of the trainer, on the real batches of egs/mini or on noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
 
 CONFIG = Path("conf/train_m2asr.yaml")  # inside the recipe
-BATCHES = 6  # at most: different steps that the timed rounds go through
+BATCHES = 6  # most different steps that the timed rounds repeat
 FEAT_DIM, VOCAB, TOKENS_PER_SECOND = 80, 500, 5  # of noise
 
 Step = Callable[[Sequence[Draw], int], object]  # (draws, number of the step)
@@ -38,15 +38,15 @@ Step = Callable[[Sequence[Draw], int], object]  # (draws, number of the step)
 
 @dataclass(frozen=True)
 class Case:
-    """A model and its batches: overrides of the demo's config, and on noise the seconds of every utterance."""
+    """A model and its batches: overrides of the demo's config, and the seconds of every utterance where the batches are noise."""
 
     overrides: tuple[str, ...] = ()
     utterance: float | None = None
 
     def phase(self, overrides: Sequence[str], exp: Path, device: str) -> Phase:
-        """The single phase of a training in the present folder, a recipe's; nothing is written."""
+        """The single phase of a training in the current folder, which is that of a recipe; nothing is written."""
         config = resolve(load_config(TrainConfig, CONFIG, [*self.overrides, *overrides]))
-        with contextlib.redirect_stderr(io.StringIO()):  # which says that some utterances are longer than a batch
+        with contextlib.redirect_stderr(io.StringIO()):  # hides the message that some utterances are longer than a batch
             materials = self._noise(config) if self.utterance else gather(config, Path("data"), Path("dump"), exp)
             (phase,) = Trainer(config, materials, exp, device).phases
         phase.start()
@@ -54,7 +54,7 @@ class Case:
 
     def _noise(self, config: TrainConfig) -> Materials:
         tokens: dict[str, Any] = {name: SimpleNamespace(size=VOCAB) for name in config.tokens}
-        targets = {name: [target_key(*found[:2]) for found in targets_of(config, name, tokens)] for name in config.streams}
+        targets = {name: [target_key(*target[:2]) for target in targets_of(config, name, tokens)] for name in config.streams}
         sources = {name: Noise(name, keys, self.utterance) for name, keys in targets.items()}
         return Materials(tokens, sources, {}, FbankConfig(), torch.zeros(FEAT_DIM), torch.ones(FEAT_DIM))
 
@@ -66,7 +66,7 @@ CASES = {
             "model.encoder={type: conformer, blocks: 8, dim: 512, heads: 8, kernel: 31, ff_mult: 4, subsampling: conv2d, dropout: 0.1}",
             "batching={seconds: 200}",
         ),
-        utterance=11.0,  # with 200 s per step: whole batches for one stream or three, one draw, two or three
+        utterance=11.0,  # with 200 s per step, batches are full for one stream or three, and for one, two or three draws
     ),
     "tiny": Case(
         (
@@ -79,7 +79,7 @@ CASES = {
 
 
 class Noise(Source):
-    """A stream of equally long utterances of noise, with random targets of the given keys."""
+    """A stream of noise: utterances of equal length with random targets of the keys `targets`."""
 
     def __init__(self, name: str, targets: Sequence[str], seconds: float, size: int = 1000) -> None:
         self.name, self.frame_shift, self.keys, self.feats = name, 0.01, list(targets), StoredFeats()
@@ -103,14 +103,14 @@ class Noise(Source):
 
 
 def training_step(phase: Phase, measure: bool = False) -> Step:
-    """Gradients, clipping and update as the trainer does them; with `measure` also what its log says of conflicts."""
-    parts = phase.system.module_parameters()
+    """A step as the trainer makes it: gradients, clipping and update; with `measure` also the conflicts for its log."""
+    modules = phase.system.module_parameters()
 
     def step(draws: Sequence[Draw], number: int) -> None:
         outcome = phase.gradients(draws, number, 0.0, 0, measure)
         if outcome.problem:
             raise RuntimeError(outcome.problem)
-        clip_groups(parts, phase.optimizer.config.clip)
+        clip_groups(modules, phase.optimizer.config.clip)
         phase.optimizer.step(0.0)
         phase.joint.applied(outcome)
         if measure:
@@ -120,15 +120,15 @@ def training_step(phase: Phase, measure: bool = False) -> Step:
 
 
 def batches_of(phase: Phase, rounds: int) -> list[list[Draw]]:
-    """The draws of the first steps, not more than there are rounds."""
+    """The draws of the first steps: one step per round, at most BATCHES."""
     with contextlib.closing(iter(phase.loader)) as steps:
         return [step.draws() for step in islice(steps, min(rounds, BATCHES))]
 
 
 def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every step in `rounds` rounds; in each all take the same batch, in rotating order.
+    """The seconds of every step in `rounds` rounds. In a round all steps take the same batch, and their order changes from round to round.
 
-    Every step runs every batch once before it is timed, since whoever meets its shapes first pays for preparing kernels.
+    Before that, every step runs every batch once, since the first run of a shape includes the time to prepare kernels.
     """
     for draws in batches:
         for step in steps.values():
@@ -146,31 +146,31 @@ def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rou
     return times
 
 
-def ratio(times: Sequence[float], others: Sequence[float]) -> float:
-    """The median of the ratios on the same batches."""
-    return statistics.median(time / other for time, other in zip(times, others, strict=True))
+def ratio(times: Sequence[float], references: Sequence[float]) -> float:
+    """The median of the ratios of times on the same batches."""
+    return statistics.median(time / reference for time, reference in zip(times, references, strict=True))
 
 
 def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, int]:
-    """The most bytes of tensors at a time in a step, and after its last backward, when gradients are all that is left.
+    """The peak of the bytes of tensors in a step, and their peak after the last backward, when only gradients remain.
 
-    Exact: the running sum of what torch's allocator reports to the profiler. Parameters, moments and batches, which were there before, are
-    left out.
+    The bytes are exact: the running sum of the reports of torch's allocator to the profiler. Parameters, moments and batches are not
+    included, since they were allocated before.
     """
     phase.system.zero_grad(set_to_none=True)
     phase.joint.rows.keep([])
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         step(draws, 0)
     device = torch.autograd.DeviceType.CUDA if phase.joint.rows.layout.device.type == "cuda" else torch.autograd.DeviceType.CPU
-    events = seen.profiler.kineto_results.events()
-    done = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
+    events = profiler.profiler.kineto_results.events()
+    last_backward = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
     reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)
     held = np.cumsum([size for _, size in reports])
-    return int(held.max()), int(held[max(0, sum(moment <= done for moment, _ in reports) - 1) :].max(initial=0))
+    return int(held.max()), int(held[max(0, sum(moment <= last_backward for moment, _ in reports) - 1) :].max(initial=0))
 
 
 def milliseconds(times: Sequence[float]) -> str:
-    """The median."""
+    """The median of times in seconds, as a text in milliseconds."""
     return f"{1000 * statistics.median(times):7.1f} ms"
 
 

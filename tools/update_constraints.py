@@ -1,8 +1,8 @@
-"""Choose new versions for the constraints files from the ranges of setup.py; they are written only after the tests passed with them.
+"""Choose new versions for the constraints files from the ranges of setup.py, and write them only after the tests passed with them.
 
-constraints.txt gets the newest versions that fit together, for Python 3.10 to 3.13 at once; each other file keeps the pair of torch and
-torchaudio that it is for. The tests run in a copy of the working tree, in a .venv of its own. uv reads its own settings
-(UV_DEFAULT_INDEX, UV_INDEX, proxies), not pip's.
+constraints.txt gets the newest versions that fit together on all Pythons from 3.10 to 3.13. Each other file keeps its pair of torch and
+torchaudio. The tests run in a copy of the working tree with a separate .venv. uv reads its own settings (UV_DEFAULT_INDEX, UV_INDEX,
+proxies), not pip's.
 
 Example:
   make update
@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = {  # what is fixed in each file, and the tests that it must pass
+FILES = {  # file: (versions that are fixed in it, the make target of the tests that it must pass)
     "constraints.txt": ([], "test"),
     "constraints-torch2.11.txt": (["torch==2.11.0", "torchaudio==2.11.0"], "test-torch"),
 }
@@ -50,11 +50,11 @@ def main() -> int:
 
 
 def call(command: list[str], folder: Path = ROOT) -> str:
-    """What a command prints. Ends with its messages and one line where it fails."""
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{done.stderr}error: `{' '.join(command)}` failed, see above; nothing was changed")
-    return done.stdout
+    """Run a command and return its output. Where it fails, the process ends with its messages and a line on the failure."""
+    result = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{result.stderr}error: `{' '.join(command)}` failed, see above; nothing was changed")
+    return result.stdout
 
 
 def copy_tree(copy: Path) -> None:
@@ -68,7 +68,7 @@ def copy_tree(copy: Path) -> None:
 
 
 def resolve(uv: Path, path: Path, fixed: list[str]) -> None:
-    """Write the newest versions that fit together, besides those that are fixed, for all versions of Python."""
+    """Write the newest versions that fit together, and fit the fixed versions, for all versions of Python."""
     path.unlink(missing_ok=True)  # uv would keep its versions
     pair = path.with_name("fixed.in")
     pair.write_text("\n".join(fixed), encoding="utf-8")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Train, decode and score every row of conf/ablation.yaml for each of its seeds, and compare them with the first row.
-# The same command goes on where it stopped; exp/ablation/RESULTS.md grows with every finished run. Other hours than the config's have a
-# folder of their own, such as exp/ablation_2h.
-# A run for each core goes on at the same time (--jobs). Started several times, for instance with CUDA_VISIBLE_DEVICES=0 and =1 and
-# --jobs 1, the processes share the runs.
-# A recipe has it as a link beside its run.sh.
+# The same command goes on where it stopped; exp/ablation/RESULTS.md grows with every finished run. Runs with other hours than the config's
+# go to a separate folder, such as exp/ablation_2h.
+# One run per core goes on at the same time (--jobs). If the script is started more than once, for instance with CUDA_VISIBLE_DEVICES=0 and
+# =1 and --jobs 1, the processes share the runs.
+# A recipe has a link to this script beside its run.sh.
 #
 #   ./ablation.sh                             hours of audio, seeds and rows as in the config
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
-#   ./ablation.sh --table                     the table of what is finished; with --set hours=2, that of the quick look
+#   ./ablation.sh --table                     the table of the finished runs; with --set hours=2, that of the quick look
 cd "$(dirname "$0")" || exit 2
 # shellcheck source=utils/command.sh
 . ../../utils/command.sh

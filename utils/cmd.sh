@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How jobs run; a recipe's cmd.sh chooses one for $train_cmd and one for $decode_cmd.
+# Commands that run jobs. A recipe's cmd.sh chooses a command for $train_cmd and a command for $decode_cmd.
 
 run_cmd() {  # on this machine, in the foreground
   "$@"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the commands beside it source: `m2asr NAME OPTIONS` becomes `python -m m2asr.bin.NAME OPTIONS`.
+# The scripts in this folder source this file: `m2asr NAME OPTIONS` becomes `python -m m2asr.bin.NAME OPTIONS`.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=utils/python.sh

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154
-# Stages 1 to 6, the same in every recipe; run.sh sources them after its stage 0. A recipe that wants others writes its own instead.
-# They read data/, the configs, and the array test_sets: the sets that are decoded and scored, those of them that are prepared.
+# Stages 1 to 6, the same in every recipe; run.sh sources them after its stage 0. A recipe that needs other stages writes its own instead.
+# They read data/, the configs, and the array test_sets: the sets to decode and score. Test sets that are not prepared are left out.
 
 if stage 1 fbank "compute features of the sets that the configs name" "$dump/.$tag"; then
   need data data
-  sets_there "${test_sets[@]}"
-  python -m m2asr.bin.fbank "${there[@]}" --config "$fbank_config" --nj "$nj" --data data --dump "$dump" --keep \
+  find_prepared "${test_sets[@]}"
+  python -m m2asr.bin.fbank "${prepared[@]}" --config "$fbank_config" --nj "$nj" --data data --dump "$dump" --keep \
     --train_config "${configs[@]}" --train_set "${overrides[@]}"
 fi
 
@@ -36,8 +36,8 @@ fi
 
 if stage 5 decode "recognize and translate the test sets" "$exp/decode_${searches[0]}"; then
   need "$exp/model.pt" train
-  sets_there "${test_sets[@]}"
-  $decode_cmd python -m m2asr.bin.decode "${there[@]}" --exp "$exp" --config "${decode_configs[@]}" --data data --dump "$dump" \
+  find_prepared "${test_sets[@]}"
+  $decode_cmd python -m m2asr.bin.decode "${prepared[@]}" --exp "$exp" --config "${decode_configs[@]}" --data data --dump "$dump" \
     --ngpu "$ngpu"
 fi
 

@@ -1,29 +1,29 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Options of a recipe. Every variable that run.sh assigns before `parse_options "$@"` is one, and so are these, which it may assign too:
-# the assigned value is the default and gives the type (true/false: a flag; a whole number), the comment is the help.
+# Options of a recipe: the variables below, and every variable that run.sh assigns before `parse_options "$@"`. run.sh may also assign those
+# below. The assigned value is the default and gives the type (true or false: a flag; a whole number); the comment is the help.
 stage=                          # first stage to run, number or name
 stop_stage=                     # last stage to run, number or name
-ngpu=0                          # GPUs to use
-nj=$(nproc)                     # processes for data and features
+ngpu=0                          # number of GPUs to use
+nj=$(nproc)                     # number of processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
 train_config=                   # config of the training: streams, objectives, how they are merged
-decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or of several
+decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or configs of several searches
 min_words=1                     # test utterances of fewer words are not scored
-by=                             # scores are told per group too: spk, lang, source or another table utt2... of the sets
+by=                             # group of additional scores: spk, lang, source or another table utt2... of the sets
 set=                            # changes to the training config: --set "a.b=c d.e=[f, g]"; may be given several times
 tag=                            # name of the run; default: that of the training config
 dump=dump                       # folder of the features
 expdir=exp                      # folder of the runs
-dry_run=false                   # print what would be run, run nothing
+dry_run=false                   # print the commands without running them
 force=false                     # run finished stages again
 
 declare -A _help=()
-_options=() _given=() _numbers=() _names=() _whats=() _text=''
+_options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
-# Sets the options, and what follows from them: exp, the folder of this run; overrides, the changes of --set; configs, those of the
-# trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the searches;
-# command, to repeat this run.
+# Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
+# configs of the trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the
+# searches; command, the command line that repeats this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -52,13 +52,13 @@ parse_options() {
     [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ ]] || die "option --$name: \`$value\` is not a whole number"
     [[ $name != set || ! $set ]] || value="$set $value"
     printf -v "$name" %s "$value"
-    [[ $name =~ ^(stage|stop_stage|dry_run|force)$ ]] || _given+=("--$name $(printf %q "$value")")
+    [[ $name =~ ^(stage|stop_stage|dry_run|force)$ ]] || _arguments+=("--$name $(printf %q "$value")")
   done
-  command="$recipe${_given[*]:+ ${_given[*]}}"
+  command="$recipe${_arguments[*]:+ ${_arguments[*]}}"
   _check_options
 }
 
-_read_options() {  # file: its assignments are options; a comment that came before counts
+_read_options() {  # file: its assignments are options; where two files have a help for an option, the first counts
   local line name
   while read -r line; do
     [[ $line =~ ^([a-z][a-z0-9_]*)= ]] || continue
@@ -69,14 +69,14 @@ _read_options() {  # file: its assignments are options; a comment that came befo
   done < <(sed '/^declare/q' "$1")
 }
 
-_read_recipe() {  # into _text run.sh, in it the files that it sources; the stages of both
-  local line number name what
+_read_recipe() {  # reads run.sh, with the files that it sources in place, into _text; numbers, names and titles of all stages into arrays
+  local line number name title
   while IFS= read -r line; do
     if [[ $line =~ ^\.\ ([^\ ]+)$ && -r ${BASH_REMATCH[1]} ]]; then line=$(<"${BASH_REMATCH[1]}"); fi
     _text+=$line$'\n'
   done <"$recipe"
-  while IFS=$'\t' read -r number name what; do
-    _numbers+=("$number") _names+=("$name") _whats+=("$what")
+  while IFS=$'\t' read -r number name title; do
+    _numbers+=("$number") _names+=("$name") _titles+=("$title")
   done < <(sed -nE 's/^if stage ([0-9]+) ([a-z0-9_]+) "([^"]*)".*; then$/\1\t\2\t\3/p' <<<"$_text")
 }
 
@@ -91,6 +91,7 @@ _check_options() {
     read -ra files <<<"${!name}"
     [[ $name == decode_config || ${#files[@]} -lt 2 ]] || files=("${!name}")
     for file in "${files[@]}"; do
+      [[ ! -L $file || -e $file ]] || die "--$name $file: a link to $(readlink "$file"), which is missing; copy recipes with cp -rL"
       [[ -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
     done
   done
@@ -110,7 +111,7 @@ _check_options() {
   _split_set
 }
 
-_split_set() {  # one change of --set per word; a word without `key=` belongs to the value before it, as in a=[b, c]
+_split_set() {  # splits --set into changes, one per word; a word without `key=` belongs to the value before it, as in a=[b, c]
   local word words
   overrides=()
   read -d '' -ra words <<<"$set" || true  # it may have several lines
@@ -119,7 +120,7 @@ _split_set() {  # one change of --set per word; a word without `key=` belongs to
   done
 }
 
-_find_stage() {  # option variable: the number of the stage that the option names
+_find_stage() {  # option variable: sets the variable to the number of the stage that the option names
   local i
   for i in "${!_numbers[@]}"; do
     if [[ ${!1} == "${_numbers[i]}" || ${!1} == "${_names[i]}" ]]; then
@@ -139,6 +140,6 @@ _print_help() {
   done
   printf '\nStages:\n'
   for i in "${!_numbers[@]}"; do
-    printf '  %s %-12s %s\n' "${_numbers[i]}" "${_names[i]}" "${_whats[i]}"
+    printf '  %s %-12s %s\n' "${_numbers[i]}" "${_names[i]}" "${_titles[i]}"
   done
 }

@@ -1,15 +1,15 @@
 # shellcheck shell=bash disable=SC2154
-# Chooses the python of the recipes and commands: that of .venv, which `make setup` makes, else one on PATH in which m2asr is installed.
+# Chooses the python of the recipes and commands: that of .venv, which `make setup` makes, or else the python on PATH, if it has m2asr.
 # $root is the folder of the toolkit.
 
-python_problem() {  # what is wrong with that python, empty where nothing is
+python_problem() {  # prints a message if this python does not work, and nothing if it does
   local stamp=() here
   here=$(realpath "$root")
   if [[ -e $root/.venv ]]; then
     [[ ! -r $root/.venv/.ready ]] || mapfile -t stamp <"$root/.venv/.ready"
     if [[ ! -e $root/.venv/.ready || ! -x $root/.venv/bin/python ]]; then
       echo "$root/.venv is not complete; run \`make setup\` in $root"
-    elif [[ ${stamp[2]:-$here} != "$here" ]]; then  # its programs hold the place where they were installed
+    elif [[ ${stamp[2]:-$here} != "$here" ]]; then  # programs in .venv contain the path of the folder where they were installed
       echo "$root/.venv was made in ${stamp[2]}; run \`make setup\` in $root"
     fi
   elif ! command -v python >/dev/null; then

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every run.sh sources first, from its own folder: strict mode, environment, options, stages, jobs.
+# Every run.sh sources this file first, from its folder: strict mode, environment, options, stages, commands for jobs.
 #   . ../../utils/recipe.sh
 
 set -euo pipefail
@@ -11,22 +11,22 @@ recipe=./${0##*/}
 # shellcheck source=utils/python.sh
 . "$utils/python.sh"
 
-die() {  # a mistake in the command line or in run.sh: one line, exit code 2
+die() {  # message: ends the recipe after a mistake in the command line or in run.sh, with one line and exit code 2
   echo "error: $1" >&2
   exit 2
 }
 
-yaml_value() {  # file key: the value of a line `key: value` of a config
+yaml_value() {  # file key: prints the value of a line `key: value` of a config
   sed -nE "s/^$2: *([^ #]+).*/\1/p" "$1" | grep . || die "$1: give it a line \`$2: ...\`"
 }
 
-sets_there() {  # sets: those that stage data has prepared, into the array `there`; the others are named
+find_prepared() {  # sets: puts those that stage data has prepared into the array `prepared`, and prints the others
   local name
-  there=()
+  prepared=()
   for name in "$@"; do
-    if [[ -d data/$name ]]; then there+=("$name"); else echo "data/$name: not prepared, left out"; fi
+    if [[ -d data/$name ]]; then prepared+=("$name"); else echo "data/$name: not prepared, left out"; fi
   done
-  if [[ ! ${there[*]} ]]; then
+  if [[ ! ${prepared[*]} ]]; then
     _problem="none of the test sets $* is in data; fetch one and prepare it: $command --stage data --force"
     exit 1
   fi

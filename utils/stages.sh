@@ -3,17 +3,19 @@
 #   if stage 1 fbank "log mel features" dump; then
 #     python -m ...
 #   fi
-# A fifth word names the first stage that reads its results, where that is not the next one.
-# The body is no condition, so errexit holds in it: its first failure ends the recipe. Its output goes to the terminal and to
-# $exp/log/<number>.<name>.log. A stage that ran to its end leaves a stamp in the folder of its results; it is skipped as long
-# as its commands, the variables and config files that they name, and the stages before it stay the same.
+# The words are number, name, title and folder of the results. A fifth word names the first stage that reads the results, where that is not
+# the next stage.
+# The body is not a condition, so errexit holds in it: its first failure ends the recipe. Its output goes to the terminal and to
+# $exp/log/<number>.<name>.log. A stage that ran to its end leaves a stamp in the folder of its results. It is skipped as long as its
+# commands, the variables and config files in them, and the stages before it stay the same.
 
 _running='' _where='' _problem='' _ran=() _stamps=() _readers=()
 
-stage() {  # number name "what it does" folder-of-its-results [reader]; true: run the body
+stage() {  # number name title folder [reader]: returns true if the body is to be run
   _end_stage
-  (($# == 4 || $# == 5)) && [[ " ${_names[*]} " == *" $2 "* ]] || die "$recipe: write from the line's start \`if stage NUMBER NAME \"WHAT\" FOLDER; then\`"
-  [[ -v _variables ]] || _variables=$(compgen -v)  # those a body sets later are not part of the options
+  (($# == 4 || $# == 5)) && [[ " ${_names[*]} " == *" $2 "* ]] ||
+    die "$recipe: write from the line's start \`if stage NUMBER NAME \"TITLE\" FOLDER; then\`"
+  [[ -v _variables ]] || _variables=$(compgen -v)  # at the first stage, so without the variables that bodies set later
   local commands i before=() ran=false
   _number=$1 _name=$2 _stamp=$4/.$2.done _log=$exp/log/$1.$2.log
   for i in "${!_stamps[@]}"; do
@@ -31,7 +33,7 @@ stage() {  # number name "what it does" folder-of-its-results [reader]; true: ru
   commands=$(_expand "$commands") || die "stage $1 $2: its commands cannot be read"
   echo "stage $1 $2: $3"
   if [[ $dry_run == true ]]; then
-    sed -E '/^ *(need|sets_there) /d; s/^( *)run_cmd /\1/' <<<"$commands"
+    sed -E '/^ *(need|find_prepared) /d; s/^( *)run_cmd /\1/' <<<"$commands"
     return 1
   fi
   _open_log || die "$_log: cannot be written; see --expdir"
@@ -40,7 +42,7 @@ stage() {  # number name "what it does" folder-of-its-results [reader]; true: ru
   _running=true SECONDS=0
 }
 
-_comes_before() {  # stage reader: whether a stage stands before the one that reads some results; not where that is the next one
+_comes_before() {  # stage reader: whether the stage comes before the reader of some results; false without a reader
   local name
   for name in "${_names[@]}"; do
     if [[ $name == "$2" ]]; then return 1; fi
@@ -49,7 +51,7 @@ _comes_before() {  # stage reader: whether a stage stands before the one that re
   return 1
 }
 
-need() {  # path maker: what a stage reads, and the stage or option that gives it
+need() {  # path source: ends the recipe if a path that a stage reads is missing; source is the stage or the option that gives it
   [[ ! -e $1 ]] || return 0
   if [[ $2 == --* && ! $1 ]]; then
     _problem="$2: missing; say with it where the corpus is$(_how_to_fetch "${2#--}")"
@@ -61,24 +63,24 @@ need() {  # path maker: what a stage reads, and the stage or option that gives i
   exit 1
 }
 
-_how_to_fetch() {  # option: the command for it in the header of run.sh, which may hold several
+_how_to_fetch() {  # option: prints the download command for its corpus from the header of run.sh
   sed -nE "/^# +.*m2asr\.bin\.download ${1/#corpus/}/{s/^# +/, or fetch it: /p;q}" "$recipe"
 }
 
-_open_log() {  # lock 9: two runs of one stage would write the same files; 3 and 4: the terminal
+_open_log() {  # file 9 is the lock, since two runs of a stage would write the same files; 3 and 4 are the terminal
   mkdir -p "$exp/log" || return
   { : >>"$_log"; } 2>/dev/null || return
   exec 9>>"$_log" 3>&1 4>&2
   flock -n 9 || die "$_log: this stage is being run by another process; wait for it, or choose another --tag"
-  [[ ! -t 2 ]] || export M2ASR_PROGRESS=1 COLUMNS LINES  # standard error is a pipe from here on; progress bars still have a reader
-  exec > >(trap '' INT TERM HUP && exec tee -pa "$_log") 2>&1  # outlives Ctrl-C, to log what the commands say about it
+  [[ ! -t 2 ]] || export M2ASR_PROGRESS=1 COLUMNS LINES  # standard error becomes a pipe, but progress bars still reach the terminal
+  exec > >(trap '' INT TERM HUP && exec tee -pa "$_log") 2>&1  # tee outlives Ctrl-C, to log the messages of interrupted commands
   _tee=$!
 }
 
 _close_log() {
   exec 1>&3 2>&4 3>&- 4>&-
   wait "$_tee" || true
-  sed -Ei 's/.*\r(.)/\1/' "$_log" || true  # of a progress bar, its last state; without space the log stays as it is
+  sed -Ei 's/.*\r(.)/\1/' "$_log" || true  # leaves the last state of a progress bar; on a full disk the log stays as it is
   exec 9>&-
 }
 
@@ -92,7 +94,7 @@ _end_stage() {
   fi
 }
 
-_is_finished() {  # stamps of the stages before
+_is_finished() {  # stamps of the stages before: whether the stage has its stamp, which is not older than these
   local before
   [[ -e $_stamp && $(<"$_stamp") == "$_fingerprint" ]] || return 1
   for before in "$@"; do
@@ -100,14 +102,14 @@ _is_finished() {  # stamps of the stages before
   done
 }
 
-_variables_in() {  # commands: the variables of run.sh that they use
+_variables_in() {  # commands: prints the variables of run.sh that they use
   grep -oE '\$\{?[a-z][a-z0-9_]*' <<<"$1" | tr -d '{$' | sort -u | grep -Fxf <(echo "$_variables") || true
 }
 
-_fingerprint_of() {  # commands: a hash of them, of the values of their variables and of the configs that they name
+_fingerprint_of() {  # commands: prints a hash of them, of the values of their variables and of the configs that they name
   local name text=$1 file
   for name in $(_variables_in "$1"); do
-    [[ $name =~ ^(nj|ngpu|mirror|command)$ ]] || text+=$'\n'$(declare -p "$name")  # other hands, same result
+    [[ $name =~ ^(nj|ngpu|mirror|command)$ ]] || text+=$'\n'$(declare -p "$name")  # these four do not change the results
   done
   while read -r file; do
     [[ ! -f $file ]] || text+=$'\n'$(<"$file") || return 1
@@ -115,22 +117,22 @@ _fingerprint_of() {  # commands: a hash of them, of the values of their variable
   sha256sum <<<"$text"
 }
 
-_expand() {  # commands with the values of their variables, to be read
-  local _rest=$1 _out='' _found _word _one _words
+_expand() {  # commands: prints them with the values of their variables
+  local _rest=$1 _out='' _match _variable _item _items
   local _pattern='"\$\{([a-z][a-z0-9_]*)\[@\]\}"|\$\{([a-z][a-z0-9_]*)\}|\$([a-z][a-z0-9_]*)'
   while [[ $_rest =~ $_pattern ]]; do
-    _found=${BASH_REMATCH[0]} _word=${BASH_REMATCH[1]}${BASH_REMATCH[2]}${BASH_REMATCH[3]}
-    _out+=${_rest%%"$_found"*}
-    _rest=${_rest#*"$_found"}
-    if grep -qxF "$_word" <<<"$_variables"; then
-      local -n _value=$_word
-      _words=()
-      for _one in "${_value[@]}"; do
-        if [[ $_found == '"'* && $_one == *' '* ]]; then _words+=("\"$_one\""); else _words+=("$_one"); fi
+    _match=${BASH_REMATCH[0]} _variable=${BASH_REMATCH[1]}${BASH_REMATCH[2]}${BASH_REMATCH[3]}
+    _out+=${_rest%%"$_match"*}
+    _rest=${_rest#*"$_match"}
+    if grep -qxF "$_variable" <<<"$_variables"; then
+      local -n _value=$_variable
+      _items=()
+      for _item in "${_value[@]}"; do
+        if [[ $_match == '"'* && $_item == *' '* ]]; then _items+=("\"$_item\""); else _items+=("$_item"); fi
       done
-      _out+=${_words[*]}
+      _out+=${_items[*]}
     else
-      _out+=$_found
+      _out+=$_match
     fi
   done
   echo "$_out$_rest"
@@ -155,7 +157,7 @@ _on_exit() {
     echo "stage $_number $_name: interrupted; go on with: $again" | tee -a "$_log" >&2
   else
     printf '\nlast lines of %s:\n' "$_log" >&2
-    tac "$_log" | sed '/^# [0-9-]* [0-9:]*$/q' | tac | tail -n 10 | sed 's/^/  | /' >&2  # of this run
+    tac "$_log" | sed '/^# [0-9-]* [0-9:]*$/q' | tac | tail -n 10 | sed 's/^/  | /' >&2  # only lines of this run
     echo "error: stage $_number $_name failed, exit code $code${_where:+ ($_where)}; when it is mended: $again" | tee -a "$_log" >&2
   fi
   exit "$code"

@@ -11,7 +11,7 @@
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=                                  # folder that holds iOS/ and AISHELL-DEV-TEST-SET/
-parts=                                   # sets to prepare, such as "train dev_ios"; default: all that are there
+parts=                                   # sets to prepare, such as "train dev_ios"; default: all in --corpus
 max_bad=0                                # utterances that may be dropped for a broken recording or transcript
 train_config=conf/train_supervised.yaml  # config of the training: streams, objectives, how they are merged
 parse_options "$@"

@@ -12,19 +12,19 @@
 
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
-downloads=downloads                 # folder of the packages; those that are not there are fetched
-mirror=                             # address under which pool/ of a Debian mirror is; default: through apt-get
+downloads=downloads                 # folder of the packages; missing packages are fetched
+mirror=                             # address of a Debian mirror that holds pool/; default: through apt-get
 parts=                              # sources to fetch and prepare, such as "fillets steelsky"; default: all
 max_bad=0                           # utterances that may be dropped for a broken recording
 langs="en cs nl"                    # languages whose test sets are recognized and translated
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
 min_words=3                         # test utterances of fewer words are not scored
-by=source                           # scores are told per group too: source, spk or lang
+by=source                           # group of additional scores: source, spk or lang
 parse_options "$@"
 . ./cmd.sh
 
-read -ra wanted <<<"$langs"
-test_sets=("${wanted[@]/#/test_}")
+read -ra languages <<<"$langs"
+test_sets=("${languages[@]/#/test_}")
 
 if stage 0 data "fetch the packages and prepare data directories" data; then
   python -m m2asr.bin.download debspeech --out "$downloads" --mirror "$mirror" --parts "$parts"

@@ -13,7 +13,7 @@
 cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=                              # folder that holds train-clean-100, dev-clean ...
-parts=                               # parts to prepare, such as "train-clean-100 dev-clean"; default: all that are there
+parts=                               # parts to prepare, such as "train-clean-100 dev-clean"; default: all in --corpus
 max_bad=0                            # utterances that may be dropped for a broken recording or transcript
 train_config=conf/train_bljust.yaml  # config of the training: streams, objectives, how they are merged
 parse_options "$@"

@@ -1,7 +1,1 @@
-# shellcheck shell=bash disable=SC2034
-# Where jobs run; see utils/cmd.sh. The GPUs of this machine need nothing here: ./run.sh --ngpu 4
-train_cmd=run_cmd
-decode_cmd=run_cmd
-# Training on two machines with 8 GPUs each, which share the folder exp/: ./run.sh --ngpu 8, and
-# train_cmd="srun --nodes 2 --ntasks-per-node 1 torchrun --nnodes 2 --nproc_per_node 8 --max_restarts 3
-#   --rdzv_backend c10d --rdzv_endpoint $(hostname):29500 --no_python"
+../TEMPLATE/cmd.sh

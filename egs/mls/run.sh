@@ -14,14 +14,14 @@ cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=                             # folder that holds mls_italian/, mls_polish/ ...
 langs="it pt pl"                    # languages whose test sets are recognized
-parts=                              # languages to prepare, such as "italian polish"; default: all that are there
+parts=                              # languages to prepare, such as "italian polish"; default: all in --corpus
 max_bad=0                           # utterances that may be dropped for a broken recording or transcript
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
 parse_options "$@"
 . ./cmd.sh
 
-read -ra wanted <<<"$langs"
-test_sets=("${wanted[@]/#/test_}")
+read -ra languages <<<"$langs"
+test_sets=("${languages[@]/#/test_}")
 
 if stage 0 data "prepare data directories" data; then
   need "$corpus" --corpus

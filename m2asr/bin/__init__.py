@@ -1,4 +1,4 @@
-"""Entry points, each `python -m m2asr.bin.<name>`. An error that comes from the installation is one line in all of them."""
+"""Entry points, each called as `python -m m2asr.bin.<name>`. In all of them an error of the installation is reported in one line."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = _report  # entry points import packages before their first line runs: no `try` in them would see all of it
+sys.excepthook = _report  # imports of an entry point can fail before its `main` runs, where no `try` could catch the error

@@ -1,8 +1,7 @@
 """Train, decode and score every row of an ablation for several seeds under one budget, and compare them with the first row.
 
-Started in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run. As many runs as
-there are cores go on at the same time, since a training takes one thread; on many machines that share the folder, each takes its part of
-the runs.
+Start it in the folder of a recipe; the same command goes on where it stopped. The table grows with every finished run. One run per core
+goes on at the same time, since a training takes one thread. Several machines that share the folder also share the runs.
 
 Examples:
   cd egs/mini && python -m m2asr.bin.ablate --config conf/ablation.yaml      # runs and table in exp/ablation
@@ -33,31 +32,31 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--jobs {args.jobs}: it is a number from 0", exit_code=2)
 
     from m2asr.files import lock
-    from m2asr.report.ablation import Ablation, call_recipe, changes, finished, helpers, jobs, run_job
+    from m2asr.report.ablation import Ablation, call_recipe, config_changes, finished_runs, helper_processes, make_jobs, run_job
     from m2asr.score.comparison import write_comparison
 
     ablation = load_config(Ablation, args.config, args.set)
     name = args.config.stem
-    if ablation.hours != load_config(Ablation, args.config).hours:  # runs of another budget are never mixed
+    if ablation.hours != load_config(Ablation, args.config).hours:  # runs of different budgets are never mixed
         name += f"_{ablation.hours:g}h"
-    folder, wanted = args.expdir / name, list(jobs(ablation))
+    folder, jobs = args.expdir / name, list(make_jobs(ablation))
 
-    if told := changes(wanted, folder):
+    if message := config_changes(jobs, folder):
         if not args.table:
-            raise UserError(told)
-        print(f"warning: {told}; left out of the table", file=sys.stderr)
+            raise UserError(message)
+        print(f"warning: {message}; left out of the table", file=sys.stderr)
     if not args.table:
         with lock(args.expdir / ".data.lock", wait=True):
             call_recipe("--stop_stage", "fbank")
-        others = min(args.jobs or len(os.sched_getaffinity(0)), len(wanted)) - 1
-        given = sys.argv[1:] if argv is None else argv
-        with helpers([*given, "--jobs", "1"], others, folder):
-            for job in wanted:
+        helpers = min(args.jobs or len(os.sched_getaffinity(0)), len(jobs)) - 1
+        arguments = sys.argv[1:] if argv is None else argv
+        with helper_processes([*arguments, "--jobs", "1"], helpers, folder):
+            for job in jobs:
                 if not run_job(job, folder):
                     print(f"== {job.tag}: another process is at it", flush=True)
-                elif found := finished(wanted, folder):  # no row, where the first one is made of several runs
-                    write_comparison(folder, found, args.decode)
-    print(write_comparison(folder, finished(wanted, folder), args.decode))
+                elif runs := finished_runs(jobs, folder):  # empty as long as the first row lacks one of its members
+                    write_comparison(folder, runs, args.decode)
+    print(write_comparison(folder, finished_runs(jobs, folder), args.decode))
     return 0
 
 

@@ -1,11 +1,11 @@
-"""Tell when the words and tokens of known texts are said, and which texts do not fit their audio, by CTC alignment.
+"""Find the times of words and tokens of known texts by CTC alignment, and the texts that do not fit their audio.
 
 Example:
   python -m m2asr.bin.align data/test_en data/test_it --exp exp/train_m2asr --dump dump
   python -m m2asr.bin.align --audio call.wav --text "please hold the line" --lang en --exp exp/train_m2asr --out aligned
 
 Writes <out>/<set>/: words.ctm and tokens.ctm (utterance, channel, start, duration, word, confidence), textgrid/<utterance>.TextGrid,
-and `scores`: the utterances by the mean log-probability of a state, the worst first, where wrong texts are found.
+and `scores`: the utterances by the mean log-probability of an encoder state, the worst first. Wrong texts stand at its top.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from m2asr.bin.command import Parser, run
 if TYPE_CHECKING:
     from m2asr.decode.align import Aligned
 
-SHOWN = 20  # utterances without an alignment that are named before the rest is only counted
+SHOWN = 20  # utterances without an alignment that are named; of more, the number is told
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="align", description=__doc__)
     parser.add_argument("data", nargs="*", type=Path, help="data directories with a `text`")
-    parser.add_argument("--audio", type=Path, help="one recording instead of data directories, with --text and --lang")
-    parser.add_argument("--text", help="what is said in it")
-    parser.add_argument("--lang", help="its language")
+    parser.add_argument("--audio", type=Path, help="a recording instead of data directories, with --text and --lang")
+    parser.add_argument("--text", help="the text of the recording")
+    parser.add_argument("--lang", help="the language of the recording")
     parser.add_argument("--exp", type=Path, required=True, help="folder of the trained run")
     parser.add_argument("--dump", type=Path, help="folder of stored features; without it they are computed from the recordings")
     parser.add_argument("--out", type=Path, help="folder to write to (default: <exp>/align)")
-    parser.add_argument("--format", nargs="+", default=["ctm", "textgrid"], choices=["ctm", "textgrid"], help="what to write beside scores")
+    parser.add_argument("--format", nargs="+", default=["ctm", "textgrid"], choices=["ctm", "textgrid"], help="files beside scores")
     parser.add_argument("--worst", type=int, default=5, help="how many utterances with the worst scores to print")
-    parser.add_argument("--batch_seconds", type=float, default=120.0, help="audio that is encoded together")
+    parser.add_argument("--batch_seconds", type=float, default=120.0, help="seconds of audio that are encoded together")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
     parser.add_argument("--ngpu", type=int, default=0, help="0 aligns on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.data and (args.text is not None or args.lang is not None):
         parser.error("--text and --lang belong to --audio; data directories have `text` and utt2lang")
     if args.batch_seconds <= 0:
-        parser.error("--batch_seconds is a number above 0")
+        parser.error(f"--batch_seconds {args.batch_seconds:g}: it must be above 0")
 
     from m2asr.decode.align import Aligner
     from m2asr.decode.aligned_files import write_aligned
@@ -54,20 +54,21 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or args.exp / "align"
     if args.audio:
         result = aligner.recording(args.audio, args.text, args.lang)
-        found = write_aligned(out / result.utt, [result], args.format)
+        written = write_aligned(out / result.utt, [result], args.format)
         for word in result.words:
             print(f"{word.start:8.2f} {word.end:8.2f}  {word.confidence:.2f}  {word.text}")
-        return _tell(out / result.utt, found, 0)
+        return _report(out / result.utt, written, 0)
     failed = 0
     for folder in args.data:
         index, feats, fbank = _open(folder, args.dump, args.exp, args.allow_pipes)
         results = aligner.align_set(index, feats, fbank, args.batch_seconds)
-        found = write_aligned(out / index.name, _progress(results, index.name, len(index)), args.format)
-        failed |= _tell(out / index.name, found, args.worst)
+        written = write_aligned(out / index.name, _progress(results, index.name, len(index)), args.format)
+        failed |= _report(out / index.name, written, args.worst)
     return failed
 
 
 def _open(folder: Path, dump: Path | None, exp: Path, allow_pipes: bool) -> tuple:
+    """The index of a data directory, the reader of its features, and the config of the features."""
     from m2asr.data.feats import AudioFeats, StoredFeats
     from m2asr.data.index import UtteranceIndex
     from m2asr.train.initialize import trained_fbank
@@ -88,20 +89,20 @@ def _progress(results: Iterable[Aligned], name: str, count: int) -> Iterator[Ali
     return iter(tqdm(results, total=count, desc=f"align {name}", unit="utt", disable=not visible()))
 
 
-def _tell(out: Path, found: list[Aligned], worst: int) -> int:
-    """Print what was written; returns the exit code."""
-    problems = [one for one in found if one.problem]
-    scored = found[len(problems) :]
-    for one in problems[:SHOWN]:
-        print(f"not aligned: {one.utt}: {one.problem}", file=sys.stderr)
+def _report(out: Path, results: list[Aligned], worst: int) -> int:
+    """Print problems, the mean score and the `worst` utterances of a set, whose problems stand first; returns the exit code."""
+    problems = [result for result in results if result.problem]
+    aligned = results[len(problems) :]
+    for result in problems[:SHOWN]:
+        print(f"not aligned: {result.utt}: {result.problem}", file=sys.stderr)
     if len(problems) > SHOWN:
         print(f"not aligned: {len(problems) - SHOWN} more, see {out / 'unaligned'}", file=sys.stderr)
-    mean = f", mean score {sum(one.score for one in scored) / len(scored):.3f}" if scored else ""
-    print(f"{out}: {len(scored)} of {len(found)} utterances aligned{mean}")
-    if worst > 0 and len(scored) > 1:
+    mean = f", mean score {sum(result.score for result in aligned) / len(aligned):.3f}" if aligned else ""
+    print(f"{out}: {len(aligned)} of {len(results)} utterances aligned{mean}")
+    if worst > 0 and len(aligned) > 1:
         print(f"the worst of {out / 'scores'}, whose texts fit their audio least:")
-        for one in scored[:worst]:
-            print(f"  {one.score:8.3f}  {one.utt}  {one.text}")
+        for result in aligned[:worst]:
+            print(f"  {result.score:8.3f}  {result.utt}  {result.text}")
     return 1 if problems else 0
 
 

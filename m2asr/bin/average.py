@@ -1,4 +1,4 @@
-"""Average the weights of a run's best epochs into its model.pt, as training does at its end.
+"""Average the parameters of a run's best epochs into its model.pt, as training does at its end.
 
 Example:
   python -m m2asr.bin.average --exp exp/m2asr --n 3

@@ -1,4 +1,4 @@
-"""Check the installation: versions, whether torch and torchaudio load, devices, optional parts. Exit code 1 where it does not work.
+"""Check the installation: versions, whether torch and torchaudio load, devices, optional packages. Exit code 1 where it does not work.
 
 Example:
   python -m m2asr.bin.check --constraints constraints.txt

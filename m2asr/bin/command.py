@@ -1,4 +1,4 @@
-"""What every entry point shares: a strict parser and one way to fail."""
+"""The parser of options and the handling of errors, shared by all entry points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from m2asr.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that accepts dashes or underscores and names the nearest option in one line, exit code 2."""
+    """Parses options, written with dashes or underscores. A mistake is one line that names the nearest option, with exit code 2."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
-    """Run `main` and turn its outcome into an exit code: its own, a UserError's, 130 after Ctrl-C, 1 on a full disk."""
+    """Run `main` and end the process with its exit code, or with that of its error: of a UserError, 130 after Ctrl-C, 1 on a full disk."""
     try:
         sys.exit(main(None) or 0)
     except UserError as error:

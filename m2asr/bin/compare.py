@@ -1,4 +1,4 @@
-"""Compare scored runs with the first of them: error rates, chrF and paired 95 % intervals. Runs under one name are its seeds.
+"""Compare scored runs with the first of them: error rates, chrF and paired 95 % intervals. Runs under the same name are seeds of a row.
 
 Example:
   python -m m2asr.bin.compare supervised=exp/train_supervised m2asr=exp/train_m2asr m2asr=exp/train_m2asr_seed2
@@ -15,14 +15,14 @@ from m2asr.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="compare", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="name of a row of the table, and the folder of a run")
-    parser.add_argument("--decode", default="greedy", help="the search to be compared: the folder decode_<name> of each run")
-    parser.add_argument("--objectives", nargs="+", default=[], metavar="NAME", help="those whose answers count; default: all")
+    parser.add_argument("--decode", default="greedy", help="name of the search to compare: the folder decode_<name> of each run")
+    parser.add_argument("--objectives", nargs="+", default=[], metavar="NAME", help="objectives whose scores are compared; default: all")
     args = parser.parse_args(argv)
     rows: dict[str, list[list[Path]]] = {}
-    for one in args.runs:
-        name, equals, folder = one.partition("=")
+    for argument in args.runs:
+        name, equals, folder = argument.partition("=")
         if not name or not equals or not folder:
-            raise UserError(f"{one}: write NAME=FOLDER, e.g. m2asr=exp/train_m2asr", exit_code=2)
+            raise UserError(f"{argument}: write NAME=FOLDER, e.g. m2asr=exp/train_m2asr", exit_code=2)
         rows.setdefault(name, []).append([Path(folder)])
 
     from m2asr.score.compare import read_system, table

@@ -1,4 +1,4 @@
-"""Tell which objectives of a run fight, beyond the noise of their batches, in which layers, and how it changed while it trained.
+"""Report which objectives of a run are in conflict beyond the noise of their batches, in which layers, and how this changed.
 
 Example:
   python -m m2asr.bin.conflicts exp/train_m2asr

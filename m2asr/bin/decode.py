@@ -1,6 +1,6 @@
-"""Decode sets with a trained system, with or without references: the heads of an utterance's language and those that serve every one.
+"""Decode sets with a trained system, with or without references, by the heads for an utterance's language and the heads for all languages.
 
-Several configs are decoded in one pass of the encoder. Numbers that a config gives as lists are chosen on the dev sets.
+Several configs are decoded in the same pass of the encoder. Where a config gives a list of numbers, the best is chosen on the dev sets.
 
 Example:
   python -m m2asr.bin.decode test_en test_it --exp exp/m2asr --config conf/decode.yaml conf/decode_lm.yaml --data data --dump dump

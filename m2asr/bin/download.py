@@ -1,13 +1,13 @@
-"""Download a public corpus, check it and extract it: librispeech, aishell1, tedlium2, mls, the tables of covost2, debspeech; and
-librispeech_lm, the language models and the text that were published with LibriSpeech.
+"""Download a public corpus, check it and extract it.
 
-What was begun goes on with the same command, and what is there is left alone. Files are checked against published checksums; where none is
-published, that of the first download is kept beside the file. aishell2, wenetspeech and commonvoice are given out on application: the
-command tells where.
+The corpora: librispeech, aishell1, tedlium2, mls, covost2 (its tables), debspeech, and librispeech_lm, the language models and the text
+that were published with LibriSpeech. An interrupted download goes on with the same command, and finished files are not fetched again.
+Files are checked against published checksums. Where none is published, the checksum of the first download is stored beside the file.
+aishell2, wenetspeech and commonvoice are given out on application: the command tells where.
 
-Parts are those of LibriSpeech (dev-clean), languages of MLS as FLAC or Opus (italian, italian_opus), pairs of CoVoST 2 (fr_en), sources of
-debspeech (fillets), files of librispeech_lm (3-gram, text). The packages of debspeech come through apt-get (of Debian 12; run apt-get
-update first) and pip.
+The parts (--parts) are those of LibriSpeech (dev-clean), languages of MLS as FLAC or Opus (italian, italian_opus), pairs of CoVoST 2
+(fr_en), sources of debspeech (fillets), files of librispeech_lm (3-gram, text). The packages of debspeech come through apt-get (of Debian
+12; run apt-get update first) and pip.
 
 Example:
   python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other
@@ -28,12 +28,12 @@ from m2asr.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="download", description=__doc__)
     parser.add_argument("name", help="the corpus")
-    parser.add_argument("--out", type=Path, default=Path("downloads"), help="where the files go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to fetch; default or empty, except for mls: all")
-    parser.add_argument("--mirror", help="address under which the archives lie, or for debspeech pool/ of a Debian mirror")
+    parser.add_argument("--out", type=Path, default=Path("downloads"), help="folder of the downloaded files")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="parts to fetch; default or empty, except for mls: all")
+    parser.add_argument("--mirror", help="address of the archives; for debspeech, of a Debian mirror that holds pool/")
     parser.add_argument("--remove_archives", action="store_true", help="remove the archives when they are extracted")
     args = parser.parse_args(argv)
-    parts = " ".join(args.parts).split()  # a recipe gives them as one word
+    parts = " ".join(args.parts).split()  # a recipe passes several parts as a single argument
 
     from m2asr.corpora import DOWNLOADS, ON_APPLICATION
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.name not in DOWNLOADS:
         raise UserError(f"download: cannot download `{args.name}`; {nearest(args.name, [*DOWNLOADS, *ON_APPLICATION])}", exit_code=2)
     if args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: it is no folder; choose another place")
+        raise UserError(f"--out {args.out}: it is no folder; give the path of a folder")
     if args.mirror and not args.mirror.startswith(("http://", "https://", "file://")):
         raise UserError(f"--mirror {args.mirror}: it must begin with http://, https:// or file://", exit_code=2)
     print(DOWNLOADS[args.name](args.out, parts, args.mirror, args.remove_archives))

@@ -1,5 +1,4 @@
-"""Compute log mel filterbank features of data directories, those named and those that training configs read, at all
-speeds that these name.
+"""Compute log mel filterbank features of the named sets and of the sets that training configs read, at all speeds of these configs.
 
 Example:
   python -m m2asr.bin.fbank --config conf/fbank.yaml --nj 4 --data data --dump dump train_en dev_en
@@ -24,24 +23,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config, e.g. num_mel_bins=40")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--nj", type=int, default=2, help="processes")
+    parser.add_argument("--nj", type=int, default=2, help="number of processes")
     parser.add_argument("--compress", action="store_true", help="one byte per value")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
-    parser.add_argument("--train_config", nargs="+", default=[], help="training configs whose sets are computed as well")
+    parser.add_argument("--train_config", nargs="+", default=[], help="training configs whose sets are computed too")
     parser.add_argument("--train_set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the first of these configs")
-    parser.add_argument("--keep", action="store_true", help="leave alone what has been computed from the same recordings")
+    parser.add_argument("--keep", action="store_true", help="skip sets whose features were computed from the same recordings before")
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
     config = load_config(FbankConfig, args.config, [*args.set, *(["compress=true"] if args.compress else [])])
     if config.speed != 1:
-        raise UserError(f"{args.config}: speed {config.speed}: it is streams.*.speeds of a training config that says so; take it away here")
+        raise UserError(f"{args.config}: speed {config.speed}: remove it; speeds belong into streams.*.speeds of a training config")
 
-    wanted = [(name, 1.0) for name in args.sets]
+    sets = [(name, 1.0) for name in args.sets]
     for number, path in enumerate(args.train_config):
         training = load_config(TrainConfig, path, args.train_set if number == 0 else [])
-        wanted += [(name, 1.0) for name in training.audio_sets()]
-        wanted += [(name, speed) for name, speeds in training.stored_speeds().items() for speed in speeds]
+        sets += [(name, 1.0) for name in training.audio_sets()]
+        sets += [(name, speed) for name, speeds in training.stored_speeds().items() for speed in speeds]
         check_prepared(training, path, args.data)
     if not args.sets and not args.train_config:
         parser.error("give sets, or --train_config")
@@ -49,17 +48,17 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.data.extract import extract, is_up_to_date
     from m2asr.data.feats import dump_of
 
-    for name, speed in dict.fromkeys(wanted):
+    for name, speed in dict.fromkeys(sets):
         dump, options = dump_of(args.dump, name, speed), config.model_copy(update={"speed": speed})
         if args.keep and is_up_to_date(args.data / name, dump, options):
             print(f"{dump}: computed before, kept")
             continue
         start = time.perf_counter()
-        done = extract(args.data / name, dump, options, args.nj, args.allow_pipes)
-        rate = done.hours * 3600 / (time.perf_counter() - start)
-        print(f"{dump}: {done.utterances} utterances, {done.hours:.2f} h, {rate:.0f} x real time")
-        for rate, count in sorted(done.resampled.items()):
-            print(f"{dump}: {count} of {done.utterances} utterances resampled from {rate} Hz to {config.sample_rate} Hz")
+        result = extract(args.data / name, dump, options, args.nj, args.allow_pipes)
+        speedup = result.hours * 3600 / (time.perf_counter() - start)
+        print(f"{dump}: {result.utterances} utterances, {result.hours:.2f} h, {speedup:.0f} x real time")
+        for rate, count in sorted(result.resampled.items()):
+            print(f"{dump}: {count} of {result.utterances} utterances resampled from {rate} Hz to {config.sample_rate} Hz")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Mend a data directory: sort, drop what cannot be used, make spk2utt anew; what it was before is kept in .backup/.
+"""Repair a data directory: sort it, drop utterances that cannot be used, write spk2utt again; the old files go to .backup/.
 
-Exit code 0 if it is clean then, 1 if something is still wrong.
+Exit code 0 if it is clean afterwards, 1 if it still has problems.
 
 Example:
   python -m m2asr.bin.fix_data_dir data/train_en
@@ -22,8 +22,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.data.fix import fix
 
-    done, report = fix(args.folder, args.check_wav, args.allow_pipes)
-    print(done)
+    summary, report = fix(args.folder, args.check_wav, args.allow_pipes)
+    print(summary)
     if not report.clean:
         print(report)
     return 0 if report.clean else 1

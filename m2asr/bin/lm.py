@@ -1,7 +1,7 @@
-"""Estimate an n-gram language model from texts, or take one over from an ARPA file.
+"""Estimate an n-gram language model from texts, or convert a model from an ARPA file.
 
-Texts are data directories, text sets, or files with a sentence per line, also packed by gzip. The folder --out then holds the model as
-lm.arpa, which other toolkits read, and as lm.bin, which decoding maps into memory. Perplexities count the ends of sentences as words.
+Texts are data directories, text sets, or files with a sentence per line, plain or compressed by gzip. The folder --out then holds the model
+as lm.arpa, which other toolkits read, and as lm.bin, which decoding maps into memory. Perplexities count the ends of sentences as words.
 
 Example:
   python -m m2asr.bin.lm --text data/train_en --tokens exp/m2asr/tokens/en --order 6 --dev data/dev_en --out exp/lm_en
@@ -15,37 +15,37 @@ from pathlib import Path
 
 from m2asr.bin.command import Parser, run
 
-PRUNE = "n-grams that occur at most so often are left out; a count per order, the last for all higher ones, e.g. 0 0 1"
-THRESHOLD = "n-grams without which the perplexity rises by a smaller share are left out, e.g. 1e-8"
+PRUNE = "leave out n-grams that occur at most COUNT times; a count per order, the last for all higher orders, e.g. 0 0 1"
+THRESHOLD = "leave out n-grams whose removal raises the perplexity by a smaller share than this, e.g. 1e-8"
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="lm", description=__doc__)
-    given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--text", type=Path, nargs="+", help="data directories, text sets or files to estimate a model from")
-    given.add_argument("--arpa", type=Path, help="ARPA file to take over, also packed by gzip")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", type=Path, nargs="+", help="data directories, text sets or files to estimate a model from")
+    source.add_argument("--arpa", type=Path, help="ARPA file to convert, plain or compressed by gzip")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     unit = parser.add_mutually_exclusive_group()
     unit.add_argument("--tokens", type=Path, help="folder of the tokenizer whose tokens are modelled")
     unit.add_argument("--words", action="store_true", help="model words, split at spaces")
-    parser.add_argument("--column", default="text", help="table of the folders, e.g. text.en for translations into English")
+    parser.add_argument("--column", default="text", help="table of the data directories, e.g. text.en for translations into English")
     parser.add_argument("--order", type=int, help="longest n-grams, 1 to 10 (6 for tokens, 3 for words)")
     parser.add_argument("--prune", type=int, nargs="+", default=[0], metavar="COUNT", help=PRUNE)
     parser.add_argument("--threshold", type=float, default=0.0, help=THRESHOLD)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="read each N-th line of --text only")
-    parser.add_argument("--dev", type=Path, nargs="*", default=[], help="texts whose perplexity is told")
-    parser.add_argument("--gzip", action="store_true", help="pack the ARPA file: lm.arpa.gz")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="read only every N-th line of --text")
+    parser.add_argument("--dev", type=Path, nargs="*", default=[], help="texts whose perplexity is printed")
+    parser.add_argument("--gzip", action="store_true", help="compress the ARPA file: lm.arpa.gz")
     args = parser.parse_args(argv)
     if args.text and not (args.tokens or args.words):
         parser.error("--text needs --tokens DIR or --words")
     if args.arpa and (args.order is not None or args.prune != [0] or args.threshold or args.every != 1 or args.gzip):
-        parser.error("--arpa takes a model over as it is; --order, --prune, --threshold, --every and --gzip are for --text")
+        parser.error("--arpa converts a model as it is; --order, --prune, --threshold, --every and --gzip are for --text")
     if args.order is None:
         args.order = 6 if args.tokens else 3
     if not 1 <= args.order <= 10:
         parser.error(f"--order {args.order}: 1 to 10 are possible")
     if args.prune[0] != 0 or args.prune != sorted(args.prune) or len(args.prune) > args.order:
-        parser.error(f"--prune {' '.join(map(str, args.prune))}: the counts begin with 0, do not fall, and are at most --order many")
+        parser.error(f"--prune {' '.join(map(str, args.prune))}: the counts begin with 0, never fall, and are no more than --order")
     if args.every < 1 or not 0 <= args.threshold < 1:
         parser.error(f"--every {args.every} --threshold {args.threshold}: the first is at least 1, the second at least 0 and below 1")
 

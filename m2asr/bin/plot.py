@@ -1,4 +1,4 @@
-"""Draw the plots of a run from its train.jsonl: losses, weights and gamma, cosines and conflicts. Works while it trains.
+"""Draw the plots of a run from its train.jsonl: losses, weights and gamma, cosines and conflicts. The run may still be training.
 
 Example:
   python -m m2asr.bin.plot --exp exp/m2asr
@@ -19,10 +19,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.report.plots import draw
 
-    written = draw(args.exp)
-    if not written:
+    paths = draw(args.exp)
+    if not paths:
         raise UserError(f"{args.exp / 'train.jsonl'}: no training steps in it; give the folder of a run that has started as --exp")
-    for path in written:
+    for path in paths:
         print(path)
     return 0
 

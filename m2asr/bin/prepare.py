@@ -1,10 +1,12 @@
-"""Turn a corpus into Kaldi data directories: mini, what you have fetched of a public corpus, or your own recordings in tables (tsv).
+"""Turn a corpus into Kaldi data directories: mini, the downloaded parts of a public corpus, or your own recordings in tables (tsv).
 
-The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini, tsv. All sets appear at once when all
-is well; the summary tells utterances, hours, speakers and words per set beside the published counts, what was dropped and what is not
-there. Parts are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
-(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources of debspeech (fillets), tables of tsv
-(train of train.tsv).
+The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini, tsv. All sets appear at the same time,
+when all of them are complete. The summary shows utterances, hours, speakers and words per set beside the published counts; it names what
+was dropped and what is missing.
+
+The parts (--parts) are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
+(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources of debspeech (fillets), tables of tsv (train
+of train.tsv).
 
 Example:
   python -m m2asr.bin.prepare mini --corpus corpus --out data
@@ -23,12 +25,12 @@ from m2asr.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="prepare", description=__doc__)
     parser.add_argument("name", help="the corpus")
-    parser.add_argument("--corpus", type=Path, required=True, help="its folder")
-    parser.add_argument("--out", type=Path, default=Path("data"), help="where the data directories go")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="what of it to prepare; default or empty: all that is there")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the data directories")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="parts to prepare; default or empty: all in --corpus")
     parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
-    parts = " ".join(args.parts).split()  # a recipe gives them as one word
+    parts = " ".join(args.parts).split()  # a recipe passes several parts as a single argument
 
     from m2asr.corpora import CORPORA
 

@@ -1,4 +1,4 @@
-"""Score what was decoded: error rates and translation scores with intervals and baselines, results.json, RESULTS.md and report.html.
+"""Score decoded sets: error rates and translation scores with intervals and baselines, into results.json, RESULTS.md and report.html.
 
 Example:
   python -m m2asr.bin.score --exp exp/m2asr --decode greedy lm --data data --min_words 3 --check "greedy.wer<=0.80 lm.wer<=0.43"
@@ -13,23 +13,23 @@ from m2asr.bin.command import Parser, run
 from m2asr.errors import UserError
 from m2asr.score.bars import reached, read_bars
 
-BARS = 'bars for the means over languages, e.g. "cer<=0.30 lm.wer<=0.43": of every search, or of the one called lm; exit 1 if missed'
+BARS = 'bars for means over languages, e.g. "cer<=0.30 lm.wer<=0.43": for every search, or for the search called lm; exit 1 if missed'
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="score", description=__doc__)
     parser.add_argument("--exp", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--decode", nargs="+", default=["greedy"], help="which searches: the folders decode_<name>")
+    parser.add_argument("--decode", nargs="+", default=["greedy"], help="names of the searches to score: the folders decode_<name>")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--min_words", type=int, default=1, help="references with fewer words are not scored")
-    parser.add_argument("--by", default="", help="tell scores per group too: spk, lang, source, or another table utt2NAME of the sets")
+    parser.add_argument("--by", default="", help="add scores per group: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
     parser.add_argument("--check", default="", help=BARS)
     parser.add_argument("--page", type=int, default=20000, help="most utterances in report.html, the ones with most errors; 0 writes none")
     args = parser.parse_args(argv)
     if args.page < 0:
-        parser.error(f"--page {args.page}: a number of utterances, or 0 for no page")
+        parser.error(f"--page {args.page}: give a number of utterances, or 0 for no page")
     bars = read_bars(args.check, args.decode)
 
     from m2asr.score.error_page import write_page
@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"{args.exp}/decode_{name}: nothing decoded there; run stage 5 (decode) first")
         decoded += folders
     rows = [row for out in decoded for row in score_folder(out, args.data, args.min_words, args.by)]
-    facts = args.exp / "train_info.json"
+    training = args.exp / "train_info.json"
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}
     results |= {"by": args.by} if args.by else {}
-    results |= json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    results |= json.loads(training.read_text(encoding="utf-8")) if training.is_file() else {}
     results["rows"] = rows + mean_rows(rows)
     print(write_results(args.exp, results, args.command or ["./run.sh"]))
     if args.page > 0:

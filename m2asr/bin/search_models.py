@@ -1,4 +1,4 @@
-"""Make the language models that decode configs name, for every tokenizer of a run: from texts, or from ARPA files that are there.
+"""Make the language models that decode configs name, for every tokenizer of a run: from texts, or from existing ARPA files.
 
 Example:
   python -m m2asr.bin.search_models --config conf/decode_lm.yaml --train_config conf/train_m2asr.yaml --data data --exp exp/train_m2asr
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train_config", required=True, help="YAML file of the training (TrainConfig), whose texts are read")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the training config")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
-    parser.add_argument("--exp", type=Path, required=True, help="folder of the run; it holds tokens/, and lm/ afterwards")
+    parser.add_argument("--exp", type=Path, required=True, help="folder of the run with its tokens/; the models are written to its lm/")
     args = parser.parse_args(argv)
     searches = [load_config(DecodeConfig, path) for path in args.config]
     config = load_config(TrainConfig, args.train_config, args.set)

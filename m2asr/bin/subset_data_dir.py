@@ -1,4 +1,4 @@
-"""Write some utterances of a data directory to another one.
+"""Write some utterances of a data directory to another data directory.
 
 Example:
   python -m m2asr.bin.subset_data_dir --first 100 data/train_en data/train_en_100
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="data directory")
     parser.add_argument("out", type=Path, help="data directory to write")
     parser.add_argument("--first", type=int, help="the first N utterances")
-    parser.add_argument("--utt_list", type=Path, help="file with one id per line; what follows the id is ignored")
+    parser.add_argument("--utt_list", type=Path, help="file with an utterance id per line; the rest of a line is ignored")
     args = parser.parse_args(argv)
     if (args.first is None) == (args.utt_list is None):
         raise UserError("subset_data_dir: give either --first or --utt_list", exit_code=2)
@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.data.directory import read_lines
     from m2asr.data.subset import subset
 
-    keep = args.first if args.first else [key for _, key, _ in read_lines(args.utt_list)]
-    print(f"{args.out}: {subset(args.folder, args.out, keep)} utterances")
+    selection = args.first if args.first else [key for _, key, _ in read_lines(args.utt_list)]
+    print(f"{args.out}: {subset(args.folder, args.out, selection)} utterances")
     return 0
 
 

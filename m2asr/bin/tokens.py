@@ -1,4 +1,4 @@
-"""Train the tokenizers that a training config names, and report how well they cover the texts.
+"""Train the tokenizers of a training config, and report how well they cover the texts.
 
 Example:
   python -m m2asr.bin.tokens --config conf/train_m2asr.yaml --data data --out exp/m2asr/tokens
@@ -27,16 +27,17 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.text.tokenizer import train_tokenizer
 
     for name, section in config.tokens.items():
-        texts = training_texts([args.data / one for one in section.sets], section.text, config.batching.language_temperature)
+        folders = [args.data / set_name for set_name in section.sets]
+        texts = training_texts(folders, section.text, config.batching.language_temperature)
         tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
         print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
         for key, objective in config.objectives.items():
             if objective.options().get("tokens") != name:
                 continue
             stream = config.streams[objective.stream]
-            for one in dict.fromkeys([*stream.sets, *stream.dev]):
-                for lang, lines in read_texts(args.data / one, objective.options().get("text", "text")).items():
-                    print(f"  {key}, {one} ({lang}): {coverage(tokenizer, lines)}")
+            for set_name in dict.fromkeys([*stream.sets, *stream.dev]):
+                for lang, lines in read_texts(args.data / set_name, objective.options().get("text", "text")).items():
+                    print(f"  {key}, {set_name} ({lang}): {coverage(tokenizer, lines)}")
     return 0
 
 

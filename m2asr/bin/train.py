@@ -1,4 +1,4 @@
-"""Train a system: streams, objectives, weighting and penalty come from a config; a run that was stopped goes on by itself.
+"""Train a system by a config of streams, objectives, weighting and penalty. The same command continues a run that was stopped.
 
 Examples:
   python -m m2asr.bin.train --config conf/train_m2asr.yaml --data data --dump dump --exp exp/m2asr --set train.epochs=20
@@ -6,7 +6,7 @@ Examples:
   torchrun --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint HOST:29500 --max_restarts 3 \
     -m m2asr.bin.train --config conf/train_m2asr.yaml --exp exp/m2asr --ngpu 8         # on each of two machines that share exp/
 
-batching.seconds are those of a step; the processes of a run share it out, and compute what one of them alone would.
+batching.seconds counts the audio of a step. The processes of a run share each step out and get the same result as a single process.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar=("MODEL", "OLD=NEW"),
-        help="model.pt of another run to start from, and what beginnings of its names are here (OLD= leaves out, OLD=NEW,NEW2 copies to "
-        "both); may be given several times (a stopped run resumes without it)",
+        help="model.pt of another run to start from; OLD=NEW renames the beginnings of its parameter names (OLD= leaves them out, "
+        "OLD=NEW,NEW2 copies to both); may be given several times (a stopped run resumes without it)",
     )
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
-    parser.add_argument("--nproc", default="1", help="processes to train in without GPUs, which share a step out; auto: one per core")
+    parser.add_argument("--nproc", default="1", help="processes that share out each step without GPUs; auto: a process per core")
     parser.add_argument("--max_restarts", type=int, default=3, help="how often processes that were killed are started again")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if min(args.ngpu, args.max_restarts, args.threads) < 0 or nproc < 1:
         raise UserError("--ngpu, --max_restarts and --threads are numbers from 0, --nproc from 1, or auto", exit_code=2)
     if not launched():
-        load_config(TrainConfig, args.config, args.set)  # mistakes are told before anything is started
+        load_config(TrainConfig, args.config, args.set)  # mistakes in it are reported before any process is started
         processes = args.ngpu or nproc
         if processes > 1:
             from m2asr.train.distributed import check_gpus
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(args: argparse.Namespace, group: Collectives) -> None:
-    """Train as one process of a group."""
+    """Train as a process of a group."""
 
     from m2asr.objectives.build import resolve
     from m2asr.train.initialize import initialize
@@ -78,22 +78,22 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
     from m2asr.train.trainer import Trainer
 
     config = resolve(load_config(TrainConfig, args.config, args.set))
-    with group.first_alone():  # it builds the indexes
+    with group.first_alone():  # the first process builds the indexes, the others read them
         materials = gather(config, args.data, args.dump, args.exp)
     trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu", group)
     print(trainer.describe())
     if trainer.resume():
-        what = "already trained" if trainer.finished else "going on"
-        print(f"{args.exp}: {what} after step {trainer.number} of about {trainer.total_steps}")
+        state = "already trained" if trainer.finished else "going on"
+        print(f"{args.exp}: {state} after step {trainer.number} of about {trainer.total_steps}")
     elif args.init_from:
-        print("\n".join(initialize(trainer.system, [source_of(*given) for given in args.init_from])))
+        print("\n".join(initialize(trainer.system, [source_of(*words) for words in args.init_from])))
     trainer.run()
     hours = trainer.audio_seconds / 3600
     print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")
 
 
 def source_of(path: str, *maps: str) -> Init:
-    """What one --init_from says. Raises UserError where a map is not OLD=NEW."""
+    """The model and the renamings of an --init_from option. Raises UserError where a renaming is not OLD=NEW."""
     for text in maps:
         if text.count("=") != 1 or text.startswith("="):
             raise UserError(f"--init_from {path} {text}: write OLD=NEW, such as encoder.=router.", exit_code=2)

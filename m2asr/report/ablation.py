@@ -1,4 +1,4 @@
-"""Many runs of a recipe under one budget: every row of a table, for several seeds, by the recipe's own run.sh."""
+"""Ablations: the recipe's own run.sh trains, decodes and scores every row of a table, for several seeds and under one budget of audio."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from m2asr.yaml_file import read_yaml
 
 
 class Row(Strict):
-    """One row of an ablation: a training config and what is changed in it, as a JSON merge patch (null removes a key).
+    """One row of an ablation: a training config and its changes, as a JSON merge patch (null removes a key).
 
-    A row that is made of several runs, such as monolingual models, has a further patch for each of them under `parts`.
+    A row may consist of several runs, such as monolingual models. `parts` then holds a further patch for each of these runs.
     """
 
     base: str
@@ -36,7 +36,7 @@ class Row(Strict):
 
 
 class Ablation(Strict):
-    """Rows that are trained for the same hours of audio and compared with the first of them."""
+    """A table whose rows are trained for the same hours of audio and compared with the first row."""
 
     hours: float = Field(gt=0)
     seeds: list[int] = Field([1, 2, 3], min_length=1)
@@ -45,55 +45,55 @@ class Ablation(Strict):
 
 @dataclass
 class Job:
-    """One training run: `part` is one of several that form a row together, such as monolingual models; else empty."""
+    """One training run of a row. `member` is its name in `parts` where several runs form the row together, else it is empty."""
 
     row: str
-    part: str
+    member: str
     seed: int
     config: dict[str, Any]
 
     @property
     def tag(self) -> str:
-        return "_".join(word for word in (self.row, self.part, f"seed{self.seed}") if word)
+        return "_".join(word for word in (self.row, self.member, f"seed{self.seed}") if word)
 
 
-def jobs(ablation: Ablation) -> Iterator[Job]:
-    """All runs, the first seed of every row before the second of any. Raises UserError for a base config that cannot be read.
+def make_jobs(ablation: Ablation) -> Iterator[Job]:
+    """Yield all runs: the first seed of every row, then the second seed of every row, and so on.
 
-    Every row gets the same hours of audio through its encoder; the parts of a row share them equally.
+    Every row gets the same hours of audio through its encoder; the members of a row share them equally. Raises UserError where a base
+    config cannot be read.
     """
     for seed in ablation.seeds:
         for name, row in ablation.rows.items():
-            for part, patch in (row.parts or {"": {}}).items():
+            for member, patch in (row.parts or {"": {}}).items():
                 config = merge_patch(merge_patch(read_yaml(row.base), row.patch), patch)
                 budget = {"train": {"seed": seed, "hours": ablation.hours / max(1, len(row.parts)), "epochs": None}}
-                yield Job(name, part, seed, merge_patch(config, budget))
+                yield Job(name, member, seed, merge_patch(config, budget))
 
 
 def run_job(job: Job, folder: Path) -> bool:
-    """Train, decode and score one run in folder/tag; a finished one is skipped, an interrupted one goes on.
+    """Train, decode and score one run in folder/tag. A finished run is skipped, an interrupted run continues.
 
-    Returns False, and does nothing, where another process is at it. Raises UserError where it was begun with another config.
+    Returns False, and does nothing, where another process works on this run. Raises UserError where the run was begun with another config.
     """
-    config = _config_of(job, folder)
-    with lock(config.with_suffix(".lock")) as mine:
-        if mine:
-            if found := changes([job], folder):
-                raise UserError(found)
+    path = _config_path(job, folder)
+    with lock(path.with_suffix(".lock")) as locked:
+        if locked:
+            if message := config_changes([job], folder):
+                raise UserError(message)
             text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
-            if not config.is_file() or config.read_text(encoding="utf-8") != text:
-                with open_atomic(config) as file:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                with open_atomic(path) as file:
                     file.write(text)
-            call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(config))
-        return mine
+            call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(path))
+        return locked
 
 
 @contextmanager
-def helpers(arguments: Sequence[str], count: int, folder: Path) -> Iterator[None]:
-    """Let `count` more processes work on the same runs, and wait for them; each with its share of the cores.
+def helper_processes(arguments: Sequence[str], count: int, folder: Path) -> Iterator[None]:
+    """Start `count` more processes that work on the same runs, and wait for them at the end. The cores are shared out equally.
 
-    Their output goes to folder/log/process<number>.log. They end when the block ends with an error. Raises UserError where one of them
-    failed.
+    Their output goes to folder/log/process<number>.log. An error inside the block ends them. Raises UserError where one of them failed.
     """
     if count < 1:
         yield
@@ -102,18 +102,18 @@ def helpers(arguments: Sequence[str], count: int, folder: Path) -> Iterator[None
     logs = [folder / "log" / f"process{number}.log" for number in range(2, count + 2)]
     (folder / "log").mkdir(parents=True, exist_ok=True)
     print(f"== {count + 1} runs at the same time; output of the others: {logs[0]}{' and so on' if count > 1 else ''}", flush=True)
-    started: list[subprocess.Popen] = []
+    processes: list[subprocess.Popen] = []
     try:
         for path in logs:
             with path.open("a", encoding="utf-8") as log:
                 command = [sys.executable, "-m", "m2asr.bin.ablate", *arguments]
-                started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+                processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
         yield
-        codes = [process.wait() for process in started]
+        codes = [process.wait() for process in processes]
     except BaseException:
-        for process in started:
-            process.send_signal(signal.SIGINT)  # as Ctrl-C: its recipe ends with it, and goes on from there
-        for process in started:
+        for process in processes:
+            process.send_signal(signal.SIGINT)  # like Ctrl-C: it ends the recipe too, which can continue later
+        for process in processes:
             process.wait()
         raise
     if failed := [str(path) for path, code in zip(logs, codes, strict=True) if code]:
@@ -121,7 +121,10 @@ def helpers(arguments: Sequence[str], count: int, folder: Path) -> Iterator[None
 
 
 def call_recipe(*options: str) -> None:
-    """Run ./run.sh of the present folder. Raises UserError if there is none or if it fails, KeyboardInterrupt if it was interrupted."""
+    """Run ./run.sh of the current folder.
+
+    Raises UserError where there is no run.sh or where it fails, KeyboardInterrupt where it was interrupted.
+    """
     if not Path("run.sh").is_file():
         raise UserError(f"{Path.cwd()}: no run.sh here; start this from the folder of a recipe, such as egs/mini")
     print("==", "./run.sh", *options, flush=True)
@@ -132,53 +135,53 @@ def call_recipe(*options: str) -> None:
         raise UserError(f"./run.sh {' '.join(options)}: exit code {code}, see above; the same command goes on from there")
 
 
-def finished(wanted: Sequence[Job], folder: Path) -> dict[str, list[list[Path]]]:
-    """The folders of every row's scored runs: per row those seeds of which all parts are there, with the config that is wanted."""
-    found: dict[str, dict[int, list[Job]]] = {}
-    for job in wanted:
-        found.setdefault(job.row, {}).setdefault(job.seed, []).append(job)
+def finished_runs(jobs: Sequence[Job], folder: Path) -> dict[str, list[list[Path]]]:
+    """The folders of scored runs by row: a list of folders for each seed of which all members were scored with the job's config."""
+    rows: dict[str, dict[int, list[Job]]] = {}
+    for job in jobs:
+        rows.setdefault(job.row, {}).setdefault(job.seed, []).append(job)
     scored = {
-        name: [[folder / job.tag for job in parts] for parts in seeds.values() if all(_is_finished(job, folder) for job in parts)]
-        for name, seeds in found.items()
+        row: [[folder / job.tag for job in members] for members in seeds.values() if all(_is_finished(job, folder) for job in members)]
+        for row, seeds in rows.items()
     }
-    return {name: runs for name, runs in scored.items() if runs}
+    return {row: runs for row, runs in scored.items() if runs}
 
 
-def changes(wanted: Sequence[Job], folder: Path) -> str | None:
-    """A line on the runs that were begun with another config than is wanted now; None where there are none."""
-    found = {job.tag: keys for job in wanted if (keys := _changed(job, folder))}
-    if not found:
+def config_changes(jobs: Sequence[Job], folder: Path) -> str | None:
+    """A message about the runs that were begun with another config than their job has; None where there are none."""
+    keys_by_tag = {job.tag: keys for job in jobs if (keys := _changed_keys(job, folder))}
+    if not keys_by_tag:
         return None
-    keys = sorted(set().union(*found.values()))
+    keys = sorted(set().union(*keys_by_tag.values()))
     return (
-        f"{folder}: {_some(list(found))} had other values of {_some(keys)}; restore them, remove the folders of these runs to train them "
-        "again, or give another --expdir"
+        f"{folder}: {_first_three(list(keys_by_tag))} had other values of {_first_three(keys)}; restore them, remove the folders of these "
+        "runs to train them again, or give another --expdir"
     )
 
 
 def _is_finished(job: Job, folder: Path) -> bool:
-    return (folder / job.tag / "results.json").is_file() and not _changed(job, folder)
+    return (folder / job.tag / "results.json").is_file() and not _changed_keys(job, folder)
 
 
-def _changed(job: Job, folder: Path) -> list[str]:
-    """Dotted names of the values that a run was begun with and that the job wants otherwise."""
+def _changed_keys(job: Job, folder: Path) -> list[str]:
+    """Dotted names of the values in which a run's config differs from that of its job; none where nothing was trained yet."""
     if not any((folder / job.tag / name).exists() for name in ("checkpoints", "results.json")):
         return []
-    path = _config_of(job, folder)
+    path = _config_path(job, folder)
     before = read_yaml(path)
     if before == job.config:
         return []
-    # defaults may be written out or not
-    both = (resolve(check_config(TrainConfig, one, str(path))).model_dump(mode="json") for one in (before, job.config))
-    return changed_keys(*both)
+    # a default that is written out is no change
+    resolved = (resolve(check_config(TrainConfig, config, str(path))).model_dump(mode="json") for config in (before, job.config))
+    return changed_keys(*resolved)
 
 
-def _config_of(job: Job, folder: Path) -> Path:
-    """Where the config that a run was begun with is kept."""
+def _config_path(job: Job, folder: Path) -> Path:
+    """The file of the config that a run was begun with."""
     return folder / "conf" / f"{job.tag}.yaml"
 
 
-def _some(names: Sequence[str]) -> str:
-    """Not more than three of them."""
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+def _first_three(names: Sequence[str]) -> str:
+    """The first three names, and the number of the rest."""
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""A summary of a run's conflicts from its train.jsonl: which objectives fight, where, and how it changed."""
+"""The conflict report of a run, from its train.jsonl: which objectives are in conflict, in which layers, and how this changed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from typing import Any
 
 from m2asr.errors import UserError
 from m2asr.report import conflict_verdicts
-from m2asr.report.conflict_stats import Cosines, knows_noise
+from m2asr.report.conflict_stats import Cosines, noise_was_measured
 from m2asr.report.log import read_log
 from m2asr.report.tables import PERIODS, table_head, table_row
 
-UNTOLD = (
+NO_NOISE = (
     "The noise was not measured in this run, whose log is older than that: nobody can tell which of these cosines differ from 0 by more "
     "than chance, nor which of them are due to a batch that two objectives share."
 )
-SIGNAL = "Signal: cosine of each gradient with itself (self), between two halves of the speech of a step"
 DEVIATION = "largest deviation of a lambda from the exact one"
 Pair = tuple[str, str]
 
 
 def summarize(exp: Path) -> str:
-    """Markdown: the verdict, pairs of objectives, layers, gradients and weights, each for three periods of the run.
+    """The report as Markdown: the verdict, pairs of objectives, layers, gradients and weights, each for three periods of the run.
 
-    What counts is beyond the noise of batches, where the log knows it; a log that does not is older, and the report says so.
-
-    Raises UserError where the run measured no conflicts, as under static weights.
+    Only cosines beyond the noise of batches count as conflicts. The log of an older version did not measure this noise, and then the report
+    says so. Raises UserError where the run measured no conflicts, as under static weights.
     """
     lines = [line for line in read_log(exp) if line["kind"] == "train"]
     measured = [line for line in lines if line.get("conflict")]
@@ -38,34 +36,35 @@ def summarize(exp: Path) -> str:
     periods = _thirds(measured)
     head = [f"# {exp.name}: conflicts", ""]
     count = f"{len(measured)} steps measured, {measured[0]['step']} to {measured[-1]['step']}."
-    parts = _above_noise(measured, periods, count) if knows_noise(measured) else _with_noise(periods, count)
-    parts += [
+    sections = _above_noise(measured, periods, count) if noise_was_measured(measured) else _with_noise(periods, count)
+    sections += [
         ["", "## Objectives: length of the gradient, weight lambda, loss", "", *_objectives(periods)],
         ["", "## The merged gradient", "", *_merged(periods)],
     ]
-    return "\n".join(line for part in [head, *parts] for line in part) + "\n"
+    return "\n".join(line for section in [head, *sections] for line in section) + "\n"
 
 
 def _above_noise(measured: Sequence[dict], periods: Sequence[Sequence[dict]], count: str) -> list[list[str]]:
-    cosines, parts = Cosines(measured), [Cosines(period) for period in periods]
+    """The sections on pairs and layers of a log that measured the noise of batches."""
+    cosines, by_period = Cosines(measured), [Cosines(period) for period in periods]
     layers = list(dict.fromkeys(layer for line in measured for layer in line["conflict"]["rate"]))
     return [
-        [*conflict_verdicts.verdict(cosines, parts), "", count, "", conflict_verdicts.READING],
-        ["", "## Pairs", "", *conflict_verdicts.pairs(cosines, parts)],
+        [*conflict_verdicts.verdict(cosines, by_period), "", count, "", conflict_verdicts.READING],
+        ["", "## Pairs", "", *conflict_verdicts.pairs(cosines, by_period)],
         [
             "",
             "## Signal: cosine of each gradient with itself, between two halves of a step's speech (self)",
             "",
-            *conflict_verdicts.selves(cosines, parts),
+            *conflict_verdicts.selves(cosines, by_period),
         ],
         ["", "## Layers: the share of pairs in conflict and aligned", "", *conflict_verdicts.layers(layers, measured, periods)],
     ]
 
 
 def _with_noise(periods: Sequence[Sequence[dict]], count: str) -> list[list[str]]:
-    """What a log of an older version tells."""
+    """The sections on pairs and layers of an older log, which did not measure the noise of batches."""
     return [
-        [count, "", UNTOLD],
+        [count, "", NO_NOISE],
         ["", "## Pairs: mean cosine of their gradients, and the share of measured steps in which it was negative", "", *_pairs(periods)],
         ["", "## Layers: the share of pairs of objectives below 0, and the pair of the lowest mean cosine", "", *_layers(periods)],
     ]
@@ -73,25 +72,25 @@ def _with_noise(periods: Sequence[Sequence[dict]], count: str) -> list[list[str]
 
 def largest_pull(exp: Path) -> float | None:
     """The largest ratio of ||gamma g_lower|| to ||lambda G|| that the run measured; None where it measured none."""
-    measured = [line["conflict"] for line in read_log(exp) if line.get("conflict")]
-    return max((ratio for one in measured if (ratio := _pull(one))), default=None)
+    conflicts = [line["conflict"] for line in read_log(exp) if line.get("conflict")]
+    return max((ratio for conflict in conflicts if (ratio := _pull(conflict))), default=None)
 
 
 def _thirds(lines: Sequence[dict]) -> list[list[dict]]:
-    """The periods of the run; fewer where there are fewer than three lines."""
+    """Split the lines into the three periods of the run, or into fewer where there are fewer than three lines."""
     count = min(len(PERIODS), len(lines))
     bounds = [round(number * len(lines) / count) for number in range(count + 1)]
     return [list(lines[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
 
 
 def _pairs(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
-    """Worst pairs of the last period first."""
-    found = [_cosines((line["conflict"]["names"], line["conflict"]["matrix"]) for line in period) for period in periods]
+    """A table of all pairs, from the lowest cosine of the last period up."""
+    by_period = [_cosines((line["conflict"]["names"], line["conflict"]["matrix"]) for line in period) for period in periods]
     yield from table_head(["pair", *PERIODS[: len(periods)]])
-    pairs = list(dict.fromkeys(pair for cosines in found for pair in cosines))
-    for pair in sorted(pairs, key=lambda pair: _mean(found[-1].get(pair, []), math.inf)):
+    pairs = list(dict.fromkeys(pair for cosines in by_period for pair in cosines))
+    for pair in sorted(pairs, key=lambda pair: _mean(by_period[-1].get(pair, []), math.inf)):
         cells = []
-        for cosines in found:
+        for cosines in by_period:
             values = cosines.get(pair, [])
             cells.append(f"{_mean(values):+.3f}, {sum(value < 0 for value in values) / len(values):.0%}" if values else "")
         yield table_row([" - ".join(pair), *cells])
@@ -99,26 +98,27 @@ def _pairs(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
 
 def _layers(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     yield from table_head(["layers", *PERIODS[: len(periods)]])
-    measured = [[line["conflict"] for line in period if len(line["conflict"]["names"]) > 1] for period in periods]
-    for layer in dict.fromkeys(layer for period in measured for one in period for layer in one["rate"]):
+    by_period = [[line["conflict"] for line in period if len(line["conflict"]["names"]) > 1] for period in periods]
+    for layer in dict.fromkeys(layer for conflicts in by_period for conflict in conflicts for layer in conflict["rate"]):
         cells = []
-        for period in measured:
-            known = [one for one in period if layer in one["rate"]]
-            cosines = _cosines((one["names"], one["matrix"] if layer == "all" else one["layers"][layer]) for one in known)
+        for conflicts in by_period:
+            measured = [conflict for conflict in conflicts if layer in conflict["rate"]]
+            matrices = [conflict["matrix"] if layer == "all" else conflict["layers"][layer] for conflict in measured]
+            cosines = _cosines((conflict["names"], matrix) for conflict, matrix in zip(measured, matrices, strict=True))
             worst = min(cosines, key=lambda pair: _mean(cosines[pair]), default=None)
-            rate = _mean([one["rate"][layer] for one in known])
+            rate = _mean([conflict["rate"][layer] for conflict in measured])
             cells.append(f"{rate:.0%}, {' - '.join(worst)} {_mean(cosines[worst]):+.3f}" if worst else "")
         yield table_row([layer, *cells])
 
 
 def _cosines(matrices: Iterable[tuple[Sequence[str], Sequence[Sequence[float]]]]) -> dict[Pair, list[float]]:
     """The cosines of every pair of objectives in matrices (M, M) with the names of their rows."""
-    found: dict[Pair, list[float]] = {}
+    cosines: dict[Pair, list[float]] = {}
     for names, matrix in matrices:
         for second in range(len(names)):
             for first in range(second):
-                found.setdefault((names[first], names[second]), []).append(matrix[first][second])
-    return found
+                cosines.setdefault((names[first], names[second]), []).append(matrix[first][second])
+    return cosines
 
 
 def _objectives(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
@@ -129,31 +129,33 @@ def _objectives(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
             norms = [dict(zip(line["conflict"]["names"], line["conflict"]["norm"], strict=True)).get(name) for line in period]
             weights = [line["lambda"].get(name) for line in period]
             losses = [line["loss"].get(name) for line in period]
-            values = [("", norms), ("lambda ", weights), ("loss ", losses)]
-            shown = [f"{label}{_mean(known):.3g}" for label, given in values if (known := [one for one in given if one is not None])]
-            cells.append(", ".join(shown))
+            means = []
+            for label, values in (("", norms), ("lambda ", weights), ("loss ", losses)):
+                if measured := [value for value in values if value is not None]:
+                    means.append(f"{label}{_mean(measured):.3g}")
+            cells.append(", ".join(means))
         yield table_row([name, *cells])
 
 
 def _merged(periods: Sequence[Sequence[dict]]) -> Iterator[str]:
     yield from table_head(["", *PERIODS[: len(periods)]])
-    found = [[_numbers(line) for line in period] for period in periods]
-    for title in dict.fromkeys(title for period in found for numbers in period for title in numbers):
+    rows = [[_numbers(line) for line in period] for period in periods]
+    for title in dict.fromkeys(title for period in rows for numbers in period for title in numbers):
         combine = max if title == DEVIATION else _mean
-        known = [[numbers[title] for numbers in period if title in numbers] for period in found]
-        yield table_row([title, *(f"{combine(values):.3g}" if values else "" for values in known)])
-    metrics = [pair for period in periods for line in period for pair in line["metrics"].items()]
-    for name in dict.fromkeys(name for name, one in metrics if "chance" in one):
+        by_period = [[numbers[title] for numbers in period if title in numbers] for period in rows]
+        yield table_row([title, *(f"{combine(values):.3g}" if values else "" for values in by_period)])
+    pairs = [pair for period in periods for line in period for pair in line["metrics"].items()]
+    for name in dict.fromkeys(name for name, metrics in pairs if "chance" in metrics):
         cells = []
         for period in periods:
-            known = [line["metrics"][name] for line in period if line["metrics"].get(name, {}).get("chance") is not None]
-            hit, chance = (_mean([one[key] for one in known]) for key in ("accuracy", "chance"))
-            cells.append(f"{hit:.3f}, chance {chance:.3f}" if known else "")
+            measured = [line["metrics"][name] for line in period if line["metrics"].get(name, {}).get("chance") is not None]
+            accuracy, chance = (_mean([metrics[key] for metrics in measured]) for key in ("accuracy", "chance"))
+            cells.append(f"{accuracy:.3f}, chance {chance:.3f}" if measured else "")
         yield table_row([f"accuracy of {name}", *cells])
 
 
 def _numbers(line: dict[str, Any]) -> dict[str, float]:
-    """What a line tells of the merged gradient, by the titles of rows; not every line knows everything."""
+    """The numbers of a line for the table of the merged gradient, by the titles of its rows; missing numbers are left out."""
     conflict = line["conflict"]
     numbers = {
         "distance to Pareto stationarity, the length of sum lambda g": conflict["merged"],

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: progress bar, train.jsonl, TensorBoard."""
+"""The log of a run while it trains: progress bar, train.jsonl, TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from m2asr.train_config import SINGLE
 if TYPE_CHECKING:
     from m2asr.train.outcome import Outcome
 
-QUIET = 10.0  # seconds between two lines where there is no terminal, so that a log file stays readable
+QUIET = 10.0  # seconds between two lines of progress where there is no terminal, so that a log file stays readable
 
 
 class TrainLog:
-    """Collects steps and writes them to train.jsonl and TensorBoard; a resumed run goes on with the lines it has.
+    """Collects steps and writes them to train.jsonl and TensorBoard. A resumed run keeps the lines up to step `start`.
 
-    There is a line per `every` steps, and one before each checkpoint and look at the dev sets where steps are left over. Losses and metrics
-    are means over the steps since the line before; steps with a loss or gradient that is not finite, which change nothing,
-    are left out of them. `conflict` holds what `Conflicts.line` tells of a measured step. Time spent on dev sets counts neither in speed
-    nor in waiting.
+    There is a line per `every` steps. Before a checkpoint and before the dev sets there is another line, where steps are not yet in a line.
+    Losses and metrics are means over the steps since the line before. A step whose loss or gradient is not finite changes no parameter, and
+    is left out of the means. `conflict` holds `Conflicts.line` of a measured step. Time spent on dev sets counts neither in speed nor in
+    waiting.
     """
 
-    def __init__(self, exp: Path, total_steps: int, done: int, every: int) -> None:
-        self.exp, self.total, self.every, self.done = exp, total_steps, every, done
+    def __init__(self, exp: Path, total_steps: int, start: int, every: int) -> None:
+        self.exp, self.total, self.every, self.start = exp, total_steps, every, start
 
     def __enter__(self) -> TrainLog:
         from torch.utils.tensorboard import SummaryWriter
 
         path = self.exp / "train.jsonl"
-        kept = [line for line in read_log(self.exp) if line["step"] <= self.done]
-        with open_atomic(path) as file:  # steps after the checkpoint will be done again
-            file.writelines(json.dumps(line) + "\n" for line in kept)
+        lines = [line for line in read_log(self.exp) if line["step"] <= self.start]
+        with open_atomic(path) as file:  # steps after the checkpoint will be run again
+            file.writelines(json.dumps(line) + "\n" for line in lines)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-        self._board = SummaryWriter(str(self.exp / "tensorboard"), purge_step=self.done + 1)
-        self._bar = tqdm(total=self.total, initial=self.done, desc="train", unit="step", mininterval=1, disable=not visible())
+        self._board = SummaryWriter(str(self.exp / "tensorboard"), purge_step=self.start + 1)
+        self._bar = tqdm(total=self.total, initial=self.start, desc="train", unit="step", mininterval=1, disable=not visible())
         self._started = self._mark = time.perf_counter()
         self._printed, self._waiting = -math.inf, 0.0
         self._reset()
@@ -72,7 +72,7 @@ class TrainLog:
         run_seconds: float,
         memory_gb: float,
     ) -> None:
-        """Take in one step; `wait_seconds` has been spent waiting for data since the start, `run_seconds` is the age of the run."""
+        """Add a step. `wait_seconds` is the time spent waiting for data since the start, `run_seconds` the training time of the run."""
         if self._pending.get("phase", phase) != phase:
             self._emit()  # interleaved phases do not share a line
         if outcome.problem is None:
@@ -110,7 +110,7 @@ class TrainLog:
             self._emit()
 
     def flush(self) -> None:
-        """Write a line for the steps that have none yet: a checkpoint's run goes on with nothing pending."""
+        """Write a line for the steps that have none yet. Before a checkpoint this is needed, since a resumed run starts without any."""
         if self._pending:
             self._emit()
 
@@ -120,16 +120,17 @@ class TrainLog:
         """Write the result on the development sets, after a line for the steps that have none yet."""
         self.flush()
         self._write({"kind": "dev", "step": step, "epoch": epoch, "phase": phase, "loss": losses, "metrics": metrics, "select": score})
-        shown = " ".join(f"{name} {found.get('error', found.get('accuracy', losses[name])):.3f}" for name, found in metrics.items())
-        self._bar.write(f"{_phase(phase)}epoch {epoch}, step {step}, dev: {shown}, score {score:.4f}", file=sys.stderr)
+        results = {name: values.get("error", values.get("accuracy", losses[name])) for name, values in metrics.items()}
+        text = " ".join(f"{name} {result:.3f}" for name, result in results.items())
+        self._bar.write(f"{_phase_prefix(phase)}epoch {epoch}, step {step}, dev: {text}, score {score:.4f}", file=sys.stderr)
         self._mark = time.perf_counter()
 
     def _emit(self) -> None:
-        """Write the steps since the last line, and show them."""
+        """Write a line for the steps since the last line, and show it."""
         line: dict[str, Any] = {
             "kind": "train",
             "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
-            "metrics": {name: {metric: _ratio(pair) for metric, pair in found.items()} for name, found in self._metrics.items()},
+            "metrics": {name: {metric: _ratio(pair) for metric, pair in pairs.items()} for name, pairs in self._metrics.items()},
             "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
             "vertex": {name: _ratio(pair) for name, pair in self._vertex.items()},
             "inactive": dict(self._inactive),  # steps in which an objective had no target
@@ -137,16 +138,16 @@ class TrainLog:
             **self._pending,
         }
         self._write(line)
-        shown = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
+        losses = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
         weights = " ".join(["lambda", *(f"{value:.2f}" for value in line["lambda"].values())])
         weights += "".join(f" gamma {value:.3f}" for value in line["gamma"].values())
-        text = f"{shown} | {weights} | {line['audio_per_second']:.0f} s/s"
+        text = f"{losses} | {weights} | {line['audio_per_second']:.0f} s/s"
         self._bar.set_postfix_str(text, refresh=False)
         now, step = time.perf_counter(), line["step"]
         if self._bar.disable and now - self._printed >= QUIET:
-            left = (self.total - step) * (now - self._started) / (step - self.done)
-            where = f"{_phase(line['phase'])}epoch {line['epoch']} step {step}/{self.total}"
-            print(f"{where}: {text}, {left / 60:.1f} min left", file=sys.stderr)
+            remaining = (self.total - step) * (now - self._started) / (step - self.start)
+            progress = f"{_phase_prefix(line['phase'])}epoch {line['epoch']} step {step}/{self.total}"
+            print(f"{progress}: {text}, {remaining / 60:.1f} min left", file=sys.stderr)
             self._printed = now
         self._reset()
 
@@ -168,7 +169,7 @@ class TrainLog:
 
 
 class NoLog(TrainLog):
-    """What the other processes of a run show and write: nothing."""
+    """The log of all processes of a run but the first: it shows and writes nothing."""
 
     def __enter__(self) -> NoLog:
         return self
@@ -187,69 +188,70 @@ class NoLog(TrainLog):
 
 
 def read_log(exp: Path) -> list[dict[str, Any]]:
-    """The lines of train.jsonl; a last line that was cut off when the process died is left out.
+    """Read the lines of train.jsonl. An incomplete last line, of a process that was killed while writing, is left out.
 
     Raises UserError for a broken line before the last.
     """
     path = exp / "train.jsonl"
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")
-    found = []
-    for number, line in enumerate(lines, start=1):
+    texts = path.read_bytes().split(b"\n")
+    lines = []
+    for number, text in enumerate(texts, start=1):
         try:
-            if line:
-                found.append(json.loads(line))
+            if text:
+                lines.append(json.loads(text))
         except ValueError:
-            if number < len(lines):  # a whole line ends with a line break
-                raise UserError(f"{path}:{number}: not a line of this log; delete it and run again") from None
-    return found
+            if number < len(texts):  # a complete line ends with a line break, so the last text is empty or incomplete
+                raise UserError(f"{path}:{number}: not a line of this log; delete this line and run again") from None
+    return lines
 
 
 def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The tags and values of a line for TensorBoard."""
     prefix = "" if line["kind"] == "train" else "dev/"
-    found = []
+    scalars: list[tuple[str, float | None]] = []
     for key, value in line.items():
         if key in ("kind", "step", "phase", "levels"):
             continue
         if key == "conflict":
-            found += _conflict_scalars(value)
+            scalars += _conflict_scalars(value)
         elif key == "metrics":
-            found += [(f"{prefix}{metric}/{name}", number) for name, metrics in value.items() for metric, number in metrics.items()]
+            scalars += [(f"{prefix}{metric}/{name}", number) for name, metrics in value.items() for metric, number in metrics.items()]
         elif isinstance(value, Mapping):
-            found += [(f"{prefix}{key}/{name}", number) for name, number in value.items()]
+            scalars += [(f"{prefix}{key}/{name}", number) for name, number in value.items()]
         else:
-            found.append((f"{prefix}{key}", value))
-    return [(name, value) for name, value in found if value is not None]
+            scalars.append((f"{prefix}{key}", value))
+    return [(tag, value) for tag, value in scalars if value is not None]
 
 
-def _phase(name: str) -> str:
-    """How a line begins: the phase, where the config names phases."""
-    return "" if name == SINGLE else f"{name}: "
+def _phase_prefix(phase: str) -> str:
+    """The phase as the beginning of a line; empty where the config names no phases."""
+    return "" if phase == SINGLE else f"{phase}: "
 
 
-def _conflict_scalars(value: Mapping[str, Any]) -> list[tuple[str, float | None]]:
-    """Tags are <quantity>/<layer>/<objectives>; the layer `all` is the whole backbone.
+def _conflict_scalars(conflict: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """The tags and values of a measured step. Tags are <quantity>/<layer>/<objectives>; the layer `all` is the entire backbone.
 
-    `cosine` is that of one batch, `cross` of independent batches, `self` of a gradient with itself on another batch.
+    `cosine` compares gradients on the same batch, `cross` on independent batches; `self` compares a gradient with itself on another batch.
     """
-    names = value["names"]
+    names = conflict["names"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-    found = [(f"conflict_rate/{layer}", rate) for layer, rate in value["rate"].items()]
-    for layer, matrix in {"all": value["matrix"], **value["layers"]}.items():
-        found += [(f"cosine/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
-    for layer, matrix in value.get("cross", {}).items():
-        found += [(f"cross/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
-        found += [(f"self/{layer}/{name}", row[i]) for i, (name, row) in enumerate(zip(names, matrix, strict=True))]
-    for layer, norms in {"all": value["norm"], **value["norms"]}.items():
-        found += [(f"gradient/{layer}/{name}", norm) for name, norm in zip(names, norms, strict=True)]
-    found += [("gradient/all/merged", value["merged"]), ("gradient/all/pull", value["pull"])]
-    return [*found, ("lambda_deviation", value.get("deviation"))]
+    scalars = [(f"conflict_rate/{layer}", rate) for layer, rate in conflict["rate"].items()]
+    for layer, matrix in {"all": conflict["matrix"], **conflict["layers"]}.items():
+        scalars += [(f"cosine/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+    for layer, matrix in conflict.get("cross", {}).items():
+        scalars += [(f"cross/{layer}/{names[j]}|{names[i]}", matrix[i][j]) for i, j in pairs]
+        scalars += [(f"self/{layer}/{name}", row[i]) for i, (name, row) in enumerate(zip(names, matrix, strict=True))]
+    for layer, norms in {"all": conflict["norm"], **conflict["norms"]}.items():
+        scalars += [(f"gradient/{layer}/{name}", norm) for name, norm in zip(names, norms, strict=True)]
+    scalars += [("gradient/all/merged", conflict["merged"]), ("gradient/all/pull", conflict["pull"])]
+    return [*scalars, ("lambda_deviation", conflict.get("deviation"))]
 
 
-def _add(pair: list[float], more: tuple[float, float]) -> None:
-    pair[0] += more[0]
-    pair[1] += more[1]
+def _add(total: list[float], pair: tuple[float, float]) -> None:
+    total[0] += pair[0]
+    total[1] += pair[1]
 
 
 def _ratio(pair: list[float]) -> float:
@@ -257,9 +259,9 @@ def _ratio(pair: list[float]) -> float:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
+    """A copy of the value with None, JSON's null, for numbers that are not finite: JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

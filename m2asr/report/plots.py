@@ -1,4 +1,4 @@
-"""Pictures of a run from its train.jsonl: losses, weights and gamma, and those of its conflicts."""
+"""Pictures of a run from its train.jsonl: losses, weights lambda and gamma, cosines and conflicts."""
 
 from __future__ import annotations
 
@@ -7,34 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from m2asr.files import open_atomic
-from m2asr.report.conflict_plots import conflicts, cosines
+from m2asr.report.conflict_plots import plot_conflicts, plot_cosines
 from m2asr.report.log import read_log
 from m2asr.report.panels import SPAN, color_of, hide, new_figure, smooth
 
 
 def draw(exp: Path) -> list[Path]:
-    """Write plots/losses.png, weights.png, cosines.png and conflicts.png, as far as the log has their numbers."""
+    """Write plots/losses.png, weights.png, cosines.png and conflicts.png, and return their paths.
+
+    A picture whose numbers are not in the log is left out.
+    """
     lines = read_log(exp)
     train = [line for line in lines if line["kind"] == "train"]
     dev = [line for line in lines if line["kind"] == "dev"]
-    if not any(line["loss"] for line in train):  # nothing was trained, or nothing had a target
+    if not any(line["loss"] for line in train):  # there was no step yet, or no utterance had a target
         return []
     figures = {"losses": _losses(train, dev), "weights": _weights(train)}
     measured = [line for line in train if line.get("conflict") and len(line["conflict"]["names"]) > 1]
     if measured:
-        figures |= {"cosines": cosines(measured), "conflicts": conflicts(train, measured)}
-    written = []
+        figures |= {"cosines": plot_cosines(measured), "conflicts": plot_conflicts(train, measured)}
+    paths = []
     for name, figure in figures.items():
         path = exp / "plots" / f"{name}.png"
         with open_atomic(path, "wb") as file:
             figure.savefig(file, format="png", dpi=110)
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
 
 
 def _losses(train: list[dict], dev: list[dict]) -> Any:
-    """One panel per objective: training loss, raw and smoothed, and the development loss."""
-    names = sorted({name for line in train for name in line["loss"]}, key=_first_seen(train, "loss"))
+    """Draw a panel per objective: the training loss, raw and smoothed, and the development loss."""
+    names = list(dict.fromkeys(name for line in train for name in line["loss"]))
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure, panels = new_figure(rows, columns, 4.2 * columns, 2.6 * rows + 0.4)
@@ -55,7 +58,7 @@ def _losses(train: list[dict], dev: list[dict]) -> Any:
 
 
 def _weights(train: list[dict]) -> Any:
-    """lambda of the objectives of every level over time, smoothed and stacked, and below gamma of every level under the first."""
+    """Draw lambda of the objectives of every level, smoothed and stacked, and below them gamma of every level after the first."""
     levels = list(dict.fromkeys(tuple(level) for line in train for level in line["levels"] if line["lambda"].keys() >= set(level)))
     levels = [level for level in levels if len(level) > 1] or levels[:1]
     gammas = list(dict.fromkeys(name for line in train for name in line["gamma"]))
@@ -66,7 +69,7 @@ def _weights(train: list[dict]) -> Any:
         lines = [line for line in train if list(level) in line["levels"]]
         steps = [line["step"] for line in lines]
         shares = [smooth([line["lambda"].get(name) or 0.0 for line in lines]) for name in level]
-        colors = [color_of(place) for place in range(len(level))]
+        colors = [color_of(number) for number in range(len(level))]
         panel.stackplot(steps, shares, colors=colors, labels=level, edgecolor="white", linewidth=0.4)
         panel.set_title(f"weights lambda, stacked{smoothed}", fontsize=10)
         panel.set_ylabel("lambda", fontsize=9)
@@ -85,11 +88,7 @@ def _weights(train: list[dict]) -> Any:
     return figure
 
 
-def _first_seen(lines: list[dict], key: str) -> Any:
-    order = list(dict.fromkeys(name for line in lines for name in line[key]))
-    return order.index
-
-
 def _series(lines: list[dict], key: str, name: str) -> tuple[list[int], list[float]]:
+    """The steps and the values of a name in those lines that have a value."""
     pairs = [(line["step"], line[key][name]) for line in lines if line[key].get(name) is not None]
     return [x for x, _ in pairs], [y for _, y in pairs]

@@ -8,7 +8,7 @@ PERIODS = ("first third", "middle", "last third")  # of a run
 
 
 def table_head(titles: Sequence[str]) -> list[str]:
-    """Two lines; the first column stands left, the others right."""
+    """The two lines of a table's head; the first column is aligned to the left, the others to the right."""
     return [table_row(titles), "|---|" + "---:|" * (len(titles) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""The command that runs an ablation: where its runs go, and what it refuses."""
+"""The command ablate: the folders of its runs, and the input that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.train import recipe
 
 @pytest.fixture
 def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder exp of a recipe whose training leaves a checkpoint."""
+    """The folder exp/ of a recipe whose training leaves a checkpoint."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ablation.yaml").write_text("hours: 10\nseeds: [1]\nrows: {joint: {base: base.yaml}}\n")
     write_base(0.1)
@@ -25,13 +25,13 @@ def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_base(start: float) -> None:
     config = {**recipe.CONFIG, "penalty": {"start": start}}
-    Path("base.yaml").write_text(str(config).replace("'", '"'), encoding="utf-8")  # YAML too
+    Path("base.yaml").write_text(str(config).replace("'", '"'), encoding="utf-8")  # this is YAML too
 
 
-def run(*more: str) -> None:
-    """Nothing is scored here."""
+def run(*options: str) -> None:
+    """Run the ablation, which ends with an error since no run is scored here."""
     with pytest.raises(UserError, match="no run is finished there yet"):
-        ablate.main(["--config", "ablation.yaml", "--jobs", "1", *more])
+        ablate.main(["--config", "ablation.yaml", "--jobs", "1", *options])
 
 
 def hours(path: Path) -> list[str]:
@@ -57,7 +57,7 @@ def test_a_row_that_was_changed_is_refused_and_left_out_of_the_table(exp, capsys
 
 
 def test_runs_at_the_same_time_share_the_runs(exp, monkeypatch):
-    """Every run is done once, and the output of the second process is kept; its failure is told, here that nothing can be compared."""
+    """Every run is trained once. The output of the second process goes to a file, which the message names when that process fails."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     work = 'echo "$6" >>calls; sleep 1; mkdir -p "$4/$6/checkpoints"'

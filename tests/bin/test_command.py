@@ -1,4 +1,4 @@
-"""What all entry points share: strict options, one line per mistake, exit codes."""
+"""All entry points: strict options, one line per mistake, exit codes."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_a_wrong_option_is_named_with_the_nearest(args: list[str], words: list[s
     ],
 )
 def test_outcomes_become_exit_codes(body: str, code: int, message: str) -> None:
-    got, err = outcome(body)
-    assert got == code and err.startswith(message) and "Traceback" not in err
+    returncode, err = outcome(body)
+    assert returncode == code and err.startswith(message) and "Traceback" not in err
 
 
 def test_a_bug_is_not_hidden() -> None:

@@ -1,4 +1,4 @@
-"""Commands that messages, docstrings, recipes and texts name: every one exists, and takes the options it is named with."""
+"""Every command that is named in messages, docstrings, recipes and documents exists and has the options that stand beside it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 from tests.conftest import ROOT
 
-PLACES = ("README.md", "Makefile", "docs/*.md", "utils/*.sh", "m2asr/**/*.py", "tools/**/*.py", "tools/**/*.sh", "egs/*/*.sh", "egs/*/*.md",
+GLOBS = ("README.md", "Makefile", "docs/*.md", "utils/*.sh", "m2asr/**/*.py", "tools/**/*.py", "tools/**/*.sh", "egs/*/*.sh", "egs/*/*.md",
           "egs/*/conf/*.yaml")  # fmt: skip
-FILES = sorted({path for pattern in PLACES for path in ROOT.glob(pattern)})
+FILES = sorted({path for pattern in GLOBS for path in ROOT.glob(pattern)})
 NAMES = {path.stem for path in (ROOT / "m2asr/bin").glob("*.py")}
 
 
-def named(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The modules m2asr.bin.<name> that a text names, and the options that follow each in its command."""
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The modules m2asr.bin.<name> that a text names, each with the options that follow in its command."""
     text = re.sub(r"\\\n", " ", text)
     for match in re.finditer(r"m2asr\.bin\.([a-z]\w*)(.*)", text):
         command = re.split(r"[`;|]| #| m2asr\.bin\.", match[2])[0]
         yield match[1], re.findall(r"(?<![\w-])--([a-z][a-z_]*)", command)
-    for several in re.findall(r"m2asr\.bin\.\{([^}]*,[^}]*)\}", text):
-        yield from ((name, []) for name in several.split(",") if name != "...")
+    for names in re.findall(r"m2asr\.bin\.\{([^}]*,[^}]*)\}", text):
+        yield from ((name, []) for name in names.split(",") if name != "...")
 
 
 def options(name: str) -> set[str]:
@@ -35,16 +35,16 @@ def options(name: str) -> set[str]:
 def test_every_command_that_is_named_exists() -> None:
     problems = []
     for path in FILES:
-        for name, given in named(path.read_text(encoding="utf-8")):
+        for name, named_options in commands(path.read_text(encoding="utf-8")):
             if name not in NAMES:
                 problems.append(f"{path}: there is no m2asr.bin.{name}")
-            elif unknown := set(given) - (options(name) if given else set()):
+            elif unknown := set(named_options) - (options(name) if named_options else set()):
                 problems.append(f"{path}: m2asr.bin.{name} has no option {', '.join(sorted(unknown))}")
     assert not problems, "\n".join(problems)
 
 
 def test_commands_are_found_wherever_they_stand() -> None:
     text = "`python -m m2asr.bin.lm --text a \\\n  --words`, not --this; m2asr.bin.{fbank,train,...}\n[m, 'm2asr.bin.score', '--exp', x]"
-    assert list(named(text)) == [("lm", ["text", "words"]), ("score", ["exp"]), ("fbank", []), ("train", [])]
+    assert list(commands(text)) == [("lm", ["text", "words"]), ("score", ["exp"]), ("fbank", []), ("train", [])]
     assert {"config", "ngpu", "init_from", "help"} <= options("train") and "no_such" not in options("train")
-    assert len(FILES) > 150 and sum(1 for path in FILES for _ in named(path.read_text(encoding="utf-8"))) > 100
+    assert len(FILES) > 150 and sum(1 for path in FILES for _ in commands(path.read_text(encoding="utf-8"))) > 100

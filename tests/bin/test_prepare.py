@@ -7,9 +7,9 @@ import pytest
 from tests.conftest import CORPUS, command
 
 
-def test_prints_what_it_made_and_the_second_time_makes_the_same(mini_data: Path, tmp_path: Path) -> None:
-    done = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "data")
-    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+def test_it_prints_its_sets_and_writes_the_same_files_a_second_time(mini_data: Path, tmp_path: Path) -> None:
+    result = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "data")
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()}
     assert set(rows) == {"set"} | {path.name for path in mini_data.iterdir()}
     for folder in mini_data.iterdir():
         assert int(rows[folder.name][0]) == len((folder / "text").read_bytes().splitlines())
@@ -32,12 +32,12 @@ def test_prints_what_it_made_and_the_second_time_makes_the_same(mini_data: Path,
     ],
 )
 def test_wrong_options_end_in_one_line(options: list[str], code: int, message: str, tmp_path: Path) -> None:
-    done = command("prepare", *options, "--out", tmp_path / "data")
-    assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1
+    result = command("prepare", *options, "--out", tmp_path / "data")
+    assert result.returncode == code and message in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
 
 
 def test_parts_are_words_and_none_are_all(mini_data: Path, tmp_path: Path) -> None:
     for parts, langs in (["en", "it"], {"en", "it"}), (["en it"], {"en", "it"}), ([""], {"en", "it", "ru"}):
-        done = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "-".join(["data", *parts]), "--parts", *parts)
-        assert done.returncode == 0 and {line.split()[0].rpartition("_")[2] for line in done.stdout.splitlines()[1:]} == langs
+        result = command("prepare", "mini", "--corpus", CORPUS, "--out", tmp_path / "-".join(["data", *parts]), "--parts", *parts)
+        assert result.returncode == 0 and {line.split()[0].rpartition("_")[2] for line in result.stdout.splitlines()[1:]} == langs

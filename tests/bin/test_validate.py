@@ -1,4 +1,4 @@
-"""Bad data directories, as a user meets them: what the commands say, and how they end."""
+"""Bad data directories, as a user meets them: the messages and exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ READS_NO_AUDIO = ("twice", "lost line", "raw text", "language", "contradiction")
 
 
 def test_a_clean_directory_ends_with_0(small_data: Path) -> None:
-    done = command("validate", small_data)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{small_data}: 12 utterances, no problem\n", "")
+    result = command("validate", small_data)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{small_data}: 12 utterances, no problem\n", "")
 
 
-def test_problems_end_with_1_and_name_the_command_that_mends_them(small_data: Path) -> None:
-    """Every fault in one report; the command it names, run as printed, leaves a clean directory."""
+def test_problems_end_with_1_and_name_the_command_that_repairs_them(small_data: Path) -> None:
+    """The report has every problem. The command that it names, run as printed, leaves a clean directory."""
     for name in READS_NO_AUDIO:
         SPOILED[name][0](small_data)
-    done = command("validate", small_data)
-    assert done.returncode == 1 and done.stderr == ""
+    result = command("validate", small_data)
+    assert result.returncode == 1 and result.stderr == ""
     for name in READS_NO_AUDIO:
-        assert f"{SPOILED[name][1]}: " in done.stdout
-    (repair,) = [line.removeprefix("repair it with: ") for line in done.stdout.splitlines() if line.startswith("repair it with: ")]
+        assert f"{SPOILED[name][1]}: " in result.stdout
+    (repair,) = [line.removeprefix("repair it with: ") for line in result.stdout.splitlines() if line.startswith("repair it with: ")]
     module, *args = repair.split()[2:]
     assert repair.startswith("python -m m2asr.bin.")
     mended = command(module.removeprefix("m2asr.bin."), *args)
@@ -36,27 +36,27 @@ def test_problems_end_with_1_and_name_the_command_that_mends_them(small_data: Pa
 
 def test_bad_recordings_are_dropped_by_the_command_that_is_named(small_data: Path) -> None:
     SPOILED["truncated"][0](small_data)
-    done = command("validate", small_data)
-    assert done.returncode == 1 and "truncated: its header promises" in done.stdout
-    assert f"fix_data_dir --check_wav {small_data}" in done.stdout
+    result = command("validate", small_data)
+    assert result.returncode == 1 and "truncated: its header promises" in result.stdout
+    assert f"fix_data_dir --check_wav {small_data}" in result.stdout
     mended = command("fix_data_dir", "--check_wav", small_data)
     assert mended.returncode == 0 and "11 utterances kept" in mended.stdout and "truncated" in mended.stdout
     assert command("validate", small_data).returncode == 0
 
 
-def test_what_cannot_be_mended_ends_with_1(small_data: Path) -> None:
+def test_a_problem_that_cannot_be_repaired_ends_with_1(small_data: Path) -> None:
     SPOILED["speaker"][0](small_data)
-    done = command("fix_data_dir", small_data)
-    assert done.returncode == 1 and "does not begin with its speaker zoe" in done.stdout
+    result = command("fix_data_dir", small_data)
+    assert result.returncode == 1 and "does not begin with its speaker zoe" in result.stdout
 
 
 def test_a_command_in_wav_scp_is_not_run(small_data: Path, tmp_path: Path) -> None:
     first, *rest = (small_data / "wav.scp").read_text().splitlines(keepends=True)
     (small_data / "wav.scp").write_text("".join([f"{first.split()[0]} touch {tmp_path}/hacked |\n", *rest]))
-    done = command("validate", small_data)
-    assert done.returncode == 1 and "run only with --allow_pipes" in done.stdout
-    done = command("fix_data_dir", "--check_wav", small_data)
-    assert done.returncode == 1 and "--allow_pipes" in done.stderr
+    result = command("validate", small_data)
+    assert result.returncode == 1 and "run only with --allow_pipes" in result.stdout
+    result = command("fix_data_dir", "--check_wav", small_data)
+    assert result.returncode == 1 and "--allow_pipes" in result.stderr
     assert not (tmp_path / "hacked").exists()
 
 
@@ -70,9 +70,9 @@ def test_a_command_in_wav_scp_is_not_run(small_data: Path, tmp_path: Path) -> No
         (["--subsampling", "four", "x"], "--subsampling: invalid int value"),
     ],
 )
-def test_what_cannot_be_read_and_wrong_options_end_with_2(options: list[str], message: str) -> None:
-    done = command("validate", *options)
-    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+def test_a_missing_directory_and_wrong_options_end_with_2(options: list[str], message: str) -> None:
+    result = command("validate", *options)
+    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["validate", "fix", "subset", "combine"])
@@ -84,5 +84,5 @@ def test_kaldi_names_reach_the_same_commands(name: str, small_data: Path) -> Non
         "subset": ["--first", "5", small_data, small_data.parent / "five"],
         "combine": [small_data.parent / "all", small_data],
     }[name]
-    done = subprocess.run([ROOT / "utils" / script, *args], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "12 utterances" in done.stdout.replace("five: 5", "12")
+    result = subprocess.run([ROOT / "utils" / script, *args], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "12 utterances" in result.stdout.replace("five: 5", "12")

@@ -1,4 +1,4 @@
-"""A recipe of four stages whose bodies are a line of shell each."""
+"""A recipe of four small stages in shell."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ fi
 
 
 class Toy(Recipe):
-    """The toy recipe; `hook` becomes the first lines of stage train, `ran` tells which stages ran to their end."""
+    """The toy recipe. `hook` sets the first lines of stage train, `ran` lists the stages that ran to their end."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, "toy")

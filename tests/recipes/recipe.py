@@ -1,4 +1,4 @@
-"""A recipe in a folder of its own, driven as a user drives it."""
+"""Recipes in temporary folders, which tests run as a user runs them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLER = """
 import os, re, signal, sys
 if "KILL_AT" in os.environ:
-    left, name = os.environ["KILL_AT"].split(" ", 1)
-    left, name = int(left), re.compile(name)
+    count, pattern = os.environ["KILL_AT"].split(" ", 1)
+    count, pattern = int(count), re.compile(pattern)
 
     def watch(event, args):
-        global left
-        if event == "os.rename" and name.search(os.fsdecode(args[1])):
-            left -= 1
-            if not left:
+        global count
+        if event == "os.rename" and pattern.search(os.fsdecode(args[1])):
+            count -= 1
+            if not count:
                 os.killpg(0, signal.SIGKILL)
 
     sys.addaudithook(watch)
@@ -30,12 +30,12 @@ if "KILL_AT" in os.environ:
 
 
 def cpu_seconds() -> float:
-    """CPU time of the commands that ended so far: what they need, however busy the machine is."""
+    """CPU time of the commands that have ended, which does not depend on how busy the machine is."""
     return os.times().children_user + os.times().children_system
 
 
 class Recipe:
-    """A copy of a recipe at <root>/egs/<name> beside the toolkit's utils; the python of this test run stands in for .venv."""
+    """A copy of a recipe at <root>/egs/<name> beside the toolkit's utils; its .venv has the python of this test run."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.folder = root / "egs" / name
@@ -76,7 +76,7 @@ class Recipe:
 
 
 class Copied(Recipe):
-    """A recipe of egs/ in a folder of its own; `hooks` is run by every python that it starts."""
+    """A copy of a recipe of egs/; every python that it starts runs the file `hooks` first."""
 
     def __init__(self, root: Path, name: str) -> None:
         super().__init__(root, name)
@@ -89,33 +89,33 @@ class Copied(Recipe):
         shutil.copytree(ROOT / "egs" / name / "conf", self.folder / "conf")
 
     def run_killed(self, stage: str, path: str, *options: str, count: int = 1, timeout: float = 600) -> None:
-        """`./run.sh OPTIONS`, all of it killed inside a stage: when a program would give a finished file or folder its name.
+        """Run `./run.sh OPTIONS` and kill all its processes inside a stage, when a program is about to rename a finished file or folder.
 
-        The name is the `count`-th in the program that the regular expression `path` finds. What the program wrote so far is there, some
-        of it under temporary names.
+        It is the `count`-th rename of the program to a path that matches the regular expression `path`. The files that the program wrote
+        before are there, some of them under temporary names.
         """
         self.environment["KILL_AT"] = f"{count} {path}"
         try:
-            done = self.run(*options, timeout=timeout)
+            result = self.run(*options, timeout=timeout)
         finally:
             del self.environment["KILL_AT"]
-        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        assert result.returncode == -signal.SIGKILL, result.stdout + result.stderr
         number, name = stage.split()
-        assert f"stage {number} {name}: " in done.stdout and f"stage {number} {name}: done" not in done.stdout, done.stdout
+        assert f"stage {number} {name}: " in result.stdout and f"stage {number} {name}: done" not in result.stdout, result.stdout
 
     def contents(self, *tops: str) -> dict[str, bytes]:
-        """{path: content} of the files below some folders, without hidden ones and without indexes, whose names tell when files changed."""
-        found = (path.relative_to(self.folder) for top in tops for path in (self.folder / top).rglob("*") if path.is_file())
-        seen = (path for path in found if not any(part[0] == "." or part == "index" for part in path.parts))
-        return {str(path): (self.folder / path).read_bytes() for path in seen}
+        """{path: content} of the files below some folders, without hidden files and without indexes, which depend on times of change."""
+        paths = (path.relative_to(self.folder) for top in tops for path in (self.folder / top).rglob("*") if path.is_file())
+        visible = (path for path in paths if not any(name[0] == "." or name == "index" for name in path.parts))
+        return {str(path): (self.folder / path).read_bytes() for path in visible}
 
     def written(self) -> dict[Path, int]:
-        """When each file of its results was written."""
+        """The time at which each file of its results was written."""
         tops = ("data", "dump", "exp")
         return {path: path.stat().st_mtime_ns for top in tops for path in (self.folder / top).rglob("*") if path.is_file()}
 
 
 def _hear_signals() -> None:
-    """Tests that were started by nohup or in the background ignore some signals, and bash cannot trap what it was started to ignore."""
+    """Restore the default handling of signals. Tests that run in the background or by nohup ignore some, and bash cannot trap those."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

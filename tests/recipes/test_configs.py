@@ -1,4 +1,7 @@
-"""Every config of the recipes is valid; the system of every training config, at full size, makes a step that moves what it trains."""
+"""Every config of the recipes is valid, and the full-size system of every training config makes a step that moves the parameters it trains.
+
+Files that are the same in all recipes are links to those of TEMPLATE.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def trainer_of(path: Path, exp: Path) -> Trainer:
     windowed = {objective.stream for objective in config.objectives.values() if objective.type == "cpc"}
     sources = {}
     for name in config.streams:
-        targets = [(target_key(*found[:2]), found[2].size) for found in targets_of(config, name, tokens)]
+        targets = [(target_key(*target[:2]), target[2].size) for target in targets_of(config, name, tokens)]
         sources[name] = Noise(name, LONG if name in windowed else SHORT, targets)
     return Trainer(config, Materials(tokens, sources, {}, FbankConfig(), torch.zeros(80), torch.ones(80)), exp)
 
@@ -84,7 +87,7 @@ def check_steps(trainer: Trainer) -> None:
         phase.joint.applied(outcome)
         moved = {name.removeprefix("objectives.").split(".")[0] for name, value in trainer.system.named_parameters()
                  if not torch.equal(value, before[name])}  # fmt: skip
-        heads = {name for name in phase.streams if list(trainer.system.objectives[name].parameters())}  # a shared decoder may be all
+        heads = {name for name in phase.streams if list(trainer.system.objectives[name].parameters())}  # some have only a shared decoder
         shared = {options["decoder"] for name in phase.streams if "decoder" in (options := trainer.config.objectives[name].options())}
         assert moved == {"encoder", *heads, *shared}
         phase.stop()
@@ -105,6 +108,14 @@ def test_the_full_size_system_can_be_built(path: Path) -> None:
 def test_every_config_is_valid(path: Path) -> None:
     (schema,) = [schema for start, schema in SCHEMAS.items() if path.stem.startswith(start)]
     load_config(schema, path)
+
+
+@pytest.mark.parametrize("folder", sorted(ROOT.glob("egs/*/")), ids=lambda folder: folder.name)
+def test_files_that_equal_those_of_the_template_are_links(folder: Path) -> None:
+    for name in ("cmd.sh", "conf/fbank.yaml"):
+        path, template = folder / name, ROOT / "egs/TEMPLATE" / name
+        if path != template and path.read_bytes() == template.read_bytes():
+            assert path.is_symlink() and path.resolve() == template.resolve(), f"{path}: make it a link to {template}"
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in CONFIGS}), ids=lambda folder: folder.parent.name)

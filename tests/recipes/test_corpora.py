@@ -1,4 +1,4 @@
-"""Every recipe of a public corpus, walked through on a small copy of the corpus with a model that learns nothing."""
+"""All stages of every recipe of a public corpus, on a small copy of the corpus with a model that is too small to learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.recipes.tiny import write_tiny
 pytestmark = pytest.mark.recipes
 
 STAGES = ["0.data", "1.fbank", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
-INSIDE = {  # stage: what it is about to put in place when it is killed, for which time
+INSIDE = {  # stage: it is killed when it is about to rename a file or folder to this path, for this time
     "0 data": (r"^data/\w+$", 2),  # sets
     "1 fbank": (r"^dump/\..+\.tmp/utt2num_frames$", 1),  # the features are there
     "2 tokens": (r"/tokens/.*/tokenizer\.yaml$", 1),
@@ -35,10 +35,16 @@ EUROPEAN = ("fr", "de", "es", "ca")
 
 
 class Walk(NamedTuple):
-    """How a recipe is walked through, and what comes of it.
+    """How the stages of a recipe are run, and the results that are expected.
 
-    Folder -> its options; its config; what each test set is scored by; utterances of some sets; all texts of some files, in any order;
-    what its log says; further options; the config of its search; that of its pretraining.
+    corpora: makes the corpora in a folder; returns the options that name them.
+    config: the training config.
+    scores: the metrics of each test set.
+    utterances: the number of utterances of some sets.
+    texts: all texts of some files, in any order.
+    message: a text in the output.
+    further: further options.
+    decode, pretrain: the config of the search and of the pretraining.
     """
 
     corpora: Callable[[Path], dict[str, Path]]
@@ -46,8 +52,8 @@ class Walk(NamedTuple):
     scores: dict[str, set[str]]
     utterances: dict[str, int]
     texts: dict[str, list[str]]
-    said: str = ""
-    more: tuple[str, ...] = ()
+    message: str = ""
+    further: tuple[str, ...] = ()
     decode: str = ""
     pretrain: str = ""
 
@@ -68,7 +74,7 @@ def _mls(folder: Path) -> Path:
 
 
 def spoken(numbers: Iterable[int], lang: str = "en") -> list[str]:
-    """The texts of prompts as recognition writes them: small letters, no marks, no figures."""
+    """The texts of prompts as recognition writes them: lower-case letters, without punctuation and figures."""
     texts = [re.sub(r"[.…]", "", trees.said(number, lang).lower().replace("-", " ")) for number in numbers]
     assert all(word.isalpha() for text in texts for word in text.split())
     return texts
@@ -134,7 +140,7 @@ WALKS = {
         {"train": 4, "dev_ios": 4, "test_android": 4},
         {"test_android/text": CHINESE},
         "data/test_mic: not prepared, left out",
-        more=("--set", "features.source=audio streams.zh.speeds=[0.9,1.0,1.1]"),
+        further=("--set", "features.source=audio streams.zh.speeds=[0.9,1.0,1.1]"),
     ),
     "wenetspeech": Walk(
         lambda folder: {"--corpus": trees.wenetspeech(folder)},
@@ -161,7 +167,7 @@ class Walked(Copied):
         self.walk = walk = WALKS[name]
         conf = self.folder / "conf"
         self.options = [word for option, path in walk.corpora(root / "corpora").items() for word in (option, str(path))]
-        self.options += ["--train_config", write_tiny(conf, walk.config), "--nj", "1", *walk.more]
+        self.options += ["--train_config", write_tiny(conf, walk.config), "--nj", "1", *walk.further]
         if walk.pretrain:
             self.options += ["--pretrain_config", write_tiny(conf, walk.pretrain, epochs=2)]
         if walk.decode:
@@ -193,14 +199,14 @@ def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Walked:
 def walked(root: Path, name: str) -> Walked:
     """A recipe after all its stages."""
     recipe = Walked(root, name)
-    done = recipe.run(*recipe.options, "--tag", "walk", timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert recipe.walk.said in done.stdout
+    result = recipe.run(*recipe.options, "--tag", "walk", timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert recipe.walk.message in result.stdout
     return recipe
 
 
 def check(recipe: Walked) -> None:
-    """All that the recipe promises is there, and a second run does nothing."""
+    """The results of all stages are there, and a second run does nothing."""
     walk, exp = recipe.walk, recipe.exp()
     for name, number in walk.utterances.items():
         assert len(lines(recipe.folder / "data" / name / "utt2spk")) == number, name
@@ -212,24 +218,24 @@ def check(recipe: Walked) -> None:
     for name in ("config.yaml", "model.pt", "plots", "train.jsonl", "tensorboard", "RESULTS.md"):
         assert (exp / name).exists(), name
     rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
-    found: dict[str, set[str]] = {}
+    scores: dict[str, set[str]] = {}
     for row in rows:
         if row["set"] != "mean":
-            found.setdefault(row["set"], set()).add(row["metric"])
-    assert found == walk.scores
+            scores.setdefault(row["set"], set()).add(row["metric"])
+    assert scores == walk.scores
     searches = {path.name.removeprefix("decode_") for path in exp.glob("decode_*")}
     assert {row["search"] for row in rows} == searches and len(searches) == 1 + ("lm" in searches) == 2 - bool(walk.decode)
     for path, text in hypotheses(exp).items():
         data = recipe.folder / "data" / path.split("/")[1]
         assert [line.split()[0] for line in text.splitlines()] == [line.split()[0] for line in lines(data / "utt2spk")]
     before, start = recipe.written(), cpu_seconds()
-    done = recipe.run(*recipe.options, "--tag", "walk")
-    assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout + done.stderr
+    result = recipe.run(*recipe.options, "--tag", "walk")
+    assert result.returncode == 0 and result.stdout.count("skipped") == len(STAGES), result.stdout + result.stderr
     assert cpu_seconds() - start < 2 and recipe.written() == before
 
 
 @pytest.mark.parametrize("name", [name for name in WALKS if name not in ("librispeech", "m2asr")])
-def test_all_stages_leave_what_the_recipe_promises(name: str, tmp_path: Path) -> None:
+def test_all_stages_leave_their_results(name: str, tmp_path: Path) -> None:
     check(walked(tmp_path, name))
 
 
@@ -244,8 +250,8 @@ def test_three_corpora_killed_between_their_sets_end_the_same(m2asr: Walked) -> 
     (m2asr.folder / "data").rename(m2asr.folder / "first_data")
     for path, count in ((r"^data/\w+$", 2), (r"^data/\w+_(fr|de|es|ca)$", 5), ("^data/test_zh$", 1)):
         m2asr.run_killed("0 data", path, *options, count=count)
-    done = m2asr.run(*options, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = m2asr.run(*options, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert m2asr.contents("data") == expected
 
 
@@ -255,10 +261,10 @@ def test_a_part_of_librispeech_is_enough(librispeech: Walked) -> None:
 
 def test_own_data_directories_need_no_tables(tmp_path: Path) -> None:
     recipe = Walked(tmp_path, "TEMPLATE")
-    done = command("prepare", "tsv", "--corpus", recipe.options[1], "--out", recipe.folder / "data")
-    assert done.returncode == 0, done.stderr
-    done = recipe.run("--stage", "fbank", "--stop_stage", "tokens", timeout=120)
-    assert done.returncode == 0 and (recipe.folder / "exp/train_supervised/tokens/text").is_dir(), done.stdout + done.stderr
+    result = command("prepare", "tsv", "--corpus", recipe.options[1], "--out", recipe.folder / "data")
+    assert result.returncode == 0, result.stderr
+    result = recipe.run("--stage", "fbank", "--stop_stage", "tokens", timeout=120)
+    assert result.returncode == 0 and (recipe.folder / "exp/train_supervised/tokens/text").is_dir(), result.stdout + result.stderr
 
 
 def test_every_recipe_is_walked_through() -> None:
@@ -275,22 +281,22 @@ def test_a_run_killed_inside_each_stage_goes_on_and_ends_the_same(librispeech: W
     exp = librispeech.exp("killed")
     for stage, (path, count) in INSIDE.items():
         librispeech.run_killed(stage, path, *options, count=count)
-    done = librispeech.run(*options, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = librispeech.run(*options, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert librispeech.contents("data", "dump") == expected
     for log in ("3.pretrain.log", "4.train.log"):
         assert "going on after step" in (exp / "log" / log).read_text(encoding="utf-8"), log
     assert hypotheses(exp) == hypotheses(librispeech.exp())
-    one, other = (torch.load(librispeech.exp(tag) / "model.pt", weights_only=True)["model"] for tag in ("walk", "killed"))
-    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    walk, killed = (torch.load(librispeech.exp(tag) / "model.pt", weights_only=True)["model"] for tag in ("walk", "killed"))
+    assert walk.keys() == killed.keys() and all(torch.equal(walk[name], killed[name]) for name in walk)
 
 
-def test_another_config_needs_what_it_names_and_keeps_what_is_there(librispeech: Walked) -> None:
-    """A config that reads more than was fetched stops before features are computed, and says what to do."""
+def test_another_config_needs_its_sets_and_keeps_existing_features(librispeech: Walked) -> None:
+    """A config that reads sets which were not fetched stops before features are computed, and says what to do."""
     config = write_tiny(librispeech.folder / "conf", "train_bljust_960")
     corpus = librispeech.options[:2]
-    done = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
-    assert done.returncode == 1 and "it reads train_clean_360, train_other_500" in done.stderr, done.stderr
+    result = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
+    assert result.returncode == 1 and "it reads train_clean_360, train_other_500" in result.stderr, result.stderr
     config = write_tiny(librispeech.folder / "conf", "train_supervised")
-    done = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
-    assert done.returncode == 0 and "kept" in done.stdout and "x real time" not in done.stdout, done.stdout + done.stderr
+    result = librispeech.run(*corpus, "--train_config", config, "--stop_stage", "fbank", timeout=120)
+    assert result.returncode == 0 and "kept" in result.stdout and "x real time" not in result.stdout, result.stdout + result.stderr

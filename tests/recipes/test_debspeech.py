@@ -1,4 +1,4 @@
-"""The recipe of Debian packages, walked through on small packages of a mirror with a model that learns nothing."""
+"""All stages of the recipe of Debian packages, on small packages of a mirror with a model that is too small to learn."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PINS = """
 import hashlib
 from pathlib import Path
 from m2asr.corpora.debspeech.packages import PACKAGES
-for place, package in enumerate(PACKAGES):  # the pins of the small packages, in every python that the recipe starts
+for index, package in enumerate(PACKAGES):  # the pins of the small packages, in every python that the recipe starts
     path = Path({mirror!r}, "pool/main", package.pool, package.file)
     if path.is_file():
         data = path.read_bytes()
-        PACKAGES[place] = package._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        PACKAGES[index] = package._replace(size=len(data), sha256=hashlib.sha256(data).hexdigest())
 """
 PARTS = "asterisk festvox fillets tuxpaint drascula steelsky"  # Mandarin has a package of PyPI, which no mirror gives
 SOURCES = {
@@ -62,63 +62,63 @@ class Debspeech(Copied):
 def debspeech(tmp_path_factory: pytest.TempPathFactory) -> Debspeech:
     """The recipe after all its stages."""
     recipe = Debspeech(tmp_path_factory.mktemp("debspeech"))
-    done = recipe.run(*recipe.options, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = recipe.run(*recipe.options, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
     return recipe
 
 
 def test_packages_are_fetched_with_their_licences(debspeech: Debspeech) -> None:
-    there = {path.name for path in (debspeech.folder / "downloads").iterdir()}
-    assert there == {package.file for package in packages.PACKAGES if package.source in PARTS} | {"ATTRIBUTION.md", "licences"}
+    names = {path.name for path in (debspeech.folder / "downloads").iterdir()}
+    assert names == {package.file for package in packages.PACKAGES if package.source in PARTS} | {"ATTRIBUTION.md", "licences"}
 
 
 @pytest.mark.parametrize("lang", SOURCES)
 def test_every_recording_and_text_of_the_packages_is_in_a_set(debspeech: Debspeech, lang: str) -> None:
-    parts = [f"{part}_{lang}" for part in ("train", "dev", "test")]
-    sources = {utt: source for part in parts for utt, source in debspeech.table(f"{part}/utt2source").items()}
+    sets = [f"{role}_{lang}" for role in ("train", "dev", "test")]
+    sources = {utt: source for name in sets for utt, source in debspeech.table(f"{name}/utt2source").items()}
     assert {source: list(sources.values()).count(source) for source in SOURCES[lang]} == dict.fromkeys(SOURCES[lang], packages.EACH)
-    texts = {text for part in parts for text in debspeech.table(f"{part}/text").values()}
-    said = {packages.item(source, number, lang) for source in SOURCES[lang] for number in range(packages.EACH)}
-    assert texts == {text.lower() for text in said}
+    texts = {text for name in sets for text in debspeech.table(f"{name}/text").values()}
+    spoken = {packages.item(source, number, lang) for source in SOURCES[lang] for number in range(packages.EACH)}
+    assert texts == {text.lower() for text in spoken}
     if lang in ST:
-        found = {text for part in parts for text in debspeech.table(f"{part}/text.{ST[lang]}").values()}
+        translations = {text for name in sets for text in debspeech.table(f"{name}/text.{ST[lang]}").values()}
         source = "steelsky" if lang == "en" else "fillets"
-        assert found == {packages.item(source, number, ST[lang]) for number in range(packages.EACH)}  # cased
+        assert translations == {packages.item(source, number, ST[lang]) for number in range(packages.EACH)}  # cased
 
 
-def test_scores_are_told_per_language_and_source(debspeech: Debspeech) -> None:
+def test_there_are_scores_per_language_and_source(debspeech: Debspeech) -> None:
     results = json.loads((debspeech.exp / "results.json").read_text(encoding="utf-8"))
     assert (results["by"], results["min_words"]) == ("source", 3)
     keys = "search", "set", "task", "lang", "metric"
     rows = {tuple(row[key] for key in keys): row for row in results["rows"] if row["set"] != "mean"}
     expected = {(f"test_{lang}", "asr", lang, metric) for lang in ST for metric in ("wer", "cer")}
-    expected |= {(f"test_{lang}", "st", other, metric) for lang, other in ST.items() for metric in ("bleu", "chrf")}
+    expected |= {(f"test_{lang}", "st", target, metric) for lang, target in ST.items() for metric in ("bleu", "chrf")}
     assert set(rows) == {(search, *row) for search in ("greedy", "lm") for row in expected}
     text = (debspeech.exp / "RESULTS.md").read_text(encoding="utf-8")
     for (search, name, task, lang, metric), row in rows.items():
         sources = debspeech.table(f"{name}/utt2source")
         scored = Counter(sources[utt] for utt in debspeech.table(f"{name}/text" if task == "asr" else f"{name}/text.{lang}"))
         assert {source: figures["utterances"] for source, figures in row["groups"].items()} == scored
-        told = task if task == "asr" else f"st {row['source']}-{lang}"
+        label = task if task == "asr" else f"st {row['source']}-{lang}"
         for source, figures in row["groups"].items():
             assert figures["ci95"][0] <= figures["ci95"][1] and "baseline" in figures
-            assert f"| {search} | {name}, {source} | {told} | {metric} |" in text
+            assert f"| {search} | {name}, {source} | {label} | {metric} |" in text
     assert set(rows["lm", "test_en", "asr", "en", "wer"]["groups"]) == SOURCES["en"]
     assert "nearest training sentence" in text
 
 
 def test_a_second_run_does_nothing_whatever_the_mirror(debspeech: Debspeech) -> None:
     before, start = debspeech.written(), cpu_seconds()
-    done = debspeech.run(*debspeech.options, "--mirror", "https://mirror.invalid/debian")
-    assert done.returncode == 0 and done.stdout.count("skipped") == 8, done.stdout + done.stderr
+    result = debspeech.run(*debspeech.options, "--mirror", "https://mirror.invalid/debian")
+    assert result.returncode == 0 and result.stdout.count("skipped") == 8, result.stdout + result.stderr
     assert cpu_seconds() - start < 2 and debspeech.written() == before
 
 
-def test_what_is_not_there_is_named(debspeech: Debspeech) -> None:
+def test_missing_sets_are_named(debspeech: Debspeech) -> None:
     options = ("--stage", "fbank", "--langs", "en zh", "--train_config", "conf/train_m2asr_zh.yaml")
-    done = debspeech.run(*debspeech.options, *options, "--tag", "zh", timeout=120)
-    assert done.returncode == 1 and "it reads train_zh, dev_zh, and data does not have them" in done.stderr
-    assert "data/test_zh: not prepared, left out" in done.stdout
+    result = debspeech.run(*debspeech.options, *options, "--tag", "zh", timeout=120)
+    assert result.returncode == 1 and "it reads train_zh, dev_zh, and data does not have them" in result.stderr
+    assert "data/test_zh: not prepared, left out" in result.stdout
 
 
 def test_stage_data_killed_anywhere_goes_on_and_ends_the_same(debspeech: Debspeech, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_stage_data_killed_anywhere_goes_on_and_ends_the_same(debspeech: Debspee
     options = [*killed.options, "--stop_stage", "data"]
     for path, count in ((r"^downloads/\w[^/]*\.deb$", 3), (r"^data/\w+_\w\w$", 2), (rf"^data/{AUDIO}$", 1)):
         killed.run_killed("0 data", path, *options, count=count)
-    done = killed.run(*options, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = killed.run(*options, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert killed.contents("data") == debspeech.contents("data")
-    assert killed.contents("downloads").keys() == debspeech.contents("downloads").keys()  # of packages that were made twice
+    assert killed.contents("downloads").keys() == debspeech.contents("downloads").keys()  # the two mirrors' packages differ in their bytes

@@ -1,4 +1,4 @@
-"""The mini recipe, walked through on its real speech with a model that is too small to learn much."""
+"""All stages of the mini recipe, on its real speech with a model that is too small to learn much."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = (
 
 
 class Mini(Copied):
-    """egs/mini in a folder of its own."""
+    """A copy of egs/mini with a link to its corpus."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, "mini")
@@ -35,20 +35,20 @@ class Mini(Copied):
 def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
     """The recipe after all its stages."""
     mini = Mini(tmp_path_factory.mktemp("mini"))
-    done = mini.run("--set", SMALL, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = mini.run("--set", SMALL, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
     return mini
 
 
-def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
+def test_all_stages_leave_their_results(mini: Mini) -> None:
     for name in STAGES:
         assert (mini.exp / "log" / f"{name}.log").stat().st_size > 0
     for name in ("config.yaml", "model.pt", "checkpoints", "tensorboard", "plots", "train.jsonl", "RESULTS.md", "tokens/en/tokens.txt"):
         assert (mini.exp / name).exists(), name
     rows = json.loads((mini.exp / "results.json").read_text())["rows"]
-    found = {(row["set"], row["metric"]) for row in rows}
-    assert {(f"test_{lang}", metric) for lang in ("en", "it", "ru") for metric in ("wer", "cer")} <= found
-    assert {(f"test_{lang}", metric) for lang in ("it", "ru") for metric in ("bleu", "chrf")} <= found
+    scores = {(row["set"], row["metric"]) for row in rows}
+    assert {(f"test_{lang}", metric) for lang in ("en", "it", "ru") for metric in ("wer", "cer")} <= scores
+    assert {(f"test_{lang}", metric) for lang in ("it", "ru") for metric in ("bleu", "chrf")} <= scores
     by_search = [{(row["set"], row["task"], row["metric"]) for row in rows if row["search"] == search} for search in ("greedy", "lm")]
     assert by_search[0] == by_search[1] and {row["search"] for row in rows} == {"greedy", "lm"}
     text = (mini.exp / "RESULTS.md").read_text()
@@ -60,8 +60,8 @@ def test_all_stages_leave_what_the_recipe_promises(mini: Mini) -> None:
 def test_a_second_run_does_nothing(mini: Mini) -> None:
     before = mini.written()
     start = cpu_seconds()
-    done = mini.run("--set", SMALL)
-    assert done.returncode == 0 and done.stdout.count("skipped") == len(STAGES), done.stdout
+    result = mini.run("--set", SMALL)
+    assert result.returncode == 0 and result.stdout.count("skipped") == len(STAGES), result.stdout
     assert cpu_seconds() - start < 2
     assert mini.written() == before
 
@@ -77,14 +77,14 @@ def test_killed_training_goes_on_and_ends_the_same(mini: Mini) -> None:
         while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > old):
             assert time.monotonic() < end
             time.sleep(0.05)
-        done = mini.stop(process, number)
-        assert done.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), done.stdout + done.stderr
+        result = mini.stop(process, number)
+        assert result.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), result.stdout + result.stderr
     assert not (mini.folder / "exp/killed/model.pt").exists()
-    done = mini.run(*options, timeout=1200)
-    assert done.returncode == 0 and "going on after step" in done.stdout, done.stdout + done.stderr
-    one, other = (torch.load(mini.folder / "exp" / tag / "model.pt", weights_only=True) for tag in ("train_m2asr", "killed"))
-    assert one["model"].keys() == other["model"].keys()
-    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+    result = mini.run(*options, timeout=1200)
+    assert result.returncode == 0 and "going on after step" in result.stdout, result.stdout + result.stderr
+    expected, killed = (torch.load(mini.folder / "exp" / tag / "model.pt", weights_only=True) for tag in ("train_m2asr", "killed"))
+    assert expected["model"].keys() == killed["model"].keys()
+    assert all(torch.equal(expected["model"][name], killed["model"][name]) for name in expected["model"])
 
 
 def test_pretraining_starts_the_baseline(mini: Mini) -> None:
@@ -93,8 +93,8 @@ def test_pretraining_starts_the_baseline(mini: Mini) -> None:
     config["train"] |= {"hours": None, "epochs": 1, "precision": "float32"}
     (mini.folder / "conf/small_cpc.yaml").write_text(yaml.safe_dump(config))
     configs = ("--pretrain_config", "conf/small_cpc.yaml", "--train_config", "conf/train_supervised.yaml")
-    done = mini.run(*configs, "--set", SMALL, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = mini.run(*configs, "--set", SMALL, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
     exp = mini.folder / "exp/train_supervised"
     assert (exp / "pretrain/model.pt").exists() and "pretrain/model.pt" in (exp / "log/4.train.log").read_text().split("\n", 4)[4]
     rows = json.loads((exp / "results.json").read_text())["rows"]
@@ -104,8 +104,8 @@ def test_pretraining_starts_the_baseline(mini: Mini) -> None:
 def test_attention_translates(mini: Mini) -> None:
     small = f"{SMALL} model.decoders.english.blocks=1 model.decoders.english.dim=16 train.epochs=1"
     configs = ("--train_config", "conf/train_s2tt.yaml", "--decode_config", "conf/decode_beam.yaml")
-    done = mini.run(*configs, "--set", small, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = mini.run(*configs, "--set", small, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
     exp = mini.folder / "exp/train_s2tt"
     rows = json.loads((exp / "results.json").read_text())["rows"]
     assert {row["metric"] for row in rows} == {"wer", "cer", "bleu", "chrf"}
@@ -123,9 +123,9 @@ def test_attention_translates(mini: Mini) -> None:
     ],
 )
 def test_a_mistake_fails_at_once_and_loses_nothing(mini: Mini, options: list[str], code: int, words: list[str]) -> None:
-    kept = {path: stamp for path, stamp in mini.written().items() if "log" not in path.parts and not path.name.endswith(".done")}
+    results = {path: stamp for path, stamp in mini.written().items() if "log" not in path.parts and not path.name.endswith(".done")}
     start = cpu_seconds()
-    done = mini.run(*options)
+    result = mini.run(*options)
     assert cpu_seconds() - start < 1
-    assert done.returncode == code and all(word in done.stderr for word in words), done.stderr
-    assert kept.items() <= mini.written().items()
+    assert result.returncode == code and all(word in result.stderr for word in words), result.stderr
+    assert results.items() <= mini.written().items()

@@ -1,8 +1,11 @@
-"""Options of a recipe: what a user may write, and one line about everything else."""
+"""Options of a recipe: valid options reach it, and every mistake is one line."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -23,15 +26,15 @@ EVERYTHING = ["data", "tokens", "train", "decode"]
 )
 def test_stages_by_number_or_name(toy: Toy, options: tuple[str, ...]) -> None:
     assert toy.run("--stop_stage", "0").returncode == 0
-    done = toy.run(*options)
-    assert done.returncode == 0, done.stderr
+    result = toy.run(*options)
+    assert result.returncode == 0, result.stderr
     assert toy.ran() == ["data", "tokens", "train"]
 
 
 def test_values_reach_the_recipe_as_they_are(toy: Toy) -> None:
     (toy.folder / "my corpus").write_text("spaces\n")
-    done = toy.run("--corpus", "my corpus", "--beam=7", "--tag", "a.b-c", "--expdir", "runs", "--set", "a.b=[1,2] c=x", "--set=d=$HOME")
-    assert done.returncode == 0, done.stderr
+    result = toy.run("--corpus", "my corpus", "--beam=7", "--tag", "a.b-c", "--expdir", "runs", "--set", "a.b=[1,2] c=x", "--set=d=$HOME")
+    assert result.returncode == 0, result.stderr
     assert (toy.folder / "data/text").read_text() == "spaces\n"
     assert (toy.folder / "runs/a.b-c/hypotheses").read_text() == "beam 7\n"
     assert (toy.folder / "runs/a.b-c/model").read_text().split("\n") == ["a.b=[1,2]", "c=x", "d=$HOME", ""]
@@ -42,8 +45,8 @@ def test_changes_of_the_config_may_hold_spaces(toy: Toy) -> None:
     assert toy.run(*options).returncode == 0
     expected = ["streams.raw.sets=[a, b]", "c=x", "phases=[{name: explore, share: 0.2}]", "d=5", ""]
     assert (toy.folder / "exp/train/model").read_text().split("\n") == expected
-    done = toy.run("--dry_run", "--force", *options)
-    assert '"streams.raw.sets=[a, b]" c=x "phases=[{name: explore, share: 0.2}]" d=5 >' in done.stdout
+    result = toy.run("--dry_run", "--force", *options)
+    assert '"streams.raw.sets=[a, b]" c=x "phases=[{name: explore, share: 0.2}]" d=5 >' in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -72,12 +75,12 @@ def test_changes_of_the_config_may_hold_spaces(toy: Toy) -> None:
 )
 def test_a_mistake_is_one_line_and_runs_nothing(toy: Toy, options: list[str], words: list[str]) -> None:
     start = cpu_seconds()
-    done = toy.run(*options)
+    result = toy.run(*options)
     assert cpu_seconds() - start < 1
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
-    assert all(word in done.stderr for word in words), done.stderr
-    assert done.stdout == "" and toy.ran() == [] and not (toy.folder / "exp").exists()
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
+    assert all(word in result.stderr for word in words), result.stderr
+    assert result.stdout == "" and toy.ran() == [] and not (toy.folder / "exp").exists()
 
 
 @pytest.mark.parametrize(
@@ -98,11 +101,19 @@ def test_the_environment_changes_no_default(toy: Toy) -> None:
     assert (toy.folder / "exp/train/hypotheses").read_text() == "beam 4\n"
 
 
+def test_a_config_that_is_a_dangling_link_is_a_line(toy: Toy) -> None:
+    (toy.folder / "conf/fbank.yaml").unlink()
+    (toy.folder / "conf/fbank.yaml").symlink_to("../../TEMPLATE/conf/fbank.yaml")
+    result = toy.run()
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "conf/fbank.yaml: a link to ../../TEMPLATE/conf/fbank.yaml, which is missing; copy recipes with cp -rL" in result.stderr
+
+
 def test_help_tells_purpose_options_and_stages(toy: Toy) -> None:
-    done = toy.run("--help")
-    assert done.returncode == 0
-    assert done.stdout.startswith("Toy: four small stages.\n\n  ./run.sh --stage train\n")
-    lines = [line.split() for line in done.stdout.splitlines()]
+    result = toy.run("--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Toy: four small stages.\n\n  ./run.sh --stage train\n")
+    lines = [line.split() for line in result.stdout.splitlines()]
     assert ["--beam", "4", "width", "of", "the", "search"] in lines
     assert ["--train_config", "conf/train.yaml", "config", "of", "the", "training"] in lines
     assert ["2", "train", "train"] in lines
@@ -111,24 +122,36 @@ def test_help_tells_purpose_options_and_stages(toy: Toy) -> None:
 
 def test_dry_run_prints_the_commands_and_runs_none(toy: Toy) -> None:
     before = sorted(toy.folder.rglob("*"))
-    done = toy.run("--dry-run", "--beam", "9", "--stage", "tokens")
-    assert done.returncode == 0
-    assert 'cp "conf/train.yaml" "exp/train/tokens/config"' in done.stdout and 'echo "beam 9"' in done.stdout
-    assert "cp corpus" not in done.stdout
+    result = toy.run("--dry-run", "--beam", "9", "--stage", "tokens")
+    assert result.returncode == 0
+    assert 'cp "conf/train.yaml" "exp/train/tokens/config"' in result.stdout and 'echo "beam 9"' in result.stdout
+    assert "cp corpus" not in result.stdout
     assert sorted(toy.folder.rglob("*")) == before
 
 
 def test_without_setup_it_says_so(toy: Toy) -> None:
     (toy.folder.parents[1] / ".venv/.ready").unlink()
-    done = toy.run()
-    assert done.returncode == 2 and "make setup" in done.stderr
+    result = toy.run()
+    assert result.returncode == 2 and "make setup" in result.stderr
     assert toy.run("--help").returncode == 0
 
 
 def test_it_runs_from_any_folder(toy: Toy) -> None:
-    done = subprocess.run([toy.folder / "run.sh"], cwd="/", env=toy.environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([toy.folder / "run.sh"], cwd="/", env=toy.environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert toy.ran() == EVERYTHING
+
+
+def test_a_recipe_copied_out_of_egs_answers_help_and_dry_run(tmp_path: Path) -> None:
+    """`cp -rL`, which copies the files that links point to."""
+    (tmp_path / "utils").symlink_to(ROOT / "utils")
+    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
+    shutil.copytree(ROOT / "egs/librispeech", tmp_path / "egs/mine", symlinks=False, ignore=ignored)
+    assert not any(path.is_symlink() for path in (tmp_path / "egs/mine").rglob("*"))
+    for option in ("--help", "--dry_run"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        result = subprocess.run([tmp_path / "egs/mine/run.sh", option], env=environment, capture_output=True, text=True)
+        assert result.returncode == 0 and result.stderr == "" and "fbank" in result.stdout, result.stderr
 
 
 def test_every_recipe_is_short_and_answers_help_and_dry_run() -> None:
@@ -137,6 +160,6 @@ def test_every_recipe_is_short_and_answers_help_and_dry_run() -> None:
     for recipe in recipes:
         assert len(recipe.read_text().splitlines()) <= 100
         for option in ("--help", "--dry_run"):
-            done = subprocess.run([recipe, option], capture_output=True, text=True)
-            assert done.returncode == 0 and done.stderr == "", done.stderr
-            assert all(name in done.stdout for name in ("data", "fbank", "tokens", "pretrain", "train", "decode", "score"))
+            result = subprocess.run([recipe, option], capture_output=True, text=True)
+            assert result.returncode == 0 and result.stderr == "", result.stderr
+            assert all(name in result.stdout for name in ("data", "fbank", "tokens", "pretrain", "train", "decode", "score"))

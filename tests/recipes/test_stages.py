@@ -1,4 +1,4 @@
-"""Stages of a recipe: what is skipped, what is said when one fails, and that nothing runs on after a failure."""
+"""Stages of a recipe: finished stages are skipped, a failure is reported with the command that goes on, and nothing runs after it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ except KeyboardInterrupt:
 def test_a_second_run_does_nothing(toy: Toy) -> None:
     assert toy.run().returncode == 0
     assert toy.ran() == EVERYTHING
-    done = toy.run()
-    assert done.returncode == 0 and toy.ran() == []
-    assert done.stdout.count("skipped") == 4
+    result = toy.run()
+    assert result.returncode == 0 and toy.ran() == []
+    assert result.stdout.count("skipped") == 4
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_second_run_does_nothing(toy: Toy) -> None:
         (["--tag", "second"], ["tokens", "train", "decode"]),
     ],
 )
-def test_what_changed_options_run_again(toy: Toy, options: list[str], again: list[str]) -> None:
+def test_stages_whose_options_changed_run_again(toy: Toy, options: list[str], again: list[str]) -> None:
     (toy.folder / "other").write_text("other\n")
     toy.run()
     toy.ran()
@@ -78,11 +78,11 @@ def test_a_stage_run_on_its_own_makes_the_later_ones_stale(toy: Toy) -> None:
     assert toy.ran() == ["train", "decode"]
 
 
-def test_stages_that_run_sh_sources_are_as_good_as_its_own(toy: Toy) -> None:
+def test_stages_that_run_sh_sources_work_like_those_in_it(toy: Toy) -> None:
     run = toy.folder / "run.sh"
-    own, shared = run.read_text().split("if stage 2 train")
+    head, shared = run.read_text().split("if stage 2 train")
     (toy.folder / "shared.sh").write_text("if stage 2 train" + shared)
-    run.write_text(own + ". ./shared.sh\n")
+    run.write_text(head + ". ./shared.sh\n")
     assert "  3 decode       search\n" in toy.run("--help").stdout
     assert 'echo "beam 9"' in toy.run("--dry_run", "--beam", "9").stdout
     assert toy.run().returncode == 0
@@ -111,11 +111,11 @@ def test_stages_that_run_sh_sources_are_as_good_as_its_own(toy: Toy) -> None:
 )
 def test_the_first_failure_ends_the_recipe(toy: Toy, failure: str) -> None:
     toy.hook(f"echo before the failure\n{failure}\necho after >>ran\n")
-    done = toy.run()
-    assert done.returncode not in (0, 130)
+    result = toy.run()
+    assert result.returncode not in (0, 130)
     assert toy.ran() == ["data", "tokens"]
-    assert "before the failure" in done.stderr.split("last lines of exp/train/log/2.train.log")[1]
-    assert "error: stage 2 train failed" in done.stderr and "./run.sh --stage train" in done.stderr
+    assert "before the failure" in result.stderr.split("last lines of exp/train/log/2.train.log")[1]
+    assert "error: stage 2 train failed" in result.stderr and "./run.sh --stage train" in result.stderr
     toy.hook("")
     assert toy.run().returncode == 0
     assert toy.ran() == ["train", "decode"]
@@ -124,8 +124,8 @@ def test_the_first_failure_ends_the_recipe(toy: Toy, failure: str) -> None:
 def test_the_printed_command_goes_on_where_it_failed(toy: Toy) -> None:
     toy.hook("false\n")
     (toy.folder / "my corpus").write_text("x\n")
-    done = toy.run("--corpus", "my corpus", "--set", "a=b c=d", "--beam=9")
-    command = done.stderr.strip().splitlines()[-1].split("when it is mended: ")[1]
+    result = toy.run("--corpus", "my corpus", "--set", "a=b c=d", "--beam=9")
+    command = result.stderr.strip().splitlines()[-1].split("when it is mended: ")[1]
     toy.hook("")
     toy.ran()
     assert subprocess.run(command, shell=True, cwd=toy.folder, env=toy.environment, stdout=subprocess.DEVNULL).returncode == 0
@@ -153,29 +153,29 @@ def test_missing_corpus_names_the_command_that_fetches_it(toy: Toy) -> None:
     run.write_text(run.read_text().replace("\ncd ", f"{header}\ncd ", 1).replace("beam=4", "aishell=corpus\nbeam=4", 1))
     run.write_text(run.read_text().replace('need "$corpus" --corpus\n', 'need "$corpus" --corpus\n  need "$aishell" --aishell\n', 1))
     for option, command in zip(("--corpus", "--aishell"), commands, strict=True):
-        told = toy.run(option, "/nowhere").stderr
-        assert told == f"error: {option} /nowhere: no such file or folder; say where it is with {option}, or fetch it: {command}\n"
+        message = toy.run(option, "/nowhere").stderr
+        assert message == f"error: {option} /nowhere: no such file or folder; say where it is with {option}, or fetch it: {command}\n"
 
 
 def test_missing_corpus_and_missing_inputs_name_the_remedy(toy: Toy) -> None:
     start = cpu_seconds()
-    done = toy.run("--corpus", "/nowhere")
+    result = toy.run("--corpus", "/nowhere")
     assert cpu_seconds() - start < 1
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "--corpus /nowhere: no such" in done.stderr
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "--corpus /nowhere: no such" in result.stderr
     assert "--corpus" in toy.run("--corpus=").stderr
-    done = toy.run("--stage", "tokens")
-    assert done.returncode == 1 and toy.ran() == []
-    assert done.stderr.startswith("error: data/text: missing; stage data makes it: ./run.sh --stage data --stop_stage data")
-    assert done.stderr in toy.log("1.tokens.log")
+    result = toy.run("--stage", "tokens")
+    assert result.returncode == 1 and toy.ran() == []
+    assert result.stderr.startswith("error: data/text: missing; stage data makes it: ./run.sh --stage data --stop_stage data")
+    assert result.stderr in toy.log("1.tokens.log")
 
 
 def test_the_log_holds_everything_in_order(toy: Toy) -> None:
     toy.hook("for i in {1..50000}; do echo line $i; done\necho to stderr >&2\n")
-    done = toy.run()
+    result = toy.run()
     lines = [f"line {i}" for i in range(1, 50001)] + ["to stderr"]
     assert toy.log("2.train.log").splitlines()[-len(lines) :] == lines
-    assert done.stdout.count("\nline ") == 50000
-    assert "echo train >>ran" in toy.log("2.train.log")  # its commands stand above
+    assert result.stdout.count("\nline ") == 50000
+    assert "echo train >>ran" in toy.log("2.train.log")  # the log begins with the commands
 
 
 def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -> None:
@@ -184,15 +184,15 @@ def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -
     terminal = {"stdin": slave, "stdout": slave, "stderr": slave}
     process = subprocess.Popen(["./run.sh"], cwd=toy.folder, env=toy.environment, start_new_session=True, **terminal)
     os.close(slave)
-    seen = b""
+    output = b""
     while True:
         try:
-            seen += os.read(master, 65536)
+            output += os.read(master, 65536)
         except OSError:  # the other end is closed
             break
     os.close(master)
     assert process.wait(timeout=30) == 0
-    assert b"bar 1\rbar 2\r1 bar 3" in seen
+    assert b"bar 1\rbar 2\r1 bar 3" in output
     assert "\n1 bar 3\n" in toy.log("2.train.log") and "bar 1" not in toy.log("2.train.log")
 
 
@@ -201,22 +201,22 @@ def test_an_interrupted_stage_is_not_finished(toy: Toy, number: signal.Signals, 
     toy.hook("python -c 'import time; open(\"started\", \"w\"); time.sleep(60)'\necho after >>ran\n")
     process = toy.start()
     toy.wait_for("started")
-    done = toy.stop(process, number)
-    assert done.returncode == code
-    assert "stage 2 train: interrupted; go on with: ./run.sh --stage train" in done.stderr
+    result = toy.stop(process, number)
+    assert result.returncode == code
+    assert "stage 2 train: interrupted; go on with: ./run.sh --stage train" in result.stderr
     assert toy.ran() == ["data", "tokens"]
     toy.hook("")
     assert toy.run().returncode == 0
     assert toy.ran() == ["train", "decode"]
 
 
-def test_what_a_command_says_about_ctrl_c_is_logged(toy: Toy) -> None:
+def test_the_output_of_a_command_after_ctrl_c_is_logged(toy: Toy) -> None:
     (toy.folder / "program.py").write_text(PROGRAM)
     toy.hook("python program.py\necho after >>ran\n")
     process = toy.start()
     toy.wait_for("started")
-    done = toy.stop(process, signal.SIGINT)
-    assert done.returncode == 130 and "saved" in done.stdout and "saved" in toy.log("2.train.log")
+    result = toy.stop(process, signal.SIGINT)
+    assert result.returncode == 130 and "saved" in result.stdout and "saved" in toy.log("2.train.log")
     assert toy.ran() == ["data", "tokens"]
 
 
@@ -235,21 +235,21 @@ def test_two_runs_of_one_stage_do_not_mix(toy: Toy) -> None:
     toy.hook("touch started\nsleep 60\n")
     process = toy.start()
     toy.wait_for("started")
-    done = toy.run()
-    assert done.returncode == 2 and "another process" in done.stderr
+    result = toy.run()
+    assert result.returncode == 2 and "another process" in result.stderr
     toy.stop(process, signal.SIGKILL)
 
 
 def test_an_error_in_stage_itself_ends_the_recipe(toy: Toy) -> None:
     (toy.folder / "exp/train").mkdir(parents=True)
     (toy.folder / "exp/train/log").write_text("a file where a folder should be")
-    done = toy.run()
-    assert done.returncode == 2 and "exp/train/log/0.data.log" in done.stderr
+    result = toy.run()
+    assert result.returncode == 2 and "exp/train/log/0.data.log" in result.stderr
     assert toy.ran() == []
     run = toy.folder / "run.sh"
     run.write_text(run.read_text().replace('"train" "$exp"; then', '"train"; then'))
-    done = toy.run("--expdir", "other")
-    assert done.returncode == 2 and "write" in done.stderr
+    result = toy.run("--expdir", "other")
+    assert result.returncode == 2 and "write" in result.stderr
     assert toy.ran() == ["data", "tokens"]
 
 
@@ -266,6 +266,6 @@ def test_a_stage_whose_results_a_later_one_reads_leaves_those_between_alone(toy:
     assert toy.run("--words", "4", "--stage", "lm", "--stop_stage", "lm").returncode == 0
     assert toy.ran() == ["lm"]
     assert toy.run("--words", "4").returncode == 0
-    assert toy.ran() == ["decode"]  # what it reads is newer
+    assert toy.ran() == ["decode"]  # it reads results that are newer
     assert toy.run("--words", "4").returncode == 0
     assert toy.ran() == []

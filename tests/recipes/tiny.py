@@ -1,4 +1,4 @@
-"""Configs of the recipes, with a model and a run so small that a walk through a recipe takes seconds."""
+"""Configs of the recipes with a model and a run so small that all stages of a recipe take seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_tiny(conf: Path, name: str, **train: Any) -> str:
     config["model"]["encoder"] = ENCODER
     for decoder in config["model"].get("decoders", {}):
         config["model"]["decoders"][decoder] = DECODER
-    for tokens in config.get("tokens", {}).values():  # the texts of a small tree are too few for many units
+    for tokens in config.get("tokens", {}).values():  # a small corpus has too few texts for many units
         tokens["type"] = "char"
         tokens.pop("size", None)
     for objective in config["objectives"].values():

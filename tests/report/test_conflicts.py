@@ -12,12 +12,12 @@ from m2asr.report.conflicts import summarize
 
 
 def write(exp, cosines, changes=None):
-    """A log with the cosine of asr and st at steps 20, 40, ...; `changes` of steps are merged into their lines."""
+    """Write a log with the cosines of asr and st at steps 20, 40, ...; `changes` by step are merged into their lines."""
     with open(exp / "train.jsonl", "w") as file:
         for step, cosine in enumerate(cosines, 1):
             names = ["asr", "st", "cpc"] if step > 1 else ["asr", "st"]  # gamma is 0 in the first step
             matrix = [[1.0, cosine, 0.1], [cosine, 1.0, 0.2], [0.1, 0.2, 1.0]]
-            # in the upper block cpc stands against st, whatever the whole backbone says
+            # in the upper block cpc is in conflict with st; in the backbone as a whole it is not
             upper = [[1.0, 0.3, 0.1], [0.3, 1.0, -0.2], [0.1, -0.2, 1.0]]
             square = {name: [row[: len(names)] for row in rows[: len(names)]] for name, rows in (("low", matrix), ("up", upper))}
             conflict = {
@@ -36,7 +36,7 @@ def write(exp, cosines, changes=None):
             file.write(json.dumps(line | change) + "\n")
 
 
-def test_it_tells_who_fights_where_and_when(tmp_path):
+def test_it_names_the_pairs_in_conflict_by_layer_and_period(tmp_path):
     write(tmp_path, [0.4, -0.2, -0.4, -0.6, 0.5, 0.3])
     text = summarize(tmp_path)
     assert "6 steps measured, 20 to 120" in text
@@ -51,21 +51,24 @@ def test_it_tells_who_fights_where_and_when(tmp_path):
 
 
 def write_noise(exp, steps=24):
-    """A log in which asr fights st in block1 alone, st and tr agree, and cpc is nothing but noise; halves of cpc are measured rarely."""
+    """Write a log in which asr and st are in conflict in block1 alone, st and tr are aligned, and cpc is nothing but noise.
+
+    The halves of cpc are measured rarely.
+    """
     generator = np.random.default_rng(1)
     names = ["asr", "st", "tr", "cpc"]
     with open(exp / "train.jsonl", "w") as file:
         for step in range(1, steps + 1):
             cross = {}
-            for layer, fight in (("block1", -0.1), ("block2", 0.0), ("all", -0.05)):
-                found = np.diag([0.5, 0.4, 0.3, 0.0])
-                found[0, 1], found[1, 2] = fight, 0.06
-                found = found + 0.02 * np.triu(generator.standard_normal((4, 4)))
-                rows = (found + np.triu(found, 1).T).tolist()
+            for layer, cosine in (("block1", -0.1), ("block2", 0.0), ("all", -0.05)):
+                upper = np.diag([0.5, 0.4, 0.3, 0.0])
+                upper[0, 1], upper[1, 2] = cosine, 0.06
+                upper = upper + 0.02 * np.triu(generator.standard_normal((4, 4)))
+                rows = (upper + np.triu(upper, 1).T).tolist()
                 rows[3][3] = rows[3][3] if step % 6 == 0 else None
                 cross[layer] = rows
-            plain = np.full((4, 4), 0.2).tolist()  # what a shared batch makes of it
-            conflict = {"names": names, "matrix": plain, "layers": {"block1": plain, "block2": plain}, "cross": cross, "norm": [1.0] * 4}
+            shared = np.full((4, 4), 0.2).tolist()  # on the same batch, common noise makes all cosines positive
+            conflict = {"names": names, "matrix": shared, "layers": {"block1": shared, "block2": shared}, "cross": cross, "norm": [1.0] * 4}
             conflict |= {"rate": {"block1": 0.0, "block2": 0.0, "all": 0.0}, "merged": 0.8, "pull": 0.1}
             line = {"kind": "train", "step": step, "gamma": {}, "conflict": conflict, "metrics": {}, "loss": {"asr": 1.0}, "lambda": {}}
             file.write(json.dumps(line) + "\n")
@@ -109,12 +112,12 @@ def test_a_run_may_go_on_from_a_log_without_noise(tmp_path):
 def test_it_tells_how_far_feature_level_weights_are_from_exact_ones(tmp_path):
     write(tmp_path, [0.4, -0.2])
     assert "exact one" not in summarize(tmp_path)
-    known = {20: 0.3, 40: 0.1, 80: 0.05, 120: 0.2}  # those between use known weights, as with `every`
-    write(tmp_path, [0.4] * 6, {step: {"conflict": {"deviation": value}} for step, value in known.items()})
+    deviations = {20: 0.3, 40: 0.1, 80: 0.05, 120: 0.2}  # the steps between use weights computed before, as with `every`
+    write(tmp_path, [0.4] * 6, {step: {"conflict": {"deviation": value}} for step, value in deviations.items()})
     assert "| largest deviation of a lambda from the exact one | 0.3 | 0.05 | 0.2 |" in summarize(tmp_path)
 
 
-def test_what_the_last_phase_has_not_is_told_of_those_before(tmp_path):
+def test_numbers_that_the_last_phase_lacks_are_shown_for_the_phases_before(tmp_path):
     alone = {"gamma": {}, "metrics": {}}
     write(tmp_path, [0.4] * 6, {80: alone, 100: alone, 120: alone})
     text = summarize(tmp_path)

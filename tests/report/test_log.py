@@ -1,4 +1,4 @@
-"""train.jsonl: weighted means, no step twice after a resume, a torn line tolerated."""
+"""train.jsonl: weighted means, no step twice after a resume, an incomplete last line left out."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def outcome(loss=(6.0, 2.0), problem=None, conflicts=None) -> Outcome:
     return Outcome({"asr": loss}, {"asr": {"error": (1.0, 4.0)}}, {"asr": 1.0}, gamma={"cpc": 0.1}, conflicts=conflicts, problem=problem)
 
 
-def take(log: TrainLog, step: int, found: Outcome, norm: float = 1.0, waited: float = 0.0, phase: str = "train") -> None:
+def take(log: TrainLog, step: int, result: Outcome, norm: float = 1.0, waited: float = 0.0, phase: str = "train") -> None:
     log.step(
         step,
         0,
-        found,
+        result,
         phase=phase,
         levels=[["asr"], ["cpc"]],
         grad_norm={"encoder": norm},
@@ -78,7 +78,7 @@ def test_a_skipped_step_does_not_spoil_the_mean_and_the_file_stays_json(tmp_path
     assert line["grad_norm"] == {"encoder": None}
 
 
-def test_steps_left_over_are_written_before_the_dev_line(tmp_path):
+def test_steps_without_a_line_are_written_before_the_dev_line(tmp_path):
     with TrainLog(tmp_path, 3, 0, every=2) as log:
         for step in (1, 2, 3):
             take(log, step, outcome())
@@ -124,7 +124,7 @@ def test_lines_are_on_the_disk_at_once(tmp_path):
         assert [line["step"] for line in read_log(tmp_path)] == [1]
 
 
-def test_torn_and_broken_lines(tmp_path):
+def test_incomplete_and_broken_lines(tmp_path):
     assert read_log(tmp_path) == []
     path = tmp_path / "train.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
@@ -138,9 +138,9 @@ def test_a_log_file_is_not_flooded(tmp_path, capsys):
     with TrainLog(tmp_path, 500, 0, every=1) as log:
         for step in range(1, 501):
             take(log, step, outcome())
-    shown = capsys.readouterr().err.splitlines()
-    assert 1 <= len(shown) <= 5
-    assert "asr 3.00" in shown[0] and "lambda 1.00 gamma 0.100" in shown[0] and "s/s" in shown[0] and "left" in shown[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 5
+    assert "asr 3.00" in lines[0] and "lambda 1.00 gamma 0.100" in lines[0] and "s/s" in lines[0] and "left" in lines[0]
 
 
 def test_tensorboard_has_every_scalar(tmp_path):
@@ -166,14 +166,14 @@ def test_tensorboard_has_every_scalar(tmp_path):
         "dev/loss/asr",
         "lambda_deviation",
     } <= names
-    found = {name: events.Scalars(name)[0].value for name in names}
-    assert found["cosine/all/asr|cpc"] == pytest.approx(-3 / 125**0.5) and found["cosine/block1/asr|cpc"] == -0.5
-    assert found["cosine/block2/asr|cpc"] == pytest.approx(-1 / 6)
-    assert found["cross/all/asr|cpc"] == found["cross/block2/asr|cpc"] == -0.25 and found["self/block1/asr"] == 0.5
-    assert "self/all/cpc" not in found  # not known in this step
-    assert found["gradient/all/asr"] == pytest.approx(5.0) and found["gradient/block2/asr"] == 3.0
-    assert found["gradient/all/merged"] == 2.0 and found["gradient/all/pull"] == 1.0
-    assert found["conflict_rate/block1"] == found["conflict_rate/all"] == 1.0
+    values = {name: events.Scalars(name)[0].value for name in names}
+    assert values["cosine/all/asr|cpc"] == pytest.approx(-3 / 125**0.5) and values["cosine/block1/asr|cpc"] == -0.5
+    assert values["cosine/block2/asr|cpc"] == pytest.approx(-1 / 6)
+    assert values["cross/all/asr|cpc"] == values["cross/block2/asr|cpc"] == -0.25 and values["self/block1/asr"] == 0.5
+    assert "self/all/cpc" not in values  # not measured in this step
+    assert values["gradient/all/asr"] == pytest.approx(5.0) and values["gradient/block2/asr"] == 3.0
+    assert values["gradient/all/merged"] == 2.0 and values["gradient/all/pull"] == 1.0
+    assert values["conflict_rate/block1"] == values["conflict_rate/all"] == 1.0
 
 
 def test_interleaved_phases_do_not_share_a_line(tmp_path):
@@ -187,17 +187,17 @@ def test_interleaved_phases_do_not_share_a_line(tmp_path):
 def test_steps_without_a_target_are_counted(tmp_path):
     with TrainLog(tmp_path, 3, 0, every=3) as log:
         for step in range(1, 4):
-            found = outcome()
-            found.inactive = ["st"] if step > 1 else []
-            take(log, step, found)
+            result = outcome()
+            result.inactive = ["st"] if step > 1 else []
+            take(log, step, result)
     assert read_log(tmp_path)[0]["inactive"] == {"st": 2}
 
 
 def test_the_share_of_steps_at_a_vertex(tmp_path):
     with TrainLog(tmp_path, 8, 0, every=4) as log:
         for step in range(1, 9):
-            found = outcome(problem="the loss of asr is nan" if step == 4 else None)
-            found.vertex = {"asr+st": step in (1, 4)} if step <= 4 else {}
-            take(log, step, found)
+            result = outcome(problem="the loss of asr is nan" if step == 4 else None)
+            result.vertex = {"asr+st": step in (1, 4)} if step <= 4 else {}
+            take(log, step, result)
     first, second = read_log(tmp_path)
     assert first["vertex"] == {"asr+st": pytest.approx(1 / 3)} and second["vertex"] == {}

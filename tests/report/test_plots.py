@@ -1,4 +1,4 @@
-"""The plots are drawn from any log a run can leave."""
+"""The plots are drawn from every log that a run can leave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from m2asr.report.conflict_plots import conflicts, cosines
+from m2asr.report.conflict_plots import plot_conflicts, plot_cosines
 from m2asr.report.log import read_log
 from m2asr.report.panels import noise_of, smooth, smoothed_error
 from m2asr.report.plots import draw
@@ -20,26 +20,26 @@ def write_log(
     exp, upper: int, lower: bool, steps: int = 12, conflicts: bool = True, layers: int = 2, norms: bool = True, noise: bool = False
 ) -> None:
     names = [f"asr_{number}" for number in range(upper)]
-    both = [*names, "cpc"] if lower else names
+    objectives = [*names, "cpc"] if lower else names
     with open(exp / "train.jsonl", "w") as file:
         for step in range(1, steps + 1):
-            known = both if step > 2 else names  # gamma is 0 at first, so that cpc has no cosine yet
-            line = {"kind": "train", "step": step, "epoch": 1, "loss": {name: 3 / step for name in both}}
+            measured = objectives if step > 2 else names  # gamma is 0 at first, so that cpc has no cosine yet
+            line = {"kind": "train", "step": step, "epoch": 1, "loss": {name: 3 / step for name in objectives}}
             line["gamma"] = {"cpc": 0.01 * step} if lower else {}
             line["levels"] = [names, ["cpc"]] if lower else [names]
             line["lambda"] = {name: 1 / upper for name in names}
             line["metrics"] = {"cpc": {"accuracy": 0.5, "chance": 0.1}} if lower else {}
             if conflicts:
-                places = [f"blocks.{place}" for place in range(layers)]
-                matrix, rates = np.eye(len(known)).tolist(), dict.fromkeys([*places, "all"], 0.4 if len(known) > 1 else 0.0)
-                line["conflict"] = {"names": known, "matrix": matrix, "layers": dict.fromkeys(places, matrix), "rate": rates}
-                if noise:  # the first two fight, the last gradient is never compared with itself
-                    cross = 0.02 * np.random.default_rng(step).standard_normal((len(known), len(known))) + 0.3 * np.eye(len(known))
+                size, blocks = len(measured), [f"blocks.{number}" for number in range(layers)]
+                matrix, rates = np.eye(size).tolist(), dict.fromkeys([*blocks, "all"], 0.4 if size > 1 else 0.0)
+                line["conflict"] = {"names": measured, "matrix": matrix, "layers": dict.fromkeys(blocks, matrix), "rate": rates}
+                if noise:  # the first two are in conflict, the last gradient is never compared with itself
+                    cross = 0.02 * np.random.default_rng(step).standard_normal((size, size)) + 0.3 * np.eye(size)
                     cross[0, 1] = cross[1, 0] = -0.2 + 0.01 * step
-                    found = [[None if i == j == len(known) - 1 else value for j, value in enumerate(row)] for i, row in enumerate(cross)]
-                    line["conflict"]["cross"] = dict.fromkeys([*places, "all"], found)
-                line["conflict"] |= {"merged": 1 / step, "pull": 0.1 * (known == both), "norm": [1.0] * len(known)}
-                line["conflict"] |= {"norms": dict.fromkeys(places, [0.5] * len(known))} if norms else {}
+                    rows = [[None if i == j == size - 1 else value for j, value in enumerate(row)] for i, row in enumerate(cross)]
+                    line["conflict"]["cross"] = dict.fromkeys([*blocks, "all"], rows)
+                line["conflict"] |= {"merged": 1 / step, "pull": 0.1 * (measured == objectives), "norm": [1.0] * size}
+                line["conflict"] |= {"norms": dict.fromkeys(blocks, [0.5] * size)} if norms else {}
             file.write(json.dumps(line) + "\n")
         file.write(json.dumps({"kind": "dev", "step": steps, "epoch": 1, "loss": {names[0]: 1.0}, "metrics": {}, "select": None}) + "\n")
 
@@ -69,28 +69,28 @@ def test_values_that_were_not_finite_leave_a_gap(tmp_path):
     assert len(draw(tmp_path)) == 4
 
 
-def test_a_picture_has_panels_for_what_the_log_knows_alone(tmp_path):
-    def shown(**options) -> list[str]:
+def test_a_picture_has_panels_only_for_numbers_of_the_log(tmp_path):
+    def titles(**options) -> list[str]:
         write_log(tmp_path, 2, **options)
         lines = [line for line in read_log(tmp_path) if line["kind"] == "train"]
-        panels = [panel for panel in conflicts(lines, lines).axes if panel.get_visible()]
+        panels = [panel for panel in plot_conflicts(lines, lines).axes if panel.get_visible()]
         assert all(panel.has_data() for panel in panels)
         return [panel.get_title().split(",")[0] for panel in panels]
 
     every = ["share of pairs of objectives below 0", "cosines by layer", "length of the merged gradient"]
     lengths, accuracy = "length of the gradient by layer", "accuracy of contrastive objectives"
-    assert shown(lower=True) == [*every, lengths, accuracy]
-    assert shown(lower=False) == [*every, lengths]
-    assert shown(lower=False, norms=False) == every
+    assert titles(lower=True) == [*every, lengths, accuracy]
+    assert titles(lower=False) == [*every, lengths]
+    assert titles(lower=False, norms=False) == every
     above_noise = ["share of pairs of objectives in conflict", *every[1:]]
     selves = "signal: cosine of a gradient with itself on another batch"
-    assert shown(lower=True, noise=True) == [*above_noise, lengths, selves, accuracy]
+    assert titles(lower=True, noise=True) == [*above_noise, lengths, selves, accuracy]
 
 
 def test_the_picture_of_cosines_shows_intervals_where_noise_was_measured(tmp_path):
     for noise, count in ((False, 2), (True, 3)):
         write_log(tmp_path, 3, True, noise=noise)
-        figure = cosines([line for line in read_log(tmp_path) if line["kind"] == "train"])
+        figure = plot_cosines([line for line in read_log(tmp_path) if line["kind"] == "train"])
         panels = [panel for panel in figure.axes if panel.get_title()]
         assert len(panels) == count
     labels = [text.get_text() for text in panels[1].get_yticklabels()]
@@ -98,10 +98,10 @@ def test_the_picture_of_cosines_shows_intervals_where_noise_was_measured(tmp_pat
     assert {collection.get_label() for collection in panels[2].collections} == {"noise of a pair at 0"}
 
 
-def test_smoothing_shrinks_noise_as_much_as_told():
+def test_smoothing_shrinks_noise_by_the_computed_share():
     noise = np.random.default_rng(1).standard_normal((4000, 12))
-    found = np.array([smooth(row.tolist()) for row in noise]).std(0)
-    assert found == pytest.approx(smoothed_error(12), rel=0.05)
+    deviation = np.array([smooth(row.tolist()) for row in noise]).std(0)
+    assert deviation == pytest.approx(smoothed_error(12), rel=0.05)
 
 
 def test_the_noise_of_a_series_is_not_its_drift():
@@ -119,9 +119,9 @@ def test_smoothing_keeps_a_constant_and_passes_over_gaps():
 
 
 def test_the_command(tmp_path):
-    done = command("plot", "--exp", tmp_path)
-    assert done.returncode == 1 and "train.jsonl" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    result = command("plot", "--exp", tmp_path)
+    assert result.returncode == 1 and "train.jsonl" in result.stderr and len(result.stderr.strip().splitlines()) == 1
     write_log(tmp_path, 2, True)
-    done = command("plot", "--exp", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "plots/losses.png") in done.stdout
+    result = command("plot", "--exp", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert str(tmp_path / "plots/losses.png") in result.stdout

@@ -18,9 +18,9 @@ from tools import compare_revisions
 def bench(*options: str) -> str:
     line = [sys.executable, "tools/bench_step.py", "--case", "tiny", "--rounds", "2", *options]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_a_profile_says_where_the_time_goes() -> None:

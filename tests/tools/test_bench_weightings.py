@@ -16,16 +16,16 @@ from tests.conftest import ROOT
 def test_the_tiny_case_prints_every_table() -> None:
     line = [sys.executable, "tools/bench_weightings.py", "--case", "tiny", "--rounds", "1", "--precision", "float32", "--peak", "1"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "float32 on cpu" in done.stdout
-    titles = [line.split(":")[0] for line in done.stdout.split("\n") if re.match(r"[a-zA-Z]", line)]
+    result = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "float32 on cpu" in result.stdout
+    titles = [line.split(":")[0] for line in result.stdout.split("\n") if re.match(r"[a-zA-Z]", line)]
     counts = {title: titles.count(title) for title in titles}
     assert counts["step over static weights"] == 4 and counts["MGDA against torchjd"] == 3 and counts["conflict report"] == 1
     for name in ("mgda", "moco", "modo-2", "modo-3"):
-        assert len(re.findall(rf"^  {name} .* of static", done.stdout, re.MULTILINE)) == 4
+        assert len(re.findall(rf"^  {name} .* of static", result.stdout, re.MULTILINE)) == 4
     gain, memory = r"times as fast as the fastest .* at least [\d.]+", "of the memory for {} of the leanest .* at most 1"
     for verdict in (gain, memory.format("gradients"), memory.format("gradients and activations")):
-        assert len(re.findall(f"{verdict}: (?:met|MISSED)$", done.stdout, re.MULTILINE)) == 3
+        assert len(re.findall(f"{verdict}: (?:met|MISSED)$", result.stdout, re.MULTILINE)) == 3
     # rows do not depend on the machine: 1, M + 1, M + 2, 2 M + 1, 2 M + 1 for M = 3
-    assert re.findall(r"(\d+) gradients, .* wanted: (\w+)", done.stdout) == [(rows, "met") for rows in "14577"]
+    assert re.findall(r"(\d+) gradients, .* wanted: (\w+)", result.stdout) == [(rows, "met") for rows in "14577"]

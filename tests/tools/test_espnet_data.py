@@ -46,10 +46,10 @@ def test_an_utterance_without_features_or_text_is_named(small_data: Path, tmp_pa
     last = sorted(texts)[-1]
     (dump / name).mkdir(parents=True)
     write_table(dump / name / "feats.scp", {utt: "feats.ark:0" for utt in texts if utt != last})
-    with pytest.raises(UserError, match=f"feats.scp: {last}: not there"):
+    with pytest.raises(UserError, match=f"feats.scp: {last}: missing"):
         write_set(tmp_path / "out", [name], small_data.parent, dump)
     write_table(dump / name / "feats.scp", {utt: "feats.ark:0" for utt in [*texts, "zz_new"]})
-    with pytest.raises(UserError, match="text: zz_new: not there"):
+    with pytest.raises(UserError, match="text: zz_new: missing"):
         write_set(tmp_path / "out", [name], small_data.parent, dump)
 
 

@@ -133,6 +133,6 @@ def test_pip_keeps_its_own_settings_and_a_failure_is_a_line(tmp_path: Path) -> N
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "HOME": str(tmp_path)}
     base = getattr(sys, "_base_executable", sys.executable)
     line = [base, "tools/install.py", "--disk_gb", "0.1"]
-    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: pip could not install"), done.stderr
-    assert "ERROR: " in done.stderr and (tmp_path / ".venv").exists() and not (tmp_path / ".venv/.ready").exists()
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("error: pip could not install"), result.stderr
+    assert "ERROR: " in result.stderr and (tmp_path / ".venv").exists() and not (tmp_path / ".venv/.ready").exists()

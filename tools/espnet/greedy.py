@@ -1,4 +1,4 @@
-"""Greedy CTC search with checkpoints of ESPnet; runs in ESPnet's environment, in a recipe's folder.
+"""Decodes with checkpoints of ESPnet by greedy CTC search; for ESPnet's environment, in a recipe's folder.
 
   python greedy.py CONFIG FEATS_SCP OUT MODEL.pth ...    # writes OUT/<name of the model>: lines `utterance text`
 """
@@ -27,7 +27,7 @@ def main(config: str, feats: str, out: Path, models: list[str]) -> None:
 
 @torch.no_grad()
 def text_of(model: torch.nn.Module, feats: torch.Tensor, tokens: list[str]) -> str:
-    """The best token of every frame, repetitions merged, blanks left out. feats: (T, D)."""
+    """The text of features (T, D): the best token of every frame, with repetitions merged and blanks left out."""
     states, _ = model.encode(feats[None].clone(), torch.tensor([len(feats)]))  # ESPnet normalizes in place
     best = model.ctc.argmax(states)[0].tolist()  # (T',)
     pieces = [tokens[number] for number, _ in groupby(best) if number != model.blank_id]

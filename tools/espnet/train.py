@@ -1,9 +1,9 @@
-"""ESPnet's recognition trainer with a clock; runs in ESPnet's environment, in a recipe's folder.
+"""Runs ESPnet's training of recognition and measures its CPU time; for ESPnet's environment, in a recipe's folder.
 
-  python train.py CLOCK --config conformer.yaml ...    # what espnet2.bin.asr_train takes
+  python train.py CLOCK --config conformer.yaml ...    # the options of espnet2.bin.asr_train
 
-CLOCK gets a line per epoch: its number, steps and CPU seconds of training so far, of this process and its data workers, without ESPnet's
-own look at the dev sets.
+CLOCK gets a line per epoch: its number, and the steps and CPU seconds of training so far, of this process and its data workers, without
+ESPnet's evaluation on the dev sets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from espnet2.train.trainer import Trainer
 
 
 class ClockedTrainer(Trainer):
-    """ESPnet's trainer; its training of an epoch, nothing else, runs against a clock."""
+    """ESPnet's trainer; it measures the CPU time of training in every epoch, and of nothing else."""
 
     path = ""
     seconds = 0.0
@@ -35,13 +35,13 @@ class ClockedTrainer(Trainer):
 
 
 class ClockedTask(ASRTask):
-    """ESPnet's task of recognition with that trainer."""
+    """ESPnet's task of recognition with this trainer."""
 
     trainer = ClockedTrainer
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and of its workers, which end with each epoch."""
+    """User and system time of this process and of its workers, which end with every epoch."""
     return sum(os.times()[:4])
 
 
