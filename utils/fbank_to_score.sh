@@ -23,7 +23,8 @@ fi
 if stage 3 pretrain "pretrain the encoder, where --pretrain_config is given" "$exp/pretrain"; then
   if [ -n "$pretrain_config" ]; then
     need "$dump" fbank
-    $train_cmd python -m m2asr.bin.train --config "$pretrain_config" --data data --dump "$dump" --exp "$exp/pretrain" --ngpu "$ngpu"
+    $train_cmd python -m m2asr.bin.train --config "$pretrain_config" --data data --dump "$dump" --exp "$exp/pretrain" --ngpu "$ngpu" \
+      --nproc "$nproc"
   fi
 fi
 
@@ -31,7 +32,7 @@ if stage 4 train "train on all objectives" "$exp"; then
   need "$dump" fbank
   need "$exp/tokens" tokens
   $train_cmd python -m m2asr.bin.train --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" --exp "$exp" \
-    "${init[@]}" --ngpu "$ngpu"
+    "${init[@]}" --ngpu "$ngpu" --nproc "$nproc"
 fi
 
 if stage 5 decode "recognize and translate the test sets" "$exp/decode_${searches[0]}"; then

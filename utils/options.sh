@@ -4,6 +4,7 @@
 stage=                          # first stage to run, number or name
 stop_stage=                     # last stage to run, number or name
 ngpu=0                          # number of GPUs to use
+nproc=1                         # processes that train without GPUs and share each step; auto: one per core
 nj=$(nproc)                     # number of processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
@@ -49,7 +50,7 @@ parse_options() {
     fi
     shift
     [[ ! ${!name} =~ ^(true|false)$ || $value =~ ^(true|false)$ ]] || die "option --$name: \`$value\` is neither true nor false"
-    [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ ]] || die "option --$name: \`$value\` is not a whole number"
+    [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ || $name=$value == nproc=auto ]] || die "option --$name: \`$value\` is not a whole number"
     [[ $name != set || ! $set ]] || value="$set $value"
     printf -v "$name" %s "$value"
     [[ $name =~ ^(stage|stop_stage|dry_run|force)$ ]] || _arguments+=("--$name $(printf %q "$value")")

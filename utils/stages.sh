@@ -109,7 +109,7 @@ _variables_in() {  # commands: prints the variables of run.sh that they use
 _fingerprint_of() {  # commands: prints a hash of them, of the values of their variables and of the configs that they name
   local name text=$1 file
   for name in $(_variables_in "$1"); do
-    [[ $name =~ ^(nj|ngpu|mirror|command)$ ]] || text+=$'\n'$(declare -p "$name")  # these four do not change the results
+    [[ $name =~ ^(nj|ngpu|nproc|mirror|command)$ ]] || text+=$'\n'$(declare -p "$name")  # these five do not change the results
   done
   while read -r file; do
     [[ ! -f $file ]] || text+=$'\n'$(<"$file") || return 1

@@ -129,6 +129,13 @@ def test_dry_run_prints_the_commands_and_runs_none(toy: Toy) -> None:
     assert sorted(toy.folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize(("options", "processes"), [((), "1"), (("--nproc", "3"), "3"), (("--nproc=auto",), "auto")])
+def test_a_recipe_trains_in_so_many_processes(options: tuple[str, ...], processes: str) -> None:
+    recipe = ROOT / "egs/mini/run.sh"
+    result = subprocess.run([recipe, "--dry_run", "--stage", "train", "--stop_stage", "train", *options], capture_output=True, text=True)
+    assert result.returncode == 0 and f'--nproc "{processes}"' in result.stdout
+
+
 def test_without_setup_it_says_so(toy: Toy) -> None:
     (toy.folder.parents[1] / ".venv/.ready").unlink()
     result = toy.run()
