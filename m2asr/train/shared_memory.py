@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from m2asr.errors import UserError
-from m2asr.train.distributed import PATIENCE, ProcessGroup, flat_gradients, put_back
+from m2asr.train.process_group import PATIENCE, ProcessGroup, flat_gradients, put_back
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - a file system in memory
 LINE = 64  # bytes of a cache line

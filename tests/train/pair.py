@@ -17,7 +17,7 @@ from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
 from m2asr.moo.gramian import Products, all_pairs
 from m2asr.moo.plan import MERGED
-from m2asr.train import shared_memory
+from m2asr.train import distributed
 from m2asr.train.distributed import joined
 from m2asr.train.optim import Optimizer
 from m2asr.train.step import JointStep
@@ -167,6 +167,6 @@ def everything(group: Collectives, folder: Path) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[2] == "ProcessGroup":  # as where there is no memory to share, or several machines
-        shared_memory.usable = lambda: False
+        distributed.usable = lambda: False
     with joined(gpu=False) as group:
         torch.save(everything(group, Path(sys.argv[1])), Path(sys.argv[1]) / f"{group.rank}.pt")
