@@ -107,7 +107,7 @@ def training_step(phase: Phase, measure: bool = False) -> Step:
     modules = phase.system.module_parameters()
 
     def step(draws: Sequence[Draw], number: int) -> None:
-        outcome = phase.gradients(draws, number, 0.0, 0, measure)
+        outcome = phase.gradients(draws, 0.0, 0, measure)
         if outcome.problem:
             raise RuntimeError(outcome.problem)
         clip_groups(modules, phase.optimizer.config.clip)

@@ -1,4 +1,4 @@
-"""Plans the batches of an epoch: length buckets, language temperature, equal numbers of batches on every rank."""
+"""Plans the batches of an epoch: length buckets, language temperature, a number of batches that steps divide."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batches:
     passes, a large one rotates, and no utterance is left out.
 
     frames: (N,) utterance lengths; tokens: (N,) target lengths; langs: (N,) language numbers from 0; budget: frames in a padded batch.
-    group: the number of batches in an epoch is a multiple of it (ranks x draws x accumulated micro-batches).
+    group: the number of batches in an epoch is a multiple of it (draws x accumulated micro-batches).
     """
 
     def __init__(
@@ -178,7 +178,7 @@ def _batch_count(sizes: np.ndarray, counts: np.ndarray) -> int:
 
 
 def _fill_groups(counts: np.ndarray, utterances: np.ndarray, group: int) -> np.ndarray:
-    """The numbers of batches per bucket, raised until their sum is a multiple of group, so that no rank needs a batch twice.
+    """The numbers of batches per bucket, raised until their sum is a multiple of group, so that no batch is read twice.
 
     Each time the bucket with the fullest batches gets one more.
     """

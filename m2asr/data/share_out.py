@@ -17,8 +17,8 @@ def share_out(requests: Requests, load: Callable[[str, np.ndarray], float], undi
     """Distribute the batches of a step over `world` processes.
 
     First each batch goes to the process with the least cost, the most expensive batches first: small batches compute slowly. Then batches
-    are divided until all processes have about the same cost. So a step reads the same utterances for any number of processes, and only
-    divided batches differ.
+    are divided until all processes have about the same cost; no process gets two pieces of one batch. So a step reads the same utterances
+    for any number of processes, and only divided batches differ.
 
     Args:
         requests: all batches of the step.
@@ -56,6 +56,11 @@ class _Piece:
     def __init__(self, stream: str, draw: int, micro: int, key: Key, utterances: np.ndarray) -> None:
         self.stream, self.draw, self.micro, self.key, self.utterances = stream, draw, micro, key, utterances
 
+    @property
+    def batch(self) -> tuple[str, int, int]:
+        """The batch of the step that it belongs to."""
+        return self.stream, self.draw, self.micro
+
     def split_off(self, count: int) -> _Piece:
         """Move the last `count` utterances to a new piece; both pieces get new keys."""
         piece = _Piece(self.stream, self.draw, self.micro, (*self.key, f"last {count}"), self.utterances[len(self.utterances) - count :])
@@ -66,7 +71,9 @@ class _Piece:
 def _balance(pieces: list[list[_Piece]], costs: list[float], load: Callable[[str, np.ndarray], float], undivided: Collection[str]) -> bool:
     """Move utterances from the process with the highest cost to the one with the lowest; returns whether any were moved."""
     mean, busiest, idlest = sum(costs) / len(costs), costs.index(max(costs)), costs.index(min(costs))
+    present = {piece.batch for piece in pieces[idlest]}
     divisible = [piece for piece in pieces[busiest] if piece.stream not in undivided and len(piece.utterances) > 1]
+    divisible = [piece for piece in divisible if piece.batch not in present]
     if costs[busiest] <= UNEVEN * mean or not divisible:
         return False
     excess = min(costs[busiest] - mean, mean - costs[idlest])

@@ -29,7 +29,11 @@ def build_level(
         groups: dict[Hashable, list[str]] = {}
         for name in section.objectives:
             groups.setdefault(reads[name], []).append(name)
-        across = build_weighting(section.weighting, ["+".join(group) for group in groups.values()])
+        try:
+            across = build_weighting(section.weighting, ["+".join(names) for names in groups.values()])
+        except UserError as error:
+            count = f"`features` merges {len(groups)} groups of objectives that read the same states"
+            raise UserError(f"weighting.gradients: {count}, and for them {error}; set `gradients: exact`") from None
         return FeatureLevel(section.objectives, weighting, across, list(groups.values()), section.weighting.every, apart, group)
     level = TrackedLevel if weighting.tracks else ThreeDrawLevel if weighting.draws == 3 else Level
     return level(section.objectives, weighting, section.weighting.every, section.weighting.layers, apart, group)

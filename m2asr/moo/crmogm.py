@@ -39,14 +39,14 @@ class CRMOGM(Weighting):
         self._lambda: Tensor | None = None
 
     def solve(self, active: Tensor, gramian: Tensor, squared_norms: Tensor) -> Tensor:
-        found = self._method.solve(active, gramian, squared_norms)
+        newest = self._method.solve(active, gramian, squared_norms)
         if self._lambda is None:
             self._lambda = torch.full((len(self.objectives),), 1 / len(self.objectives), dtype=torch.float64)
-            self._lambda[active] = found * len(active) / len(self.objectives)
+            self._lambda[active] = newest * len(active) / len(self.objectives)
         share = self._lambda[active].sum() / self._lambda.sum()
         if not share > 0:  # all the weight is with those that are away
-            return found
-        weights = self.alpha * self._lambda[active] / share + (1 - self.alpha) * found
+            return newest
+        weights = self.alpha * self._lambda[active] / share + (1 - self.alpha) * newest
         self._lambda[active] = share * weights
         return weights
 
@@ -61,5 +61,5 @@ class CRMOGM(Weighting):
         same_objectives(dict.fromkeys(state.get("names", ())), self.objectives)
         self._method.load_state_dict(state["of"])
         saved = state["lambda"]
-        places = [state["names"].index(name) for name in self.objectives]
-        self._lambda = None if saved is None else torch.tensor(saved, dtype=torch.float64)[places]
+        indices = [state["names"].index(name) for name in self.objectives]
+        self._lambda = None if saved is None else torch.tensor(saved, dtype=torch.float64)[indices]

@@ -44,18 +44,18 @@ class LearnedScalars:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of other objectives."""
         same_objectives(state.get("values", {}), self._values)
-        order = {name: place for place, name in enumerate(state["values"])}
-        moments = {place: state["adam"][order[name]] for place, name in enumerate(self._values) if order[name] in state["adam"]}
+        index = {name: number for number, name in enumerate(state["values"])}
+        moments = {number: state["adam"][index[name]] for number, name in enumerate(self._values) if index[name] in state["adam"]}
         with torch.no_grad():
             for name, value in self._values.items():
                 value.fill_(state["values"][name])
         self._adam.load_state_dict({**self._adam.state_dict(), "state": moments})
 
 
-def same_objectives(saved: dict[str, Any], wanted: dict[str, Any] | list[str]) -> None:
+def same_objectives(saved: dict[str, Any], objectives: dict[str, Any] | list[str]) -> None:
     """Raises UserError if the weights of a checkpoint belong to other objectives."""
-    if set(saved) != set(wanted):
+    if set(saved) != set(objectives):
         raise UserError(
             f"weighting: the checkpoint has weights for {', '.join(saved) or 'no objectives'}, the config has "
-            f"{', '.join(wanted)}; resume with the objectives of the checkpoint, or start anew from its model with --init_from"
+            f"{', '.join(objectives)}; resume with the objectives of the checkpoint, or start anew from its model with --init_from"
         )

@@ -86,7 +86,7 @@ def plan_step(
     measure: bool = False,
     plain: Collection[str] = (),
 ) -> Plan:
-    """The plan of step `number`.
+    """The plan of step `number` of a phase.
 
     Args:
         levels: from upper to lower.

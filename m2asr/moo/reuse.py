@@ -8,8 +8,8 @@ from typing import Any
 class Reuse:
     """Decides in which steps weights are computed from gradients, and keeps the last ones for the steps between.
 
-    Due are the first step, every k-th one (the k-th, 2 k-th ..., where intervals of the log end, so that it sees gradients), and steps
-    in which other objectives are active than the kept weights are for.
+    Due are the first step, every k-th one of a phase (the k-th, 2 k-th ..., where intervals of the log end, so that it sees gradients),
+    and steps in which other objectives are active than the kept weights are for.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -17,7 +17,7 @@ class Reuse:
         self.weights: dict[str, float] | None = None  # of the objectives that were active
 
     def due(self, number: int, active: list[str]) -> bool:
-        """Whether step `number`, from 0, needs gradients per objective."""
+        """Whether step `number` of a phase, from 0, needs gradients per objective."""
         return self.weights is None or (number + 1) % self.every == 0 or set(self.weights) != set(active)
 
     def state_dict(self) -> dict[str, Any]:

@@ -130,7 +130,11 @@ class BestCheckpoints:
 
     def ranking(self) -> list[int]:
         """The kept epochs, best first."""
-        return sorted(self.scores, key=lambda epoch: (math.isnan(self.scores[epoch]), self.scores[epoch], -epoch))
+        return sorted(self.scores, key=self._rank)
+
+    def _rank(self, epoch: int) -> tuple[float, int]:
+        score = self.scores[epoch]
+        return (math.inf if math.isnan(score) else score, -epoch)  # NaN compares with nothing, so it must not reach the order
 
     def clean(self) -> None:
         """Delete the weights of epochs that fell out; to be called when the checkpoint that names the rest is on the disk."""

@@ -36,7 +36,7 @@ class Outcome:
         """The same, with what the plan and the tally of the step tell."""
         self.losses, self.metrics, self.seconds = tally.losses(), tally.metrics(), tally.seconds
         self.inactive = [name for step in plan.levels for name in step.level.objectives if name not in step.active]
-        self.idle = not any(step.active for step in plan.levels)
+        self.idle = not plan.plain and not any(step.active for step in plan.levels)
         for step in plan.levels:
             if step is plan.levels[0] or len(step.level.objectives) > 1:
                 self.weights |= dict.fromkeys(step.level.objectives, 0.0) | step.weights

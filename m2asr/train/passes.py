@@ -63,7 +63,7 @@ class Passes:
         """One forward per batch, and one backward per batch and row; returns the weights that were found at states.
 
         `divisors` are what loss sums are divided by, of the objectives that have a target. Rows that take nothing after this pass are
-        summed over processes, each as soon as its last backward is done.
+        summed over processes, in the same order in all of them, each as soon as its last backward and those of the rows before it are done.
         """
         copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype)
         streams = list(dict.fromkeys(self.streams.values()))
@@ -82,9 +82,8 @@ class Passes:
                     with self.rows.accumulate_into(row, copies.copies):
                         torch.autograd.backward(tensors, gradients, retain_graph=bool(backwards))
                     del tensors, gradients
-                    if number == len(batches) - 1 and row in due and row not in {after for after, _, _ in backwards}:
-                        due.remove(row)
-                        self.rows.reduce(row)
+                    while number == len(batches) - 1 and due and due[0] not in {later for later, _, _ in backwards}:
+                        self.rows.reduce(due.pop(0))
             for group, members in _members(todo, names) if not batches else ():  # found together with the processes that have a batch
                 within |= weigh_states(group, members, {}, self.rows.group, self.device)
             for row in due:

@@ -85,6 +85,7 @@ class Phase:
             undivided=[self.streams[name] for name in self.streams if system.objectives[name].compares],
         )
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
+        self.steps = 0  # of the phase so far
         self._steps: Generator[Step] | None = None
 
     def start(self) -> None:
@@ -129,11 +130,12 @@ class Phase:
         params = [param for module in self.theta.values() for param in module.parameters()]
         return self.rows * padded_size(params) * params[0].element_size()
 
-    def gradients(self, draws: Sequence[Draw], number: int, position: float, epoch: int, measure: bool = False) -> Outcome:
-        """Forward and backward of step `number` of the run; `position` in steps and `epoch` are those of the phase."""
+    def gradients(self, draws: Sequence[Draw], position: float, epoch: int, measure: bool = False) -> Outcome:
+        """Forward and backward of the next step; `position` in steps and `epoch` are those of the phase."""
         gammas = [penalty.gamma(position, epoch, self.total_steps) for penalty in self.penalties]
         factors = level_factors(gammas, [level.penalty.rescale for level in self.sections[1:]])
-        outcome = self.joint(draws, number, factors, measure)
+        outcome = self.joint(draws, self.steps, factors, measure)
+        self.steps += 1
         outcome.gamma = {"+".join(level.objectives): gamma for level, gamma in zip(self.levels[1:], gammas, strict=True)}
         return outcome
 
@@ -167,6 +169,7 @@ class Phase:
             "optimizer": self.optimizer.state_dict(),
             "levels": [level.state_dict(self.joint.rows) for level in self.levels],
             "loader": loader,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -175,6 +178,7 @@ class Phase:
         for level, saved in zip(self.levels, state["levels"], strict=True):
             level.load_state_dict(saved, self.joint.rows)
         self.loader.load_state_dict(state["loader"])
+        self.steps = state.get("steps", 0)  # older checkpoints do not have it
 
     def _level(self, section: train_config.Level, apart: bool) -> Level:
         """A level of the objectives whose gradient reaches theta; those whose does not train as regular ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from m2asr.errors import UserError
 from m2asr.train.phase import Phase
 from m2asr.train_config import Train
 
@@ -20,6 +21,11 @@ class Span:
         self.audio_seconds = 0.0  # through the encoder so far, without padding
         steps = [_visits(phase) * phase.loader.steps_per_epoch() for phase in self.phases]  # per epoch of the main phase
         per_epoch = sum(count * phase.seconds_per_step() for count, phase in zip(steps, self.phases, strict=True))
+        if self.seconds and not per_epoch:
+            raise UserError(
+                f"phase {self.main.name}: none of its objectives encodes anything of its streams, so train.hours would never pass; "
+                "are their windows longer than every utterance?"
+            )
         epochs = self.epochs or self.seconds / per_epoch
         for count, phase in zip(steps, self.phases, strict=True):
             phase.total_steps = max(1, round(epochs * count))

@@ -64,7 +64,7 @@ class JointStep:
         self.measuring = Measuring(self.passes, self.layers)
 
     def __call__(self, draws: Sequence[Draw], number: int, factors: Sequence[float], measure: bool = False) -> Outcome:
-        """Forward and backward of step `number`; batches that no loader has prepared are prepared here.
+        """Forward and backward of step `number` of a phase; batches that no loader has prepared are prepared here.
 
         `factors` is what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds how gradients
         stand to each other, where those of some level are kept apart.

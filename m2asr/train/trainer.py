@@ -102,13 +102,14 @@ class Trainer:
         shared = sum(parameter.numel() for name in theta for parameter in self.system.get_submodule(name).parameters())
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
         rows = max(sum(phase.rows for phase in span.phases) for span in self.spans)
+        size = max(sum(phase.gradient_bytes for phase in span.phases) for span in self.spans)
         dtype = str(self.dtype).removeprefix("torch.")
         return "\n".join(
             [
                 f"{count:,} parameters, {shared:,} of them shared ({', '.join(sorted(theta))}); {dtype} on {self.device}",
                 "utterances per stream: " + ", ".join(f"{name} {size}" for name, size in streams.items()),
                 *(phase.describe() for phase in self.phases),
-                f"gradients: {rows} of the shared modules, {max(phase.gradient_bytes for phase in self.phases) / 1e6:,.1f} MB",
+                f"gradients: {rows} of the shared modules, {size / 1e6:,.1f} MB",
             ]
         )
 
@@ -217,7 +218,7 @@ class Trainer:
         step = phase.next_step()
         draws = step.draws()
         measure = self.options.conflicts is not False and (self.number + 1) % self.options.log_every == 0
-        outcome = phase.gradients(draws, self.number, position, step.epoch, measure)
+        outcome = phase.gradients(draws, position, step.epoch, measure)
         norms = clip_groups(self.clipped, phase.optimizer.config.clip)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:
@@ -249,6 +250,11 @@ class Trainer:
             memory_gb=peak_memory_gb(self.device),
         )
         if phase is span.main and phase.epoch > step.epoch:
+            if span.seconds is not None and not span.audio_seconds:
+                raise UserError(
+                    f"phase {phase.name}: in a whole epoch no objective had a target, so train.hours would never pass; "
+                    "are utterances too short, or targets too long for them?"
+                )
             self._end_epoch(phase.epoch, log)
         elif span.over:  # its audio is used up within an epoch
             self._end_epoch(span.main.epoch + 1, log)

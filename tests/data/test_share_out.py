@@ -48,6 +48,17 @@ def test_a_single_stream_is_divided_evenly(world):
     assert all(len(share["en"][0]) == 1 for share in shares)
 
 
+@pytest.mark.parametrize("world", [2, 3, 4, 8])
+def test_no_process_gets_two_pieces_of_a_batch(world):
+    """Weights from states are computed from one batch; and two pieces of it would compute more slowly than one."""
+    rng = np.random.default_rng(world)
+    for _ in range(200):
+        weights = rng.integers(1, 400, 200)  # of utterances, which make loads uneven
+        batches = requests(**{f"s{number}": rng.integers(1, 30, rng.integers(1, 3)).tolist() for number in range(rng.integers(1, 4))})
+        shares = share_out(batches, lambda stream, utterances: float(weights[utterances].sum()), undivided=[], world=world)  # noqa: B023
+        assert all(len(draw) <= 1 for share in shares for draws in share.values() for draw in draws)
+
+
 def test_batches_that_spread_evenly_are_not_divided():
     batches = requests(en=[20, 20], it=[20, 20], ru=[20, 20])
     shares = share_out(batches, load, undivided=[], world=2)

@@ -81,7 +81,7 @@ def check_steps(trainer: Trainer) -> None:
     for phase in trainer.phases:
         phase.start()
         before = {name: value.clone() for name, value in trainer.system.named_parameters()}
-        outcome = phase.gradients(phase.next_step().draws(), 0, 0.0, 0)
+        outcome = phase.gradients(phase.next_step().draws(), 0.0, 0)
         assert not outcome.problem
         phase.optimizer.step(0.5 * phase.total_steps)
         phase.joint.applied(outcome)

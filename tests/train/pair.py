@@ -66,6 +66,9 @@ def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:
             del halves[0]["y"]
         if case == "untranslated":  # only the first half has a target for st_y
             halves[1]["y"][0].target_lengths["a:text.x"].fill_(-1)
+        if case == "unheard":  # only the first half has a target for asr_y; the second has those of st_y, which comes after it
+            halves[1]["y"][0].target_lengths["b:text"].fill_(-1)
+            halves[1]["y"][0].target_lengths["a:text.x"].fill_(3)
         if case == "nothing":
             halves = [{}, {}]
         if case == "broken":
@@ -153,7 +156,7 @@ def everything(group: Collectives, folder: Path) -> dict:
             found["after"] = step(joint, STEPS)
     found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2")}
     found["nothing"] = [step(make(kind, group), 0, "nothing") for kind in ("static", "mgda", "modo2", "features")]
-    for case in ("absent", "untranslated"):
+    for case in ("absent", "untranslated", "unheard"):
         found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features")]
     joint = make("moco", group)
     found["broken"] = [step(joint, 0), step(joint, 1, "broken"), step(joint, 2)]

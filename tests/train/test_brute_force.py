@@ -15,6 +15,8 @@ from m2asr.data.batch import Batch
 from m2asr.moo import WEIGHTINGS
 from m2asr.moo.build import build_level
 from m2asr.moo.min_norm import kkt_residual
+from m2asr.moo.moco import MoCo
+from m2asr.moo.modo import MoDo
 from m2asr.objectives.objective import Loss, Objective
 from m2asr.objectives.view import View
 from m2asr.seeds import seed_of
@@ -214,3 +216,38 @@ def test_theta_may_be_the_decoder_alone():
         expected = sum(scale[name] * gradient[key] for name, gradient in each.items())
         got = torch.zeros_like(param) if param.grad is None else param.grad
         assert torch.allclose(got, expected, rtol=1e-8, atol=1e-12), key
+
+
+@pytest.mark.parametrize("options", [{"step": 0.5}, {"step": 1e-3, "scale": "none"}], ids=["auto", "none"])
+def test_modo_with_three_batches_follows_its_formula_over_steps(options):
+    """lambda <- Proj(lambda - step G_1 (G_2^T lambda)) from gradients by autograd, whose scale counts."""
+    names, made = ["output", "middle", "written"], system()
+    reads = {name: (STREAMS[name], *made.objectives[name].reads) for name in STREAMS}
+    section = Level.model_validate({"objectives": names, "weighting": {"type": "modo", "samples": 3, **options}})
+    step = JointStep(made, STREAMS, [build_level(section, False, reads)], torch.float64)
+    expected = MoDo(names, options["step"], 0.0, options.get("scale", "auto"))
+    theta = [key for key, _ in made.named_parameters() if key.split(".")[0] in step.theta]
+    for number in range(3):
+        outcome = step([draw(100 * number + 10 * index) for index in range(3)], number, [1.0])
+        first, second = (
+            torch.stack([torch.cat([alone(made, draw(seed), name)[key].flatten() for key in theta]) for name in names])
+            for seed in (100 * number, 100 * number + 10)
+        )
+        weights = expected.weights(first @ second.T, None, first.square().sum(1))
+        assert [outcome.weights[name] for name in names] == pytest.approx(weights.tolist(), rel=1e-6)
+    assert max(outcome.weights.values()) - min(outcome.weights.values()) > 0.02
+
+
+def test_moco_weighs_the_means_that_hold_the_newest_gradients():
+    names, made = ["output", "middle", "written"], system()
+    reads = {name: (STREAMS[name], *made.objectives[name].reads) for name in STREAMS}
+    section = Level.model_validate({"objectives": names, "weighting": {"type": "moco", "beta": 0.5, "step": 0.5}})
+    step = JointStep(made, STREAMS, [build_level(section, False, reads)], torch.float64)
+    expected, means = MoCo(names, 0.5, beta=0.5), None
+    theta = [key for key, _ in made.named_parameters() if key.split(".")[0] in step.theta]
+    for number in range(3):
+        outcome = step([draw(10 * number)], number, [1.0])
+        rows = torch.stack([torch.cat([alone(made, draw(10 * number), name)[key].flatten() for key in theta]) for name in names])
+        means = rows if means is None else means + 0.5 * (rows - means)
+        weights = expected.weights(means @ means.T)
+        assert [outcome.weights[name] for name in names] == pytest.approx(weights.tolist(), rel=1e-6)

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +217,14 @@ def test_epochs_without_any_score_can_still_be_averaged(tmp_path):
     for epoch in (1, 2, 3):
         best.add(epoch, math.nan, {"w": torch.zeros(1)}, {})
     assert len(best.ranking()) == 2
+
+
+def test_a_resumed_ranking_of_scores_that_are_not_numbers_is_the_same(tmp_path: Path) -> None:
+    """NaN read from a file is another object than math.nan, and compares differently in a tuple."""
+    best = BestCheckpoints(tmp_path / "once", 2)
+    resumed = BestCheckpoints(tmp_path / "resumed", 2)
+    for epoch in range(1, 6):
+        best.add(epoch, math.nan, {"w": torch.zeros(1)}, {})
+        resumed.add(epoch, math.nan, {"w": torch.zeros(1)}, {})
+        resumed.load_state_dict({key: float(str(score)) for key, score in resumed.state_dict().items()})
+    assert best.ranking() == resumed.ranking() == [5, 4]

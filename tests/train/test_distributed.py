@@ -133,7 +133,7 @@ def test_gradients_move_less_than_in_all_reduces(found, kind, vectors):
             assert one["moved"]["all_reduce"] - heads < 500  # inner products
 
 
-@pytest.mark.parametrize("case", ["absent", "untranslated"])
+@pytest.mark.parametrize("case", ["absent", "untranslated", "unheard"])
 def test_an_objective_that_one_process_has_is_trained_in_both(found, case):
     single, ranks = found
     for rank in ranks:

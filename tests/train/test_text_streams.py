@@ -106,7 +106,7 @@ def test_the_rate_says_how_many_tokens_count_for_a_second(data: Path, tmp_path: 
     faster.start()
     step = faster.next_step()
     tokens = int(step.draws()[0]["texts"][0].lengths["it:text"].sum())
-    assert faster.gradients(step.draws(), 0, 0.0, 0).seconds == pytest.approx(tokens / 30)
+    assert faster.gradients(step.draws(), 0.0, 0).seconds == pytest.approx(tokens / 30)
     faster.stop()
 
 
@@ -127,7 +127,7 @@ def test_text_beside_speech_in_one_step(data: Path, mini_dump: Path, tmp_path: P
     assert {name: set(draws[0][0].inputs) for name, draws in step.batches.items()} == {"texts": {"it:text"}, "en": {"feats"}}
     seconds = {name: draws[0][0].seconds for name, draws in step.batches.items()}
     assert all(15 < value <= 31 for value in seconds.values())  # of 60 s, half to each
-    outcome = phase.gradients(step.draws(), 0, 0.0, 0)
+    outcome = phase.gradients(step.draws(), 0.0, 0)
     assert outcome.seconds == pytest.approx(sum(seconds.values())) and set(outcome.losses) == {"t2t", "asr_en"}
     phase.stop()
 
