@@ -1,8 +1,8 @@
 """Models; a config names the modules of `model:` by the keys of these tables.
 
 A config gives most arguments of a module. Its class lists in `system_arguments` those that the system gives: feat_dim, the channels of the
-features; dim, the width of the encoder; memory_dim, the width of the states that a decoder attends to; vocab, the number of tokens; and
-prefixes, the languages that its objectives write.
+features; dim, the width of the encoder; memory_dim, the width of the states that a decoder or a joiner reads; predictor_dim, the width of
+the predictor beside a joiner; vocab, the number of tokens; and prefixes, the languages that its objectives write.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 from m2asr.models.conformer import Conformer
 from m2asr.models.decoder import TransformerDecoder
 from m2asr.models.embedding import MaskVector, TokenEmbedding
+from m2asr.models.joiner import Joiner
+from m2asr.models.predictor import LSTMPredictor, StatelessPredictor
 
 ENCODERS = {"conformer": Conformer}
 DECODERS = {"transformer": TransformerDecoder}
-MODULES = {**ENCODERS, **DECODERS, "embedding": TokenEmbedding, "mask_vector": MaskVector}
+PREDICTORS = {"lstm_predictor": LSTMPredictor, "stateless_predictor": StatelessPredictor}
+JOINERS = {"joiner": Joiner}
+MODULES = {**ENCODERS, **DECODERS, **PREDICTORS, **JOINERS, "embedding": TokenEmbedding, "mask_vector": MaskVector}

@@ -6,5 +6,6 @@ from m2asr.objectives.attention import Attention
 from m2asr.objectives.cpc import CPC
 from m2asr.objectives.ctc import CTC
 from m2asr.objectives.langid import LanguageId
+from m2asr.objectives.transducer import Transducer
 
-OBJECTIVES = {"ctc": CTC, "attention": Attention, "langid": LanguageId, "cpc": CPC}
+OBJECTIVES = {"ctc": CTC, "attention": Attention, "langid": LanguageId, "cpc": CPC, "transducer": Transducer}

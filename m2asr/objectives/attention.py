@@ -32,6 +32,7 @@ class Attention(Objective):
     """
 
     metrics = ("unrepresentable", "accuracy")
+    module_options = ("decoder",)
 
     def __init__(
         self,

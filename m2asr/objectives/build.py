@@ -9,7 +9,7 @@ from torch import nn
 
 from m2asr.config import check_exists, complete, construct
 from m2asr.errors import UserError
-from m2asr.models import DECODERS, ENCODERS, MODULES
+from m2asr.models import DECODERS, ENCODERS, JOINERS, MODULES, PREDICTORS
 from m2asr.models.decoder import TransformerDecoder
 from m2asr.objectives import OBJECTIVES
 from m2asr.objectives.objective import Objective
@@ -19,6 +19,7 @@ from m2asr.train_checks import SEARCHED
 from m2asr.train_config import TrainConfig
 
 SYSTEM_ARGUMENTS = ("dim", "vocab", "decoders", "frame_shift", "frame_length")
+MODULE_OPTIONS = {"decoder": DECODERS, "predictor": PREDICTORS, "joiner": JOINERS}  # options of objectives that name modules of these types
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -31,16 +32,19 @@ def resolve(config: TrainConfig) -> TrainConfig:
     for name, objective in config.objectives.items():
         common = {key: value for key, value in objective.model_dump().items() if key in type(objective).model_fields and key != "type"}
         options = complete(OBJECTIVES, f"objectives.{name}", objective.type_and_options(), SYSTEM_ARGUMENTS)
-        if isinstance(options.get("decoder"), str):
-            _check_type(config, options["decoder"], DECODERS, f"objectives.{name}.decoder")
-        elif isinstance(options.get("decoder"), dict):
+        for key in OBJECTIVES[objective.type].module_options:
+            if isinstance(options[key], str):
+                _check_type(config, options[key], MODULE_OPTIONS[key], f"objectives.{name}.{key}")
+        if isinstance(options.get("decoder"), dict):
             arguments = TransformerDecoder.system_arguments
             options["decoder"] = complete(DECODERS, f"objectives.{name}.decoder", options["decoder"], arguments)
         objectives[name] = {"type": options.pop("type"), **common, **options}
     data["objectives"] = objectives
     resolved = TrainConfig.model_validate(data)
-    for name in resolved.model.modules():
+    for name, module in resolved.model.modules().items():
         _vocabulary(resolved, name)
+        if module.type in JOINERS:
+            _predictor_dim(resolved, name)
     return resolved
 
 
@@ -57,8 +61,10 @@ def build_system(
     for name, section in sections.items():
         if name != "encoder":
             size = vocab.get(_vocabulary(config, name) or "", 0)
-            prefixes = sorted({reader["prefix"] for reader in _readers(config, name) if reader.get("prefix")})
+            prefixes = sorted({options["prefix"] for options in _readers(config, name).values() if options.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
+            if section.type in JOINERS:
+                available["predictor_dim"] = _predictor_dim(config, name)
             arguments = {key: available[key] for key in MODULES[section.type].system_arguments}
             modules[name] = construct(MODULES, f"model.{name}", section.type_and_options(), **arguments)
     objectives: dict[str, Objective] = {}
@@ -108,7 +114,7 @@ def _check_type(config: TrainConfig, module: str, types: Collection[str], where:
 def _vocabulary(config: TrainConfig, module: str) -> str | None:
     """The tokenizer of a module, None for a module without tokens.
 
-    Raises UserError if no objective uses a decoder, or if the objectives that share it have different tokens.
+    Raises UserError if no objective uses a decoder, predictor or joiner, or if the objectives that share it have different tokens.
     """
     section = config.model.modules()[module]
     if "vocab" not in MODULES[section.type].system_arguments:
@@ -117,15 +123,32 @@ def _vocabulary(config: TrainConfig, module: str) -> str | None:
         check_exists(section.options()["tokens"], config.tokens, f"model.{module}.tokens")
         return section.options()["tokens"]
     readers = _readers(config, module)
+    key = next(key for key, types in MODULE_OPTIONS.items() if section.type in types)
     if not readers:
-        raise UserError(f"model.{module}: no objective has `decoder: {module}`; add this to an objective, or remove the module")
-    tokens = sorted({str(options.get("tokens")) for options in readers})
+        raise UserError(f"model.{module}: no objective has `{key}: {module}`; add this to an objective, or remove the module")
+    tokens = sorted({str(options.get("tokens")) for options in readers.values()})
     if len(tokens) > 1:
-        raise UserError(f"model.{module}: its objectives have different tokens ({', '.join(tokens)}); a decoder writes one vocabulary")
+        different = f"its objectives have different tokens ({', '.join(tokens)})"
+        raise UserError(f"model.{module}: {different}; a {key} has one vocabulary, so give {', '.join(readers)} the same tokens")
     return tokens[0]
 
 
-def _readers(config: TrainConfig, decoder: str) -> list[dict[str, Any]]:
-    """The options of the objectives that share a decoder."""
-    options = [objective.options() for objective in config.objectives.values()]
-    return [option for option in options if option.get("decoder") == decoder]
+def _predictor_dim(config: TrainConfig, joiner: str) -> int:
+    """The width of the predictors beside a joiner. Raises UserError if they have different widths."""
+    predictors = sorted({options["predictor"] for options in _readers(config, joiner).values()})
+    widths = {name: config.model.modules()[name].options()["dim"] for name in predictors}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"model.{joiner}: its predictors have different widths ({listed}); give them the same `dim`, or two joiners")
+    return next(iter(widths.values()))
+
+
+def _readers(config: TrainConfig, module: str) -> dict[str, dict[str, Any]]:
+    """The options of the objectives that name a decoder, predictor or joiner, by the names of the objectives."""
+    objectives = {name: (objective.type, objective.options()) for name, objective in config.objectives.items()}
+    return {name: options for name, (kind, options) in objectives.items() if module in _named(OBJECTIVES[kind], options)}
+
+
+def _named(kind: type[Objective], options: dict[str, Any]) -> list[str]:
+    """The modules that the options of an objective name."""
+    return [options[key] for key in kind.module_options if isinstance(options.get(key), str)]

@@ -44,6 +44,7 @@ class Objective(nn.Module):
     coupled = False  # True if the loss is not a sum over micro-batches: a config with several per step is refused
     compares = False  # True if the loss of an utterance depends on the other ones in the batch: processes do not divide its batches
     metrics: tuple[str, ...] = ()
+    module_options: tuple[str, ...] = ()  # its options that name modules of the system which read or write its tokens
 
     def __init__(self, reads: Collection[Read] = ((View(), "output"),), target: str | None = None) -> None:
         super().__init__()

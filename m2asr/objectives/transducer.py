@@ -1,0 +1,87 @@
+"""An RNN transducer on encoder states, for recognition: every token depends on the states so far and on the tokens before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rapidfuzz.distance import Levenshtein
+from torch import nn
+
+from m2asr.data.batch import Batch, Share, target_key
+from m2asr.errors import UserError
+from m2asr.models.encoded import Encoded
+from m2asr.models.layers import round_length
+from m2asr.models.transducer import greedy
+from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
+from m2asr.objectives.rnnt import rnnt_loss
+from m2asr.objectives.view import View, ViewOptions, view_of
+
+
+class Transducer(Objective):
+    """The exact RNN transducer loss (Graves 2012): the probability of a text is summed over all its alignments with the states.
+
+    `predictor` and `joiner` name modules of `model:`, which several objectives may share. A state writes at most `max_symbols` tokens in a
+    search. A target with more tokens than its states can write so, or without any state, is left out of the loss and counted in the metric
+    `unrepresentable`; utterances without this target are left out. The metric `error`, on dev sets, counts the token errors of a greedy
+    search in all utterances with a target.
+    """
+
+    metrics = ("unrepresentable",)
+    module_options = ("predictor", "joiner")
+
+    def __init__(
+        self,
+        decoders: Mapping[str, nn.Module],
+        tokens: str,
+        predictor: str,
+        joiner: str,
+        text: str = "text",
+        max_symbols: int = 5,
+        tap: str = "output",
+        per: Literal["token", "utterance", "frame"] = "token",
+        view: ViewOptions | None = None,
+    ) -> None:
+        if max_symbols < 1:
+            raise UserError(f"max_symbols: {max_symbols} is not above 0; give the most tokens that a state may write")
+        super().__init__([(view_of(view), tap)], target_key(tokens, text))
+        self.tokens, self.text, self.tap, self.per, self.max_symbols = tokens, text, tap, per, max_symbols
+        self._pair = (decoders[predictor], decoders[joiner])  # a tuple hides their parameters: they belong to the system
+        self.runs = (predictor, joiner)
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The predictor, shared or not."""
+        return self._pair[0]
+
+    @property
+    def joiner(self) -> nn.Module:
+        """The joiner, shared or not."""
+        return self._pair[1]
+
+    def share(self, batch: Batch, rng: np.random.Generator) -> Share:
+        states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
+        present, usable = sizes >= 0, (sizes >= 0) & (states > 0) & (sizes <= self.max_symbols * states)
+        counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes.clip(min=1)}[self.per]
+        targets = batch.targets[self.target][torch.from_numpy(usable)]
+        targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))  # (R, U)
+        tensors = {**row_selection(usable), "targets": targets}
+        metrics = {"unrepresentable": (float((present & ~usable).sum()), float(present.sum()))}
+        return Share(float(counts[usable].sum()), metrics, tensors, {"states": states[usable], "targets": sizes[usable]})
+
+    def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
+        states = select_rows(encoded[self.views[0]].states[self.tap], share.tensors)  # (R, T', D)
+        targets = share.tensors["targets"]  # (R, U)
+        joint = self.joiner(states, self.predictor(targets))  # (R, T', J), (R, U + 1, J), (V, J), (V,)
+        return Loss(rnnt_loss(*joint, targets, share.sizes["states"], share.sizes["targets"]).sum())
+
+    def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
+        """The token error rate of a greedy search: edits to the reference, and tokens of the reference."""
+        view, targets, sizes = encoded[self.views[0]], batch.targets[self.target], batch.target_lengths[self.target]
+        texts, _ = greedy(view.states[self.tap], view.lengths, self.predictor, self.joiner, self.max_symbols)
+        rows = zip(texts, targets.tolist(), sizes.tolist(), strict=True)
+        pairs = [(text, target[:size]) for text, target, size in rows if size >= 0]
+        return {"error": (float(sum(Levenshtein.distance(*pair) for pair in pairs)), float(sum(len(target) for _, target in pairs)))}
