@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.layers import Dropout, FeedForward, round_length, valid_positions
+from m2asr.models.local_attention import BlockBias, Window, window_bias
 from m2asr.models.subsampling import Kind, Lengths, front_end
 
 
@@ -25,7 +26,7 @@ class ConformerBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None, valid: Tensor | None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | BlockBias | None, valid: Tensor | None, causal: bool = False) -> Tensor:
         """States (B, T, D) to states; `bias` goes to the attention, `valid` (B, T, 1) and `causal` to the convolution."""
         x = self.dropout.add(x, self.feed_forward1(x), 0.5)
         x = self.dropout.add(x, self.attention(x, bias))
@@ -38,8 +39,9 @@ class Conformer(nn.Module):
     """Front end and Conformer blocks: features (B, T, F) to states (B, T', D), one state for 4 frames.
 
     No layer mixes utterances, and padding changes no valid state. `subsampling` names the front end: the paper's convolutions (conv2d),
-    depthwise-separable ones (dwconv), or linear layers on windows of frames (windows); the last two are for cheap runs. Raises UserError if
-    `dim` does not fit `heads` or `kernel` is even.
+    depthwise-separable ones (dwconv), or linear layers on windows of frames (windows); the last two are for cheap runs. With a `window` of
+    two numbers a state attends to at most so many states before and after it, in a causal pass to none after it. Raises UserError if `dim`
+    does not fit `heads`, `kernel` is even, or `window` is not two numbers from 0.
     """
 
     system_arguments = ("feat_dim",)
@@ -54,9 +56,11 @@ class Conformer(nn.Module):
         ff_mult: int = 4,
         dropout: float = 0.1,
         subsampling: Kind = "conv2d",
+        window: list[int] | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
+        self.window = Window.read(window)
         self.subsampling = front_end(subsampling, feat_dim, dim)
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
@@ -93,10 +97,7 @@ class Conformer(nn.Module):
         In a `causal` pass no state sees a later one. `padded` is False where no state is padding; then no mask is needed.
         """
         valid = valid_positions(lengths, states.shape[1]) if padded else None
-        bias = None if valid is None else padding_bias(valid, lengths)
-        if causal:
-            later = causal_bias(states.shape[1], states.device)
-            bias = later if bias is None else bias + later  # (B, 1, T', T')
+        bias = self._bias(states, lengths, valid, causal)
         valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
         tapped: dict[str, Tensor] = {}
         x = self.dropout(states)
@@ -105,3 +106,15 @@ class Conformer(nn.Module):
             if f"block{number}" in taps:
                 tapped[f"block{number}"] = x
         return tapped | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm
+
+    def _bias(self, states: Tensor, lengths: Tensor, valid: Tensor | None, causal: bool) -> Tensor | BlockBias | None:
+        """The bias of the attention; None where every state sees all states."""
+        frames = states.shape[1]
+        if self.window is not None and min(self.window) < frames - 1:  # a wider window hides nothing
+            window = self.window._replace(right=0) if causal else self.window
+            return window_bias(window, frames, valid, states.device)
+        bias = None if valid is None else padding_bias(valid, lengths)
+        if causal:
+            later = causal_bias(frames, states.device)
+            bias = later if bias is None else bias + later  # (B, 1, T', T')
+        return bias

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from m2asr.models.attention import SelfAttention, attend, attend_to_self, causal_bias, padding_bias, rotary_heads
+from m2asr.models.attention import SelfAttention, attend, attend_to_self, causal_bias, padding_bias
+from m2asr.models.rotary import rotary_heads
 
 
 def test_rotary_heads_pass_gradcheck() -> None:

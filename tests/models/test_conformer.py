@@ -16,9 +16,11 @@ FEAT_DIM = 20
 FRAMES = [97, 60, 31, 7]
 
 
-def conformer(subsampling: str = "conv2d", dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Conformer:
+def conformer(
+    subsampling: str = "conv2d", dropout: float = 0.0, dtype: torch.dtype = torch.float64, window: list[int] | None = None
+) -> Conformer:
     torch.manual_seed(0)
-    return Conformer(FEAT_DIM, blocks=2, dim=16, heads=2, kernel=5, dropout=dropout, subsampling=subsampling).to(dtype)
+    return Conformer(FEAT_DIM, blocks=2, dim=16, heads=2, kernel=5, dropout=dropout, subsampling=subsampling, window=window).to(dtype)
 
 
 def utterances(frames: list[int], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -192,6 +194,14 @@ def test_built_from_a_config() -> None:
         construct(ENCODERS, "model.encoder", {"type": "conformer", "subsampling": "conv3d"}, feat_dim=80)
 
 
+@pytest.mark.parametrize("window", [[-1, 4], [4], [4, -1], [4, 4, 4], [], [1.5, 2], 3, ["a", 2], [True, 2]])
+def test_a_window_that_is_not_two_numbers_from_0_is_refused(window: object) -> None:
+    assert construct(ENCODERS, "model.encoder", {"type": "conformer", "blocks": 1, "window": [32, 0]}, feat_dim=FEAT_DIM).window == (32, 0)
+    with pytest.raises(UserError, match="window") as error:
+        construct(ENCODERS, "model.encoder", {"type": "conformer", "blocks": 1, "window": window}, feat_dim=FEAT_DIM)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("options", "word"), [({"dim": 18, "heads": 4}, "heads"), ({"kernel": 4}, "kernel")])
 def test_impossible_sizes_are_one_clear_line(options: dict[str, int], word: str) -> None:
     with pytest.raises(UserError, match=word):
@@ -219,3 +229,85 @@ def test_padding_changes_nothing_in_a_causal_pass() -> None:
         single = run(model, *padded([utt], size=len(utt)), causal=True)
         length = int(single.lengths[0])
         torch.testing.assert_close(together.states["output"][row, :length], single.states["output"][0], rtol=0, atol=1e-12)
+
+
+WINDOWS = [[4, 4], [0, 0], [0, 3], [20, 0], [500, 3]]
+
+
+def states_and_lengths(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(len(lengths), max(lengths), 16, generator=generator, dtype=torch.float64), torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("lengths", [[12, 5, 0], [130, 40, 3, 0]])
+def test_a_window_is_a_mask_of_the_attention(window: list[int], causal: bool, lengths: list[int]) -> None:
+    """Valid states and all gradients are those of the blocks with a mask over all pairs of states."""
+    model, (states, counts) = conformer(window=window), states_and_lengths(lengths)
+    time = torch.arange(states.shape[1])
+    valid = time < counts[:, None]
+    distance = time - time[:, None]  # of the column from the row
+    near = (distance >= -window[0]) & (distance <= (0 if causal else window[1]))
+    mask = torch.zeros(len(counts), 1, *near.shape).masked_fill(~(near & valid[:, None, None] | (distance == 0)), float("-inf"))
+    expected = states
+    for block in model.blocks:
+        expected = block(expected, mask, valid.unsqueeze(-1), causal)
+    actual = model(states, counts, causal=causal)["output"]
+    torch.testing.assert_close(actual[valid], expected[valid], rtol=0, atol=1e-11)
+    parameters = list(model.blocks.parameters())
+    grads = (torch.autograd.grad(output[valid].pow(3).sum(), parameters) for output in (actual, expected))
+    for grad, expected_grad in zip(*grads, strict=True):
+        torch.testing.assert_close(grad, expected_grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_changes_no_state_within_a_window(window: list[int], causal: bool) -> None:
+    model, (states, counts) = conformer(window=window), states_and_lengths([130, 97, 12, 1, 0])
+    together = model(states, counts, causal=causal)["output"]
+    assert torch.isfinite(together).all()
+    for row, count in enumerate(counts[:4]):
+        alone = model(states[row : row + 1, :count], count[None], causal=causal, padded=False)["output"]
+        torch.testing.assert_close(together[row, :count], alone[0], rtol=0, atol=1e-12)
+
+
+def test_a_wide_window_changes_nothing() -> None:
+    states, counts = states_and_lengths([60, 33])
+    for causal in (False, True):
+        plain, wide = (conformer(window=window)(states, counts, causal=causal)["output"] for window in (None, [59, 59]))
+        assert torch.equal(plain, wide)
+
+
+@pytest.mark.parametrize("frames", [12, 130])
+def test_a_window_limits_what_a_state_sees(frames: int) -> None:
+    """Through one block without convolution, state 6 sees 2 states before it and 3 after it."""
+    model, (states, counts) = conformer(window=[2, 3]), states_and_lengths([frames])
+    torch.nn.init.zeros_(model.blocks[0].convolution.output.weight)
+    states.requires_grad_()
+    model(states, counts, ["block1"])["block1"][0, 6].pow(3).sum().backward()
+    seen = states.grad[0].abs().sum(-1).nonzero().flatten().tolist()
+    assert seen == [4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("window", [[4, 4], [4, 0], [64, 64]])
+@pytest.mark.parametrize("frames", [30, 150])
+def test_a_causal_state_in_a_window_sees_no_later_one(window: list[int], frames: int) -> None:
+    model, (states, counts) = conformer(window=window), states_and_lengths([frames, frames - 7])
+    states.requires_grad_()
+    output = model(states, counts, causal=True)["output"]
+    grad = torch.autograd.grad(output[:, :17].pow(3).sum(), states)[0]
+    assert (grad[:, 17:] == 0).all() and (grad[:, 12:17].abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("window", [[4, 2], [32, 32]])
+def test_bfloat16_in_a_window_is_near_float32(window: list[int]) -> None:
+    model = conformer(dtype=torch.float32, window=window)
+    states, counts = states_and_lengths([160, 97, 0])
+    exact = model(states.float(), counts)["output"]
+    with torch.autocast("cpu", torch.bfloat16):
+        short = model(states.float(), counts)["output"]
+    valid = torch.arange(160) < counts[:, None]
+    assert (short.float() - exact)[valid].abs().max() < 0.1
+    short.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.blocks.parameters())

@@ -115,6 +115,22 @@ def test_every_view_is_augmented_in_its_own_way():
     assert not any(torch.equal(states(system, batch, View(), ["frontend"]), states_of_view) for states_of_view in augmented)
 
 
+@pytest.mark.parametrize("window", [None, [5, 5], [5, 0], [0, 0]])
+@pytest.mark.parametrize("frames", [130, 700])
+def test_a_state_of_a_causal_view_depends_on_no_later_frame(window, frames):
+    """State s reads the frames 4 s to 4 s + 6, and states before it: with other frames from 80 on, states up to 18 stay, and 19 changes."""
+    model = build.config().model.model_dump()
+    model["encoder"]["window"] = window
+    system, batch = build.system(model=model).eval(), build.batch([frames, frames - 20], {})
+    before = states(system, batch, View(causal=True))
+    batch.inputs["feats"][0, 80:] += 1.0
+    after = states(system, dataclasses.replace(batch, drawn={}), View(causal=True))
+    assert torch.equal(before[0, :19], after[0, :19]) and torch.equal(before[1], after[1])
+    assert (before[0, 19:30] != after[0, 19:30]).any(-1).all()
+    both = states(system, batch, View())
+    assert not torch.allclose(both[0, :19], after[0, :19])
+
+
 @pytest.mark.parametrize("encoding", ["cut", "causal"])
 def test_what_an_objective_draws_follows_the_key(encoding):
     """On the host, by the batch's key and the objective's name; the global generators are neither read nor moved."""
