@@ -12,9 +12,19 @@ from m2asr.models.decoder import TransformerDecoder
 from m2asr.models.embedding import MaskVector, TokenEmbedding
 from m2asr.models.joiner import Joiner
 from m2asr.models.predictor import LSTMPredictor, StatelessPredictor
+from m2asr.models.quantizers import GumbelQuantizer, NearestQuantizer, ProjectionQuantizer
 
 ENCODERS = {"conformer": Conformer}
 DECODERS = {"transformer": TransformerDecoder}
 PREDICTORS = {"lstm_predictor": LSTMPredictor, "stateless_predictor": StatelessPredictor}
 JOINERS = {"joiner": Joiner}
-MODULES = {**ENCODERS, **DECODERS, **PREDICTORS, **JOINERS, "embedding": TokenEmbedding, "mask_vector": MaskVector}
+QUANTIZERS = {"gumbel_quantizer": GumbelQuantizer, "nearest_quantizer": NearestQuantizer, "projection_quantizer": ProjectionQuantizer}
+MODULES = {
+    **ENCODERS,
+    **DECODERS,
+    **PREDICTORS,
+    **JOINERS,
+    **QUANTIZERS,
+    "embedding": TokenEmbedding,
+    "mask_vector": MaskVector,
+}

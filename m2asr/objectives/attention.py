@@ -38,7 +38,7 @@ class Attention(Objective):
         self,
         dim: int,
         vocab: int,
-        decoders: Mapping[str, nn.Module],
+        modules: Mapping[str, nn.Module],
         tokens: str,
         text: str = "text",
         decoder: str | dict[str, Any] = {"type": "transformer"},  # noqa: B006 - read only
@@ -52,7 +52,7 @@ class Attention(Objective):
         self.tokens, self.text, self.tap, self.per = tokens, text, tap, per
         self.prefix, self.smoothing, self.eos = prefix, smoothing, vocab - 1
         if isinstance(decoder, str):
-            self._decoder = (decoders[decoder],)  # a tuple hides its parameters from nn.Module: they belong to the system
+            self._decoder = (modules[decoder],)  # a tuple hides its parameters from nn.Module: they belong to the system
             self.runs = (decoder,)
         else:
             prefixes = () if prefix is None else (prefix,)

@@ -9,7 +9,7 @@ from torch import nn
 
 from m2asr.config import check_exists, complete, construct
 from m2asr.errors import UserError
-from m2asr.models import DECODERS, ENCODERS, JOINERS, MODULES, PREDICTORS
+from m2asr.models import DECODERS, ENCODERS, JOINERS, MODULES, PREDICTORS, QUANTIZERS
 from m2asr.models.decoder import TransformerDecoder
 from m2asr.objectives import OBJECTIVES
 from m2asr.objectives.objective import Objective
@@ -18,8 +18,13 @@ from m2asr.objectives.view import View
 from m2asr.train_checks import SEARCHED
 from m2asr.train_config import TrainConfig
 
-SYSTEM_ARGUMENTS = ("dim", "vocab", "decoders", "frame_shift", "frame_length")
-MODULE_OPTIONS = {"decoder": DECODERS, "predictor": PREDICTORS, "joiner": JOINERS}  # options of objectives that name modules of these types
+SYSTEM_ARGUMENTS = ("dim", "vocab", "modules", "frame_shift", "frame_length")
+MODULE_OPTIONS = {  # options of objectives that name modules of these types
+    "decoder": DECODERS,
+    "predictor": PREDICTORS,
+    "joiner": JOINERS,
+    "quantizer": QUANTIZERS,
+}
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -70,7 +75,7 @@ def build_system(
     objectives: dict[str, Objective] = {}
     for name, section in config.objectives.items():
         size = vocab.get(section.options().get("tokens", ""), 0)
-        available = {"dim": encoder.dim, "vocab": size, "decoders": modules, "frame_shift": frame_shift, "frame_length": frame_length}
+        available = {"dim": encoder.dim, "vocab": size, "modules": modules, "frame_shift": frame_shift, "frame_length": frame_length}
         objectives[name] = construct(OBJECTIVES, f"objectives.{name}", section.type_and_options(), **available)
         for view, tap in objectives[name].reads:
             _check_view(config, name, view, encoder)
@@ -79,11 +84,23 @@ def build_system(
             check_exists(tap, readable, f"objectives.{name}.tap")
     views = [view for objective in objectives.values() for view in objective.views]
     used_names = {name for objective in objectives.values() for name in objective.runs}
+    _check_trained(modules, used_names, objectives)
+    used_names |= {name for objective in objectives.values() for name in objective.labelled_by}
     used_names |= {name for view in views for name in (view.embed, view.mask and view.mask.vector) if name}
     for name in modules:
         if name != "encoder" and name not in used_names:
             raise UserError(f"model.{name}: no objective uses this module; name it in an objective, or remove it from the config")
     return System(modules, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
+
+
+def _check_trained(modules: Mapping[str, nn.Module], trained: Collection[str], objectives: Mapping[str, Objective]) -> None:
+    """Raise UserError if a module with parameters gives labels, but no objective trains it."""
+    for objective, name in [(objective, name) for objective, user in objectives.items() for name in user.labelled_by]:
+        if name not in trained and list(modules[name].parameters()):
+            raise UserError(
+                f"model.{name}: it gives labels (objectives.{objective}), and no objective trains it; name it in an objective of the type "
+                "contrastive, or give it the type projection_quantizer"
+            )
 
 
 def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Module) -> None:
@@ -144,7 +161,7 @@ def _predictor_dim(config: TrainConfig, joiner: str) -> int:
 
 
 def _readers(config: TrainConfig, module: str) -> dict[str, dict[str, Any]]:
-    """The options of the objectives that name a decoder, predictor or joiner, by the names of the objectives."""
+    """The options of the objectives that name a module, by the names of the objectives."""
     objectives = {name: (objective.type, objective.options()) for name, objective in config.objectives.items()}
     return {name: options for name, (kind, options) in objectives.items() if module in _named(OBJECTIVES[kind], options)}
 

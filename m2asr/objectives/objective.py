@@ -37,6 +37,7 @@ class Objective(nn.Module):
         reads: the states that it reads; the encoder returns no others.
         target: the key of its target in Batch.targets, or None.
         runs: names of the system's modules that it calls in `forward`.
+        labelled_by: names of those that it calls without gradient, for its labels.
         metrics: names of the metrics that `share` and `forward` return in training.
     """
 
@@ -44,12 +45,13 @@ class Objective(nn.Module):
     coupled = False  # True if the loss is not a sum over micro-batches: a config with several per step is refused
     compares = False  # True if the loss of an utterance depends on the other ones in the batch: processes do not divide its batches
     metrics: tuple[str, ...] = ()
-    module_options: tuple[str, ...] = ()  # its options that name modules of the system which read or write its tokens
+    module_options: tuple[str, ...] = ()  # its options that name modules of the system
 
     def __init__(self, reads: Collection[Read] = ((View(), "output"),), target: str | None = None) -> None:
         super().__init__()
         self.reads, self.target = tuple(reads), target
         self.runs: tuple[str, ...] = ()
+        self.labelled_by: tuple[str, ...] = ()
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -67,6 +69,10 @@ class Objective(nn.Module):
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         """Further metrics on dev sets: `error`, an error rate over all utterances with a target, also those without a loss."""
         return {}
+
+    def warning(self, metrics: Mapping[str, float]) -> str | None:
+        """One line for the user if its mean metrics between two lines of the log are bad."""
+        return None
 
 
 def full_precision(x: Tensor) -> Tensor:

@@ -101,6 +101,13 @@ class System(nn.Module):
         through_states = "encoder" in theta and any(view.grad for view in self.objectives[objective].views)
         return through_states or any(name in theta for name in self.objectives[objective].runs)
 
+    def after_step(self, objectives: Iterable[str]) -> None:
+        """Tell the modules that these objectives train that a step was applied, those that follow the number of steps."""
+        for name in dict.fromkeys(name for objective in objectives for name in self.objectives[objective].runs):
+            module = getattr(self, name)
+            if hasattr(module, "after_step"):
+                module.after_step()
+
     def groups(self, theta: Collection[str]) -> dict[str, list[tuple[str, Parameter]]]:
         """Named parameters per learning-rate group.
 

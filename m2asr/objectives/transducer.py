@@ -35,7 +35,7 @@ class Transducer(Objective):
 
     def __init__(
         self,
-        decoders: Mapping[str, nn.Module],
+        modules: Mapping[str, nn.Module],
         tokens: str,
         predictor: str,
         joiner: str,
@@ -49,7 +49,7 @@ class Transducer(Objective):
             raise UserError(f"max_symbols: {max_symbols} is not above 0; give the most tokens that a state may write")
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
         self.tokens, self.text, self.tap, self.per, self.max_symbols = tokens, text, tap, per, max_symbols
-        self._pair = (decoders[predictor], decoders[joiner])  # a tuple hides their parameters: they belong to the system
+        self._pair = (modules[predictor], modules[joiner])  # a tuple hides their parameters: they belong to the system
         self.runs = (predictor, joiner)
 
     @property

@@ -36,6 +36,7 @@ class TrainLog:
 
     def __init__(self, exp: Path, total_steps: int, start: int, every: int) -> None:
         self.exp, self.total, self.every, self.start = exp, total_steps, every, start
+        self.means: dict[str, dict[str, float]] = {}  # metrics of the last line, by objective
 
     def __enter__(self) -> TrainLog:
         from torch.utils.tensorboard import SummaryWriter
@@ -138,6 +139,7 @@ class TrainLog:
             **self._pending,
         }
         self._write(line)
+        self.means = line["metrics"]
         losses = " ".join(f"{name} {value:.2f}" for name, value in line["loss"].items())
         weights = " ".join(["lambda", *(f"{value:.2f}" for value in line["lambda"].values())])
         weights += "".join(f" gamma {value:.3f}" for value in line["gamma"].values())

@@ -19,6 +19,7 @@ from m2asr.features.cmvn import mean_and_scale
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 
+TELL_LANGUAGES = ("langid", "contrastive", "masked_lm")  # objectives with classes or metrics by language
 UNDETERMINED = "und"  # ISO 639's code for a language that is not known
 
 
@@ -108,10 +109,10 @@ def targets_of(config: TrainConfig, stream: str, tokenizers: Mapping[str, Tokeni
 
 
 def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainConfig:
-    """The config with the languages that a langid objective tells apart, where it names none: those of its stream's sets but `und`."""
+    """The config with the languages of the objectives that tell them apart, if they name none: those of the stream's sets but `und`."""
     config = config.model_copy(deep=True)
     for objective in config.objectives.values():
-        if objective.type == "langid" and not objective.options().get("languages"):
+        if objective.type in TELL_LANGUAGES and not objective.options().get("languages"):
             objective.languages = [lang for lang in train[objective.stream].index.languages if lang != UNDETERMINED]
     return config
 

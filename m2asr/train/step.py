@@ -110,11 +110,11 @@ class JointStep:
         return outcome.filled(plan, tally)
 
     def applied(self, outcome: Outcome) -> None:
-        """Tell the weightings the losses of a step whose gradients were applied."""
+        """Tell the weightings the losses of a step whose gradients were applied, and the modules that it trained that there was one."""
         losses = outcome.mean_losses()
+        self.system.after_step(losses)
         for level in self.levels:
-            active = {name: losses[name] for name in level.objectives if name not in outcome.inactive}
-            if active:
+            if active := {name: losses[name] for name in level.objectives if name not in outcome.inactive}:
                 level.weighting.after_step(active)
 
     def _columns(self, split: bool) -> list[slice]:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from m2asr.files import open_atomic
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
 from m2asr.objectives.build import build_system
+from m2asr.objectives.objective import Objective
 from m2asr.objectives.system import System
 from m2asr.report import plots
 from m2asr.report.conflicts import largest_pull
@@ -82,7 +84,7 @@ class Trainer:
         self.train_seconds = 0.0
         self.audio_seconds = 0.0  # through the encoder, without padding
         self._started = time.perf_counter()
-        self._warned: list[Level] = []
+        self._warned: list[Level | Objective] = []
         self._never: set[str] = set()  # objectives of the present span that no step since its start had a target for
 
     @property
@@ -249,6 +251,8 @@ class Trainer:
             run_seconds=time.perf_counter() - self._started,
             memory_gb=peak_memory_gb(self.device),
         )
+        if self.number % self.options.log_every == 0:
+            self._warn_of_metrics(log.means)
         if phase is span.main and phase.epoch > step.epoch:
             if span.seconds is not None and not span.audio_seconds:
                 raise UserError(
@@ -330,6 +334,14 @@ class Trainer:
                 if self.writes and level not in self._warned and (warning := level.warning()):
                     self._warned.append(level)
                     print(f"warning: phase {phase.name}: {warning}", file=sys.stderr)
+
+    def _warn_of_metrics(self, means: Mapping[str, Mapping[str, float]]) -> None:
+        """Tell once of every objective whose mean metrics since the last line of the log are bad."""
+        for name, metrics in means.items():
+            objective = self.system.objectives[name]
+            if objective not in self._warned and (warning := objective.warning(metrics)):
+                self._warned.append(objective)
+                print(f"warning: {name}, steps up to {self.number}: {warning}", file=sys.stderr)
 
     def _same_weights(self) -> None:
         """All processes start from the weights of the first, whatever machines they are on."""

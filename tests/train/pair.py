@@ -37,7 +37,11 @@ WEIGHTINGS = {
     "dropout": {"type": "mgda"},
     "features": {"type": "mgda", "gradients": "features"},
     "layers": {"type": "mgda", "layers": "conflicting"},
+    "quantizers": {"type": "mgda"},
 }
+QUANTIZER = {"type": "gumbel_quantizer", "groups": 2, "entries": 6, "width": 8, "decay": 0.9}  # in the second step at another temperature
+MASKED = {"stream": "raw", "level": "lower", "quantizer": "codes", "view": {"mask": {"probability": 0.2, "length": 3}}}
+MASKED_OBJECTIVES = {"contrastive": {"type": "contrastive", "diversity": 0.0, **MASKED}, "mlm": {"type": "masked_lm", **MASKED}}
 STEPS = 2
 TURNS = [0, 8, 2]  # the numbers of steps; the second has the turn of the stream y
 
@@ -46,9 +50,13 @@ def make(kind: str, group: Collectives) -> JointStep:
     config = build.config()
     if kind == "dropout":  # the random numbers of a process are those of its micro-batch
         config.model.encoder.dropout = 0.1
+    if kind == "quantizers":
+        kept = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
+        config = build.config(model={**config.model.model_dump(), "codes": QUANTIZER}, objectives={**kept, **MASKED_OBJECTIVES})
     config.weighting = Weighting(**WEIGHTINGS[kind])
     streams = {name: objective.stream for name, objective in config.objectives.items()}
-    system = build.system(model=config.model.model_dump())
+    objectives = {name: section.model_dump() for name, section in config.objectives.items()}
+    system = build.system(model=config.model.model_dump(), objectives=objectives)
     reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
     levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(Phase(name="train"))]
     return JointStep(system.train(), streams, levels, dtype=torch.float32, group=group)
