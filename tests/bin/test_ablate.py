@@ -30,7 +30,7 @@ def write_base(start: float) -> None:
 
 def run(*options: str) -> None:
     """Run the ablation, which ends with an error since no run is scored here."""
-    with pytest.raises(UserError, match="no run is finished there yet"):
+    with pytest.raises(UserError, match="no run in this folder is finished yet"):
         ablate.main(["--config", "ablation.yaml", "--jobs", "1", *options])
 
 
@@ -64,7 +64,7 @@ def test_runs_at_the_same_time_share_the_runs(exp, monkeypatch):
     (exp.parent / "run.sh").write_text(f'#!/bin/sh\n[ "$1" != --stage ] || [ -d "$4/$6" ] || {{ {work}; }}\n')
     with pytest.raises(UserError, match="a run failed, see the end of exp/ablation/log/process2.log"):
         ablate.main(["--config", "ablation.yaml", "--set", "seeds=[1, 2, 3, 4]", "--jobs", "2"])
-    assert "no run is finished there yet" in (exp / "ablation/log/process2.log").read_text()
+    assert "no run in this folder is finished yet" in (exp / "ablation/log/process2.log").read_text()
     calls = (exp.parent / "calls").read_text().split()
     assert sorted(calls) == [f"joint_seed{seed}" for seed in (1, 2, 3, 4)]
 

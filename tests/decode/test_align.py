@@ -137,7 +137,7 @@ def test_recordings_that_cannot_be_aligned_are_told(root, aligner, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(100), 16000)
     for path, lang, message in (
         (tmp_path / "gone.wav", "en", "no such file"),
-        (tmp_path / "short.wav", "en", "100 samples are shorter than one window"),
+        (tmp_path / "short.wav", "en", "100 samples are less than one window of 25 ms"),
         (tmp_path / "short.wav", "de", "no head reads de; there are heads for en, it"),
     ):
         with pytest.raises(UserError, match=message):
