@@ -99,3 +99,8 @@ def test_the_state_of_both_stages_is_kept():
     assert other.state_dict(rows_of()) == state and state["weighting"] != state["across"]
     with pytest.raises(UserError):
         level(type="mgda").load_state_dict(state, rows_of())
+
+
+def test_a_weighting_that_needs_more_groups_says_so():
+    with pytest.raises(UserError, match="weighting.gradients: `features` merges 2 groups .* at least 3 .* set `gradients: exact`"):
+        level(type="krum")

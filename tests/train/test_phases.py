@@ -62,6 +62,8 @@ def test_a_run_of_phases_stopped_anywhere_ends_the_same(exp, tokens, tmp_path, m
     steps = {phase.name: phase.loader.steps_per_epoch() for phase in trainer.phases}
     trainer.run()
     # what the run did
+    counts = {"warmup": steps["warmup"], "explore": 4 * steps["explore"], "joint": 2 * steps["joint"], "finetune": steps["finetune"]}
+    assert {phase.name: phase.steps for phase in trainer.phases} == counts  # by these, not by steps of the run, weights are due
     assert trainer.number == steps["warmup"] + 2 * 2 * steps["explore"] + 2 * steps["joint"] + steps["finetune"] == trainer.total_steps
     log = lines(exp)
     assert runs([line["phase"] for line in log]) == ["warmup", "explore", "joint", "explore", "joint", "finetune"]
