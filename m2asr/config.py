@@ -118,15 +118,16 @@ class HotWords(Strict):
 class DecodeConfig(Strict):
     """Search settings; `name` becomes the folder decode_<name>.
 
-    One objective decodes each target. `greedy` and `prefix_beam` take its CTC objective, the other methods its attention objective, and
-    every method the only objective of a target that has just one. `joint` and `rescoring` need a CTC objective beside every attention
-    objective. Where numbers may be lists, each combination is tried on the dev sets, and the best one decodes.
+    One objective decodes each target. `greedy` and `prefix_beam` take its CTC objective, `transducer` its transducer, and the other methods
+    its attention objective; a target without such an objective is decoded by another one: by CTC, or else by attention, or else by a
+    transducer. `joint` and `rescoring` need a CTC objective beside every attention objective. Where numbers may be lists, each combination
+    is tried on the dev sets, and the best one decodes.
     """
 
     name: str = Field("greedy", pattern=r"^[A-Za-z0-9._=-]+$")
-    method: Literal["greedy", "prefix_beam", "attention", "joint", "rescoring"] = "greedy"
+    method: Literal["greedy", "prefix_beam", "transducer", "attention", "joint", "rescoring"] = "greedy"
     beam: int = Field(10, ge=1)
-    token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per frame
+    token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per state; transducers: per prefix and state
     ctc_weight: Shares = 0.3  # joint and rescoring: factor of the CTC score; the decoder's score has 1 - ctc_weight
     length_penalty: Weights = 0.0  # decoder scores are divided by (tokens + 1) ** length_penalty: higher values favour longer texts
     max_ratio: float = Field(1.0, gt=0)  # a decoder writes at most this many tokens per encoder state
@@ -140,6 +141,14 @@ class DecodeConfig(Strict):
     def _greedy_takes_no_other_scores(self) -> DecodeConfig:
         if self.method == "greedy" and (self.lm or self.hotwords or self.bonus):
             raise UserError("method greedy uses no lm, hotwords or bonus; take these away, or choose another method, such as prefix_beam")
+        return self
+
+    @model_validator(mode="after")
+    def _transducers_take_no_options_of_decoders(self) -> DecodeConfig:
+        defaults = type(self).model_fields
+        options = [name for name in ("ctc_weight", "length_penalty", "max_ratio") if getattr(self, name) != defaults[name].default]
+        if self.method == "transducer" and options:
+            raise UserError(f"method transducer uses no {' and no '.join(options)}; take this away, or choose another method")
         return self
 
 

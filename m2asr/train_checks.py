@@ -11,7 +11,8 @@ from m2asr.errors import UserError
 if TYPE_CHECKING:
     from m2asr.train_config import Level, Objective, TrainConfig
 
-SEARCHED = ("ctc", "attention", "langid")  # types of objectives that decoding reads, and whose error on dev sets chooses epochs
+WRITING = ("ctc", "attention", "transducer")  # types of objectives that write texts
+SEARCHED = (*WRITING, "langid")  # types of objectives that decoding reads, and whose error on dev sets chooses epochs
 SELECTIONS = ("dev", "loss", "last")
 IDLE = {f"train.{key}" for key in ("log_every", "workers", "save_every", "max_skipped", "max_bad")}  # they do not change the model
 

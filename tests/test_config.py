@@ -250,6 +250,22 @@ def test_greedy_search_uses_no_text_models(tmp_path: Path, text: str) -> None:
     assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("ctc_weight: 0.5", "ctc_weight"),
+        ("length_penalty: [0.0, 1.0]", "length_penalty"),
+        ("ctc_weight: 0\nmax_ratio: 0.5", "ctc_weight and no max_ratio"),
+    ],
+)
+def test_transducers_use_no_options_of_decoders(tmp_path: Path, text: str, options: str) -> None:
+    expected = f"method transducer uses no {options}; take this away, or choose another method"
+    (tmp_path / "decode.yaml").write_text(f"method: transducer\n{text}")
+    assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {expected}"
+    config = DecodeConfig.model_validate({"method": "transducer", "beam": 4, "lm": {"weight": [0.1, 0.2]}, "bonus": [1.0]})
+    assert DecodeConfig.model_validate(config.model_dump()) == config  # with all defaults written out
+
+
 def test_a_number_may_be_a_list_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "decode.yaml").write_text("{method: prefix_beam, bonus: [1, 2.5], lm: {weight: 1, prune: [0, 0, 1]}, ctc_weight: [0, 1]}")
     config = load_config(DecodeConfig, tmp_path / "decode.yaml")

@@ -111,10 +111,11 @@ def test_heads_that_lead_and_objectives_that_select() -> None:
     assert resolved.train.select == ["asr", "st"] and resolved.objectives["asr"].lead and resolved.objectives["st"].decode
     assert not resolved.objectives["st"].lead and not resolved.objectives["cpc"].decode
     assert {"lead", "decode"}.isdisjoint(resolved.objectives["asr"].options())  # they belong to the objective, not to its loss
-    targets = [{"text": "text.de"}, {"tokens": "other"}, {"stream": "it"}, {"type": "attention"}]
+    targets = [{"text": "text.de"}, {"tokens": "other"}, {"stream": "it"}, {"type": "attention"}, {"type": "transducer"}]
     for target in targets:  # with another target or type an objective has a lead of its own
         resolved = config(**heads(asr={"lead": True}, st={"lead": True, **target}), tokens={"other": {"sets": ["train_en"]}})
         assert resolved.objectives["st"].lead
+    assert config(**heads(train=["rnnt"], rnnt={"type": "transducer", "lead": True})).train.select == ["rnnt"]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,7 @@ def test_heads_that_lead_and_objectives_that_select() -> None:
         ({"phases": [phase(init={"map": {}})]}, ["phases.0.init.0.from", "missing"]),
         (heads(asr={"lead": True}, st={"lead": True}), ["objectives.st.lead", "objectives.asr leads already"]),
         (heads(a={"type": "langid", "lead": True}, b={"type": "langid", "stream": "it", "lead": True}), ["objectives.b.lead", "a leads"]),
+        (heads(a={"type": "transducer", "lead": True}, b={"type": "transducer", "lead": True}), ["objectives.b.lead", "a leads"]),
         (heads(asr={"lead": True, "decode": False}), ["objectives.asr.lead", "`decode: false`"]),
         (heads(cpc={"type": "cpc", "lead": True}), ["objectives.cpc.lead", "cpc"]),
         (heads(asr={"lead": "yes"}), ["objectives.asr.lead", "boolean"]),

@@ -3,6 +3,9 @@
 The tokens are 500 subwords of the mini corpus's transcripts, and the model is a 6-gram of these tokens. The posteriors (10 s at 25 states
 per second) are noisy alignments of such transcripts, so that the beam has to decide. flashlight-text is skipped where it is not installed.
 
+Then it times greedy and beam search of a transducer on encoder states of the same size: its predictor (an LSTM of 2 layers) and its joiner,
+both of the default width, have weights that prefer the blank to the newest token, so that they write noisy transcripts too.
+
 python tools/bench_search.py
 """
 
@@ -21,9 +24,13 @@ from m2asr.decode.fusion import Fusion
 from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.decode.prefix_table import PrefixTable
 from m2asr.decode.token_lm import TokenNgram
+from m2asr.decode.transducer_beam import transducer_beam
 from m2asr.lm.build import ARPA, BINARY, estimate_model, write_both
 from m2asr.lm.ngram import NgramModel
 from m2asr.lm.sources import Sources
+from m2asr.models.joiner import Joiner
+from m2asr.models.predictor import LSTMPredictor
+from m2asr.models.transducer import greedy
 from m2asr.text.normalize import normalize
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
 
@@ -32,6 +39,8 @@ VOCAB, ORDER, BEAM, STATES, BATCH, TOKEN_PRUNE = 500, 6, 10, 250, 20, 20
 SECONDS = 10.0  # length of the audio of an utterance
 WEIGHT, BONUS = 0.6, 1.0
 IN_BATCH, ALONE, OF_FLASHLIGHT = 500, 200, 1.0  # least speeds: multiples of real time, and of flashlight-text's speed
+TRANSDUCER_BEAM, MAX_SYMBOLS, WIDTH = 4, 5, 256
+GREEDY_TRANSDUCER, BEAM_TRANSDUCER = 250, 60  # least speeds in a batch: multiples of real time
 
 
 def main() -> None:
@@ -59,6 +68,7 @@ def main() -> None:
         plain = speeds(work, lambda: None, args.rounds)
         print(f"  without a language model: {plain[0]:,.0f} and {plain[1]:,.0f} x real time")
         compare(folder, tokenizer, log_probs, ours, args.rounds)
+        transduce(token_texts(tokenizer, texts), fusion, args.rounds)
 
 
 def prepare(folder: Path) -> tuple[Tokenizer, list[str]]:
@@ -78,14 +88,19 @@ def posteriors(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """Noisy log-probabilities (B, T, V): every fourth state favours the next token of some transcripts, the others favour blank."""
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(BATCH, STATES, VOCAB, generator=generator)
-    tokens = [token for text in texts for token in tokenizer.encode(text) if token != UNK]
+    tokens = token_texts(tokenizer, texts)
     for row in range(BATCH):
-        first = row * 200
         for state in range(STATES):
-            token = tokens[(first + state // 4) % len(tokens)] if state % 4 == 0 else BLANK
+            token = int(tokens[row, state // 4]) if state % 4 == 0 else BLANK
             logits[row, state, token] += 5.0
             logits[row, state, int(torch.randint(VOCAB, (), generator=generator))] += 4.0
     return logits.log_softmax(-1)
+
+
+def token_texts(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """The tokens (B, T / 4) of some transcripts."""
+    tokens = torch.tensor([token for text in texts for token in tokenizer.encode(text) if token != UNK])
+    return tokens[(torch.arange(BATCH)[:, None] * 200 + torch.arange(STATES // 4 + 1)) % len(tokens)]
 
 
 def search(log_probs: Tensor, lengths: Tensor, fusion: Fusion | None) -> list[list[int]]:
@@ -113,6 +128,55 @@ def _speed(work: Callable[[slice, Fusion | None], object], fusion: Callable[[], 
 
 def print_speed(name: str, speed: float, target: float) -> None:
     print(f"  {name}: {speed:,.0f} x real time (at least {target:,}: {'ok' if speed >= target else 'MISSED'})")
+
+
+def transduce(tokens: Tensor, fusion: Callable[[], Fusion | None], rounds: int) -> None:
+    """Time the searches of a transducer on states that favour the next of the tokens (B, T / 4) at every fourth state."""
+    predictor, joiner, codes = transducer()
+    generator = torch.Generator().manual_seed(2)
+    states = 0.1 * torch.randn(BATCH, STATES, WIDTH, generator=generator)
+    states += 0.25 * codes[torch.randint(1, VOCAB, (BATCH, STATES), generator=generator)]
+    states[:, ::4] += 0.5 * codes[tokens]
+    lengths = torch.full((BATCH,), STATES)
+
+    def work_greedy(rows: slice, _: Fusion | None) -> None:
+        with torch.inference_mode():
+            greedy(states[rows], lengths[rows], predictor, joiner, MAX_SYMBOLS)
+
+    def work_beam(rows: slice, opened: Fusion | None) -> None:
+        transducer_beam(states[rows], lengths[rows], predictor, joiner, MAX_SYMBOLS, TRANSDUCER_BEAM, TOKEN_PRUNE, opened)
+
+    print(f"transducer, beam {TRANSDUCER_BEAM}, at most {MAX_SYMBOLS} tokens per state")
+    ours = speeds(work_greedy, lambda: None, rounds)
+    print_speed("greedy, in a batch", ours[0], GREEDY_TRANSDUCER)
+    print(f"  greedy, one at a time: {ours[1]:,.0f} x real time")
+    for name, opened in (("without", lambda: None), ("with", fusion)):
+        ours = speeds(work_beam, opened, rounds)
+        print_speed(f"beam {name} a language model, in a batch", ours[0], BEAM_TRANSDUCER)
+        print(f"  beam {name} a language model, one at a time: {ours[1]:,.0f} x real time")
+
+
+@torch.no_grad()
+def transducer() -> tuple[LSTMPredictor, Joiner, Tensor]:
+    """A predictor and a joiner, and the code (V, D) of every token, of numbers 1 and -1.
+
+    A state that holds 0.5 times the code of a token makes it probable. The predictor gives -0.5 times the code of the newest token to the
+    joiner, so the blank follows. All other weights are used too, but are 0.
+    """
+    codes = 2.0 * torch.randint(0, 2, (VOCAB, WIDTH), generator=torch.Generator().manual_seed(3)) - 1.0
+    predictor, joiner = LSTMPredictor(VOCAB, dim=WIDTH).eval(), Joiner(WIDTH, WIDTH, VOCAB, WIDTH).eval()
+    for parameter in (*predictor.layers.parameters(), joiner.encoded.bias, joiner.output.bias):
+        parameter.zero_()
+    predictor.embedding.weight.copy_(3.0 * codes)
+    for layer in predictor.layers:
+        layer.weight_ih_l0[2 * WIDTH : 3 * WIDTH] = 3.0 * torch.eye(WIDTH)
+        layer.bias_ih_l0.copy_(torch.tensor([10.0, -10.0, 0.0, 10.0]).repeat_interleave(WIDTH))  # gates: input, forget, cell, output
+    height = float(predictor(torch.zeros(1, 0, dtype=torch.long)).abs().mean())
+    joiner.encoded.weight.copy_(torch.eye(WIDTH))
+    joiner.predicted.weight.copy_(torch.eye(WIDTH) * -0.5 / height)
+    joiner.output.weight.copy_(32.0 * codes / WIDTH)
+    joiner.output.weight[BLANK], joiner.output.bias[BLANK] = 0.0, 10.5
+    return predictor, joiner, codes
 
 
 def compare(folder: Path, tokenizer: Tokenizer, log_probs: Tensor, ours: tuple[float, float], rounds: int) -> None:

@@ -65,7 +65,7 @@ class Aligner:
         self.config, self.system, self.tokenizers = load_trained(self.exp, device)
         self.heads = {name: reader for name, reader in readers(self.config, "greedy").items() if reader.ctc and reader.text == "text"}
         if not self.heads:
-            raise UserError(f"{exp}: no objective of type ctc reads `text`; an alignment needs one")
+            raise UserError(f"{exp}: no objective of type ctc reads `text`; an alignment needs one, also beside a transducer")
 
     def head(self, lang: str) -> Reader:
         """The head for a language. Raises UserError if there is none."""

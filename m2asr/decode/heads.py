@@ -43,7 +43,7 @@ def marking_head(config: TrainConfig, reader: Reader) -> str | None:
     """The CTC objective whose alignment gives the time marks of a reader's text; it writes the same tokens of the same text.
 
     An objective on the reader's stream is preferred to one on a stream without `lang`. The result is None if there is none: an attention
-    decoder alone has no time marks.
+    decoder or a transducer alone has no time marks.
     """
     if reader.ctc is not None:
         return reader.ctc

@@ -33,7 +33,7 @@ class Recognized:
     seconds: float = 0.0
     audio_seconds: float = 0.0
     with_reference: int = 0  # utterances with a reference for this target
-    unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC cannot write them
+    unrepresentable: int = 0  # references that need more states than the encoder gives, so that CTC or a transducer cannot write them
     without_head: int = 0  # utterances in a language that no head reads for this target: their hypothesis is empty
     langs: dict[str, str] = field(default_factory=dict)  # utterance -> language that langid predicts, if it is used
     lang_checked: int = 0  # utterances in one of the languages of langid
@@ -88,7 +88,7 @@ def recognize(
                 result.audio_seconds += batch.seconds
                 if task.predicted:
                     _judge(result, batch, spoken, langid)
-                _count(result, batch, task.routes)
+                _count(result, batch, task.routes, system)
     return results
 
 
@@ -113,14 +113,18 @@ def _judge(result: Recognized, batch: Batch, spoken: list[str], langid: Language
     result.lang_wrong += sum(predicted != lang for predicted, lang in pairs)
 
 
-def _count(result: Recognized, batch: Batch, routes: Routes) -> None:
-    """Count the references of a task, and those that the CTC reader of their language cannot write."""
+def _count(result: Recognized, batch: Batch, routes: Routes, system: System) -> None:
+    """Count the references of a task, and those that the CTC head or the transducer of their language cannot write."""
     for lang in sorted(set(batch.lang)):
         reader = routes.get(lang)
-        if reader is None or reader.ctc is None:
+        if reader is None or reader.attention is not None and reader.ctc is None:
             continue
-        target = target_key(reader.tokens, reader.text)
+        target, states = target_key(reader.tokens, reader.text), batch.drawn[WHOLE].states
         spoken = np.array([utt_lang == lang for utt_lang in batch.lang])  # (B,)
         present = spoken & (batch.target_lengths[target].numpy() >= 0)
+        if reader.transducer:
+            written = system.objectives[reader.transducer].representable(batch, states)
+        else:
+            written = representable(batch, target, states)
         result.with_reference += int(present.sum())
-        result.unrepresentable += int((present & ~representable(batch, target, batch.drawn[WHOLE].states)).sum())
+        result.unrepresentable += int((present & ~written).sum())

@@ -20,6 +20,7 @@ from m2asr.decode.trained import Trained
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 from m2asr.objectives.langid import LanguageId
+from m2asr.train_checks import WRITING
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
 def _plan(trained: Trained, search: DecodeConfig, indexes: Mapping[str, UtteranceIndex]) -> Plan:
     heads = readers(trained.config, search.method)
     if not heads:
-        raise UserError(f"nothing decoded: {trained.exp} has no objective of type ctc or attention, or all have `decode: false`")
+        raise UserError(f"nothing decoded: {trained.exp} has no objective of type {', '.join(WRITING)}, or all have `decode: false`")
     langid = language_id(trained.config, trained.system) if search.language == "predicted" else None
     languages = {name: index.languages for name, index in indexes.items()}
     chosen = {name: routes(trained.config, heads, spoken, langid) for name, spoken in languages.items()}

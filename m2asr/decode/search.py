@@ -13,29 +13,41 @@ from m2asr.decode.fusion import FusedPrefix, Fusion
 from m2asr.decode.hypothesis import Hypothesis
 from m2asr.decode.leads import by_preference
 from m2asr.decode.prefix_beam import prefix_beam
+from m2asr.decode.transducer_beam import transducer_beam
 from m2asr.errors import UserError
+from m2asr.models import transducer
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.system import System
+from m2asr.objectives.transducer import Transducer
+from m2asr.train_checks import WRITING
 from m2asr.train_config import TrainConfig
 
-FIRST = {"greedy": "ctc", "prefix_beam": "ctc", "attention": "attention", "joint": "attention", "rescoring": "attention"}
+FIRST = {  # type of the objective that a method prefers
+    "greedy": "ctc",
+    "prefix_beam": "ctc",
+    "transducer": "transducer",
+    "attention": "attention",
+    "joint": "attention",
+    "rescoring": "attention",
+}
 BOTH = ("joint", "rescoring")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """The objectives that write one target together: a CTC objective, an attention objective, or both."""
+    """The objectives that write one target together: a CTC objective, an attention objective, or both; or a transducer."""
 
     stream: str
     tokens: str
     text: str
     ctc: str | None = None
     attention: str | None = None
+    transducer: str | None = None
 
     @property
     def name(self) -> str:
         """The name of the leading objective: the attention objective, if there is one."""
-        return self.attention or self.ctc
+        return self.attention or self.ctc or self.transducer
 
 
 def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
@@ -47,16 +59,16 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
     targets: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for name in by_preference(config, config.objectives):
         objective = config.objectives[name]
-        if objective.type in ("ctc", "attention") and objective.decode:
+        if objective.type in WRITING and objective.decode:
             options = objective.options()
             key = (objective.stream, options["tokens"], options["text"])
-            targets.setdefault(key, {"ctc": [], "attention": []})[objective.type].append(name)
+            targets.setdefault(key, {kind: [] for kind in WRITING})[objective.type].append(name)
     readers_by_name = {}
     for key, kinds in targets.items():
         leading = FIRST[method] if kinds[FIRST[method]] else next(kind for kind, names in kinds.items() if names)
         name = kinds[leading][0]
-        if leading == "ctc":
-            readers_by_name[name] = Reader(*key, ctc=name)
+        if leading != "attention":
+            readers_by_name[name] = Reader(*key, **{leading: name})
             continue
         if method in BOTH and not kinds["ctc"]:
             needed = f"stream: {key[0]}, tokens: {key[1]}, text: {key[2]}"
@@ -70,6 +82,8 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
 def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfig, fusion: Fusion | None = None) -> list[Hypothesis]:
     """The best hypothesis of every utterance, by the scores of the system and of `fusion`; the config holds no lists."""
     lengths, fusion = encoded.lengths, fusion or Fusion()
+    if reader.transducer:
+        return _transduce(system.objectives[reader.transducer], encoded, config, fusion)
     log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
     if reader.attention is None:
         if config.method == "greedy":
@@ -92,3 +106,10 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
         scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()
     return [best[0] for best in beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain)]
+
+
+def _transduce(head: Transducer, encoded: Encoded, config: DecodeConfig, fusion: Fusion) -> list[Hypothesis]:
+    states, models = encoded.states[head.tap], (head.predictor, head.joiner, head.max_symbols)
+    if config.method == "greedy":
+        return list(map(Hypothesis, *transducer.greedy(states, encoded.lengths, *models)))
+    return [best[0] for best in transducer_beam(states, encoded.lengths, *models, config.beam, config.token_prune, fusion)]

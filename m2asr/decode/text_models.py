@@ -20,6 +20,7 @@ from m2asr.lm.ngram import NgramModel
 from m2asr.lm.report import estimated_lines, table_lines
 from m2asr.lm.sources import Sources
 from m2asr.text.tokenizer import UNK, Tokenizer
+from m2asr.train_checks import WRITING
 from m2asr.train_config import TrainConfig
 
 MAX_NAMED = 5  # hot words that a warning names
@@ -64,7 +65,7 @@ def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path
 
 def written_tokenizers(config: TrainConfig) -> list[str]:
     """The tokenizers of the objectives that search reads."""
-    writing = [objective for objective in config.objectives.values() if objective.type in ("ctc", "attention") and objective.decode]
+    writing = [objective for objective in config.objectives.values() if objective.type in WRITING and objective.decode]
     return list(dict.fromkeys(objective.options()["tokens"] for objective in writing))
 
 

@@ -38,6 +38,7 @@ from m2asr.models.encoded import Encoded
 from m2asr.models.subsampling import Subsampling
 from m2asr.train.initialize import load_trained, trained_fbank
 from m2asr.train.materials import UNDETERMINED
+from m2asr.train_checks import WRITING
 
 DEFAULT = DecodeConfig(name="transcribe", method="prefix_beam")
 SHARED = 4.0  # seconds that a window shares with the next, but at most a quarter of a window
@@ -77,7 +78,7 @@ class Transcriber:
         self.search, saved = self._search(Path(exp), search)
         self.heads = readers(self.trained, self.search.method)
         if not self.heads:
-            raise UserError(f"{exp}: it has no objective of type ctc or attention that may decode, so it writes no text")
+            raise UserError(f"{exp}: it has no objective of type {', '.join(WRITING)} that may decode, so it writes no text")
         used = list(dict.fromkeys(self.heads.values()))
         models = text_models(self.search, Path(exp), self.trained, self.tokenizers, used, device)
         tuned = {reader: saved.get(reader.name, self.search) for reader in used if reader.name in saved or not open_numbers(self.search)}
@@ -116,7 +117,7 @@ class Transcriber:
                 problem = f"the search {self.search.name} has no numbers for objectives.{reader.name}"
                 raise UserError(f"{problem}; let stage 5 (decode) decode a set in its language too, or give another --search")
             if reader is not None and self.cut == "windows" and marking_head(self.trained, reader) is None:
-                problem = f"objectives.{reader.attention} has no CTC objective beside it"
+                problem = f"objectives.{reader.name} has no CTC objective beside it"
                 raise UserError(f"windows are joined by the times of their words, and {problem}; pip install silero-vad and cut at pauses")
         return recognizes, translates
 

@@ -74,14 +74,16 @@ class LSTMPredictor(nn.Module):
         """States (B, W, D) after the newest tokens (B, W), or before the first one with None; and the state for the next step."""
         past = state.tensors[0]  # (B, W, 2 L, D)
         tokens = torch.full(past.shape[:2], BLANK, device=past.device) if tokens is None else tokens
-        x = self.embedding(tokens).flatten(0, 1).unsqueeze(1)  # (B * W, 1, D)
-        vectors = past.flatten(0, 1).transpose(0, 1).contiguous()  # (2 L, B * W, D)
-        changed = []
+        x = self.embedding(tokens).flatten(0, 1)  # (B * W, D)
+        vectors = past.flatten(0, 1).unbind(1)  # 2 L of (B * W, D)
+        changed: list[Tensor] = []
         with torch.autocast(x.device.type, enabled=False):
             for number, layer in enumerate(self.layers):
-                x, after = layer(x, (vectors[2 * number][None], vectors[2 * number + 1][None]))  # (B * W, 1, D), 2 of (1, B * W, D)
-                changed += after
-        return x.view(*tokens.shape, -1), PredictorState((torch.cat(changed).transpose(0, 1).unflatten(0, tokens.shape),))
+                # a whole LSTM layer packs its weights anew at every call on a CPU, which takes longer than one step
+                weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+                x, cell = torch.lstm_cell(x, (vectors[2 * number], vectors[2 * number + 1]), *weights)
+                changed += x, cell
+        return x.view(*tokens.shape, -1), PredictorState((torch.stack(changed, dim=1).unflatten(0, tokens.shape),))
 
 
 class StatelessPredictor(nn.Module):

@@ -62,9 +62,14 @@ class Transducer(Objective):
         """The joiner, shared or not."""
         return self._pair[1]
 
+    def representable(self, batch: Batch, states: np.ndarray) -> np.ndarray:
+        """Which utterances (B,) have the target and, with `states` (B,), can write it: at most `max_symbols` tokens per state."""
+        sizes = batch.target_lengths[self.target].numpy()
+        return (sizes >= 0) & (states > 0) & (sizes <= self.max_symbols * states)
+
     def share(self, batch: Batch, rng: np.random.Generator) -> Share:
         states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
-        present, usable = sizes >= 0, (sizes >= 0) & (states > 0) & (sizes <= self.max_symbols * states)
+        present, usable = sizes >= 0, self.representable(batch, states)
         counts = {"utterance": np.ones(len(sizes)), "frame": states, "token": sizes.clip(min=1)}[self.per]
         targets = batch.targets[self.target][torch.from_numpy(usable)]
         targets = F.pad(targets, (0, round_length(targets.shape[1] + 1) - targets.shape[1] - 1))  # (R, U)

@@ -19,6 +19,7 @@ from tests.objectives import build
 
 CTC = {"type": "ctc", "stream": "x", "tokens": "a", "text": "text"}
 HEADS = {"low": {**CTC, "tap": "block2"}, "high": {**CTC, "tap": "output"}, "middle": {**CTC, "tap": "block10"}}
+TRANSDUCER = {"type": "transducer", "stream": "x", "tokens": "a", "predictor": "p", "joiner": "j", "text": "text", "tap": "output"}
 DECODER = {"type": "attention", "stream": "x", "tokens": "a", "text": "text", "tap": "output"}
 STREAMS = {"x": {"sets": ["x"], "lang": "x"}, "raw": {"sets": ["x", "y"]}}
 
@@ -60,6 +61,16 @@ def test_time_marks_come_from_the_lead() -> None:
     assert marking_head(built, readers(built, "attention")["att"]) == "high"
     built = config({"second": shared["second"], "first": shared["first"], "att": DECODER})
     assert marking_head(built, readers(built, "attention")["att"]) == "second"
+
+
+def test_a_transducer_leads_and_is_kept_out_as_other_heads() -> None:
+    built = config({"low": {**TRANSDUCER, "tap": "block2"}, "high": TRANSDUCER, "other": {**TRANSDUCER, "tokens": "b", "decode": False}})
+    assert list(readers(built, "transducer")) == list(readers(built, "greedy")) == ["high"] and written_tokenizers(built) == ["a"]
+    built = config({"low": {**TRANSDUCER, "tap": "block2", "lead": True}, "high": TRANSDUCER, "ctc": CTC})
+    (reader,) = readers(built, "transducer").values()
+    assert reader.name == "low" and marking_head(built, reader) == "ctc"  # which gives the times of its words
+    with pytest.raises(UserError, match="objectives.low leads already"):
+        config({"low": {**TRANSDUCER, "lead": True}, "high": {**TRANSDUCER, "lead": True}})
 
 
 def test_of_heads_with_other_tokens_the_later_answers_for_its_language() -> None:

@@ -24,6 +24,11 @@ OBJECTIVES = {
     "st_y": {"type": "attention", **Y, "text": "text.x", "decoder": DECODER},
     "lid": {"type": "langid", "stream": "raw", "languages": ["x", "y", "z"]},
 }
+MODULES = {"texts": {"type": "lstm_predictor", "layers": 1, "dim": 8}, "join": {"type": "joiner", "dim": 8}}
+TRANSDUCERS = {
+    "rnnt_x": {"type": "transducer", **X, "predictor": "texts", "joiner": "join"},
+    "rnnt_z": {"type": "transducer", "stream": "y", "tokens": "a", "predictor": "texts", "joiner": "join", "max_symbols": 2},
+}
 PAIRED = {name: objective for name, objective in OBJECTIVES.items() if name != "st_y"}
 STREAMS = {"x": {"sets": ["x"], "lang": "x"}, "y": {"sets": ["y"], "lang": "y"}, "raw": {"sets": ["x", "y"]}}
 
@@ -55,6 +60,50 @@ def test_every_method_gives_what_each_utterance_gets_alone(method):
     both = build.batch([120, 60], {})
     for reader in readers(config(PAIRED), method).values():
         together = search(system, reader, encode_batch(system, both), options)
+        for row, frames in enumerate([120, 60]):
+            alone = build.batch([frames], {})
+            alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
+            (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
+            assert hypothesis.tokens == together[row].tokens
+            assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
+
+
+def transducing(**objectives):
+    """The config of a system with transducers beside other heads."""
+    model = build.config().model.model_dump() | MODULES
+    return {"objectives": {**TRANSDUCERS, **objectives}, "streams": STREAMS, "model": model, "penalty": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("greedy", ["ctc_x", "rnnt_z"]),
+        ("prefix_beam", ["ctc_x", "rnnt_z"]),
+        ("transducer", ["rnnt_x", "rnnt_z"]),
+        ("attention", ["att_x", "rnnt_z"]),
+        ("joint", ["att_x", "rnnt_z"]),
+    ],
+)
+def test_a_transducer_writes_what_no_other_head_writes_or_what_it_is_asked_for(method, expected):
+    targets = readers(build.config(**transducing(ctc_x=OBJECTIVES["ctc_x"], att_x=OBJECTIVES["att_x"])), method)
+    assert sorted(targets) == expected and targets["rnnt_z"].transducer == targets["rnnt_z"].name == "rnnt_z"
+    lead = {"rnnt_w": {**TRANSDUCERS["rnnt_x"], "tap": "block1"}, "rnnt_v": {**TRANSDUCERS["rnnt_x"], "lead": True}}
+    assert "rnnt_v" in readers(build.config(**transducing(**lead)), "transducer")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["greedy", "prefix_beam", "transducer", "joint"])
+def test_a_transducer_gives_what_each_utterance_gets_alone(method):
+    changes = transducing()
+    system, options = build.system(**changes).eval(), DecodeConfig(method=method, beam=3)
+    system.join.output.bias[0] -= 1.0  # fewer blanks
+    both = build.batch([120, 60, 5], {})  # 5 frames give no state
+    for reader in readers(build.config(**changes), method).values():
+        head = system.objectives[reader.transducer]
+        encoded = encode_batch(system, both)
+        together = search(system, reader, encoded, options)
+        assert together[2].tokens == [] and any(hypothesis.tokens for hypothesis in together)
+        assert all(len(hypothesis.tokens) <= head.max_symbols * size for hypothesis, size in zip(together, encoded.lengths, strict=True))
         for row, frames in enumerate([120, 60]):
             alone = build.batch([frames], {})
             alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]

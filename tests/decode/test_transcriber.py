@@ -13,6 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from m2asr.config import DecodeConfig, FbankConfig, dump_config
 from m2asr.data.audio import read_audio, resampler
 from m2asr.data.directory import read_table
+from m2asr.decode.align import Aligner
 from m2asr.decode.transcriber import DEFAULT, Transcriber
 from m2asr.decode.vad import available
 from m2asr.errors import UserError
@@ -28,12 +29,12 @@ ATTENTION = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2}
 NOISE = (0.01 * np.random.default_rng(0).standard_normal(3 * RATE)).astype(np.float32)
 
 
-def untrained(exp: Path, objectives: dict[str, dict], streams: dict[str, str | None], **decoders: dict) -> Path:
-    """A run with random weights and a tokenizer of a few letters; `streams` have languages."""
+def untrained(exp: Path, objectives: dict[str, dict], streams: dict[str, str | None], **modules: dict) -> Path:
+    """A run with random weights and a tokenizer of a few letters; `streams` have languages, `modules` belong to the model."""
     config = resolve(
         TrainConfig.model_validate(
             {
-                "model": {"encoder": {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3}, "decoders": decoders},
+                "model": {"encoder": {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3}, **modules},
                 "streams": {name: {"sets": ["x"], **({"lang": lang} if lang else {})} for name, lang in streams.items()},
                 "tokens": {"t": {"type": "char", "sets": ["x"]}},
                 "objectives": objectives,
@@ -105,6 +106,26 @@ def test_a_ctc_objective_tells_the_times_of_a_decoder(tmp_path, noise):
     exp = untrained(tmp_path, {"a": attention("en"), "c": ctc("en")}, {"en": "en"})
     transcript = Transcriber(exp, DecodeConfig(method="attention", beam=2, max_ratio=0.2), cut="windows")(noise)
     assert transcript.text and [word.text for word in transcript.words] == transcript.text.split()
+
+
+def test_transducers_write_transcripts(tmp_path, noise, monkeypatch):
+    """In windows and with times where CTC gives these; else pieces are cut at pauses."""
+    modules = {"p": {"type": "stateless_predictor", "dim": 8}, "j": {"type": "joiner", "dim": 8}}
+    transducer = {"type": "transducer", "stream": "en", "tokens": "t", "predictor": "p", "joiner": "j", "max_symbols": 1}
+    exp = untrained(tmp_path / "both", {"a": transducer, "c": ctc("en")}, {"en": "en"}, **modules)
+    for options in ({"beam": 2}, {"hotwords": {"phrases": ["de"], "bonus": 2.0}}):
+        search = DecodeConfig.model_validate({"method": "transducer", **options})
+        transcript = Transcriber(exp, search, cut="windows", longest=2.0)(noise)
+        assert transcript.text and [word.text for word in transcript.words] == transcript.text.split()
+    exp = untrained(tmp_path / "alone", {"a": transducer}, {"en": "en"}, **modules)
+    with pytest.raises(UserError, match="windows are joined by the times of their words, and objectives.a has no CTC objective"):
+        Transcriber(exp, cut="windows")(noise)
+    with pytest.raises(UserError, match="no objective of type ctc reads `text`; an alignment needs one, also beside a transducer"):
+        Aligner(exp)
+    pytest.importorskip("silero_vad")
+    monkeypatch.setattr("m2asr.decode.pauses.SPEECH", 0.0)  # everything is speech
+    transcript = Transcriber(exp, cut="pauses")(noise)  # a prefix beam
+    assert transcript.text and not transcript.words and "there is no CTC objective" in transcript.notes[0]
 
 
 def test_windows_and_whole_give_the_words_of_every_window_once(tmp_path, noise):
