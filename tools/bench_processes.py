@@ -1,6 +1,8 @@
 """Times one training in one process with one thread, in one process with a thread per core, and in one process per core.
 
-All compute the same steps; each variant trains anew in every round, in turn, so run it on an idle machine. Needs stages 0 to 2 of egs/mini
+All compute the same steps; each variant trains anew in every round, in turn, so run it on an idle machine. The last variant runs that
+training once on each core, with one thread, at the same time: the sum of their rates is what processes that never wait for each other
+reach here. Needs stages 0 to 2 of egs/mini
 (./run.sh --stop_stage tokens). Run from the root of the repository:
   python tools/bench_processes.py
   python tools/bench_processes.py --config conf/train_supervised.yaml --hours 2 --rounds 5
@@ -15,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,15 +34,18 @@ def main() -> None:
     if not (recipe / args.exp / "tokens").is_dir():
         parser.error("run ./run.sh --stop_stage tokens in egs/mini first")
 
-    variants = {
-        "one process, one thread": ["--threads", "1"],
-        f"one process, {cores} threads": ["--threads", str(cores)],
-        f"{cores} processes, one thread each": ["--nproc", str(cores)],
+    variants = {  # name -> options of a training, and how many of it run at the same time
+        "one process, one thread": (["--threads", "1"], 1),
+        f"one process, {cores} threads": (["--threads", str(cores)], 1),
+        f"{cores} processes, one thread each": (["--nproc", str(cores)], 1),
+        f"{cores} trainings, one thread each": (["--threads", "1"], cores),
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(args.rounds):
-        for name, options in variants.items():
-            rates[name].append(train(args.config, recipe / args.exp / "tokens", args.hours, options))
+        for name, (options, copies) in variants.items():
+            with ThreadPoolExecutor(copies) as pool:
+                trainings = [pool.submit(train, args.config, recipe / args.exp / "tokens", args.hours, options) for _ in range(copies)]
+                rates[name].append(sum(training.result() for training in trainings))
             print(f"round {number + 1}, {name}: {rates[name][-1]:.0f} s of audio per s", flush=True)
 
     baseline = rates[f"one process, {cores} threads"]
