@@ -1,7 +1,8 @@
 """Times the RNN-T loss, forward and backward, beside torchaudio's rnnt_loss on the joint of all states and tokens; measures their memory.
 
 2 utterances of 400 states and 100 tokens, 1000 tokens in the vocabulary, a joint of 512 channels, random projections and weights as an
-untrained model has; a trained model, whose alignments are sharper, is faster. Both sides take turns, and the fastest round of each counts.
+untrained model has; a trained model, whose alignments are sharper, is faster. `pruned` sums over a band of 5 tokens alone, and includes
+the joiner that chooses the band, of the same sizes. All sides take turns, and the fastest round of each counts.
 Memory is the highest resident memory of a new process above what it had before, measured in the same way for both.
 
 python tools/bench_transducer.py
@@ -21,11 +22,13 @@ from torch import Tensor
 from torchaudio.functional import rnnt_loss as torchaudio_loss
 
 from m2asr.objectives.rnnt import rnnt_loss
+from m2asr.objectives.rnnt_prune import pruned_cells, sum_loss
 from m2asr.train.precision import choose
 
 SIZES = (2, 400, 100, 1000, 512)  # utterances, states, tokens, vocabulary, channels of the joint
 THREADS = 2
-SPEEDS = {torch.float32: 1.5, torch.bfloat16: 4.0}  # least speeds, as multiples of torchaudio's in float32
+SPEEDS = {"blocks, float32": 1.5, "blocks, bfloat16": 4.0, "pruned, float32": 10.0}  # least speeds, as multiples of torchaudio's in float32
+PRUNE = 5  # numbers of tokens in a state of the band
 MEMORY = 1 / 8  # most extra memory, as a share of torchaudio's
 
 Loss = Callable[..., Tensor]
@@ -38,18 +41,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print("{} utterances, {} states, {} tokens, vocabulary {}, joint {}".format(*SIZES) + f", {args.threads} threads")
-    cases = [(full_joint, torch.float32), (blocks, torch.float32)]
+    cases = [(full_joint, torch.float32), (blocks, torch.float32), (pruned, torch.float32)]
     if choose("auto", torch.device("cpu")) == torch.bfloat16:
-        cases.append((blocks, torch.bfloat16))
+        cases += [(blocks, torch.bfloat16), (pruned, torch.bfloat16)]
     else:
         print("  bfloat16: skipped, this CPU does not multiply it in hardware")
     times = seconds(cases, args.rounds)
     memory = [extra_memory(*case, args.threads) for case in cases]
     print(f"  torchaudio behind the full joint, float32: {times[0]:.2f} s, {memory[0] / 1e6:,.0f} MB")
-    for (_, dtype), duration, extra in zip(cases[1:], times[1:], memory[1:], strict=True):
-        speed, share, least = times[0] / duration, extra / memory[0], SPEEDS[dtype]
-        print(f"  blocks, {str(dtype).removeprefix('torch.')}: {duration:.2f} s, {extra / 1e6:,.0f} MB;", end=" ")
-        print(f"{speed:.2f} times as fast (at least {least}: {'ok' if speed >= least else 'MISSED'}),", end=" ")
+    for (loss, dtype), duration, extra in zip(cases[1:], times[1:], memory[1:], strict=True):
+        name = f"{loss.__name__}, {str(dtype).removeprefix('torch.')}"
+        speed, share, least = times[0] / duration, extra / memory[0], SPEEDS.get(name)
+        bar = f" (at least {least}: {'ok' if speed >= least else 'MISSED'})" if least else ""
+        print(f"  {name}: {duration:.2f} s, {extra / 1e6:,.0f} MB; {speed:.2f} times as fast{bar},", end=" ")
         print(f"1/{1 / share:.0f} of the memory (at most 1/{1 / MEMORY:.0f}: {'ok' if share <= MEMORY else 'MISSED'})")
 
 
@@ -69,6 +73,15 @@ def blocks(encoded: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor, tar
     """The loss of this toolkit, summed."""
     batch = len(targets)
     return rnnt_loss(encoded, predicted, weight, bias, targets, [encoded.shape[1]] * batch, [targets.shape[1]] * batch).sum()
+
+
+def pruned(encoded: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """The same within a band of PRUNE tokens, with all that chooses the band."""
+    lengths = [encoded.shape[1]] * len(targets), [targets.shape[1]] * len(targets)
+    sides = [torch.nn.functional.linear(side, weight.to(side.dtype)).float() for side in (encoded, predicted)]
+    choosing, passed = sum_loss(*sides, targets, *lengths)
+    losses = rnnt_loss(encoded, predicted, weight, bias, targets, *lengths, cells=pruned_cells(passed, *lengths, PRUNE))
+    return (losses + 0.5 * choosing).sum()
 
 
 def full_joint(encoded: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

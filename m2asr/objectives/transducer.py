@@ -16,13 +16,18 @@ from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import round_length
 from m2asr.models.transducer import greedy
-from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
+from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
 from m2asr.objectives.rnnt import rnnt_loss
+from m2asr.objectives.rnnt_prune import pruned_cells, sum_loss
 from m2asr.objectives.view import View, ViewOptions, view_of
 
 
 class Transducer(Objective):
-    """The exact RNN transducer loss (Graves 2012): the probability of a text is summed over all its alignments with the states.
+    """The RNN transducer loss (Graves 2012): the probability of a text is summed over all its alignments with the states.
+
+    With `prune` it is summed only over alignments within a band of so many numbers of tokens per state (Kuang et al. 2022). A joiner that
+    adds logits of the states to logits of the predictor chooses the band. It is trained with the objective: `prune_weight` times its own
+    loss is added. It is not used otherwise.
 
     `predictor` and `joiner` name modules of `model:`, which several objectives may share. A state writes at most `max_symbols` tokens in a
     search. A target with more tokens than its states can write so, or without any state, is left out of the loss and counted in the metric
@@ -35,19 +40,30 @@ class Transducer(Objective):
 
     def __init__(
         self,
+        dim: int,
+        vocab: int,
         modules: Mapping[str, nn.Module],
         tokens: str,
         predictor: str,
         joiner: str,
         text: str = "text",
         max_symbols: int = 5,
+        prune: int | None = None,
+        prune_weight: float = 0.5,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         view: ViewOptions | None = None,
     ) -> None:
         if max_symbols < 1:
             raise UserError(f"max_symbols: {max_symbols} is not above 0; give the most tokens that a state may write")
+        if prune is not None and prune < 2:
+            raise UserError(f"prune: {prune} is below 2; a band needs two numbers of tokens per state, or leave `prune` out")
+        if prune_weight <= 0:
+            raise UserError(f"prune_weight: {prune_weight} is not above 0, so that nothing would train the choice of the band")
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
+        self.prune, self.prune_weight = prune, prune_weight
+        if prune:
+            self.of_states, self.of_predicted = nn.Linear(dim, vocab), nn.Linear(modules[predictor].dim, vocab, bias=False)
         self.tokens, self.text, self.tap, self.per, self.max_symbols = tokens, text, tap, per, max_symbols
         self._pair = (modules[predictor], modules[joiner])  # a tuple hides their parameters: they belong to the system
         self.runs = (predictor, joiner)
@@ -80,8 +96,14 @@ class Transducer(Objective):
     def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
         states = select_rows(encoded[self.views[0]].states[self.tap], share.tensors)  # (R, T', D)
         targets = share.tensors["targets"]  # (R, U)
-        joint = self.joiner(states, self.predictor(targets))  # (R, T', J), (R, U + 1, J), (V, J), (V,)
-        return Loss(rnnt_loss(*joint, targets, share.sizes["states"], share.sizes["targets"]).sum())
+        lengths, predicted = (share.sizes["states"], share.sizes["targets"]), self.predictor(targets)  # (R, U + 1, P)
+        joint = self.joiner(states, predicted)  # (R, T', J), (R, U + 1, J), (V, J), (V,)
+        if not self.prune:
+            return Loss(rnnt_loss(*joint, targets, *lengths).sum())
+        logits = full_precision(self.of_states(states)), full_precision(self.of_predicted(predicted))  # (R, T', V), (R, U + 1, V)
+        choosing, passed = sum_loss(*logits, targets, *lengths)
+        losses = rnnt_loss(*joint, targets, *lengths, cells=pruned_cells(passed, *lengths, self.prune))
+        return Loss((losses + self.prune_weight * choosing).sum())
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         """The token error rate of a greedy search: edits to the reference, and tokens of the reference."""

@@ -31,18 +31,21 @@ def brute_force(leaves, targets, frames, tokens):
     """-log of the summed probabilities of all alignments: the orders of `frames` blanks and the tokens that end with a blank."""
     log_probs, losses = joint(*leaves).log_softmax(-1), []
     for row, (size, length) in enumerate(zip(frames, tokens, strict=True)):
-        paths = []
-        for orders in itertools.combinations(range(size - 1 + length), length):
-            t, u, total = 0, 0, 0.0
-            for position in range(size + length):
-                if position in orders:
-                    total, u = total + log_probs[row, t, u, targets[row, u]], u + 1
-                else:
-                    total, t = total + log_probs[row, t, u, 0], t + 1
-            assert (t, u) == (size, length)
-            paths.append(total)
-        losses.append(-torch.stack(paths).logsumexp(0))
+        losses.append(-torch.stack(list(_paths(log_probs[row], targets[row], size, length))).logsumexp(0))
     return torch.stack(losses)
+
+
+def _paths(log_probs, target, size, length):
+    """The log-probability of every alignment of one utterance, from log_probs (T, U + 1, V)."""
+    for orders in itertools.combinations(range(size - 1 + length), length):
+        t, u, total = 0, 0, 0.0
+        for position in range(size + length):
+            if position in orders:
+                total, u = total + log_probs[t, u, target[u]], u + 1
+            else:
+                total, t = total + log_probs[t, u, 0], t + 1
+        assert (t, u) == (size, length)
+        yield total
 
 
 def gradients(losses, leaves, scale=(1.0, 0.5, -2.0)):
@@ -106,22 +109,30 @@ def test_cells_without_probability_are_left_out_below_rounding(dtype, tolerance,
     """Less than half of all cells are computed again, and no gradient changes by more than the rounding of the type."""
     leaves, targets = inputs(300, 60, torch.float64, batch=1)
     leaves = [leaf.detach().to(dtype).requires_grad_() for leaf in leaves]
-    blocks, used = rnnt._blocks, []
-    monkeypatch.setattr(rnnt, "_blocks", lambda *args: used.append(list(blocks(*args))) or iter(used[-1]))
-    of_bands = gradients(rnnt_loss(*leaves, targets, [300], [60], 400 * VOCAB), leaves)
-    cells = [sum((block.t1 - block.t0) * (block.u1 - block.u0) for block in chosen) for chosen in used]
-    assert cells[0] == 300 * 61 and 0 < cells[1] < cells[0] / (1 if dtype == torch.float64 else 2)
-    monkeypatch.setattr(rnnt, "_bands", lambda _lattice, frames, tokens, _: [[(0, tokens[0] + 1)] * frames[0]])
-    for banded, complete in zip(of_bands, gradients(rnnt_loss(*leaves, targets, [300], [60]), leaves), strict=True):
+    choose, used = rnnt._with_gradient, []
+    monkeypatch.setattr(rnnt, "_with_gradient", lambda *args: used.append(choose(*args)) or used[-1])
+    of_band = gradients(rnnt_loss(*leaves, targets, [300], [60]), leaves)
+    assert 0 < len(used[0]) < 300 * 61 / (1 if dtype == torch.float64 else 2)
+    monkeypatch.setattr(rnnt, "_with_gradient", lambda _lattice, cells, _dtype: cells)
+    for banded, complete in zip(of_band, gradients(rnnt_loss(*leaves, targets, [300], [60]), leaves), strict=True):
         assert (banded - complete).abs().max() <= tolerance * complete.abs().max()
 
 
-def test_no_block_is_larger_than_allowed():
-    bands = [(0, 5), (1, 30), (2, 8), (2, 8), (100, 103)]
-    blocks = list(rnnt._blocks(0, bands, 12))
-    assert all((block.t1 - block.t0) * (block.u1 - block.u0) <= 12 for block in blocks)
-    covered = [(t, u) for block in blocks for t in range(block.t0, block.t1) for u in range(block.u0, block.u1)]
-    assert len(covered) == len(set(covered)) and {(t, u) for t, (low, high) in enumerate(bands) for u in range(low, high)} <= set(covered)
+@pytest.mark.parametrize("elements", [None, 1, 3 * (VOCAB + CHANNELS)])
+def test_alignments_keep_to_the_cells_that_are_given(elements):
+    """Equal to the enumeration of alignments where all other cells are impossible."""
+    leaves, targets = inputs()
+    inside = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]).bool().expand(3, -1, -1)
+    within = torch.zeros(3 * 4 * 4, dtype=torch.bool)
+    within[rnnt.all_cells(FRAMES, TOKENS, 4, 4)] = True
+    cells = (within & inside.flatten()).nonzero().squeeze(1)
+    frames, tokens = [4, 3, 1], [3, 0, 1]
+    log_probs = joint(*leaves).log_softmax(-1).masked_fill(~inside[..., None], float("-inf"))
+    paths = torch.stack([path for path in _paths(log_probs[0], targets[0], 4, 3) if path > float("-inf")])
+    losses = rnnt_loss(*leaves, targets, frames, tokens, elements, cells)
+    torch.testing.assert_close(losses[0], -paths.logsumexp(0), rtol=1e-12, atol=1e-12)
+    assert 1 < len(paths) < 20
+    assert_close(gradients(losses[:1], leaves), gradients(-paths.logsumexp(0)[None], leaves), rtol=1e-10, atol=1e-12)
 
 
 def test_in_bfloat16_losses_and_sums_are_float32():

@@ -13,6 +13,7 @@ from torchaudio.functional import rnnt_loss as torchaudio_loss
 
 from m2asr.errors import UserError
 from m2asr.models.transducer import greedy
+from m2asr.objectives.rnnt_prune import sum_loss
 from m2asr.objectives.view import View
 from tests.objectives import build
 
@@ -50,6 +51,34 @@ def test_the_loss_is_that_of_torchaudio_on_all_logits():
     assert share.weight == 7  # tokens, at least one per utterance
 
 
+def test_a_band_over_all_tokens_adds_the_loss_that_chooses_it():
+    batch = build.batch([120, 90, 77], {"a:text": TARGETS})
+    pruned = system(prune=5, prune_weight=0.25)
+    exact = system()
+    exact.load_state_dict({name: value for name, value in pruned.state_dict().items() if not name.startswith("objectives.")})
+    head = pruned.objectives["rnnt"]
+    _, loss, encoded = run(batch, pruned)
+    states, predicted = encoded.states["output"], pruned.texts(batch.targets["a:text"])
+    sizes = encoded.lengths.tolist(), [4, 2, 0]
+    choosing, _ = sum_loss(head.of_states(states), head.of_predicted(predicted), batch.targets["a:text"], *sizes)
+    expected = run(batch, exact)[1].sum + 0.25 * choosing.sum()
+    assert loss.sum.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_a_narrow_band_is_trained_until_its_loss_is_that_of_all_alignments():
+    batch = build.batch([60, 90], {"a:text": [[2, 3, 3, 4, 7], [5, 2, 6]]}, dtype=torch.float32)
+    modules = {"texts": {**LSTM, "dim": 32}, "join": {**JOINER, "dim": 32}}
+    model, exact = (system(modules=modules, dtype=torch.float32, **options) for options in ({"prune": 3}, {}))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(100):
+        optimizer.zero_grad()
+        run(batch, model)[1].sum.backward()
+        optimizer.step()
+    assert build.dev_error(model, batch, "rnnt") == (0, 8)
+    exact.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("objectives.")})
+    assert run(batch, exact)[1].sum.item() < 0.1
+
+
 @pytest.mark.parametrize("per, expected", [("token", 7.0), ("utterance", 3.0), ("frame", 29.0 + 21.0 + 18.0)])
 def test_per(per, expected):
     assert run(build.batch([120, 90, 77], {"a:text": TARGETS}), system(per=per))[0].weight == expected
@@ -62,17 +91,20 @@ def gradients(model, batches):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
-@pytest.mark.parametrize("predictor", [LSTM, STATELESS], ids=["lstm", "stateless"])
-def test_batches_of_one_utterance_have_the_loss_and_gradients_of_one_batch(predictor):
+@pytest.mark.parametrize(
+    ("predictor", "options"), [(LSTM, {}), (STATELESS, {}), (LSTM, {"prune": 2})], ids=["lstm", "stateless", "pruned"]
+)
+def test_batches_of_one_utterance_have_the_loss_and_gradients_of_one_batch(predictor, options):
     """So padding changes nothing, and micro-batches equal one batch."""
-    model, together = system(modules={"texts": predictor, "join": JOINER}), build.batch([120, 90, 77], {"a:text": TARGETS})
+    model, together = system(modules={"texts": predictor, "join": JOINER}, **options), build.batch([120, 90, 77], {"a:text": TARGETS})
     alone = []
     for row, (length, target) in enumerate(zip([120, 90, 77], TARGETS, strict=True)):
         single = build.batch([length], {"a:text": [target]})
         alone.append(dataclasses.replace(single, inputs={"feats": together.inputs["feats"][row : row + 1, :length]}))
     assert run(together, model)[1].sum.item() == pytest.approx(sum(run(single, model)[1].sum.item() for single in alone), rel=1e-9)
     together_grads, alone_grads = gradients(model, [together]), gradients(model, alone)
-    assert together_grads.keys() == alone_grads.keys() and {name.split(".")[0] for name in alone_grads} == {"encoder", "texts", "join"}
+    assert together_grads.keys() == alone_grads.keys()
+    assert {name.split(".")[0] for name in alone_grads} == {"encoder", "texts", "join"} | ({"objectives"} if options else set())
     for name in together_grads:
         assert torch.allclose(together_grads[name], alone_grads[name], rtol=1e-8, atol=1e-10), name
 
@@ -149,6 +181,8 @@ def test_several_objectives_share_predictor_and_joiner():
         ({"more": JOINER}, {}, "model.more: no objective has `joiner: more`"),
         ({"texts": {**LSTM, "context": 1}}, {}, "model.texts: context: unknown key"),
         ({}, {"max_symbols": 0}, "max_symbols: 0 is not above 0"),
+        ({}, {"prune": 1}, "prune: 1 is below 2; a band needs two numbers of tokens per state, or leave `prune` out"),
+        ({}, {"prune": 5, "prune_weight": 0}, "prune_weight: 0.0 is not above 0, so that nothing would train the choice of the band"),
         ({}, {"joiner": None}, "objectives.y_a: joiner"),
     ],
 )

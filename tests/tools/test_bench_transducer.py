@@ -19,6 +19,7 @@ def test_both_sides_have_the_same_loss_and_are_compared(monkeypatch: pytest.Monk
     out = capsys.readouterr().out
     assert re.search(r"torchaudio behind the full joint, float32: [\d.]+ s, 1 MB\n", out)
     assert re.search(r"blocks, float32: [\d.]+ s, 1 MB; [\d.]+ times as fast \(at least 1.5: (ok|MISSED)\), 1/1 of the memory", out)
+    assert re.search(r"pruned, float32: [\d.]+ s, 1 MB; [\d.]+ times as fast \(at least 10.0: (ok|MISSED)\), 1/1 of the memory", out)
 
 
 def test_memory_is_that_above_what_a_process_had_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ OBJECTIVES = {
         "decode": False,
         "view": {"mask": {"probability": 0.2, "length": 3}},
     },
-    "other": {"type": "transducer", "stream": "y", "tokens": "a", "text": "text.x", "predictor": "texts", "joiner": "join"},
+    "other": {"type": "transducer", "stream": "y", "tokens": "a", "text": "text.x", "predictor": "texts", "joiner": "join", "prune": 2},
 }
 STREAMS = {name: section["stream"] for name, section in OBJECTIVES.items()}
 OVERS = (("encoder",), ("encoder", "join"), ("encoder", "texts", "join"), ("texts",))
