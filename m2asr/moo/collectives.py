@@ -21,8 +21,11 @@ class Collectives:
 
     rank, world, local = 0, 1, 1
 
-    def reduce_scatter(self, row: Tensor) -> None:
-        """Begin to sum a vector over processes, of a length that `world` divides: this one's `part` of it holds the sum after `wait`."""
+    def reduce_scatter(self, row: Tensor, empty: bool = False) -> None:
+        """Begin to sum a vector over processes, of a length that `world` divides: this one's `part` of it holds the sum after `wait`.
+
+        `empty` tells that this process has zeros only, which then need not be sent.
+        """
 
     def all_gather(self, row: Tensor) -> None:
         """Begin to fill a vector with everyone's `part` of it; it is whole after `wait`."""

@@ -97,7 +97,8 @@ class GradientRows:
     def reduce(self, name: Hashable) -> None:
         """Begin to sum a row over processes, while the next backward pass runs."""
         self._count_own_alone(name)
-        self.group.reduce_scatter(self.row(name))
+        empty = name not in self._held
+        self.group.reduce_scatter(self.row(name), empty)
         self._reduced.add(name)
 
     def gather(self, name: Hashable) -> None:

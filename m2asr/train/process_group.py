@@ -33,7 +33,7 @@ class ProcessGroup(Collectives):
         self._pending: list[Callable[[], object]] = []
         self._received = torch.empty(0)
 
-    def reduce_scatter(self, row: Tensor) -> None:
+    def reduce_scatter(self, row: Tensor, empty: bool = False) -> None:
         self.moved["reduce_scatter"] += row.numel()
         share = row[self.part(len(row))]
         with reporting_lost_peers():

@@ -45,30 +45,33 @@ class SharedMemory(ProcessGroup):
         self._small_turn = 0
         self._steps = 0  # how often this process has met the others
         self._rows_turn = 0
-        self._sent: list[tuple[Tensor, Callable[[list[Tensor]], None]]] = []
+        self._sent: list[tuple[Tensor, Callable[[list[Tensor | None]], None]]] = []
         self._flags = np.frombuffer(self._map(8 * FLAG * self.world), dtype=np.int64)[:: FLAG]
         self._small = np.frombuffer(self._map(2 * SMALL * self.world), dtype=np.uint8).reshape(2, self.world, SMALL)
         self._rows = np.zeros((2, self.world, 0), dtype=np.uint8)
 
-    def reduce_scatter(self, row: Tensor) -> None:
+    def reduce_scatter(self, row: Tensor, empty: bool = False) -> None:
         self.moved["reduce_scatter"] += row.numel()
         part = self.part(len(row))
 
-        def put(rows: list[Tensor]) -> None:
-            torch.sum(torch.stack([sent[part] for sent in rows]), dim=0, out=row[part])
+        def put(rows: list[Tensor | None]) -> None:
+            sent = [row[part] if rank == self.rank else values[part] for rank, values in enumerate(rows) if values is not None]
+            if sent:
+                row[part] = sent[0] if len(sent) == 1 else torch.stack(sent).sum(0)
 
-        self._send(row, put)
+        self._send(row, put, () if empty else (slice(0, part.start), slice(part.stop, len(row))))
 
     def all_gather(self, row: Tensor) -> None:
         self.wait()
         self.moved["all_gather"] += row.numel()
 
-        def put(rows: list[Tensor]) -> None:
+        def put(rows: list[Tensor | None]) -> None:
             for rank, sent in enumerate(rows):
                 part = slice(rank * len(row) // self.world, (rank + 1) * len(row) // self.world)
-                row[part] = sent[part]
+                if rank != self.rank:
+                    row[part] = sent[part]
 
-        self._send(row, put)
+        self._send(row, put, (self.part(len(row)),))
 
     def sum_gradients(self, params: Sequence[Parameter]) -> None:
         params = [param for param in params if param.requires_grad]
@@ -98,19 +101,23 @@ class SharedMemory(ProcessGroup):
         self._meet()
         slots, start = self._rows[self._rows_turn], 0
         for values, put in sent:
-            put([_tensor(slot[start : start + values.nbytes], values) for slot in slots])
+            written = [_tensor(slot[start + LINE : start + LINE + values.nbytes], values) if slot[start] else None for slot in slots]
+            put(written)
             start += _room(values)
         self._rows_turn = 1 - self._rows_turn
 
-    def _send(self, values: Tensor, put: Callable[[list[Tensor]], None]) -> None:
-        """Write values for the others; `put` takes everyone's once all have met."""
+    def _send(self, values: Tensor, put: Callable[[list[Tensor | None]], None], columns: Sequence[slice] = (slice(None),)) -> None:
+        """Write columns of flat values for the others; `put` takes everyone's once all have met, None from those who wrote no columns."""
         start = sum(_room(earlier) for earlier, _ in self._sent)
         size = start + _room(values)
         if size > self._rows.shape[2]:  # all processes find this at the same time, since all send the same
             rows = np.frombuffer(self._map(2 * self.world * size), dtype=np.uint8).reshape(2, self.world, size)
             rows[self._rows_turn, self.rank, :start] = self._rows[self._rows_turn, self.rank, :start]
             self._rows = rows
-        _tensor(self._rows[self._rows_turn, self.rank, start : start + values.nbytes], values).copy_(values.detach().flatten())
+        slot = self._rows[self._rows_turn, self.rank, start:size]
+        slot[0], written = bool(columns), _tensor(slot[LINE : LINE + values.nbytes], values)
+        for column in columns:
+            written[column] = values.detach()[column]
         self._sent.append((values, put))
 
     def _exchanged(self, values: Tensor) -> list[Tensor]:
@@ -151,8 +158,8 @@ class SharedMemory(ProcessGroup):
 
 
 def _room(values: Tensor) -> int:
-    """Bytes for values, so that what follows begins where numbers of any type may."""
-    return -(-values.nbytes // LINE) * LINE
+    """Bytes for values behind a line that tells whether there are any, so that what follows begins where numbers of any type may."""
+    return LINE - (-values.nbytes // LINE) * LINE
 
 
 def _tensor(memory: np.ndarray, like: Tensor) -> Tensor:

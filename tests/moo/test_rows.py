@@ -293,7 +293,7 @@ def test_a_row_that_is_summed_again_sends_what_is_new_alone() -> None:
     class First(Collectives):
         rank, world = 0, 2
 
-        def reduce_scatter(self, row: Tensor) -> None:
+        def reduce_scatter(self, row: Tensor, empty: bool = False) -> None:
             sent.append(row.clone())
 
     rows = GradientRows([nn.Parameter(torch.zeros(64))], First())

@@ -152,9 +152,19 @@ def mixed_types(group: Collectives) -> tuple[torch.Tensor, torch.Tensor]:
     return param.grad, row[group.part(4)].clone()
 
 
+def with_zeros(group: Collectives) -> list[torch.Tensor]:
+    """This process's parts of sums of three rows that are on their way at the same time: of both processes, of the last one, of none."""
+    first = torch.arange(4.0) + group.rank
+    rows = [first, first * (group.rank == group.world - 1), torch.zeros(4)]
+    for row in rows:
+        group.reduce_scatter(row, empty=not row.any())
+    group.wait()
+    return [row[group.part(4)].clone() for row in rows]
+
+
 def everything(group: Collectives, folder: Path) -> dict:
     """What every process finds, by kind of weighting or case."""
-    found: dict = {"local": group.local, "group": type(group).__name__, "mixed": mixed_types(group)}
+    found: dict = {"local": group.local, "group": type(group).__name__, "mixed": mixed_types(group), "zeros": with_zeros(group)}
     for kind in WEIGHTINGS:
         joint = make(kind, group)
         found[kind] = [step(joint, number) for number in range(STEPS)]

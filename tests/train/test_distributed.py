@@ -88,6 +88,13 @@ def test_numbers_of_two_types_travel_together(found):
         assert gradient.tolist() == [2, 4, 6] and part.tolist() == [[0, 2], [4, 6]][rank]
 
 
+def test_processes_with_zeros_only_add_nothing(found):
+    _, ranks = found
+    for rank, rows in enumerate(one["zeros"] for one in ranks):
+        expected = torch.tensor([[1.0, 3.0, 5.0, 7.0], [1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])[:, 2 * rank : 2 * rank + 2]
+        assert torch.equal(torch.stack(rows), expected)
+
+
 @pytest.mark.parametrize(("kind", "known"), [("mgda", 2), ("moco", 2), ("modo3", 2), ("modo2", 4)])
 def test_processes_measure_independent_batches_together(found, kind, known):
     """Halves of the stream y, whose utterances are in both processes; of MoDo both batches, and halves of raw. `check` compares them."""
