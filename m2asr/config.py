@@ -144,11 +144,10 @@ class DecodeConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _transducers_take_no_options_of_decoders(self) -> DecodeConfig:
+    def _transducers_add_no_score_of_ctc(self) -> DecodeConfig:
         defaults = type(self).model_fields
-        options = [name for name in ("ctc_weight", "length_penalty", "max_ratio") if getattr(self, name) != defaults[name].default]
-        if self.method == "transducer" and options:
-            raise UserError(f"method transducer uses no {' and no '.join(options)}; take this away, or choose another method")
+        if self.method == "transducer" and self.ctc_weight != defaults["ctc_weight"].default:
+            raise UserError("method transducer uses no ctc_weight; take it away, or choose method joint or rescoring")
         return self
 
 
@@ -186,12 +185,19 @@ def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any
 
 
 def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **supplied: Any) -> Any:
-    """Build the class that `component["type"]` names from its options and those `supplied` arguments that it takes."""
+    """Build the class that `component["type"]` names from its options and those `supplied` arguments that it takes.
+
+    A UserError of the class gets `where` in front.
+    """
     options = _options(family, where, component, tuple(supplied))
     cls = family[component["type"]]
     parameters = inspect.signature(cls.__init__).parameters
     values = {name: getattr(options, name) for name in type(options).model_fields}
-    return cls(**values, **{key: value for key, value in supplied.items() if key in parameters})
+    try:
+        return cls(**values, **{key: value for key, value in supplied.items() if key in parameters})
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(where) else f"{where}: {text}") from None
 
 
 def _options(family: Mapping[str, type], where: str, component: Mapping[str, Any], supplied: tuple[str, ...]) -> BaseModel:

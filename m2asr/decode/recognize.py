@@ -14,6 +14,7 @@ from m2asr.config import DecodeConfig
 from m2asr.data.batch import Batch, target_key
 from m2asr.decode.encode import WHOLE, encode_batch
 from m2asr.decode.fusion import Fusion
+from m2asr.decode.hypothesis import warn_if_not_finite
 from m2asr.decode.search import Reader, search
 from m2asr.models.encoded import Encoded
 from m2asr.objectives.ctc import representable
@@ -81,8 +82,7 @@ def recognize(
                 row_readers = [task.routes.get(lang) for lang in spoken]
                 for reader in dict.fromkeys(row_readers):
                     rows = [row for row, row_reader in enumerate(row_readers) if row_reader == reader]
-                    texts = _read(system, reader, _rows(encoded, rows), tokenizers, task)
-                    result.texts.update(zip([batch.utt_ids[row] for row in rows], texts, strict=True))
+                    result.texts |= _read(system, reader, _rows(encoded, rows), [batch.utt_ids[row] for row in rows], tokenizers, task)
                 result.without_head += row_readers.count(None)
                 result.seconds += time.perf_counter() - start + encode_seconds
                 result.audio_seconds += batch.seconds
@@ -92,11 +92,16 @@ def recognize(
     return results
 
 
-def _read(system: System, reader: Reader | None, encoded: Encoded, tokenizers: Mapping[str, Tokenizer], task: Task) -> list[str]:
+def _read(
+    system: System, reader: Reader | None, encoded: Encoded, utt_ids: list[str], tokenizers: Mapping[str, Tokenizer], task: Task
+) -> dict[str, str]:
+    """The text of every utterance; empty where no head reads its language."""
     if reader is None:
-        return [""] * len(encoded.lengths)
-    hypotheses = search(system, reader, encoded, *task.setups[reader])
-    return [tokenizers[reader.tokens].decode(hypothesis.tokens) for hypothesis in hypotheses]
+        return dict.fromkeys(utt_ids, "")
+    hypotheses = dict(zip(utt_ids, search(system, reader, encoded, *task.setups[reader]), strict=True))
+    for utt_id, hypothesis in hypotheses.items():
+        warn_if_not_finite(hypothesis, utt_id)
+    return {utt_id: tokenizers[reader.tokens].decode(hypothesis.tokens) for utt_id, hypothesis in hypotheses.items()}
 
 
 def _rows(encoded: Encoded, rows: list[int]) -> Encoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from m2asr.config import DecodeConfig
@@ -10,7 +11,7 @@ from m2asr.decode.beam import PrefixScorer, beam_search
 from m2asr.decode.ctc import greedy
 from m2asr.decode.ctc_prefix import CTCPrefix
 from m2asr.decode.fusion import FusedPrefix, Fusion
-from m2asr.decode.hypothesis import Hypothesis
+from m2asr.decode.hypothesis import NOTHING, Hypothesis
 from m2asr.decode.leads import by_preference
 from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.decode.transducer_beam import transducer_beam
@@ -80,7 +81,10 @@ def readers(config: TrainConfig, method: str) -> dict[str, Reader]:
 
 
 def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfig, fusion: Fusion | None = None) -> list[Hypothesis]:
-    """The best hypothesis of every utterance, by the scores of the system and of `fusion`; the config holds no lists."""
+    """The best hypothesis of every utterance, by the scores of the system and of `fusion`; the config holds no lists.
+
+    An utterance whose scores are not finite has an empty text with the score -inf; only greedy search and decoders give it another one.
+    """
     lengths, fusion = encoded.lengths, fusion or Fusion()
     if reader.transducer:
         return _transduce(system.objectives[reader.transducer], encoded, config, fusion)
@@ -88,13 +92,13 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
     if reader.attention is None:
         if config.method == "greedy":
             return greedy(log_probs, lengths)
-        return [best[0] for best in prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)]
+        return _first(prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion))
 
     head = system.objectives[reader.attention]
     decoder, memory = head.decoder, encoded.states[head.tap]
     if config.method == "rescoring":
         hypotheses = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)
-        return [best[0] for best in rescore(decoder, memory, lengths, hypotheses, config.ctc_weight, config.length_penalty, head.prefix)]
+        return _first(rescore(decoder, memory, lengths, hypotheses, config.ctc_weight, config.length_penalty, head.prefix))
     beam = 1 if config.method == "greedy" else config.beam
     ctc_weight = config.ctc_weight if config.method == "joint" else 0.0
     scorers: list[tuple[float, PrefixScorer]] = []
@@ -105,11 +109,16 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
     if fusion:
         scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()
-    return [best[0] for best in beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain)]
+    return _first(beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain))
 
 
 def _transduce(head: Transducer, encoded: Encoded, config: DecodeConfig, fusion: Fusion) -> list[Hypothesis]:
     states, models = encoded.states[head.tap], (head.predictor, head.joiner, head.max_symbols)
     if config.method == "greedy":
         return list(map(Hypothesis, *transducer.greedy(states, encoded.lengths, *models)))
-    return [best[0] for best in transducer_beam(states, encoded.lengths, *models, config.beam, config.token_prune, fusion)]
+    return _first(transducer_beam(states, encoded.lengths, *models, config.beam, config.token_prune, fusion))
+
+
+def _first(hypotheses: Iterable[Sequence[Hypothesis]]) -> list[Hypothesis]:
+    """The best hypothesis of every utterance."""
+    return [best[0] if best else NOTHING for best in hypotheses]

@@ -20,6 +20,7 @@ from m2asr.data.recording import Recording
 from m2asr.decode.ctc_align import ctc_align
 from m2asr.decode.encode import encode
 from m2asr.decode.heads import marking_head, no_recognizer_error, no_translator_error, recognizer, spoken_languages, translator
+from m2asr.decode.hypothesis import warn_if_not_finite
 from m2asr.decode.leads import langid_objective
 from m2asr.decode.marks import StateTimes, token_marks, word_marks
 from m2asr.decode.pauses import PauseCutter
@@ -225,7 +226,10 @@ class Transcriber:
             return [TimedText("", []) for _ in spans]
         tokenizer, marking = self.tokenizers[reader.tokens], marking_head(self.trained, reader)
         with torch.inference_mode():
-            texts = [hypothesis.tokens for hypothesis in search(self.system, reader, encoded, *self.setups[reader])]
+            hypotheses = search(self.system, reader, encoded, *self.setups[reader])
+            for hypothesis, span in zip(hypotheses, spans, strict=True):
+                warn_if_not_finite(hypothesis, f"{span.start:.1f} s to {span.end:.1f} s")
+            texts = [hypothesis.tokens for hypothesis in hypotheses]
             if marking is None:
                 return [TimedText(tokenizer.decode(text), None) for text in texts]
             log_probs = self.system.objectives[marking].log_probs(encoded)  # (B, T', V)

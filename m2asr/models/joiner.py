@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from m2asr.errors import UserError
+
 
 class Joiner(nn.Module):
     """Logits W tanh(A x + B y) + b of a state x of the encoder and a state y of the predictor (Graves et al. 2013, section 3.2).
@@ -22,6 +24,8 @@ class Joiner(nn.Module):
 
     def __init__(self, memory_dim: int, predictor_dim: int, vocab: int, dim: int = 256) -> None:
         super().__init__()
+        if dim < 1:
+            raise UserError(f"dim: {dim} is below 1")
         self.encoded = nn.Linear(memory_dim, dim)
         self.predicted = nn.Linear(predictor_dim, dim, bias=False)
         self.output = nn.Linear(dim, vocab)

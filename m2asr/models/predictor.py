@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m2asr.errors import UserError
 from m2asr.models.layers import Dropout
 
 BLANK = 0  # stands before the first token: no text contains it
@@ -53,6 +54,7 @@ class LSTMPredictor(nn.Module):
 
     def __init__(self, vocab: int, layers: int = 2, dim: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
+        _check(layers=layers, dim=dim, dropout=dropout)
         self.dim = dim
         self.embedding = nn.Embedding(vocab, dim)
         self.dropout = Dropout(dropout)
@@ -100,6 +102,7 @@ class StatelessPredictor(nn.Module):
 
     def __init__(self, vocab: int, context: int = 2, dim: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
+        _check(context=context, dim=dim, dropout=dropout)
         self.dim, self.context = dim, context
         self.embedding = nn.Embedding(vocab, dim)
         self.dropout = Dropout(dropout)
@@ -120,3 +123,12 @@ class StatelessPredictor(nn.Module):
             last = torch.cat([last[..., 1:], tokens.unsqueeze(2)], dim=2)
         x = self.convolution(self.embedding(last).flatten(0, 1).transpose(1, 2))  # (B * W, D, 1)
         return F.relu(x).view(*last.shape[:2], -1), PredictorState((last,))
+
+
+def _check(dropout: float, **sizes: int) -> None:
+    """Raise UserError where a size is below 1, or the rate of dropout is not in [0, 1)."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise UserError(f"{name}: {size} is below 1")
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout: {dropout} is not a rate from 0 to below 1")

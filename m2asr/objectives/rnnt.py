@@ -42,7 +42,8 @@ def rnnt_loss(
         targets: token ids (B, U); 0 is the blank.
         frames: numbers of states of every utterance, at least 1; on the host.
         tokens: numbers of tokens of every utterance, which may be 0; on the host.
-        elements: maximum number of logits and tanh values in memory, J + V per cell; the default depends on the device.
+        elements: maximum number of logits and tanh values of a block, J + V per cell; the default depends on the device. The backward
+            pass has as many gradients beside them.
         cells: the cells (N,) that alignments may pass, as numbers (b T + t) (U + 1) + u, such as those of `pruned_cells`; default: all.
 
     Raises ValueError for lengths that the tensors do not have.

@@ -17,7 +17,8 @@ def sum_loss(encoded: Tensor, predicted: Tensor, targets: Tensor, frames: Sequen
     """The losses (B,) of a transducer whose logits are the sums of `encoded` (B, T, V) and `predicted` (B, U + 1, V), and its cells.
 
     The second tensor (B, T, U + 1) holds the probability that an alignment passes a cell, given the target; it has no gradient. The divisor
-    of the softmax in all cells is one product of matrices (Kuang et al. 2022, section 2.1). Targets (B, U); lengths are on the host.
+    of the softmax in all cells is one product of matrices (Kuang et al. 2022, section 2.1), in float64, so that it is exact where states
+    and predictor disagree, as far as their logits differ by less than 700. Targets (B, U); lengths are on the host.
     """
     with torch.autocast(encoded.device.type, enabled=False):
         blank, label = _log_probs(encoded, predicted, targets)
@@ -28,9 +29,9 @@ def sum_loss(encoded: Tensor, predicted: Tensor, targets: Tensor, frames: Sequen
 def _log_probs(encoded: Tensor, predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The log-probabilities of the blank and of the next token in all cells, (B, T, U + 1) both."""
     highest = [logits.detach().amax(2, keepdim=True) for logits in (encoded, predicted)]  # (B, T, 1), (B, U + 1, 1)
-    powers = [(logits - most).exp() for logits, most in zip((encoded, predicted), highest, strict=True)]
-    tiny = torch.finfo(encoded.dtype).tiny
-    norm = (powers[0] @ powers[1].mT).clamp(min=tiny).log() + highest[0] + highest[1].mT  # (B, T, U + 1)
+    powers = [(logits - most).double().exp() for logits, most in zip((encoded, predicted), highest, strict=True)]
+    tiny = torch.finfo(torch.float64).tiny
+    norm = (powers[0] @ powers[1].mT).clamp(min=tiny).log().to(encoded.dtype) + highest[0] + highest[1].mT  # (B, T, U + 1)
     blank = encoded[:, :, BLANK, None] + predicted[:, None, :, BLANK] - norm
     following = torch.cat([targets, targets.new_zeros(len(targets), 1)], dim=1)  # (B, U + 1); nothing follows the last token
     of_states = encoded.gather(2, following[:, None].expand(-1, encoded.shape[1], -1))  # (B, T, U + 1)
@@ -59,7 +60,7 @@ def _starts(passed: Tensor, frames: Tensor, last: Tensor, widths: Tensor) -> Ten
     t, u = (torch.arange(size, device=passed.device) for size in passed.shape[1:])
     sums = torch.nn.functional.pad(passed.cumsum(2), (1, 0))  # (B, T, U + 2)
     ends = (u + widths[:, None]).clamp(max=len(u))[:, None].expand_as(passed)  # (B, T, U + 1)
-    starts = (sums.gather(2, ends) - sums[:, :, :-1]).masked_fill(u > most[:, :, None], -1.0).argmax(2)  # (B, T)
+    starts = (sums.gather(2, ends) - sums[:, :, :-1]).argmax(2)  # (B, T)
     starts = torch.minimum(starts, steps * t).maximum(most - steps * (frames[:, None] - 1 - t).clamp(min=0)).clamp(min=0)
     starts = starts.flip(1).cummin(1).values.flip(1)  # no state begins before the one before it
     return (starts - steps * t).flip(1).cummax(1).values.flip(1) + steps * t  # nor further on than the band of that one

@@ -25,9 +25,9 @@ from m2asr.objectives.view import View, ViewOptions, view_of
 class Transducer(Objective):
     """The RNN transducer loss (Graves 2012): the probability of a text is summed over all its alignments with the states.
 
-    With `prune` it is summed only over alignments within a band of so many numbers of tokens per state (Kuang et al. 2022). A joiner that
-    adds logits of the states to logits of the predictor chooses the band. It is trained with the objective: `prune_weight` times its own
-    loss is added. It is not used otherwise.
+    With `prune` it is summed only over alignments within a band: so many neighbouring positions in the text per state (Kuang et al. 2022).
+    A joiner that adds logits of the states to logits of the predictor chooses the band. It is trained with the objective: `prune_weight`
+    (0.5) times its own loss is added. It is not used otherwise.
 
     `predictor` and `joiner` name modules of `model:`, which several objectives may share. A state writes at most `max_symbols` tokens in a
     search. A target with more tokens than its states can write so, or without any state, is left out of the loss and counted in the metric
@@ -49,7 +49,7 @@ class Transducer(Objective):
         text: str = "text",
         max_symbols: int = 5,
         prune: int | None = None,
-        prune_weight: float = 0.5,
+        prune_weight: float | None = None,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         view: ViewOptions | None = None,
@@ -57,11 +57,13 @@ class Transducer(Objective):
         if max_symbols < 1:
             raise UserError(f"max_symbols: {max_symbols} is not above 0; give the most tokens that a state may write")
         if prune is not None and prune < 2:
-            raise UserError(f"prune: {prune} is below 2; a band needs two numbers of tokens per state, or leave `prune` out")
-        if prune_weight <= 0:
-            raise UserError(f"prune_weight: {prune_weight} is not above 0, so that nothing would train the choice of the band")
+            raise UserError(f"prune: {prune} is too small; give at least 2 (positions in the text per state), or leave it out")
+        if prune_weight is not None and prune is None:
+            raise UserError("prune_weight: it needs `prune`; set `prune: 5`, or take it away")
+        if prune_weight is not None and not 0 < prune_weight < float("inf"):
+            raise UserError(f"prune_weight: {prune_weight} is no positive number, so nothing would train the choice of the band; try 0.5")
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
-        self.prune, self.prune_weight = prune, prune_weight
+        self.prune, self.prune_weight = prune, 0.5 if prune_weight is None else prune_weight
         if prune:
             self.of_states, self.of_predicted = nn.Linear(dim, vocab), nn.Linear(modules[predictor].dim, vocab, bias=False)
         self.tokens, self.text, self.tap, self.per, self.max_symbols = tokens, text, tap, per, max_symbols

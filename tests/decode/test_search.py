@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from m2asr.decode import search as search_module
 from m2asr.decode.beam import beam_search
 from m2asr.decode.encode import encode_batch
 from m2asr.decode.fusion import Fusion
+from m2asr.decode.recognize import SearchSetup, Task, recognize
 from m2asr.decode.routes import language_id, routes, unread_problem
 from m2asr.decode.search import readers, search
 from m2asr.errors import UserError
@@ -110,6 +113,33 @@ def test_a_transducer_gives_what_each_utterance_gets_alone(method):
             (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
             assert hypothesis.tokens == together[row].tokens
             assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["greedy", "prefix_beam", "transducer", "attention", "joint", "rescoring"])
+def test_an_utterance_whose_scores_are_not_finite_is_named_and_its_neighbour_keeps_its_text(method, capsys):
+    changes = transducing(ctc_x=OBJECTIVES["ctc_x"], att_x=OBJECTIVES["att_x"])
+    system, options = build.system(**changes).eval(), DecodeConfig(method=method, beam=3, max_ratio=0.3)
+    reader = next(iter(readers(build.config(**changes), method).values()))
+    task = Task({"x": reader}, {reader: SearchSetup(options, Fusion())})
+    texts = []
+    for broken in (False, True):
+        batch = build.batch([60, 120], {"a:text": [[2], [3]]})
+        batch.lang = ["x", "x"]
+        if broken:
+            batch.inputs["feats"][0] = math.nan
+        texts.append(recognize(system, {"task": task}, [batch], {"a": Spelled()})["task"].texts)
+    first, second = batch.utt_ids
+    assert texts[0][second] == texts[1][second]
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 1 and warnings[0].startswith(f"warning: {first}: its scores are not finite, so its text says nothing")
+
+
+class Spelled:
+    """A tokenizer that writes numbers."""
+
+    def decode(self, tokens):
+        return " ".join(map(str, tokens))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from m2asr.decode.token_lm import TokenNgram
 from m2asr.decode.transducer_beam import transducer_beam
 from m2asr.decode.word_lm import WordNgram
 from m2asr.models.joiner import Joiner
-from m2asr.models.predictor import LSTMPredictor, StatelessPredictor
+from m2asr.models.predictor import LSTMPredictor, PredictorState, StatelessPredictor
 from m2asr.models.transducer import greedy
-from tests.decode.small import TEXTS, estimated, fused, letters
+from tests.decode.small import TEXTS, estimated, fused, letters, walk
 
 TOKENIZER = letters(" ab")  # blank, unknown, space, a, b, end
 VOCAB, SPACE, END = 6, 2, 5
@@ -65,24 +66,40 @@ class Model:
         return {text: math.log(total) for text, total in totals.items()}
 
 
-def by_hand(model, states, max_symbols, beam):
-    """The search of one utterance, prefix by prefix: probabilities by text and number of tokens at its state."""
-    prefixes, complete, tables = {(): {0: 1.0}}, {}, {}
+def by_hand(model, states, max_symbols, beam, token_prune=VOCAB, models=None, bonus=0.0):
+    """The search of one utterance, prefix by prefix: probabilities by text and number of tokens at its state.
+
+    A prefix takes tokens whose result is a prefix already, and of the others the most probable ones. With weighted text models the end is
+    the last token, which is never written.
+    """
+    prefixes, complete, tables, gains = {(): {0: 1.0}}, {}, {}, {}
+    written = range(1, model.vocab if models is None else model.vocab - 1)
+    token_prune = token_prune if models else min(token_prune, beam)
+
+    def score(item):
+        text, counts = item
+        if text not in gains:
+            gains[text] = bonus * len(text) + sum(weight * sum(walk(of, text)[:-1]) for weight, of in models or ())
+        return math.log(sum(counts.values())) + gains[text]
+
     for symbol in range(len(states) * (max_symbols + 1)):
         extended = {}
         for text, counts in prefixes.items():
             if text not in tables:
                 tables[text] = model.log_probs(states, text)
-            probs = [math.exp(score) for score in tables[text][symbol - len(text)]]
+            row = tables[text][symbol - len(text)]
+            held = [token for token in written if (*text, token) in prefixes]
+            others = sorted((token for token in written if token not in held), key=lambda token: -row[token])
             for count, prob in counts.items():
-                for token in range(model.vocab if count < max_symbols else 1):
+                for token in [0, *held, *others[:token_prune]] if count < max_symbols else [0]:
                     after, number = ((*text, token), count + 1) if token else (text, 0)
                     of_text = extended.setdefault(after, {})
-                    of_text[number] = of_text.get(number, 0.0) + prob * probs[token]
-        prefixes = dict(sorted(extended.items(), key=lambda item: -sum(item[1].values()))[:beam])
+                    of_text[number] = of_text.get(number, 0.0) + prob * math.exp(row[token])
+        prefixes = dict(sorted(extended.items(), key=lambda item: -score(item))[:beam])
         for text in [text for text in prefixes if symbol + 1 - len(text) == len(states)]:
-            complete[text] = sum(prefixes.pop(text).values())
-    return sorted(((text, math.log(prob)) for text, prob in complete.items()), key=lambda item: -item[1])[:beam]
+            end = sum(weight * walk(of, text)[-1] for weight, of in models or ())
+            complete[text] = score((text, prefixes.pop(text))) + end
+    return sorted(complete.items(), key=lambda item: -item[1])[:beam]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +194,77 @@ def test_a_narrow_beam_is_the_search_written_out_prefix_by_prefix(beam, max_symb
             assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx([score for _, score in expected], abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_narrow_beams_with_few_tokens_and_text_models(seed, tokens_lm, words_lm):
+    """Random widths, limits, weights and lengths; also where a prefix returns after it had left the beam."""
+    choose = random.Random(seed)
+    model = Model(seed=seed, kind=choose.choice(KINDS), sharp=choose.choice([0.5, 2.0, 4.0, 8.0]))
+    lengths, max_symbols, beam, token_prune = [5, choose.randint(0, 4)], choose.randint(1, 3), choose.choice([2, 3, 5, 8]), choose.randint(1, 3)
+    available = TokenNgram(tokens_lm, TOKENIZER, "lm"), WordNgram(words_lm, TOKENIZER, "lm"), HotWords(HOT, TOKENIZER)
+    models = [(weight, of) for of in available if (weight := choose.choice([0.0, 0.5, 3.0]))] if seed % 4 else None
+    bonus = choose.choice([-1.0, 0.5, 2.0, 6.0]) if models is not None else 0.0
+    fusion = None if models is None else Fusion([(weight, PrefixTable(of)) for weight, of in models], bonus)
+    states = model.states(2, 5, seed)
+    for row, hypotheses in enumerate(model(states, lengths, max_symbols, beam, token_prune, fusion)):
+        expected = by_hand(model, states[row, : lengths[row]], max_symbols, beam, token_prune, models, bonus) if lengths[row] else None
+        if expected is None:
+            assert [hypothesis.tokens for hypothesis in hypotheses] == [[]]
+            continue
+        assert [tuple(hypothesis.tokens) for hypothesis in hypotheses] == [text for text, _ in expected]
+        assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx([score for _, score in expected], abs=1e-4)
+
+
+class Table(torch.nn.Module):
+    """Predictor and joiner in one: random logits for every state and text."""
+
+    def __init__(self, seed, spread, states, vocab=3):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.logits_of = torch.randn(states, 4096, vocab, generator=generator, dtype=torch.float64) * spread
+        self.vocab = vocab
+
+    def begin(self, batch, beam=1):
+        return PredictorState((torch.zeros(batch, beam, dtype=torch.long),))
+
+    def step(self, state, tokens=None):
+        number = state.tensors[0] if tokens is None else state.tensors[0] * self.vocab + tokens
+        return number[..., None].double(), PredictorState((number,))
+
+    def encoded(self, states):
+        return states
+
+    predicted = encoded
+
+    def logits(self, encoded, predicted):
+        state, text = torch.broadcast_tensors(encoded[..., 0].long(), predicted[..., 0].long() % 4096)
+        return self.logits_of[state, text]
+
+
+class Endless(Fusion):
+    """Expects so much of every further token that no search ends early."""
+
+    most_gain = 1e6
+
+
+class Hasty(Fusion):
+    """Expects nothing of further tokens."""
+
+    most_gain = 0.0
+
+
+def test_a_bonus_for_tokens_to_come_keeps_a_search_going():
+    """A complete text must not end a search while prefixes may still overtake it by what fusion adds to every token."""
+    earlier = []
+    for seed in (71, 72, 92, 93, 141):
+        table, states = Table(seed, 10.0, 8), torch.arange(3.0, dtype=torch.float64)[None, :, None]
+        whole, bounded, hasty = (
+            transducer_beam(states, torch.tensor([3]), table, table, 3, 4, 4, kind([], 8.0))[0] for kind in (Endless, Fusion, Hasty)
+        )
+        assert [hypothesis.tokens for hypothesis in bounded] == [hypothesis.tokens for hypothesis in whole]
+        earlier += [seed] if hasty[0].tokens != whole[0].tokens else []
+    assert earlier == [72, 92, 141]  # whose best texts are lost without the bound
+
+
 def test_nothing_to_add_is_bit_for_bit_no_fusion(tokens_lm):
     """Weights and a bonus of 0, whatever the models are."""
     model, lengths = Model(seed=2), [12, 7, 0]
@@ -245,9 +333,13 @@ def test_a_state_writes_at_most_max_symbols_tokens(max_symbols):
         assert not any(END in hypothesis.tokens for hypothesis in hypotheses)
 
 
-def test_numbers_that_are_not_finite_end_the_search():
-    model = Model()
-    assert len(model(model.states(2, 6) * math.nan, [6, 3], 2, 3)) == 2
+def test_an_utterance_of_numbers_that_are_not_finite_has_no_text_and_its_neighbour_has_its_own():
+    model, lengths = Model(), [6, 3]
+    states = model.states(2, 6)
+    expected = model(states, lengths, 2, 3)[1]
+    states[0] = math.nan
+    broken, whole = model(states, lengths, 2, 3)
+    assert broken == [] and [hypothesis.tokens for hypothesis in whole] == [hypothesis.tokens for hypothesis in expected]
 
 
 def test_in_float32_the_search_is_that_of_float64():

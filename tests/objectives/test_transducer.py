@@ -181,8 +181,15 @@ def test_several_objectives_share_predictor_and_joiner():
         ({"more": JOINER}, {}, "model.more: no objective has `joiner: more`"),
         ({"texts": {**LSTM, "context": 1}}, {}, "model.texts: context: unknown key"),
         ({}, {"max_symbols": 0}, "max_symbols: 0 is not above 0"),
-        ({}, {"prune": 1}, "prune: 1 is below 2; a band needs two numbers of tokens per state, or leave `prune` out"),
-        ({}, {"prune": 5, "prune_weight": 0}, "prune_weight: 0.0 is not above 0, so that nothing would train the choice of the band"),
+        ({}, {"prune": 1}, "objectives.y_a: prune: 1 is too small; give at least 2 (positions in the text per state), or leave it out"),
+        ({}, {"prune": 5, "prune_weight": 0}, "objectives.y_a: prune_weight: 0.0 is no positive number"),
+        ({}, {"prune": 5, "prune_weight": float("nan")}, "objectives.y_a: prune_weight: nan is no positive number"),
+        ({}, {"prune_weight": 0.1}, "objectives.y_a: prune_weight: it needs `prune`; set `prune: 5`, or take it away"),
+        ({"texts": {**LSTM, "layers": 0}}, {}, "model.texts: layers: 0 is below 1"),
+        ({"texts": {**LSTM, "dim": 0}}, {}, "model.texts: dim: 0 is below 1"),
+        ({"texts": {**STATELESS, "context": 0}}, {}, "model.texts: context: 0 is below 1"),
+        ({"texts": {**LSTM, "dropout": 1.5}}, {}, "model.texts: dropout: 1.5 is not a rate from 0 to below 1"),
+        ({"join": {**JOINER, "dim": 0}}, {}, "model.join: dim: 0 is below 1"),
         ({}, {"joiner": None}, "objectives.y_a: joiner"),
     ],
 )
@@ -199,8 +206,9 @@ def test_predictors_of_one_width_may_share_a_joiner():
     assert model.objectives["y_a"].predictor is model.more and model.join.predicted.in_features == 8
 
 
-def test_in_mixed_precision_the_loss_is_float32():
-    batch, model = build.batch([120, 90, 77], {"a:text": TARGETS}, dtype=torch.float32), system(dtype=torch.float32)
+@pytest.mark.parametrize("options", [{}, {"prune": 3}], ids=["exact", "pruned"])
+def test_in_mixed_precision_the_loss_is_float32(options):
+    batch, model = build.batch([120, 90, 77], {"a:text": TARGETS}, dtype=torch.float32), system(dtype=torch.float32, **options)
     expected = run(batch, model)[1].sum.item()
     with torch.autocast("cpu", torch.bfloat16):
         loss = run(batch, model)[1].sum
