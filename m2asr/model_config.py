@@ -25,7 +25,7 @@ class SpecAugment(Strict):
 class Model(BaseModel):
     """The named modules of a system and the processing of their input: `encoder`, and modules that objectives name, such as decoders.
 
-    Every key but cmvn and specaugment is a module. `decoders: {name: ...}` is the same as these names beside the encoder.
+    Every key but cmvn and specaugment is a module; null is none. `decoders: {name: ...}` is the same as these names beside the encoder.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -43,7 +43,7 @@ class Model(BaseModel):
         decoders = data.get("decoders", {})
         if not isinstance(decoders, dict):
             raise UserError("model.decoders: give each decoder a name, such as {english: {type: transformer}}")
-        data = {key: value for key, value in data.items() if key != "decoders"}
+        data = {key: value for key, value in data.items() if key != "decoders" and (value is not None or key in cls.model_fields)}
         for name in decoders:
             if name in data:
                 raise UserError(f"model.decoders.{name}: this name is taken in `model`; give the decoder another one")

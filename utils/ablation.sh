@@ -8,6 +8,7 @@
 #
 #   ./ablation.sh                             hours of audio, seeds and rows as in the config
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
+#   ./ablation.sh --config FILE               the rows of another file; their runs go to exp/<name of FILE>
 #   ./ablation.sh --table                     the table of the finished runs; with --set hours=2, that of the quick look
 cd "$(dirname "$0")" || exit 2
 # shellcheck source=utils/command.sh

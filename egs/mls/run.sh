@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Multilingual LibriSpeech: read books; recognition in Italian, Portuguese and Polish, or in seven languages with 10 labelled hours each.
+# Multilingual LibriSpeech: read books; recognition in Italian, Portuguese and Polish, in seven languages with 10 labelled hours each,
+# or in all eight languages.
 #
 #   ./run.sh --corpus /corpora/mls --ngpu 1                     M2ASR: three languages merged by MoDo, above CPC
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_supervised.yaml
 #   ./run.sh --corpus /corpora/mls --train_config conf/train_m2asr_10h.yaml --langs "de nl fr es it pt pl"
+#   ./run.sh --corpus /corpora/mls --train_config conf/train_just_base.yaml --langs "en de nl fr es it pt pl" \
+#     --decode_config conf/decode_transducer.yaml             JUST: a transducer for eight languages with self-supervised losses
 #
 # To fetch (OpenSLR 94) as FLAC, 32 GB; italian_opus and so on are a quarter of that:
 #   ../../.venv/bin/python -m m2asr.bin.download mls --out /corpora/mls --parts italian portuguese polish

@@ -21,7 +21,7 @@ from m2asr.errors import UserError
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="ablate", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="YAML file (Ablation): hours, seeds, rows")
+    parser.add_argument("--config", type=Path, required=True, help="YAML file (Ablation): hours, seeds, options, rows")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it, e.g. hours=2 seeds=[1]")
     parser.add_argument("--expdir", type=Path, default=Path("exp"), help="runs go to EXPDIR/<name of the config>[_<other hours>h]")
     parser.add_argument("--decode", default="greedy", help="the search to be compared")
@@ -47,12 +47,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {message}; left out of the table", file=sys.stderr)
     if not args.table:
         with lock(args.expdir / ".data.lock", wait=True):
-            call_recipe("--stop_stage", "fbank")
+            call_recipe("--stop_stage", "fbank", *ablation.recipe_options())
         helpers = min(args.jobs or len(os.sched_getaffinity(0)), len(jobs)) - 1
         arguments = sys.argv[1:] if argv is None else argv
         with helper_processes([*arguments, "--jobs", "1"], helpers, folder):
             for job in jobs:
-                if not run_job(job, folder):
+                if not run_job(job, folder, ablation.recipe_options(without="train_config")):
                     print(f"== {job.tag}: another process is at it", flush=True)
                 elif runs := finished_runs(jobs, folder):  # empty as long as the first row lacks one of its members
                     write_comparison(folder, runs, args.decode)

@@ -36,11 +36,20 @@ class Row(Strict):
 
 
 class Ablation(Strict):
-    """A table whose rows are trained for the same hours of audio and compared with the first row."""
+    """A table whose rows are trained for the same hours of audio and compared with the first row.
+
+    `options` are options of run.sh for all runs, such as `langs`. Its `train_config` names the config whose features are computed first,
+    which must be those of all rows; by default it is that of run.sh.
+    """
 
     hours: float = Field(gt=0)
     seeds: list[int] = Field([1, 2, 3], min_length=1)
+    options: dict[str, str] = {}
     rows: dict[str, Row] = Field(min_length=1)
+
+    def recipe_options(self, without: str = "") -> list[str]:
+        """The words of `options` on a command line, without one of them."""
+        return [word for name, value in self.options.items() if name != without for word in (f"--{name}", value)]
 
 
 @dataclass
@@ -71,9 +80,10 @@ def make_jobs(ablation: Ablation) -> Iterator[Job]:
                 yield Job(name, member, seed, merge_patch(config, budget))
 
 
-def run_job(job: Job, folder: Path) -> bool:
-    """Train, decode and score one run in folder/tag. A finished run is skipped, an interrupted run continues.
+def run_job(job: Job, folder: Path, options: Sequence[str] = ()) -> bool:
+    """Train, decode and score one run in folder/tag, with further `options` of run.sh.
 
+    A finished run is skipped, an interrupted run continues.
     Returns False, and does nothing, where another process works on this run. Raises UserError where the run was begun with another config.
     """
     path = _config_path(job, folder)
@@ -85,7 +95,7 @@ def run_job(job: Job, folder: Path) -> bool:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 with open_atomic(path) as file:
                     file.write(text)
-            call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(path))
+            call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(path), *options)
         return locked
 
 

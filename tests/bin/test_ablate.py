@@ -47,6 +47,15 @@ def test_other_hours_have_a_folder_of_their_own(exp):
     assert {path.name for path in exp.iterdir() if path.is_dir()} == {"ablation", "ablation_2h"}
 
 
+def test_options_of_the_recipe_are_given_to_every_run(exp):
+    """Features are computed of the config that `options` name; every row is trained with its own."""
+    (exp.parent / "run.sh").write_text('#!/bin/sh\necho "$@" >>calls\n')
+    run("--set", "options={langs: en cs, train_config: conf/all.yaml}")
+    first, second = (exp.parent / "calls").read_text().splitlines()
+    assert first == "--stop_stage fbank --langs en cs --train_config conf/all.yaml"
+    assert second.startswith("--stage tokens") and second.endswith("--train_config exp/ablation/conf/joint_seed1.yaml --langs en cs")
+
+
 def test_a_row_that_was_changed_is_refused_and_left_out_of_the_table(exp, capsys):
     run()
     write_base(0.2)

@@ -28,7 +28,9 @@ from tests.recipes.recipe import ROOT
 CONFIGS = sorted([*ROOT.glob("egs/*/conf/train_*.yaml"), *ROOT.glob("egs/*/conf/pretrain_*.yaml")])
 CHARACTERS = 5000  # of Mandarin
 PAPER = {"blocks": 8, "dim": 512, "heads": 8, "kernel": 31, "ff_mult": 4, "dropout": 0.1, "subsampling": "conv2d"}
-SHORT, LONG = 1.0, 3.5  # seconds of an utterance; the longer one holds a window of CPC: 2 s of context, 1 s of future
+SELF_SUPERVISED = ("cpc", "contrastive", "masked_lm")
+LARGE = {"mls-train_just": ["model.encoder.dim=128", "model.codes.width=128"]}  # too large for a step on a small machine
+SHORT, LONG = 1.0, 3.5  # seconds of an utterance; the longer one holds masked spans, and a window of CPC: 2 s of context, 1 s of future
 SCHEMAS = {"train_": TrainConfig, "pretrain_": TrainConfig, "decode": DecodeConfig, "fbank": FbankConfig, "ablation": Ablation}
 
 
@@ -64,11 +66,11 @@ def sizes(config: TrainConfig) -> dict[str, int]:
     return {name: tokens.size or CHARACTERS for name, tokens in config.tokens.items()}
 
 
-def trainer_of(path: Path, exp: Path) -> Trainer:
+def trainer_of(path: Path, exp: Path, overrides: Sequence[str] = ()) -> Trainer:
     """The trainer of a config on noise."""
-    config = resolve(load_config(TrainConfig, path, ["train.workers=0"]))
+    config = resolve(load_config(TrainConfig, path, ["train.workers=0", *overrides]))
     tokens: dict[str, Any] = {name: SimpleNamespace(size=size) for name, size in sizes(config).items()}
-    windowed = {objective.stream for objective in config.objectives.values() if objective.type == "cpc"}
+    windowed = {objective.stream for objective in config.objectives.values() if objective.type in SELF_SUPERVISED}
     sources = {}
     for name in config.streams:
         targets = [(target_key(*target[:2]), target[2].size) for target in targets_of(config, name, tokens)]
@@ -88,7 +90,7 @@ def check_steps(trainer: Trainer) -> None:
         moved = {name.removeprefix("objectives.").split(".")[0] for name, value in trainer.system.named_parameters()
                  if not torch.equal(value, before[name])}  # fmt: skip
         heads = {name for name in phase.streams if list(trainer.system.objectives[name].parameters())}  # some have only a shared decoder
-        shared = {options["decoder"] for name in phase.streams if "decoder" in (options := trainer.config.objectives[name].options())}
+        shared = {module for name in phase.streams for module in trainer.system.objectives[name].runs}
         assert moved == {"encoder", *heads, *shared}
         phase.stop()
 
@@ -99,7 +101,9 @@ def test_the_full_size_system_can_be_built(path: Path) -> None:
     with torch.device("meta"):
         system = build_system(config, sizes(config), 80)
     assert all(parameter.is_meta for parameter in system.parameters())
-    if path.parts[-3] not in ("mini", "debspeech", "TEMPLATE"):
+    if name_of(path) in LARGE:
+        assert 0.6e9 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 0.65e9
+    elif path.parts[-3] not in ("mini", "debspeech", "TEMPLATE"):
         assert {key: config.model.encoder.type_and_options()[key] for key in PAPER} == PAPER
         assert 50e6 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 65e6
 
@@ -128,4 +132,4 @@ def test_every_search_of_a_recipe_has_a_folder_of_its_own(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_every_phase_makes_a_step_at_full_size(path: Path, tmp_path: Path) -> None:
-    check_steps(trainer_of(path, tmp_path))
+    check_steps(trainer_of(path, tmp_path, LARGE.get(name_of(path), [])))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from m2asr.corpora.mls import LANGUAGES
 from m2asr.data.directory import read_table
 from tests.conftest import command
 from tests.corpora import trees
@@ -237,6 +238,25 @@ def check(recipe: Walked) -> None:
 @pytest.mark.parametrize("name", [name for name in WALKS if name not in ("librispeech", "m2asr")])
 def test_all_stages_leave_their_results(name: str, tmp_path: Path) -> None:
     check(walked(tmp_path, name))
+
+
+def test_just_on_eight_languages(tmp_path: Path) -> None:
+    """Pretraining, training and two searches of JUST; its vocabulary comes from the ten hours of every language."""
+    recipe = Copied(tmp_path, "mls")
+    for language in LANGUAGES:
+        trees.mls(tmp_path / "corpora", ".opus", language)
+    conf, langs = recipe.folder / "conf", list(LANGUAGES.values())
+    options = ["--corpus", str(tmp_path / "corpora"), "--nj", "1", "--langs", " ".join(langs)]
+    options += ["--train_config", write_tiny(conf, "train_just_base"), "--pretrain_config", write_tiny(conf, "pretrain_just")]
+    options += ["--decode_config", "conf/decode_transducer.yaml conf/decode_5gram.yaml"]
+    result = recipe.run(*options, timeout=1200)
+    assert result.returncode == 0, result.stdout + result.stderr
+    exp = recipe.folder / "exp/tiny_train_just_base"
+    rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
+    expected = {(search, f"test_{lang}", metric) for search in ("transducer", "5gram") for lang in langs for metric in ASR}
+    assert {(row["search"], row["set"], row["metric"]) for row in rows if row["set"] != "mean"} == expected
+    metrics = json.loads((exp / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["metrics"]
+    assert metrics["contrastive"]["perplexity"] == metrics["mlm"]["perplexity"] > 1
 
 
 def test_three_corpora_are_joined(m2asr: Walked) -> None:

@@ -10,6 +10,11 @@ import yaml
 from m2asr.yaml_file import read_yaml
 
 ENCODER = {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3, "ff_mult": 1, "subsampling": "dwconv"}
+SHARED = {  # modules that objectives name
+    "lstm_predictor": {"layers": 1, "dim": 8},
+    "joiner": {"dim": 8},
+    "gumbel_quantizer": {"groups": 1, "entries": 8, "width": 8},
+}
 DECODER = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2, "ff_mult": 1}
 TRAIN = {"epochs": 1, "precision": "float32", "average_best": 1, "log_every": 1, "workers": 0}
 
@@ -20,12 +25,17 @@ def write_tiny(conf: Path, name: str, **train: Any) -> str:
     config["model"]["encoder"] = ENCODER
     for decoder in config["model"].get("decoders", {}):
         config["model"]["decoders"][decoder] = DECODER
+    for module in config["model"].values():
+        if isinstance(module, dict) and module.get("type") in SHARED:
+            module |= SHARED[module["type"]]
     for tokens in config.get("tokens", {}).values():  # a small corpus has too few texts for many units
         tokens["type"] = "char"
         tokens.pop("size", None)
     for objective in config["objectives"].values():
         if objective["type"] == "cpc":
             objective |= {"context": 0.3, "future": 0.2}
+        if "tap" in objective:
+            objective["tap"] = "output"
     config["train"].pop("hours", None)
     config["train"] |= TRAIN | train
     for phase in config.get("phases", []):
