@@ -199,7 +199,8 @@ def test_narrow_beams_with_few_tokens_and_text_models(seed, tokens_lm, words_lm)
     """Random widths, limits, weights and lengths; also where a prefix returns after it had left the beam."""
     choose = random.Random(seed)
     model = Model(seed=seed, kind=choose.choice(KINDS), sharp=choose.choice([0.5, 2.0, 4.0, 8.0]))
-    lengths, max_symbols, beam, token_prune = [5, choose.randint(0, 4)], choose.randint(1, 3), choose.choice([2, 3, 5, 8]), choose.randint(1, 3)
+    lengths, max_symbols = [5, choose.randint(0, 4)], choose.randint(1, 3)
+    beam, token_prune = choose.choice([2, 3, 5, 8]), choose.randint(1, 3)
     available = TokenNgram(tokens_lm, TOKENIZER, "lm"), WordNgram(words_lm, TOKENIZER, "lm"), HotWords(HOT, TOKENIZER)
     models = [(weight, of) for of in available if (weight := choose.choice([0.0, 0.5, 3.0]))] if seed % 4 else None
     bonus = choose.choice([-1.0, 0.5, 2.0, 6.0]) if models is not None else 0.0
