@@ -29,8 +29,8 @@ class Contrastive(MaskedObjective):
     out. Steps without any other masked step are left out, and utterances without a step are counted in the metric `skipped`.
 
     The quantizer learns through this loss alone: its own loss is added, and `diversity` times (G V - sum_g exp(H_g)) / (G V), where H_g
-    is the entropy of the mean probabilities of codebook g (as the paper's implementation does). This term is no sum over batches, so it
-    needs one batch per step; a projection has no such term.
+    is the entropy of the mean probabilities of codebook g (as the paper's implementation does). The mean is over a micro-batch, which
+    processes therefore do not divide; a projection has no such term.
 
     Metrics: `accuracy`, and `chance`, that of a guess; `perplexity` of the codes in a batch, and in each language; `skipped`, `few`.
 
@@ -67,7 +67,7 @@ class Contrastive(MaskedObjective):
             raise UserError(f"diversity: model.{quantizer} is frozen, so its codes cannot be made equal; take `diversity` away")
         self.diversity = self.quantizer.diversity if diversity is None else diversity
         self.temperature, self.distractors, self.negatives = temperature, distractors, negatives
-        self.compares, self.coupled = negatives == "batch", self.diversity > 0
+        self.compares = negatives == "batch" or self.diversity > 0
         self.projection = nn.Linear(dim, self.quantizer.width)
 
     def share(self, batch: Batch, rng: np.random.Generator) -> Share:

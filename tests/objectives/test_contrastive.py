@@ -207,10 +207,10 @@ def test_impossible_options_are_told_in_one_line(options, message):
 def test_diversity_is_for_what_can_learn():
     with pytest.raises(UserError, match="diversity: model.codes is frozen, so its codes cannot be made equal"):
         system("projection", diversity=0.1)
-    assert not system("projection").objectives["contrastive"].coupled
+    assert not system("projection").objectives["contrastive"].compares
     for kind in ("gumbel", "nearest"):
-        assert system(kind).objectives["contrastive"].coupled  # a mean over the batch is no sum over parts of it
-        assert not system(kind, diversity=0.0).objectives["contrastive"].coupled
+        assert system(kind).objectives["contrastive"].compares  # a mean over the batch is no sum over parts of it
+        assert not system(kind, diversity=0.0).objectives["contrastive"].compares
 
 
 def test_a_collapsed_codebook_is_told():

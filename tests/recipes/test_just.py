@@ -101,3 +101,14 @@ def test_the_sum_is_a_lower_level_with_a_constant_factor(tmp_path: Path) -> None
         if not name.startswith("encoder."):
             torch.testing.assert_close(zero[name], value)
     assert any(not torch.allclose(zero[name], value) for name, value in added.items() if name.startswith("encoder."))
+
+
+def test_processes_without_a_batch_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Diversity is a mean over a micro-batch, so none is divided."""
+    monkeypatch.setattr("m2asr.moo.collectives.Collectives.world", 2)
+    trainer_of(MINI, tmp_path, TINY)
+    expected = "phase train: a step has fewer batches (1) than processes (2), and none is divided, since contrastive compares its"
+    assert f"warning: {expected} utterances; set train.accumulation: 2" in capsys.readouterr().err
+    for changes in (["train.accumulation=2"], ["objectives.contrastive.diversity=0"]):
+        trainer_of(MINI, tmp_path, [*TINY, *changes])
+        assert "warning" not in capsys.readouterr().err
