@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from m2asr.config import load_config
-from m2asr.errors import UserError
 from m2asr.objectives.build import resolve
 from m2asr.train.materials import gather
 from m2asr.train.trainer import Trainer
@@ -82,7 +81,8 @@ def test_a_collapsed_codebook_is_told_once(given, mini_data, mini_dump, tmp_path
         assert len(told) == 1 and told[0].endswith("the perplexity is 1.0 of 64; raise `diversity` or lower `optim.lr.ssl`")
 
 
-def test_diversity_needs_the_whole_batch(given, mini_data, mini_dump, tmp_path):
-    with pytest.raises(UserError, match="train.accumulation: 2: contrastive is no sum over parts of a step's batch"):
-        trainer(tmp_path / "exp", given, mini_data, mini_dump, "train.accumulation=2")
-    trainer(tmp_path / "exp", given, mini_data, mini_dump, "train.accumulation=2", "objectives.contrastive.diversity=0.0")
+def test_micro_batches_of_diversity_stay_whole(given, mini_data, mini_dump, tmp_path):
+    """However many a step has."""
+    for number, changes in enumerate((["train.accumulation=2"], ["train.accumulation=2", "objectives.contrastive.diversity=0.0"])):
+        (phase,) = trainer(tmp_path / f"exp{number}", given, mini_data, mini_dump, *changes).phases
+        assert bool(phase.loader.undivided) == (number == 0)
