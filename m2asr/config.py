@@ -145,8 +145,7 @@ class DecodeConfig(Strict):
 
     @model_validator(mode="after")
     def _transducers_add_no_score_of_ctc(self) -> DecodeConfig:
-        defaults = type(self).model_fields
-        if self.method == "transducer" and self.ctc_weight != defaults["ctc_weight"].default:
+        if self.method == "transducer" and self.ctc_weight != type(self).model_fields["ctc_weight"].default:
             raise UserError("method transducer uses no ctc_weight; take it away, or choose method joint or rescoring")
         return self
 

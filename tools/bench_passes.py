@@ -1,6 +1,6 @@
 """Times a step of several objectives against the sum of its passes apart: those of groups of objectives that are trained alone.
 
-All read the same batches, take turns, and begin with the same weights; optimizers are not part of it. What a step costs above the sum is
+All read the same batches and take turns; optimizers are not part of it. What a step costs above the sum is
 the work of joining objectives. Needs stages 0 to 2 of egs/mini (./run.sh --stop_stage tokens --train_config ...). From the root of the
 repository:
   python tools/bench_passes.py

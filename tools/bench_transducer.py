@@ -1,8 +1,8 @@
 """Times the RNN-T loss, forward and backward, beside torchaudio's rnnt_loss on the joint of all states and tokens; measures their memory.
 
 2 utterances of 400 states and 100 tokens, 1000 tokens in the vocabulary, a joint of 512 channels, random projections and weights as an
-untrained model has; a trained model, whose alignments are sharper, is faster. `pruned` sums over a band of 5 tokens alone, and includes
-the joiner that chooses the band, of the same sizes. All sides take turns, and the fastest round of each counts.
+untrained model has; a trained model, whose alignments are sharper, is faster. `pruned` sums over a band of 5 positions per state,
+and includes the joiner that chooses the band, of the same sizes. All sides take turns, and the fastest round of each counts.
 Memory is the highest resident memory of a new process above what it had before, measured in the same way for both.
 
 python tools/bench_transducer.py
@@ -28,7 +28,7 @@ from m2asr.train.precision import choose
 SIZES = (2, 400, 100, 1000, 512)  # utterances, states, tokens, vocabulary, channels of the joint
 THREADS = 2
 SPEEDS = {"blocks, float32": 1.5, "blocks, bfloat16": 4.0, "pruned, float32": 10.0}  # least speeds, as multiples of torchaudio's in float32
-PRUNE = 5  # numbers of tokens in a state of the band
+PRUNE = 5  # positions in the text per state
 MEMORY = 1 / 8  # most extra memory, as a share of torchaudio's
 
 Loss = Callable[..., Tensor]

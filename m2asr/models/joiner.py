@@ -25,7 +25,7 @@ class Joiner(nn.Module):
     def __init__(self, memory_dim: int, predictor_dim: int, vocab: int, dim: int = 256) -> None:
         super().__init__()
         if dim < 1:
-            raise UserError(f"dim: {dim} is below 1")
+            raise UserError(f"dim: {dim} is below 1; give at least 1")
         self.encoded = nn.Linear(memory_dim, dim)
         self.predicted = nn.Linear(predictor_dim, dim, bias=False)
         self.output = nn.Linear(dim, vocab)

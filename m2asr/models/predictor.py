@@ -129,6 +129,6 @@ def _check(dropout: float, **sizes: int) -> None:
     """Raise UserError where a size is below 1, or the rate of dropout is not in [0, 1)."""
     for name, size in sizes.items():
         if size < 1:
-            raise UserError(f"{name}: {size} is below 1")
+            raise UserError(f"{name}: {size} is below 1; give at least 1")
     if not 0 <= dropout < 1:
         raise UserError(f"dropout: {dropout} is not a rate from 0 to below 1")

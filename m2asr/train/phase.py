@@ -85,7 +85,7 @@ class Phase:
             loads={stream: partial(self._load, stream) for stream in read},
             undivided=[self.streams[name] for name in self.streams if system.objectives[name].compares],
         )
-        self._warn_of_idle_processes(draws={name: self.loader.draws[name] for name in read})
+        self._warn_of_idle_processes()
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
         self.steps = 0  # of the phase so far
         self._steps: Generator[Step] | None = None
@@ -231,8 +231,9 @@ class Phase:
                 option = f"train.accumulation: {accumulation}" if accumulation > 1 else f"{self.group.world} processes"
                 raise UserError(f"{option}: {name} is no sum over parts of a step's batch; train with one process and `accumulation: 1`")
 
-    def _warn_of_idle_processes(self, draws: Mapping[str, int]) -> None:
+    def _warn_of_idle_processes(self) -> None:
         """Tell where a step has fewer batches than processes, and none that may be divided."""
+        draws = self.loader.draws
         whole = {self.streams[name]: name for name in self.streams if self.system.objectives[name].compares}
         batches = sum(draws.values()) * self.config.train.accumulation
         if set(whole) == set(draws) and batches < self.group.world and self.group.rank == 0:

@@ -71,3 +71,15 @@ TextScore = Callable[[Sequence[int]], float]
 def fused(labels: dict[tuple[int, ...], float], models: Sequence[tuple[float, TextScore]], bonus: float) -> dict[tuple[int, ...], float]:
     """Scores of label sequences with what text models add: score = log p + sum of weight * score + bonus * tokens."""
     return {text: score + sum(weight * of(text) for weight, of in models) + bonus * len(text) for text, score in labels.items()}
+
+
+def hot_tokens(text: Sequence[int], tokenizer: Tokenizer, hot_words: Sequence[str]) -> int:
+    """Tokens in hot words, taken from left to right, the longest first; the unknown token is no letter of any."""
+    spelled = "".join("?" if token == 1 else tokenizer.tokens[token] for token in text).replace(SPACE, " ")
+    position = score = 0
+    while position < len(spelled):
+        begins = position == 0 or spelled[position - 1] == " "
+        ends = [len(hot) for hot in hot_words if spelled.startswith(hot, position) and spelled[position + len(hot) :][:1] in ("", " ")]
+        step = max(ends) if begins and ends else 0
+        score, position = score + step, position + max(step, 1)
+    return score

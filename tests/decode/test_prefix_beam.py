@@ -11,10 +11,10 @@ from m2asr.decode.prefix_beam import prefix_beam
 from m2asr.decode.prefix_table import PrefixTable
 from m2asr.decode.token_lm import TokenNgram
 from m2asr.decode.word_lm import WordNgram
-from tests.decode.small import TEXTS, all_labels, ctc_output, estimated, fused, letters
+from tests.decode.small import TEXTS, all_labels, ctc_output, estimated, fused, hot_tokens, letters
 
 TOKENIZER = letters(" ab")  # blank, unknown, space, a, b, end
-VOCAB, UNK, SPACE, END = 6, 1, 2, 5
+VOCAB, UNK, END = 6, 1, 5
 NEVER = float("-inf")
 HOT = ["ab", "b a", "ab ab"]
 
@@ -39,15 +39,7 @@ def word_score(model):
 
 
 def hot_score(text):
-    """Tokens in hot words, taken from left to right, the longest first."""
-    spelled = "".join(" " if token == SPACE else "?" if token == UNK else TOKENIZER.tokens[token] for token in text)
-    position = score = 0
-    while position < len(spelled):
-        begins = position == 0 or spelled[position - 1] == " "
-        ends = [len(hot) for hot in HOT if spelled.startswith(hot, position) and spelled[position + len(hot) :][:1] in ("", " ")]
-        step = max(ends) if begins and ends else 0
-        score, position = score + step, position + max(step, 1)
-    return score
+    return hot_tokens(text, TOKENIZER, HOT)
 
 
 def written(log_probs):

@@ -63,12 +63,17 @@ def test_every_method_gives_what_each_utterance_gets_alone(method):
     both = build.batch([120, 60], {})
     for reader in readers(config(PAIRED), method).values():
         together = search(system, reader, encode_batch(system, both), options)
-        for row, frames in enumerate([120, 60]):
-            alone = build.batch([frames], {})
-            alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
-            (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
-            assert hypothesis.tokens == together[row].tokens
-            assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
+        check_alone(system, reader, options, both, together)
+
+
+def check_alone(system, reader, options, both, together):
+    """The two utterances of 120 and 60 frames get alone what they got together."""
+    for row, frames in enumerate([120, 60]):
+        alone = build.batch([frames], {})
+        alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
+        (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
+        assert hypothesis.tokens == together[row].tokens
+        assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
 
 
 def transducing(**objectives):
@@ -107,12 +112,7 @@ def test_a_transducer_gives_what_each_utterance_gets_alone(method):
         together = search(system, reader, encoded, options)
         assert together[2].tokens == [] and any(hypothesis.tokens for hypothesis in together)
         assert all(len(hypothesis.tokens) <= head.max_symbols * size for hypothesis, size in zip(together, encoded.lengths, strict=True))
-        for row, frames in enumerate([120, 60]):
-            alone = build.batch([frames], {})
-            alone.inputs["feats"] = both.inputs["feats"][row : row + 1, :frames]
-            (hypothesis,) = search(system, reader, encode_batch(system, alone), options)
-            assert hypothesis.tokens == together[row].tokens
-            assert hypothesis.score == pytest.approx(together[row].score, abs=1e-9)
+        check_alone(system, reader, options, both, together)
 
 
 @torch.no_grad()

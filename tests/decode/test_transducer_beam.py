@@ -18,10 +18,10 @@ from m2asr.decode.word_lm import WordNgram
 from m2asr.models.joiner import Joiner
 from m2asr.models.predictor import LSTMPredictor, PredictorState, StatelessPredictor
 from m2asr.models.transducer import greedy
-from tests.decode.small import TEXTS, estimated, fused, letters, walk
+from tests.decode.small import TEXTS, estimated, fused, hot_tokens, letters, walk
 
 TOKENIZER = letters(" ab")  # blank, unknown, space, a, b, end
-VOCAB, SPACE, END = 6, 2, 5
+VOCAB, END = 6, 5
 KINDS = [LSTMPredictor, StatelessPredictor]
 HOT = ["ab", "b a"]
 
@@ -117,15 +117,7 @@ def token_score(model):
 
 
 def hot_score(text):
-    """Tokens in hot words, taken from left to right, the longest first."""
-    spelled = "".join(" " if token == SPACE else "?" if token == 1 else TOKENIZER.tokens[token] for token in text)
-    position = score = 0
-    while position < len(spelled):
-        begins = position == 0 or spelled[position - 1] == " "
-        ends = [len(hot) for hot in HOT if spelled.startswith(hot, position) and spelled[position + len(hot) :][:1] in ("", " ")]
-        step = max(ends) if begins and ends else 0
-        score, position = score + step, position + max(step, 1)
-    return score
+    return hot_tokens(text, TOKENIZER, HOT)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -102,4 +102,6 @@ def test_numbers_are_tuned_and_transcribe_takes_them_over(run):
     utt, wav = next(iter(read_table(run.data / "test_en/wav.scp").items()))
     pytest.importorskip("silero_vad")
     transcriber = Transcriber(run.exp, cut="pauses")  # the last search with a language model
-    assert transcriber.search == tuned and transcriber(wav, lang="en").lang == "en"
+    assert transcriber.search == tuned and transcriber(wav, lang="en").seconds > 0
+    (reader,) = (reader for reader in transcriber.setups if reader.transducer)
+    assert transcriber.setups[reader].settings == settings["asr_en"]
