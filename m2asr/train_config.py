@@ -177,6 +177,7 @@ class Init(Strict):
     model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, serialize_by_alias=True)
     path: str = Field(alias="from")
     map: dict[str, str | list[str] | None] = {}
+    noise: float = Field(0.0, ge=0, allow_inf_nan=False)  # of weights copied to every expert, as a share of their standard deviation
 
 
 class Phase(Strict):

@@ -84,7 +84,7 @@ class Aligner:
             except UserError as error:
                 results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, problem=str(error))
         if rows_by_head:
-            encoded = encode(self.system, [utterance.feats for utterance in batch])
+            encoded = encode(self.system, [utterance.feats for utterance in batch], [utterance.lang for utterance in batch])
         for reader, rows in rows_by_head.items():
             with torch.inference_mode():
                 log_probs = self.system.objectives[reader.ctc].log_probs(encoded)[rows]  # (B', T', V)

@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from m2asr.decode.hypothesis import Hypothesis
 from m2asr.models.decoder import TransformerDecoder
+from m2asr.models.layers import full_precision
 from m2asr.objectives.attention import IGNORED, with_end
-from m2asr.objectives.objective import full_precision
 
 
 class AttentionPrefix:

@@ -22,15 +22,15 @@ def encode_batch(system: System, batch: Batch) -> Encoded:
     return system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
 
 
-def encode(system: System, feats: Sequence[np.ndarray]) -> Encoded:
-    """The states of utterances with features (T_b, F), encoded as one batch without gradients."""
+def encode(system: System, feats: Sequence[np.ndarray], langs: Sequence[str]) -> Encoded:
+    """The states of utterances with features (T_b, F), encoded as one batch without gradients; a language is empty where it is unknown."""
     names = [str(number) for number in range(len(feats))]
     batch = Batch(
         inputs={"feats": pad(feats)},  # (B, T, F)
         lengths={"feats": torch.tensor([len(rows) for rows in feats])},  # (B,)
         targets={},
         target_lengths={},
-        lang=[""] * len(feats),
+        lang=list(langs),
         speakers=names,
         utt_ids=names,
         key=(0, "", 0, 0),

@@ -151,7 +151,8 @@ class Transcriber:
         recording = Recording(path)
         results: list[SpanResult] = []
         for group in self._groups(self._pieces(recording, progress or (lambda seconds: None))):
-            encoded = [(batch, encode(self.system, [heard.feats for heard in batch])) for batch in self._batches(group)]
+            batches = list(self._batches(group))
+            encoded = [(batch, encode(self.system, [heard.feats for heard in batch], [lang or ""] * len(batch))) for batch in batches]
             lang = self._spoken([states for _, states in encoded]) if lang is None else lang
             recognizes, translates = self.choose(lang, to)
             for batch, states in encoded:

@@ -12,8 +12,8 @@ from m2asr.decode.fusion import Fusion, States
 from m2asr.decode.hypothesis import Hypothesis
 from m2asr.decode.prefix_beam import BLANK, HASH_FACTOR, NEVER
 from m2asr.decode.text_tree import BestTexts, TextTree
+from m2asr.models.layers import full_precision
 from m2asr.models.predictor import PredictorState
-from m2asr.objectives.objective import full_precision
 
 NONE = -1  # the last token of a prefix without tokens; what a prefix adds that takes a blank
 

@@ -5,34 +5,64 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from m2asr.config import Strict
+from m2asr.errors import UserError
 from m2asr.models.attention import SelfAttention, causal_bias, padding_bias
 from m2asr.models.convolution import ConvolutionModule
+from m2asr.models.experts import ExpertFeedForward, Experts, Router
 from m2asr.models.layers import Dropout, FeedForward, round_length, valid_positions
 from m2asr.models.local_attention import BlockBias, Window, window_bias
 from m2asr.models.subsampling import Kind, Lengths, front_end
 
 
 class ConformerBlock(nn.Module):
-    """Half feed-forward, attention, convolution, half feed-forward, LayerNorm (Gulati et al. 2020, equation 1)."""
+    """Half feed-forward, attention, convolution, half feed-forward, LayerNorm (Gulati et al. 2020, equation 1).
 
-    def __init__(self, dim: int, heads: int, kernel: int, hidden: int, dropout: float) -> None:
+    With `experts` the second feed-forward module is a mixture of experts.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, kernel: int, hidden: int, dropout: float, experts: ExpertFeedForward | None = None
+    ) -> None:
         super().__init__()
         self.feed_forward1 = FeedForward(dim, hidden, dropout)
         self.attention = SelfAttention(dim, heads)
         self.convolution = ConvolutionModule(dim, kernel)
-        self.feed_forward2 = FeedForward(dim, hidden, dropout)
+        self.feed_forward2 = experts or FeedForward(dim, hidden, dropout)
         self.norm = nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | BlockBias | None, valid: Tensor | None, causal: bool = False) -> Tensor:
-        """States (B, T, D) to states; `bias` goes to the attention, `valid` (B, T, 1) and `causal` to the convolution."""
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | BlockBias | None,
+        valid: Tensor | None,
+        causal: bool = False,
+        beside: Tensor | None = None,
+        router: Router | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """States (B, T, D) to states, and the logits (B, T, E) of its router, None without experts.
+
+        `bias` goes to the attention, `valid` (B, T, 1) and `causal` to the convolution, `beside` (B, T, C) and `router` to the experts.
+        """
         x = self.dropout.add(x, self.feed_forward1(x), 0.5)
         x = self.dropout.add(x, self.attention(x, bias))
         x = self.dropout.add(x, self.convolution(x, valid, causal))
-        x = self.dropout.add(x, self.feed_forward2(x), 0.5)
-        return self.norm(x)
+        if isinstance(self.feed_forward2, ExpertFeedForward):
+            output, logits = self.feed_forward2(x, valid, beside, router)
+        else:
+            output, logits = self.feed_forward2(x), None
+        return self.norm(self.dropout.add(x, output, 0.5)), logits
+
+
+class Condition(Strict):
+    """Give the states behind some blocks a linear map of the tokens' probabilities there (Nozaki and Komatsu 2021, equation 15)."""
+
+    blocks: list[int] = Field(min_length=1)  # counted from 1
+    head: str  # a module of the type token_head, which a CTC objective trains
 
 
 class Conformer(nn.Module):
@@ -40,11 +70,14 @@ class Conformer(nn.Module):
 
     No layer mixes utterances, and padding changes no valid state. `subsampling` names the front end: the paper's convolutions (conv2d),
     depthwise-separable ones (dwconv), or linear layers on windows of frames (windows); the last two are for cheap runs. With a `window` of
-    two numbers a state attends to at most so many states before and after it, in a causal pass to none after it. Raises UserError if `dim`
-    does not fit `heads`, `kernel` is even, or `window` is not two numbers from 0.
+    two numbers a state attends to at most so many states before and after it, in a causal pass to none after it. With `experts` second
+    feed-forward modules are mixtures of experts, and with `condition` states are conditioned on what was recognized so far.
+
+    Raises UserError if `dim` does not fit `heads`, `kernel` is even, `window` is not two numbers from 0, or a block that `experts` or
+    `condition` names does not exist.
     """
 
-    system_arguments = ("feat_dim",)
+    system_arguments = ("feat_dim", "embedding_dim", "condition_vocab")
 
     def __init__(
         self,
@@ -57,18 +90,41 @@ class Conformer(nn.Module):
         dropout: float = 0.1,
         subsampling: Kind = "conv2d",
         window: list[int] | None = None,
+        experts: Experts | None = None,
+        condition: Condition | None = None,
+        embedding_dim: int = 0,
+        condition_vocab: int = 0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.window = Window.read(window)
         self.subsampling = front_end(subsampling, feat_dim, dim)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout) for _ in range(blocks))
+        self.experts, self.condition, self.shared_router = experts, condition, None
+        if experts is not None:
+            experts.check(blocks)
+            self.router_dim = dim + experts.width(embedding_dim)
+            if experts.router == "shared":
+                self.shared_router = Router(self.router_dim, experts.count)
+        if condition is not None:
+            if wrong := [number for number in condition.blocks if not 1 <= number < blocks]:
+                raise UserError(f"condition.blocks: {wrong[0]} has no block behind it; name blocks from 1 to {blocks - 1}")
+            self.feedback = nn.Linear(condition_vocab, dim)
+        self.blocks = nn.ModuleList()
+        for number in range(1, blocks + 1):
+            chosen = self._experts(ff_mult * dim, dropout) if experts is not None and experts.in_block(number, blocks) else None
+            self.blocks.append(ConformerBlock(dim, heads, kernel, ff_mult * dim, dropout, chosen))
 
     @property
     def taps(self) -> list[str]:
         """The names of the states that objectives may read."""
-        return ["frontend", *(f"block{number}" for number in range(1, len(self.blocks) + 1)), "output"]
+        return ["frontend", *(f"block{number}" for number in range(1, len(self.blocks) + 1)), "output", *self.router_taps]
+
+    @property
+    def router_taps(self) -> list[str]:
+        """The taps with the logits (B, T', E) of routers, such as `router3` of block 3."""
+        numbers = range(1, len(self.blocks) + 1) if self.experts is not None else ()
+        return [f"router{number}" for number in numbers if self.experts.in_block(number, len(self.blocks))]
 
     def output_lengths(self, lengths: Lengths) -> Lengths:
         """Valid states per utterance (B,) from valid frames (B,)."""
@@ -91,10 +147,13 @@ class Conformer(nn.Module):
         start: int = 0,
         causal: bool = False,
         padded: bool = True,
+        beside: Tensor | None = None,
+        head: nn.Module | None = None,
     ) -> dict[str, Tensor]:
         """Run the blocks after the first `start` ones over states (B, T', D) with lengths (B,); returns the states at `taps`.
 
-        In a `causal` pass no state sees a later one. `padded` is False where no state is padding; then no mask is needed.
+        In a `causal` pass no state sees a later one. `padded` is False where no state is padding; then no mask is needed. Routers also
+        read `beside` (B, T', C). `head` maps states to the logits (B, T', V) that later blocks are conditioned on.
         """
         valid = valid_positions(lengths, states.shape[1]) if padded else None
         bias = self._bias(states, lengths, valid, causal)
@@ -102,10 +161,21 @@ class Conformer(nn.Module):
         tapped: dict[str, Tensor] = {}
         x = self.dropout(states)
         for number, block in enumerate(self.blocks[start:], start + 1):
-            x = block(x, bias, valid, causal)
+            x, logits = block(x, bias, valid, causal, beside, self.shared_router)
             if f"block{number}" in taps:
                 tapped[f"block{number}"] = x
+            if f"router{number}" in taps:
+                tapped[f"router{number}"] = logits
+            if self.condition is not None and number in self.condition.blocks:
+                x = x + self.feedback(head(x).softmax(-1))
         return tapped | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm
+
+    def _experts(self, hidden: int, dropout: float) -> ExpertFeedForward:
+        options = self.experts
+        router = None if self.shared_router else Router(self.router_dim, options.count)
+        hidden = hidden if options.hidden is None else options.hidden
+        dropout = dropout if options.dropout is None else options.dropout
+        return ExpertFeedForward(self.dim, hidden, dropout, options.count, options.top, options.scale, options.capacity, router)
 
     def _bias(self, states: Tensor, lengths: Tensor, valid: Tensor | None, causal: bool) -> Tensor | BlockBias | None:
         """The bias of the attention; None where every state sees all states."""

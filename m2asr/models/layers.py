@@ -12,6 +12,11 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """Tensors of half precision as float32, wider ones as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def round_length(size: int) -> int:
     """The next length of a coarse grid: multiples of 4 up to 128, then 16 steps for every doubling; at most a sixteenth above `size`.
 

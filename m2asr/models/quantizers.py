@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
+from m2asr.models.layers import full_precision
 
 Quantized = tuple[Tensor, Tensor, Tensor, Tensor]
 SOFTNESS = 0.1  # divisor of cosine similarities in the probabilities of a nearest-entry quantizer
@@ -46,7 +47,7 @@ class Quantizer(nn.Module):
 
     def forward(self, states: Tensor, seed: int) -> Quantized:
         with torch.autocast(states.device.type, enabled=False):
-            return self.quantize(states.to(torch.promote_types(states.dtype, torch.float32)), seed)
+            return self.quantize(full_precision(states), seed)
 
     def quantize(self, states: Tensor, seed: int) -> Quantized:
         """The result of `forward` from states (N, D) in float32 or better."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from m2asr.objectives.attention import Attention
+from m2asr.objectives.balance import Balance
 from m2asr.objectives.contrastive import Contrastive
 from m2asr.objectives.cpc import CPC
 from m2asr.objectives.ctc import CTC
@@ -18,4 +19,5 @@ OBJECTIVES = {
     "cpc": CPC,
     "contrastive": Contrastive,
     "masked_lm": MaskedLM,
+    "balance": Balance,
 }

@@ -14,8 +14,8 @@ from m2asr.config import construct
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models import DECODERS
 from m2asr.models.encoded import Encoded
-from m2asr.models.layers import round_length
-from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
+from m2asr.models.layers import full_precision, round_length
+from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
 IGNORED = -100

@@ -9,7 +9,7 @@ from torch import nn
 
 from m2asr.config import check_exists, complete, construct
 from m2asr.errors import UserError
-from m2asr.models import DECODERS, ENCODERS, JOINERS, MODULES, PREDICTORS, QUANTIZERS
+from m2asr.models import DECODERS, ENCODERS, HEADS, JOINERS, MODULES, PREDICTORS, QUANTIZERS
 from m2asr.models.decoder import TransformerDecoder
 from m2asr.objectives import OBJECTIVES
 from m2asr.objectives.objective import Objective
@@ -24,6 +24,7 @@ MODULE_OPTIONS = {  # options of objectives that name modules of these types
     "predictor": PREDICTORS,
     "joiner": JOINERS,
     "quantizer": QUANTIZERS,
+    "head": HEADS,
 }
 
 
@@ -61,13 +62,22 @@ def build_system(
     `vocab` has the vocabulary sizes of the tokenizers; `frame_shift` and `frame_length` of the features are in milliseconds.
     """
     sections = config.model.modules()
-    encoder = construct(ENCODERS, "model.encoder", sections["encoder"].type_and_options(), feat_dim=feat_dim)
-    modules: dict[str, nn.Module] = {"encoder": encoder}
+    embedding, head = _named_by_encoder(config)
+    if head:
+        _check_type(config, head, HEADS, "model.encoder.condition.head")
+    networks = {name: _embedding_network(config, name, feat_dim) for name in (embedding,) if name}
+    widths = {
+        "embedding_dim": networks[embedding].dim if embedding else 0,
+        "condition_vocab": vocab.get(_vocabulary(config, head), 0) if head else 0,
+    }
+    encoder = construct(ENCODERS, "model.encoder", sections["encoder"].type_and_options(), feat_dim=feat_dim, **widths)
+    modules: dict[str, nn.Module] = {"encoder": encoder, **networks}
     for name, section in sections.items():
-        if name != "encoder":
+        if name not in modules:
             size = vocab.get(_vocabulary(config, name) or "", 0)
             prefixes = sorted({options["prefix"] for options in _readers(config, name).values() if options.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
+            available |= {"embedding_dim": 0, "condition_vocab": 0}
             if section.type in JOINERS:
                 available["predictor_dim"] = _predictor_dim(config, name)
             arguments = {key: available[key] for key in MODULES[section.type].system_arguments}
@@ -75,22 +85,44 @@ def build_system(
     objectives: dict[str, Objective] = {}
     for name, section in config.objectives.items():
         size = vocab.get(section.options().get("tokens", ""), 0)
-        available = {"dim": encoder.dim, "vocab": size, "modules": modules, "frame_shift": frame_shift, "frame_length": frame_length}
+        dim = networks.get(section.options().get("tap"), encoder).dim
+        available = {"dim": dim, "vocab": size, "modules": modules, "frame_shift": frame_shift, "frame_length": frame_length}
         objectives[name] = construct(OBJECTIVES, f"objectives.{name}", section.type_and_options(), **available)
         for view, tap in objectives[name].reads:
             _check_view(config, name, view, encoder)
-            skipped = {f"block{number}" for number in range(1, view.start + 1)}
-            readable = [encoder_tap for encoder_tap in encoder.taps if encoder_tap not in skipped]
+            skipped = {f"{kind}{number}" for number in range(1, view.start + 1) for kind in ("block", "router")}
+            readable = [encoder_tap for encoder_tap in encoder.taps if encoder_tap not in skipped] + list(networks)
             check_exists(tap, readable, f"objectives.{name}.tap")
     views = [view for objective in objectives.values() for view in objective.views]
     used_names = {name for objective in objectives.values() for name in objective.runs}
     _check_trained(modules, used_names, objectives)
     used_names |= {name for objective in objectives.values() for name in objective.labelled_by}
     used_names |= {name for view in views for name in (view.embed, view.mask and view.mask.vector) if name}
+    used_names |= {name for name in (embedding, head) if name}
     for name in modules:
         if name != "encoder" and name not in used_names:
             raise UserError(f"model.{name}: no objective uses this module; name it in an objective, or remove it from the config")
     return System(modules, objectives, config.model.cmvn, config.model.specaugment, feat_dim)
+
+
+def _named_by_encoder(config: TrainConfig) -> tuple[str | None, str | None]:
+    """The modules that the encoder uses: the embedding network of its routers, and the head that its states are conditioned on."""
+    options = config.model.encoder.options()
+    experts, condition = options.get("experts") or {}, options.get("condition") or {}
+    return experts.get("embedding"), condition.get("head")
+
+
+def _embedding_network(config: TrainConfig, name: str, feat_dim: int) -> nn.Module:
+    """The network whose states routers read. Raises UserError where it does not exist or cannot be one."""
+    where = "model.encoder.experts.embedding"
+    _check_type(config, name, ENCODERS, where)
+    options = config.model.modules()[name].type_and_options()
+    if name == "encoder" or any(options.get(key) for key in ("experts", "condition")):
+        raise UserError(f"{where}: {name} has experts or a condition, or is the encoder itself; name another, plain conformer")
+    network = construct(ENCODERS, f"model.{name}", options, feat_dim=feat_dim, embedding_dim=0, condition_vocab=0)
+    if name in network.taps:
+        raise UserError(f"model.{name}: states of the encoder have this name; choose another one")
+    return network
 
 
 def _check_trained(modules: Mapping[str, nn.Module], trained: Collection[str], objectives: Mapping[str, Objective]) -> None:
@@ -113,6 +145,9 @@ def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Mod
         raise UserError(f"{where}: `input` names the tokens to read, and `embed` the module that reads them; give both or neither")
     if view.embed is not None and (tokens := config.model.modules()[view.embed].options().get("tokens")) != view.input.split(":")[0]:
         raise UserError(f"{where}.input: model.{view.embed} reads the tokens {tokens}, not {view.input.split(':')[0]}")
+    if encoder.experts is not None and encoder.experts.embedding and (view.input != "feats" or view.mask is not None):
+        what = "has no features for" if view.input != "feats" else "masks states, and its audio would reach"
+        raise UserError(f"{where}: this view {what} the embedding network of the routers; take model.encoder.experts.embedding away")
     if not 0 <= view.start < len(encoder.blocks):
         raise UserError(f"{where}.start: the encoder has {len(encoder.blocks)} blocks; give a number from 0 to {len(encoder.blocks) - 1}")
     section = config.objectives[objective]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Objective, full_precision
+from m2asr.models.layers import full_precision
+from m2asr.objectives.objective import Loss, Objective
 from m2asr.objectives.view import View
 from m2asr.objectives.windows import CausalWindows, CutWindows
 

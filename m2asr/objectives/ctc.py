@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
+from m2asr.models.layers import full_precision
+from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
 BLANK = 0
@@ -23,28 +24,40 @@ class CTC(Objective):
     """A linear layer on encoder states and the CTC loss (Graves et al. 2006) on its log-softmax.
 
     Utterances without this target are left out. A target that needs more states than the encoder gives has no alignment: it is left out
-    of the loss and counted in the metric `unrepresentable`. The metric `error`, on dev sets, counts the tokens of such targets too.
+    of the loss and counted in the metric `unrepresentable`. The metric `error`, on dev sets, counts the tokens of such targets too. `head`
+    names a token_head of `model:` instead of a linear layer for this objective alone.
     """
 
     metrics = ("unrepresentable",)
+    module_options = ("head",)
 
     def __init__(
         self,
         dim: int,
         vocab: int,
+        modules: Mapping[str, nn.Module],
         tokens: str,
         text: str = "text",
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
+        head: str | None = None,
         view: ViewOptions | None = None,
     ) -> None:
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
         self.tokens, self.text, self.tap, self.per = tokens, text, tap, per
-        self.output = nn.Linear(dim, vocab)
+        if head is None:
+            self.output = nn.Linear(dim, vocab)
+        else:
+            self._shared = (modules[head],)  # a tuple hides its parameters from nn.Module: they belong to the system
+            self.runs = (head,)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits of the tokens (B, T', V) from states (B, T', D)."""
+        return self._shared[0](states) if self.runs else self.output(states)
 
     def log_probs(self, encoded: Encoded) -> Tensor:
         """Log-probabilities of the tokens (B, T', V), in float32 or better."""
-        return F.log_softmax(full_precision(self.output(encoded.states[self.tap])), dim=-1)
+        return F.log_softmax(full_precision(self.logits(encoded.states[self.tap])), dim=-1)
 
     def share(self, batch: Batch, rng: np.random.Generator) -> Share:
         states, sizes = batch.drawn[self.views[0]].states, batch.target_lengths[self.target].numpy()
@@ -57,14 +70,14 @@ class CTC(Objective):
     def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
         states = select_rows(encoded[self.views[0]].states[self.tap], share.tensors)  # (R, T', D)
         # time is made the first axis before the softmax, so that the gradient of the loss has the memory layout that backward needs
-        log_probs = F.log_softmax(full_precision(self.output(states).transpose(0, 1).contiguous()), dim=-1)  # (T', R, V)
+        log_probs = F.log_softmax(full_precision(self.logits(states).transpose(0, 1).contiguous()), dim=-1)  # (T', R, V)
         lengths = (torch.from_numpy(share.sizes[name]) for name in ("states", "targets"))  # on the host, as torch requires
         losses = F.ctc_loss(log_probs, share.tensors["targets"], *lengths, blank=BLANK, reduction="none")  # (R,)
         return Loss(losses.sum())
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         """The token error rate of the best path: edits to the reference, and tokens of the reference."""
-        best = self.output(encoded[self.views[0]].states[self.tap]).argmax(-1)  # (B, T')
+        best = self.logits(encoded[self.views[0]].states[self.tap]).argmax(-1)  # (B, T')
         lengths, targets, sizes = batch.drawn[self.views[0]].states, batch.targets[self.target], batch.target_lengths[self.target]
         rows = zip(*(value.tolist() for value in (best, lengths, targets, sizes)), strict=True)
         pairs = [(collapse(path[:length]), target[:size]) for path, length, target, size in rows if size >= 0]

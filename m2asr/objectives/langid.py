@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
+from m2asr.models.layers import full_precision
+from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View
 
 

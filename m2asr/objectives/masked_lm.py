@@ -11,9 +11,10 @@ from torch import nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.models.encoded import Encoded
+from m2asr.models.layers import full_precision
 from m2asr.models.quantizers import code_counts
 from m2asr.objectives.masked import MaskedObjective
-from m2asr.objectives.objective import Loss, full_precision
+from m2asr.objectives.objective import Loss
 from m2asr.objectives.view import View, ViewOptions
 
 

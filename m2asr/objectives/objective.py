@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from m2asr.models.encoded import Encoded
 from m2asr.objectives.view import View
 
 Read = tuple[View, str]  # the states that an objective reads: how the batch is encoded, and at which tap
-Metric = tuple[float | Tensor, float]  # a sum and its divisor
+Metric = tuple[float | Tensor, float]  # a sum, or a vector of sums, and its divisor
 
 
 @dataclass
@@ -39,10 +40,10 @@ class Objective(nn.Module):
         runs: names of the system's modules that it calls in `forward`.
         labelled_by: names of those that it calls without gradient, for its labels.
         metrics: names of the metrics that `share` and `forward` return in training.
+        widths: numbers of values of those that are vectors.
     """
 
     self_supervised = False  # its head trains with the `ssl` rate
-    coupled = False  # True if the loss is not a sum over micro-batches: a config with several per step is refused
     compares = False  # True if the loss of an utterance depends on the other ones in the batch: processes do not divide its batches
     metrics: tuple[str, ...] = ()
     module_options: tuple[str, ...] = ()  # its options that name modules of the system
@@ -50,6 +51,7 @@ class Objective(nn.Module):
     def __init__(self, reads: Collection[Read] = ((View(), "output"),), target: str | None = None) -> None:
         super().__init__()
         self.reads, self.target = tuple(reads), target
+        self.widths: dict[str, int] = {}
         self.runs: tuple[str, ...] = ()
         self.labelled_by: tuple[str, ...] = ()
 
@@ -75,9 +77,11 @@ class Objective(nn.Module):
         return None
 
 
-def full_precision(x: Tensor) -> Tensor:
-    """Tensors of half precision as float32, wider ones as they are: losses are computed in float32 or better."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+def mean(total: float | np.ndarray, weight: float) -> float | list[float]:
+    """A sum, or a vector of sums, over its weight; nan where that is 0."""
+    if isinstance(total, np.ndarray):
+        return (total / (weight or math.nan)).tolist()
+    return total / weight if weight else math.nan
 
 
 def select_rows(states: Tensor, tensors: Mapping[str, Any]) -> Tensor:

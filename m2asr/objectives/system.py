@@ -15,6 +15,7 @@ from m2asr.data.batch import Batch, Drawn
 from m2asr.errors import UserError
 from m2asr.model_config import SpecAugment
 from m2asr.models.encoded import Encoded
+from m2asr.models.experts import ExpertLinear
 from m2asr.models.layers import round_length
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.view import View, cut_windows
@@ -39,6 +40,9 @@ class System(nn.Module):
         self.register_buffer("scale", torch.ones(feat_dim))
         self.objectives = nn.ModuleDict(objectives)
         self.module_names = tuple(modules)
+        experts, condition = modules["encoder"].experts, modules["encoder"].condition
+        self.embedding = experts and experts.embedding  # the name of the network that routers read, or None
+        self.condition_head = condition and condition.head  # the name of the head that states are conditioned on, or None
         for name, module in modules.items():
             if hasattr(self, name):
                 raise UserError(f"model.{name}: this name is taken; choose another name for the module")
@@ -61,8 +65,9 @@ class System(nn.Module):
         self.encoder.train(train)
         torch.manual_seed(seed_of(*batch.key, view.key))
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
-            if view.input == "feats":
-                states = self.encoder.frontend(self._features(batch, view, train))  # (R, T', D)
+            feats = self._features(batch, view, train) if view.input == "feats" else None  # (R, T, F)
+            if feats is not None:
+                states = self.encoder.frontend(feats)  # (R, T', D)
             else:
                 tokens = batch.inputs[view.input]  # (B, U)
                 size = round_length(max(1, tokens.shape[1]))  # texts that are all empty still need a padded position
@@ -73,7 +78,12 @@ class System(nn.Module):
                 mask = F.pad(mask, (0, states.shape[1] - mask.shape[1]))
                 states = self._masked(states, mask, view)
             lengths, padded = drawn.tensors["states"], bool((drawn.states < states.shape[1]).any())
-            states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded)
+            embedded = None if self.embedding is None else self._embed(feats, drawn, view, train, grad=self.embedding in taps)
+            if self.embedding in taps:
+                states_at[self.embedding] = embedded
+            beside = self._beside(states, drawn, embedded, view.causal)
+            head = getattr(self, self.condition_head) if self.condition_head else None
+            states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
         return Encoded(states_at, lengths, mask)
 
     def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:
@@ -94,12 +104,19 @@ class System(nn.Module):
         if "encoder" in names:
             views = [view for objective in self.objectives.values() for view in objective.views]
             names += [name for view in views for name in (view.embed, view.mask and view.mask.vector) if name]
+            names += [self.condition_head] if self.condition_head else []
         return {name: getattr(self, name) for name in self.module_names if name in names}
 
     def reaches(self, objective: str, theta: Collection[str]) -> bool:
         """Whether this objective has a gradient for one of the modules `theta`."""
-        through_states = "encoder" in theta and any(view.grad for view in self.objectives[objective].views)
+        reads = self.objectives[objective].reads
+        through_states = any(view.grad and (self.embedding if tap == self.embedding else "encoder") in theta for view, tap in reads)
         return through_states or any(name in theta for name in self.objectives[objective].runs)
+
+    def compares(self, objective: str) -> bool:
+        """Whether the loss of an utterance depends on the other ones in the batch; experts with a capacity take the first states in it."""
+        experts = self.encoder.experts
+        return self.objectives[objective].compares or (experts is not None and experts.capacity is not None)
 
     def after_step(self, objectives: Iterable[str]) -> None:
         """Tell the modules that these objectives train that a step was applied, those that follow the number of steps."""
@@ -111,18 +128,24 @@ class System(nn.Module):
     def groups(self, theta: Collection[str]) -> dict[str, list[tuple[str, Parameter]]]:
         """Named parameters per learning-rate group.
 
-        `backbone` has those of theta, `ssl` those of self-supervised objectives, `heads` the remaining ones. A module outside theta belongs
-        to `ssl` if all objectives that use it are self-supervised.
+        `backbone` has those of theta and of an embedding network, `ssl` those of self-supervised objectives, `heads` the remaining ones. A
+        module outside theta belongs to `ssl` if all objectives that use it are self-supervised.
         """
         groups: dict[str, list[tuple[str, Parameter]]] = {"backbone": [], "heads": [], "ssl": []}
         for name in self.module_names:
             users = [objective for objective in self.objectives.values() if name in objective.runs]
             ssl = bool(users) and all(objective.self_supervised for objective in users)
-            group = "backbone" if name in theta or name == "encoder" else "ssl" if ssl else "heads"
+            group = "backbone" if name in theta or name in ("encoder", self.embedding) else "ssl" if ssl else "heads"
             groups[group] += getattr(self, name).named_parameters(name)
         for name, objective in self.objectives.items():
             groups["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
         return {group: parameters for group, parameters in groups.items() if parameters}
+
+    @property
+    def stacks(self) -> list[str]:
+        """Names of the parameters that hold those of all experts, along their first dimension."""
+        layers = [(name, layer) for name, layer in self.named_modules() if isinstance(layer, ExpertLinear)]
+        return [f"{name}.{parameter}" for name, layer in layers for parameter, _ in layer.named_parameters(recurse=False)]
 
     def module_parameters(self) -> list[tuple[str, list[Parameter]]]:
         """The parameters of each module and of each objective, with its name; gradients are clipped by these groups."""
@@ -137,6 +160,9 @@ class System(nn.Module):
             drawn = Drawn(lengths, np.arange(len(lengths)))
         drawn.states = self.encoder.output_lengths(drawn.lengths) if view.input == "feats" else drawn.lengths
         drawn.tensors |= {"lengths": torch.from_numpy(drawn.lengths), "states": torch.from_numpy(drawn.states)}
+        if self.encoder.experts is not None and (known := self.encoder.experts.languages):
+            spoken = np.array([[lang == language for language in known] for lang in batch.lang], dtype=np.float32)  # (B, L)
+            drawn.tensors["language"] = torch.from_numpy(spoken[drawn.utterances])
         if view.mask is not None:
             rng = np.random.default_rng(seed_of(*batch.key, view.key, "mask"))
             drawn.tensors["mask"] = torch.from_numpy(view.mask.draw(drawn.states, int(drawn.states.max(initial=0)), rng))
@@ -152,6 +178,20 @@ class System(nn.Module):
             generator = torch.Generator().manual_seed(seed_of(*batch.key, view.key, "augment"))
             feats = spec_augment(feats, tensors["lengths"], self.augment, generator)
         return self.encoder.pad(feats)
+
+    def _embed(self, feats: Tensor, drawn: Drawn, view: View, train: bool, grad: bool) -> Tensor:
+        """The states (R, T', E) of the embedding network."""
+        network = getattr(self, self.embedding).train(train)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and grad):
+            states = network.frontend(feats)
+            padded = bool((drawn.states < states.shape[1]).any())
+            return network(states, drawn.tensors["states"], causal=view.causal, padded=padded)["output"]
+
+    def _beside(self, states: Tensor, drawn: Drawn, embedded: Tensor | None, causal: bool) -> Tensor | None:
+        """What the routers of experts read beside states (R, T', D)."""
+        if self.encoder.experts is None:
+            return None
+        return self.encoder.experts.beside(states, drawn.tensors["states"], embedded, drawn.tensors.get("language"), causal)
 
     def _masked(self, states: Tensor, mask: Tensor, view: View) -> Tensor:
         if view.mask.vector is not None:

@@ -14,9 +14,9 @@ from torch import nn
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
-from m2asr.models.layers import round_length
+from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
-from m2asr.objectives.objective import Loss, Metric, Objective, full_precision, row_selection, select_rows
+from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.rnnt import rnnt_loss
 from m2asr.objectives.rnnt_prune import pruned_cells, sum_loss
 from m2asr.objectives.view import View, ViewOptions, view_of

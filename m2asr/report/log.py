@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.objectives.objective import mean
 from m2asr.progress import visible
 from m2asr.train_config import SINGLE
 
@@ -36,7 +37,7 @@ class TrainLog:
 
     def __init__(self, exp: Path, total_steps: int, start: int, every: int) -> None:
         self.exp, self.total, self.every, self.start = exp, total_steps, every, start
-        self.means: dict[str, dict[str, float]] = {}  # metrics of the last line, by objective
+        self.means: dict[str, dict[str, Any]] = {}  # metrics of the last line, by objective
 
     def __enter__(self) -> TrainLog:
         from torch.utils.tensorboard import SummaryWriter
@@ -130,10 +131,10 @@ class TrainLog:
         """Write a line for the steps since the last line, and show it."""
         line: dict[str, Any] = {
             "kind": "train",
-            "loss": {name: _ratio(pair) for name, pair in self._losses.items()},
-            "metrics": {name: {metric: _ratio(pair) for metric, pair in pairs.items()} for name, pairs in self._metrics.items()},
-            "lambda": {name: _ratio(pair) for name, pair in self._weights.items()},
-            "vertex": {name: _ratio(pair) for name, pair in self._vertex.items()},
+            "loss": {name: mean(*pair) for name, pair in self._losses.items()},
+            "metrics": {name: {metric: mean(*pair) for metric, pair in pairs.items()} for name, pairs in self._metrics.items()},
+            "lambda": {name: mean(*pair) for name, pair in self._weights.items()},
+            "vertex": {name: mean(*pair) for name, pair in self._vertex.items()},
             "inactive": dict(self._inactive),  # steps in which an objective had no target
             "audio_per_second": self._audio / self._elapsed,
             **self._pending,
@@ -219,7 +220,10 @@ def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:
         if key == "conflict":
             scalars += _conflict_scalars(value)
         elif key == "metrics":
-            scalars += [(f"{prefix}{metric}/{name}", number) for name, metrics in value.items() for metric, number in metrics.items()]
+            for name, metrics in value.items():
+                for metric, number in metrics.items():
+                    parts = {f"/{index}": part for index, part in enumerate(number)} if isinstance(number, list) else {"": number}
+                    scalars += [(f"{prefix}{metric}/{name}{part}", part_value) for part, part_value in parts.items()]
         elif isinstance(value, Mapping):
             scalars += [(f"{prefix}{key}/{name}", number) for name, number in value.items()]
         else:
@@ -251,13 +255,9 @@ def _conflict_scalars(conflict: Mapping[str, Any]) -> list[tuple[str, float | No
     return [*scalars, ("lambda_deviation", conflict.get("deviation"))]
 
 
-def _add(total: list[float], pair: tuple[float, float]) -> None:
-    total[0] += pair[0]
+def _add(total: list[Any], pair: tuple[Any, float]) -> None:
+    total[0] = total[0] + pair[0]
     total[1] += pair[1]
-
-
-def _ratio(pair: list[float]) -> float:
-    return pair[0] / pair[1] if pair[1] else math.nan
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of a run from its train.jsonl: losses, weights lambda and gamma, cosines and conflicts."""
+"""Pictures of a run from its train.jsonl: losses, weights lambda and gamma, cosines and conflicts, and loads of experts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from m2asr.files import open_atomic
 from m2asr.report.conflict_plots import plot_conflicts, plot_cosines
+from m2asr.report.expert_loads import loads_of, plot_loads
 from m2asr.report.log import read_log
 from m2asr.report.panels import SPAN, color_of, hide, new_figure, smooth
 
 
 def draw(exp: Path) -> list[Path]:
-    """Write plots/losses.png, weights.png, cosines.png and conflicts.png, and return their paths.
+    """Write plots/losses.png, weights.png, cosines.png, conflicts.png and experts.png, and return their paths.
 
     A picture whose numbers are not in the log is left out.
     """
@@ -26,6 +27,8 @@ def draw(exp: Path) -> list[Path]:
     measured = [line for line in train if line.get("conflict") and len(line["conflict"]["names"]) > 1]
     if measured:
         figures |= {"cosines": plot_cosines(measured), "conflicts": plot_conflicts(train, measured)}
+    if loads := loads_of(train):
+        figures["experts"] = plot_loads(loads)
     paths = []
     for name, figure in figures.items():
         path = exp / "plots" / f"{name}.png"

@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from m2asr.data.batch import Batch
 from m2asr.moo.collectives import Collectives
-from m2asr.objectives.objective import Metric
+from m2asr.objectives.objective import Metric, mean
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.seeds import seed_of
@@ -39,12 +41,12 @@ def evaluate(
             for batch in stream_batches:
                 for name, metrics in _measure(system, names, system.prepare(batch, names).to(device)):
                     for metric, (total, weight) in metrics.items():
-                        sums[name][metric][0] += float(total)
+                        sums[name][metric][0] = sums[name][metric][0] + _on_host(total)
                         sums[name][metric][1] += float(weight)
     system.train()
     sums = _summed(group.exchange({name: dict(metrics) for name, metrics in sums.items()}))
-    losses = {name: _ratio(pairs.pop("loss")) for name, pairs in sums.items()}
-    metrics = {name: {metric: _ratio(pair) for metric, pair in pairs.items()} for name, pairs in sums.items()}
+    losses = {name: mean(*pairs.pop("loss")) for name, pairs in sums.items()}
+    metrics = {name: {metric: mean(*pair) for metric, pair in pairs.items()} for name, pairs in sums.items()}
     return losses, metrics
 
 
@@ -84,11 +86,14 @@ def _summed(shares: Iterable[Mapping[str, Mapping[str, list[float]]]]) -> dict[s
     for share in shares:
         for name, pairs in share.items():
             for metric, (total, weight) in pairs.items():
-                sums[name][metric][0] += total
+                sums[name][metric][0] = sums[name][metric][0] + total
                 sums[name][metric][1] += weight
     return sums
 
 
-def _ratio(pair: list[float]) -> float:
-    total, weight = pair
-    return total / weight if weight else math.nan
+def _on_host(value: float | Tensor) -> float | np.ndarray:
+    if isinstance(value, Tensor) and value.dim():
+        return value.double().cpu().numpy()
+    return float(value)
+
+

@@ -12,6 +12,7 @@ from m2asr.config import FbankConfig, check_config, load_config
 from m2asr.errors import UserError
 from m2asr.objectives.build import build_system
 from m2asr.objectives.system import System
+from m2asr.seeds import seed_of
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train import checkpoint
 from m2asr.train.materials import load_tokenizers
@@ -42,22 +43,23 @@ def trained_fbank(exp: Path) -> FbankConfig:
     return load_config(FbankConfig, path)
 
 
-def initialize(system: System, sources: Sequence[Init]) -> list[str]:
+def initialize(system: System, sources: Sequence[Init], seed: int = 0) -> list[str]:
     """Copy the weights of other runs' model.pt that fit by name; returns a line for each source on what was and was not copied.
 
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
-    such as that of experts, gets the source's value at every index of that dimension. Modules and heads that no source has stay as they
-    are; normalization belongs to this run's features. Raises UserError where the encoder is not filled and no map speaks of it, where no
-    weight begins with a prefix of a map, or where a name that a map gives does not exist or has another shape.
+    such as that of experts, gets the source's value at every index of that dimension, plus the `noise` of the source, which `seed` decides.
+    Modules, heads and routers that no source has stay as they are; normalization belongs to this run's features. Raises UserError where the
+    encoder is not filled and no map speaks of it, where no weight begins with a prefix of a map, or where a name that a map gives does not
+    exist or has another shape.
     """
     weights = system.state_dict()
     taken: dict[str, Tensor] = {}
     lines = []
     for source in sources:
-        fitting = _fitting(weights, checkpoint.load(Path(source.path))["model"], source)
+        fitting = _fitting(weights, checkpoint.load(Path(source.path))["model"], source, seed)
         taken |= fitting
         lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
-    missing = [key for key in weights if key.startswith("encoder.") and key not in taken]
+    missing = [key for key in weights if key.startswith("encoder.") and ".router." not in key and key not in taken]
     prefixes = [prefix for source in sources for prefix in source.map]
     prefixes += [name for source in sources for target in source.map.values() for name in _targets(target)]
     if missing and not any("encoder.".startswith(prefix) or prefix.startswith("encoder.") for prefix in prefixes):
@@ -75,7 +77,7 @@ def initialize(system: System, sources: Sequence[Init]) -> list[str]:
     return lines
 
 
-def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source: Init) -> dict[str, Tensor]:
+def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source: Init, seed: int) -> dict[str, Tensor]:
     """The loaded weights of one source under the names and in the shapes that they have here."""
     for prefix in source.map:
         if not any(key.startswith(prefix) for key in loaded):
@@ -91,13 +93,22 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
             if target in weights and weights[target].shape == value.shape:
                 taken[target] = value
             elif target in weights and weights[target].shape[1:] == value.shape:
-                taken[target] = value.expand_as(weights[target])
+                taken[target] = _copies(value, len(weights[target]), source.noise, seed_of(seed, target))
             elif prefix is not None:
                 problem = "does not exist here"
                 if target in weights:
                     problem = f"has the shape {tuple(weights[target].shape)} here and {tuple(value.shape)} there"
                 raise UserError(f"{source.path}: `{prefix}` is mapped to {target}, which {problem}; correct `map`")
     return taken
+
+
+def _copies(value: Tensor, count: int, noise: float, seed: int) -> Tensor:
+    """A weight `count` times, in a new first dimension; matrices with independent normal noise."""
+    copies = value.expand(count, *value.shape)
+    if noise == 0 or value.dim() < 2:
+        return copies
+    generator = torch.Generator().manual_seed(seed)
+    return copies + noise * value.std(correction=0) * torch.randn(copies.shape, dtype=value.dtype, generator=generator)
 
 
 def _targets(target: str | list[str] | None) -> list[str]:

@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
     Scalable, equation 4), so that one learning rate and one weight decay serve both. The length of a gradient does not matter.
 
     The same algorithm as torch.optim.Muon with adjust_lr_fn "match_rms_adamw"; here matrices of one shape, or of its transpose, are
-    multiplied together. Products are taken in `dtype`; float64 matrices keep their own.
+    multiplied together. A parameter (E, M, N) is E matrices. Products are taken in `dtype`; float64 matrices keep their own.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov's look ahead
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-            for members in _by_shape(params):
+            matrices = [matrix for param in params for matrix in (param.unbind() if param.dim() == 3 else [param])]
+            ahead = [matrix for gradient in ahead for matrix in (gradient.unbind() if gradient.dim() == 3 else [gradient])]
+            for members in _by_shape(matrices):
                 stack = orthogonalize(_stack([ahead[index] for index in members], self.dtype), group["steps"])  # (K, M, N)
                 scale = -0.2 * group["lr"] * max(stack.shape[1:]) ** 0.5
-                updates = stack.to(params[members[0]].dtype).mul_(scale).unbind()
+                updates = stack.to(matrices[members[0]].dtype).mul_(scale).unbind()
                 for index, update in zip(members, updates, strict=True):
-                    params[index].add_(update if len(params[index]) <= params[index].shape[1] else update.T)
+                    matrices[index].add_(update if len(matrices[index]) <= matrices[index].shape[1] else update.T)
 
     def _average(self, param: Parameter) -> Tensor:
         state = self.state[param]
@@ -71,11 +73,11 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
     return x
 
 
-def _by_shape(params: Sequence[Parameter]) -> list[list[int]]:
-    """The indices of parameters of one shape, or of its transpose."""
+def _by_shape(matrices: Sequence[Tensor]) -> list[list[int]]:
+    """The indices of matrices of one shape, or of its transpose."""
     groups: dict[tuple, list[int]] = {}
-    for index, param in enumerate(params):
-        groups.setdefault((*sorted(param.shape), param.dtype), []).append(index)
+    for index, matrix in enumerate(matrices):
+        groups.setdefault((*sorted(matrix.shape), matrix.dtype), []).append(index)
     return list(groups.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,20 +27,27 @@ class Optimizer:
         groups: the named parameters of each group.
         total_steps: at which the schedule ends.
         dtype: of Muon's products.
+        stacks: names of parameters whose first dimension is that of experts, each of which has its own matrix or vector.
     """
 
     def __init__(
-        self, config: Optim, groups: Mapping[str, Sequence[Named]], total_steps: int, dtype: torch.dtype = torch.float32
+        self,
+        config: Optim,
+        groups: Mapping[str, Sequence[Named]],
+        total_steps: int,
+        dtype: torch.dtype = torch.float32,
+        stacks: Collection[str] = (),
     ) -> None:
         self.config, self.total_steps, self.groups = config, total_steps, list(groups)
         self.params = dict(pair for members in groups.values() for pair in members)
-        matrices = [param for _, param in groups.get("backbone", ()) if param.dim() == 2] if config.type == "muon" else []
+        dims = {name: param.dim() - (name in stacks) for name, param in self.params.items()}
+        matrices = [param for name, param in groups.get("backbone", ()) if dims[name] == 2] if config.type == "muon" else []
         self.optimizers: list[torch.optim.Optimizer] = []
         if matrices:
             options = {"momentum": config.muon.momentum, "steps": config.muon.steps, "dtype": dtype}
             group = {"params": matrices, "name": "backbone", "rate": config.muon.rate}
             self.optimizers.append(Muon([group], lr=0.0, weight_decay=config.weight_decay, **options))
-        rest = _param_groups(groups, {id(param) for param in matrices}, config.weight_decay)
+        rest = _param_groups(groups, {id(param) for param in matrices}, config.weight_decay, dims)
         if rest:
             kind = torch.optim.Adam if config.type == "adam" else torch.optim.AdamW
             self.optimizers.append(kind(rest, lr=0.0, betas=config.betas, eps=1e-8, fused=True))
@@ -91,12 +98,14 @@ class Optimizer:
         return config.final_lr + (1 - config.final_lr) * falling
 
 
-def _param_groups(groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float) -> list[dict[str, Any]]:
-    """Per group its matrices, with decay, and its vectors, without."""
+def _param_groups(
+    groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float, dims: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Per group its matrices, with decay, and its vectors, without; `dims` tells them apart by name."""
     param_groups = []
     for name, members in groups.items():
-        params = [param for _, param in members if id(param) not in left_out]
-        matrices, vectors = [param for param in params if param.dim() > 1], [param for param in params if param.dim() <= 1]
+        params = [(dims[member] > 1, param) for member, param in members if id(param) not in left_out]
+        matrices, vectors = ([param for is_matrix, param in params if is_matrix is kind] for kind in (True, False))
         for chosen, rate in ((matrices, decay), (vectors, 0.0)):
             if chosen:
                 param_groups.append({"params": chosen, "weight_decay": rate, "name": name, "rate": 1.0})

@@ -61,7 +61,6 @@ class Phase:
         names = [*(name for level in self.levels for name in level.objectives), *self.regular]
         self.streams = {name: config.objectives[name].stream for name in names}
         self._check_one_batch()
-        self._check_coupled()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
@@ -83,7 +82,7 @@ class Phase:
             max_bad=options.max_bad,
             prepare=self._prepare,
             loads={stream: partial(self._load, stream) for stream in read},
-            undivided=[self.streams[name] for name in self.streams if system.objectives[name].compares],
+            undivided=[self.streams[name] for name in self.streams if system.compares(name)],
         )
         self._warn_of_idle_processes()
         self.total_steps = 0  # of the phase, about; set by the run, which knows its length
@@ -95,7 +94,7 @@ class Phase:
         if self._steps is None:
             self.joint = JointStep(self.system, self.streams, self.levels, self.dtype, self.regular, self.over, self.group)
             optim = self.section.optim or self.config.optim
-            self.optimizer = Optimizer(optim, self.system.groups(self.theta), self.total_steps, self.dtype)
+            self.optimizer = Optimizer(optim, self.system.groups(self.theta), self.total_steps, self.dtype, self.system.stacks)
             self._steps = iter(self.loader)
 
     def stop(self) -> None:
@@ -223,18 +222,10 @@ class Phase:
                         f"from the stream {self.streams[name]} of {name}; set `gradients: exact`, or give {name} a stream of its own"
                     )
 
-    def _check_coupled(self) -> None:
-        """Raises UserError where the loss of an objective is not the sum over the parts that a step is divided into."""
-        for name in [name for name in self.streams if self.system.objectives[name].coupled]:
-            accumulation = self.config.train.accumulation
-            if accumulation > 1 or self.group.world > 1:
-                option = f"train.accumulation: {accumulation}" if accumulation > 1 else f"{self.group.world} processes"
-                raise UserError(f"{option}: {name} is no sum over parts of a step's batch; train with one process and `accumulation: 1`")
-
     def _warn_of_idle_processes(self) -> None:
         """Tell where a step has fewer batches than processes, and none that may be divided."""
         draws = self.loader.draws
-        whole = {self.streams[name]: name for name in self.streams if self.system.objectives[name].compares}
+        whole = {self.streams[name]: name for name in self.streams if self.system.compares(name)}
         batches = sum(draws.values()) * self.config.train.accumulation
         if set(whole) == set(draws) and batches < self.group.world and self.group.rank == 0:
             print(

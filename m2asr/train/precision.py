@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from m2asr.models.experts import ExpertLinear
+
 NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of CPUs that multiply bfloat16 in hardware
 
 
@@ -37,7 +39,8 @@ class ShortWeights:
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d)] if dtype == torch.bfloat16 else []
+        kinds = (nn.Linear, nn.Conv1d, ExpertLinear)
+        layers = [layer for layer in module.modules() if isinstance(layer, kinds)] if dtype == torch.bfloat16 else []
         weights = [(layer, *weight) for layer in layers for weight in layer.named_parameters(recurse=False)]
         self._weights = [(layer, name, param) for layer, name, param in weights if param.requires_grad]
         self.copies: dict[Parameter, Tensor] = {param: param.detach().to(dtype).requires_grad_() for _, _, param in self._weights}

@@ -13,20 +13,24 @@ from m2asr.moo.collectives import Collectives
 from m2asr.objectives.objective import Loss, Metric, Objective
 
 LOSS = "loss"
-Pair = tuple[float, float]
+Pair = tuple[float | np.ndarray, float]
 
 
 class Tally:
-    """Sums over the batches of a step: of every objective its loss and metrics with their weights, and the seconds.
+    """Sums over the batches of a step: of every objective its loss and metrics, some of them vectors, with their weights, and the seconds.
 
     Numbers that are known on the host are added at once; those of the device wait until `read`.
     """
 
     def __init__(self, objectives: Mapping[str, Objective], group: Collectives) -> None:
-        names = [(name, metric) for name, objective in objectives.items() for metric in (LOSS, *objective.metrics)]
-        self._index = {key: 2 * number for number, key in enumerate(names)}
-        self._new = np.zeros(2 * len(names) + 1)  # of this process, since the last read; the last entry counts seconds
-        self._waiting: list[tuple[int, Tensor]] = []
+        self._columns: dict[tuple[str, str], slice] = {}  # of the sums; the weight comes after them
+        end = 0
+        for name, objective in objectives.items():
+            for metric in (LOSS, *objective.metrics):
+                width = objective.widths.get(metric, 1)
+                self._columns[name, metric], end = slice(end, end + width), end + width + 1
+        self._new = np.zeros(end + 1)  # of this process, since the last read; the last entry counts seconds
+        self._waiting: list[tuple[slice, Tensor]] = []
         self._batches: list[tuple[str, Batch, Tensor]] = []
         self._sums = np.zeros_like(self._new)
         self.group = group
@@ -35,12 +39,12 @@ class Tally:
     def count(self, name: str, metrics: Mapping[str, Metric]) -> None:
         """Add metrics of one batch."""
         for metric, (value, weight) in metrics.items():
-            index = self._index[name, metric]
-            self._new[index + 1] += weight
+            columns = self._columns[name, metric]
+            self._new[columns.stop] += weight
             if isinstance(value, Tensor):
-                self._waiting.append((index, value))
+                self._waiting.append((columns, value))
             else:
-                self._new[index] += value
+                self._new[columns] += value
 
     def add(self, name: str, batch: Batch, loss: Loss) -> None:
         """Add the loss of one batch, and the metrics that came with it."""
@@ -54,10 +58,11 @@ class Tally:
 
     def read(self, also: Tensor) -> Tensor:
         """Take in what waits on the device, sum over processes, and return the sum of `also` (...), float64, on the host."""
-        waiting = [value.double().reshape(1) for _, value in self._waiting]
+        waiting = [value.double().flatten() for _, value in self._waiting]
         numbers = torch.cat([also.flatten(), *waiting]).cpu()  # the wait for the device
-        for (index, _), value in zip(self._waiting, numbers[also.numel() :].tolist(), strict=True):
-            self._new[index] += value
+        sizes = [columns.stop - columns.start for columns, _ in self._waiting]
+        for (columns, _), values in zip(self._waiting, numbers[also.numel() :].split(sizes), strict=True):
+            self._new[columns] += values.numpy()
         new = torch.from_numpy(self._new)
         total = self.group.all_reduce(torch.cat([numbers[: also.numel()], new]))
         sums = total[also.numel() :].numpy()
@@ -73,7 +78,7 @@ class Tally:
 
     def losses(self) -> dict[str, Pair]:
         """Loss sums and weights of the objectives that were computed."""
-        return {name: pair for (name, metric), pair in self._pairs().items() if metric == LOSS and pair[1]}
+        return {name: (float(total), weight) for (name, metric), (total, weight) in self._pairs().items() if metric == LOSS and weight}
 
     def metrics(self) -> dict[str, dict[str, Pair]]:
         """Sums and weights of metrics, by objective and metric."""
@@ -84,7 +89,11 @@ class Tally:
         return metrics
 
     def _pairs(self) -> dict[tuple[str, str], Pair]:
-        return {key: (float(self._sums[index]), float(self._sums[index + 1])) for key, index in self._index.items()}
+        pairs = {}
+        for key, columns in self._columns.items():
+            values = self._sums[columns].copy()
+            pairs[key] = (values if len(values) > 1 else float(values[0]), float(self._sums[columns.stop]))
+        return pairs
 
     def _name_problem(self) -> None:
         """Say which loss of which process is not finite: the first in the order of processes."""

@@ -202,7 +202,7 @@ class Trainer:
         """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
         self._check_fit()
         for phase in self.span.phases:
-            for line in initialize(self.system, phase.section.init) if phase.section.init else ():
+            for line in initialize(self.system, phase.section.init, self.options.seed) if phase.section.init else ():
                 print(f"phase {phase.name}: {line}")
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from m2asr.data.batch import Batch, pad
@@ -38,10 +39,16 @@ WEIGHTINGS = {
     "features": {"type": "mgda", "gradients": "features"},
     "layers": {"type": "mgda", "layers": "conflicting"},
     "quantizers": {"type": "mgda"},
+    "experts": {"type": "modo"},
 }
 QUANTIZER = {"type": "gumbel_quantizer", "groups": 2, "entries": 6, "width": 8, "decay": 0.9}  # in the second step at another temperature
 MASKED = {"stream": "raw", "level": "lower", "quantizer": "codes", "view": {"mask": {"probability": 0.2, "length": 3}}}
-MASKED_OBJECTIVES = {"contrastive": {"type": "contrastive", "diversity": 0.0, **MASKED}, "mlm": {"type": "masked_lm", **MASKED}}
+MASKED_OBJECTIVES = {"contrastive": {"type": "contrastive", "diversity": 0.3, **MASKED}, "mlm": {"type": "masked_lm", **MASKED}}
+EXPERTS = {"count": 3, "top": 2, "embedding": "sounds", "mean": True}
+REGULAR = {
+    "balance": {"type": "balance", "stream": "x", "role": "regular", "weight": 0.5, "switch": 0.1, "z": 0.01},
+    "sounds_ctc": {"type": "ctc", "stream": "x", "tokens": "a", "tap": "sounds", "role": "regular", "weight": 0.1, "decode": False},
+}
 STEPS = 2
 TURNS = [0, 8, 2]  # the numbers of steps; the second has the turn of the stream y
 
@@ -53,13 +60,19 @@ def make(kind: str, group: Collectives) -> JointStep:
     if kind == "quantizers":
         kept = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
         config = build.config(model={**config.model.model_dump(), "codes": QUANTIZER}, objectives={**kept, **MASKED_OBJECTIVES})
+    if kind == "experts":
+        model = config.model.model_dump()
+        network, model["encoder"] = {**model["encoder"], "blocks": 1}, {**model["encoder"], "experts": EXPERTS}
+        kept = {name: section.model_dump() for name, section in config.objectives.items()}
+        config = build.config(model={**model, "sounds": network}, objectives={**kept, **REGULAR})
     config.weighting = Weighting(**WEIGHTINGS[kind])
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     objectives = {name: section.model_dump() for name, section in config.objectives.items()}
     system = build.system(model=config.model.model_dump(), objectives=objectives)
     reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
-    levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(Phase(name="train"))]
-    return JointStep(system.train(), streams, levels, dtype=torch.float32, group=group)
+    phase = Phase(name="train")
+    levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(phase)]
+    return JointStep(system.train(), streams, levels, torch.float32, config.regular(phase), group=group)
 
 
 def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:
@@ -115,7 +128,8 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "gramian": gramian(joint, rows) if rows else torch.zeros(0),
         "weights": outcome.weights,
         "losses": outcome.losses,
-        "metrics": outcome.metrics,
+        "metrics": {name: {key: [*np.ravel(total).tolist(), weight] for key, (total, weight) in metrics.items()}
+                    for name, metrics in outcome.metrics.items()},  # fmt: skip
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
         "cross": outcome.conflicts and torch.stack(list(outcome.conflicts.cross.values())),
         "inactive": outcome.inactive,

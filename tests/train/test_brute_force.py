@@ -112,9 +112,9 @@ def draw(seed: int) -> dict[str, list[Batch]]:
 STREAMS = {name: section["stream"] for name, section in OBJECTIVES.items()} | {"energy": "x"}
 
 
-def alone(made, batches, name):
+def alone(made, batches, name, streams=STREAMS):
     """Gradient of one objective over all parameters, by autograd."""
-    (batch,) = batches[STREAMS[name]]
+    (batch,) = batches[streams[name]]
     made.prepare(batch, [name])
     objective = made.objectives[name]
     encoded = {view: made.encode(batch, view, {tap for other, tap in objective.reads if other == view}) for view in objective.views}
@@ -125,13 +125,13 @@ def alone(made, batches, name):
     return {key: torch.zeros_like(p) if g is None else g for (key, p), g in zip(named.items(), gradients, strict=True)}
 
 
-def step_of(made, levels, kind, over, regular=None):
+def step_of(made, levels, kind, over, regular=None, streams=STREAMS):
     sections = [
         Level.model_validate({"objectives": names, "weighting": KINDS[kind], "penalty": {"end": 0.1} if number else None})
         for number, names in enumerate(levels)
     ]
-    reads = {name: (STREAMS[name], *made.objectives[name].reads) for name in STREAMS}
-    return JointStep(made, STREAMS, [build_level(section, False, reads) for section in sections], torch.float64, regular, over)
+    reads = {name: (streams[name], *made.objectives[name].reads) for name in streams}
+    return JointStep(made, streams, [build_level(section, False, reads) for section in sections], torch.float64, regular, over)
 
 
 OVERS = (("encoder",), ("encoder", "writer"))

@@ -79,6 +79,52 @@ def test_a_dense_layer_fills_every_expert(tmp_path):
     assert torch.equal(filled[1], dense)
 
 
+def expert_system(seed: int, **experts: object):
+    network = {**ENCODER, "blocks": 1}
+    objectives = {**OBJECTIVES, "sounds_ctc": {**OBJECTIVES["asr_x"], "tap": "sounds", "role": "regular", "decode": False}}
+    encoder = {**ENCODER, "experts": {"count": 3, "embedding": "sounds", **experts}}
+    torch.manual_seed(seed)
+    model = {"encoder": encoder, "sounds": network, "writer": WRITER, "cmvn": "none", "specaugment": None}
+    return build.build_system(build.config(model=model, objectives=objectives, streams={"x": {"sets": ["x"]}}), build.VOCAB, feat_dim=8)
+
+
+def test_three_runs_of_3m(tmp_path):
+    """An embedding network with its head from one run, all else from a dense one: the first outputs are those of the dense model."""
+    network, dense, ours = system(1, encoder={**ENCODER, "blocks": 1}), system(2), expert_system(3, scale="straight")
+    sources = [
+        Init(
+            path=saved(network, tmp_path / "network.pt"),
+            map={"encoder.": "sounds.", "objectives.asr_x.": "objectives.sounds_ctc.", "writer.": None},
+        ),
+        Init(path=saved(dense, tmp_path / "dense.pt")),
+    ]
+    lines = initialize(ours, sources)
+    assert lines[-1].endswith("; new: encoder")  # its routers
+    batch = build.batch([120, 90], {"a:text": [[2, 3], [4]], "b:text": [[1], [2, 3]]}, dtype=torch.float32)
+    for name in OBJECTIVES:
+        expected, found = (float(build.learn(made.eval(), batch, name)[1].sum.detach()) for made in (dense, ours))
+        assert found == pytest.approx(expected, rel=1e-6), name
+        batch.drawn.clear()
+    expected = build.encode(network.eval(), batch).states["output"]
+    batch.drawn.clear()
+    torch.testing.assert_close(build.encode(ours, batch, taps=["sounds"]).states["sounds"], expected)
+
+
+def test_copies_may_differ_by_noise(tmp_path):
+    """Of the same seed the same noise; its size is a share of the weights' own; biases stay equal."""
+    path, found = saved(system(1), tmp_path / "a.pt"), []
+    for seed in (5, 5, 6):
+        ours = expert_system(2)
+        initialize(ours, [Init(path=path, noise=0.1)], seed)
+        found.append(ours.encoder.blocks[1].feed_forward2)
+    dense = system(1).encoder.blocks[1].feed_forward2
+    first, same, other = (layer.wide.weight.detach() for layer in found)
+    assert torch.equal(first, same) and not torch.equal(first, other) and not torch.equal(first[0], first[1])
+    noise = first - dense.wide.weight.detach()
+    assert float(noise.std() / dense.wide.weight.std()) == pytest.approx(0.1, rel=0.05)
+    assert all(torch.equal(bias, dense.wide.bias) for bias in found[0].wide.bias)
+
+
 def test_the_longest_beginning_counts(tmp_path):
     given, ours = system(1), system(2)
     before = {key: value.clone() for key, value in ours.state_dict().items()}

@@ -88,3 +88,17 @@ def test_what_has_no_gradient_stays_as_it_is():
     optimizer.step()
     assert torch.equal(params[1], before) and params[1] not in optimizer.state
     assert not torch.equal(params[0], matrices()[0])
+
+
+def test_the_matrices_of_experts_move_as_if_they_were_apart():
+    apart = [Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(number), dtype=torch.float64)) for number in range(3)]
+    stack = Parameter(torch.stack([param.detach() for param in apart]))
+    optimizers = [Muon([stack], lr=0.1, weight_decay=0.01), Muon(apart, lr=0.1, weight_decay=0.01)]
+    for step in range(3):
+        generator = torch.Generator().manual_seed(100 + step)
+        stack.grad = torch.randn(stack.shape, generator=generator, dtype=torch.float64)
+        for number, param in enumerate(apart):
+            param.grad = stack.grad[number].clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(stack, torch.stack(list(apart)), rtol=0, atol=1e-12)

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from m2asr.errors import UserError
+from m2asr.models.experts import ExpertLinear
+from m2asr.train.muon import Muon
 from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train_config import Optim, Rates
 
@@ -143,6 +145,18 @@ def test_muon_moves_the_matrices_of_the_backbone_and_adamw_the_rest():
     different = {name for (name, mine), other in pairs if not torch.equal(mine, other)}
     assert different == {"encoder.0.weight"}
     assert torch.allclose(ours["encoder"][0].weight, matrix, atol=1e-3)
+
+
+def test_experts_have_a_matrix_and_a_bias_each():
+    """Muon moves the matrices, and no bias decays; without the names of stacks three dimensions are a kernel, and two a matrix."""
+    layer = ExpertLinear(3, 4, 6)
+    stacks = ["wide.weight", "wide.bias"]
+    for names, moved, fixed in ((stacks, layer.weight, layer.bias), ([], layer.bias, layer.weight)):
+        groups = {"backbone": list(layer.named_parameters("wide"))}
+        muon, rest = Optimizer(Optim(type="muon", weight_decay=0.1), groups, 10, stacks=names).optimizers
+        assert isinstance(muon, Muon) and muon.param_groups[0]["params"] == [moved]
+        assert [group["params"] for group in rest.param_groups] == [[fixed]]
+        assert rest.param_groups[0]["weight_decay"] == (0.0 if names else 0.1)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])

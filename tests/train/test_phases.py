@@ -213,12 +213,3 @@ def test_levels_must_agree_on_their_draws(exp, mini_data, mini_dump):
     modo = [{**JOINT[0], "weighting": {"type": "modo", "samples": 3}}, {**JOINT[1], "weighting": "modo"}]
     with pytest.raises(UserError, match="phase joint: its weightings take 2 and 3 batches"):
         make([{"name": "joint", "epochs": 1, "levels": modo}], exp, mini_data, mini_dump)
-
-
-@pytest.mark.parametrize(("accumulation", "world"), [(2, 1), (1, 2)])
-def test_a_coupled_objective_takes_whole_batches(exp, mini_data, mini_dump, monkeypatch, accumulation, world):
-    """Such as a balance of experts, a function of sums over the batch."""
-    monkeypatch.setattr("m2asr.objectives.ctc.CTC.coupled", True)
-    monkeypatch.setattr("m2asr.moo.collectives.Collectives.world", world)
-    with pytest.raises(UserError, match="asr_en is no sum over parts of a step's batch"):
-        make([{"name": "joint", "epochs": 1, "levels": JOINT}], exp, mini_data, mini_dump, accumulation=accumulation)

@@ -1,0 +1,185 @@
+"""Mixtures of experts: feed-forward modules among which a router chooses for every state."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from m2asr.config import Strict
+from m2asr.errors import UserError
+from m2asr.models.grouped import grouped_feed_forward
+from m2asr.models.layers import Dropout, full_precision, valid_positions
+
+Scale = Literal["probability", "straight", "renormalized"]
+
+
+class Experts(Strict):
+    """Options of the experts that replace the second feed-forward modules of an encoder (You et al. 2022, 3M-ASR).
+
+    A router reads the layer's normalized state, and beside it what `embedding`, `mean` and `languages` add.
+    """
+
+    count: int = Field(ge=1)
+    top: int = Field(1, ge=1)  # experts that every state goes through
+    blocks: Literal["all", "even", "upper"] | list[Annotated[int, Field(ge=1)]] = "all"  # upper: the upper half; or numbers from 1
+    router: Literal["block", "shared"] = "block"  # one for each block, or one for all of them (Gu et al. 2025, Omni-router)
+    scale: Scale = "probability"  # what an expert's output is multiplied by; see `scales`
+    capacity: float | None = Field(None, gt=0, allow_inf_nan=False)  # times an equal share of the states; null is no limit
+    hidden: int | None = Field(None, ge=1)  # width inside an expert; null is that of the other feed-forward modules
+    dropout: float | None = Field(None, ge=0, lt=1)  # inside an expert; null is that of the encoder
+    embedding: str | None = None  # a module of the type conformer, whose states routers read without a gradient
+    mean: bool = False  # also the mean of these states over the utterance
+    languages: list[str] = []  # also which of these languages is spoken
+
+    def in_block(self, number: int, blocks: int) -> bool:
+        """Whether block `number`, counted from 1, of so many blocks has experts."""
+        if isinstance(self.blocks, list):
+            return number in self.blocks
+        return {"all": True, "even": number % 2 == 0, "upper": number > blocks // 2}[self.blocks]
+
+    def width(self, embedding_dim: int) -> int:
+        """The number of channels that `beside` adds, with an embedding network of this width."""
+        return embedding_dim * (1 + self.mean) + len(self.languages)
+
+    def beside(self, states: Tensor, lengths: Tensor, embedded: Tensor | None, language: Tensor | None, causal: bool) -> Tensor | None:
+        """What routers read beside the layer's states (B, T, D): (B, T, C), or None where that is nothing.
+
+        `embedded` (B, T, E) are the states of the embedding network, through which no gradient goes; `lengths` (B,) are those of both.
+        `language` (B, L) is 1 at the language of each utterance. In a `causal` pass the mean is over the states so far.
+        """
+        parts = []
+        if embedded is not None:
+            embedded = full_precision(embedded.detach()).masked_fill(~valid_positions(lengths, embedded.shape[1]).unsqueeze(-1), 0.0)
+            parts.append(embedded)
+        if self.mean and causal:
+            counts = torch.arange(1, embedded.shape[1] + 1, device=embedded.device).unsqueeze(-1)  # (T, 1)
+            parts.append(embedded.cumsum(1) / counts)
+        elif self.mean:
+            parts.append((embedded.sum(1, keepdim=True) / lengths.clamp(min=1)[:, None, None]).expand_as(embedded))
+        if self.languages:
+            parts.append(language.unsqueeze(1).expand(-1, states.shape[1], -1))
+        return torch.cat(parts, dim=-1) if parts else None
+
+    def check(self, blocks: int) -> None:
+        """Raise UserError if the options do not fit each other or an encoder of so many blocks."""
+        if self.top > self.count:
+            raise UserError(f"experts.top: {self.top} is more than the {self.count} experts; lower it, or raise `count`")
+        if isinstance(self.blocks, list) and (wrong := [number for number in self.blocks if number > blocks]):
+            raise UserError(f"experts.blocks: {wrong[0]} is behind the last block; the encoder has {blocks}")
+        if not any(self.in_block(number, blocks) for number in range(1, blocks + 1)):
+            raise UserError(f"experts.blocks: no block has experts; name some from 1 to {blocks}, or take `experts` away")
+        if self.mean and self.embedding is None:
+            raise UserError("experts.mean: it is the mean of the states of `embedding`; name a module there, or take `mean` away")
+        if len(set(self.languages)) < len(self.languages):
+            raise UserError("experts.languages: a language is named twice; name each once")
+
+
+class Router(nn.Module):
+    """Logits of the experts from states (..., D), a linear map without bias, always in float32 or better (3M-ASR, section 3.1)."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, dim))
+        nn.init.xavier_uniform_(self.weight, gain=0.5)  # zeros would send every state to the same expert
+
+    def forward(self, states: Tensor) -> Tensor:
+        with torch.autocast(states.device.type, enabled=False):
+            return F.linear(full_precision(states).to(self.weight.dtype), self.weight)  # (..., E)
+
+
+class ExpertLinear(nn.Module):
+    """The weights (E, M, N) and biases (E, M) of linear layers from N to M channels, initialized as torch does each."""
+
+    def __init__(self, count: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(count, outputs, inputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(count, outputs).uniform_(-bound, bound))
+
+
+class ExpertFeedForward(nn.Module):
+    """LayerNorm, and for every state the sum over its `top` experts of scale times expert: (B, T, D) -> (B, T, D).
+
+    An expert is the inside of a `FeedForward`, and its weights have the names of those, with one more dimension. States in the padding
+    go to no expert, and get zeros. With a `capacity` c an expert takes in training at most c times the states that each would get by equal
+    shares, the first ones in the order of the batch; the output for others is zero. `router` is None where the caller gives the router.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        dropout: float,
+        count: int,
+        top: int = 1,
+        scale: Scale = "probability",
+        capacity: float | None = None,
+        router: Router | None = None,
+    ) -> None:
+        super().__init__()
+        self.count, self.top, self.scale, self.capacity = count, top, scale, capacity
+        self.norm = nn.LayerNorm(dim)
+        self.wide = ExpertLinear(count, dim, hidden)
+        self.narrow = ExpertLinear(count, hidden, dim)
+        self.dropout = Dropout(dropout)
+        self.router = router
+
+    def forward(
+        self, x: Tensor, valid: Tensor | None = None, beside: Tensor | None = None, router: Router | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The output (B, T, D) and the router's logits (B, T, E).
+
+        `valid` (B, T, 1) is False in the padding, None where there is none. `beside` (B, T, C) is read by the router after the state.
+        """
+        states = self.norm(x)  # (B, T, D)
+        read = states if beside is None else torch.cat([full_precision(states), beside], dim=-1)
+        logits = (router or self.router)(read)  # (B, T, E)
+        experts = choices(logits, valid if valid is None else valid.squeeze(-1), self.top)  # (B, T, K)
+        chosen = logits.softmax(-1).gather(-1, experts.clamp(max=self.count - 1))  # (B, T, K)
+        if self.capacity is not None and self.training:
+            experts = limit(experts, self.count, self.capacity)
+        rows = states.unsqueeze(2).expand(*states.shape[:2], self.top, -1).reshape(-1, states.shape[-1])  # (B T K, D)
+        weights = (self.wide.weight, self.wide.bias, self.narrow.weight, self.narrow.bias)
+        output = grouped_feed_forward(rows, experts.flatten(), *weights, self.dropout).view(*chosen.shape, -1)  # (B, T, K, D)
+        output = output * scales(chosen, self.scale).unsqueeze(-1).to(output.dtype)
+        return output.sum(2) if self.top > 1 else output.squeeze(2), logits
+
+
+def choices(logits: Tensor, valid: Tensor | None, top: int) -> Tensor:
+    """The `top` experts of every state (B, T, K) by their logits (B, T, E), and E, which is none, where `valid` (B, T) is False."""
+    experts = logits.topk(top).indices
+    return experts if valid is None else experts.masked_fill(~valid.unsqueeze(-1), logits.shape[-1])
+
+
+def expert_counts(experts: Tensor, count: int) -> Tensor:
+    """How many of the choices (...) fall on each of `count` experts (E,), in float32 or better; nothing waits for the device."""
+    experts = experts.flatten()
+    return torch.zeros(count + 1, device=experts.device).index_add_(0, experts, torch.ones_like(experts, dtype=torch.float32))[:count]
+
+
+def scales(chosen: Tensor, kind: Scale) -> Tensor:
+    """What the outputs of the chosen experts are multiplied by, from their probabilities p (..., K).
+
+    `probability`: p, as published. `renormalized`: p / sum p, which is 1 and gives the router no gradient with one expert. `straight`: the
+    value of p / sum p with the relative gradient of p, so copies of one expert give exactly its output, and the router learns all the same.
+    """
+    if kind == "probability":
+        return chosen
+    if kind == "renormalized":
+        return chosen / chosen.sum(-1, keepdim=True)
+    share = (chosen / chosen.sum(-1, keepdim=True)).detach()
+    return share * (1 + (chosen - chosen.detach()) / chosen.detach())  # the bracket has the value 1 exactly
+
+
+def limit(experts: Tensor, count: int, capacity: float) -> Tensor:
+    """Choices (B, T, K) of `count` experts, where those above an expert's capacity become `count`, as those of the padding are."""
+    flat = experts.flatten()  # (N,)
+    taken = (flat.unsqueeze(1) == torch.arange(count, device=flat.device)).long()  # (N, E)
+    earlier = (taken.cumsum(0) - taken).gather(1, flat.clamp(max=count - 1).unsqueeze(1)).squeeze(1)  # (N,)
+    most = (capacity / count * taken.sum()).ceil()
+    return torch.where(earlier < most, flat, count).view_as(experts)
