@@ -148,6 +148,7 @@ class Train(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(1, ge=0)
     accumulation: int = Field(1, ge=1)
+    expert_parallel: bool = False  # every process has a part of the experts, and states go where their expert is; for static weights
     average_best: int = Field(5, ge=1)
     select: Words = "dev"  # epochs by error on the dev sets, by loss there, the last ones; or objectives whose mean error decides
     eval_every: int = Field(1, ge=1)  # epochs between two evaluations on the dev sets

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +18,8 @@ from m2asr.models.grouped import grouped_feed_forward
 from m2asr.models.layers import Dropout, full_precision, valid_positions
 
 Scale = Literal["probability", "straight", "renormalized"]
+Apply = Callable[[Tensor, Tensor], Tensor]  # rows (N, D) and the expert of each (N,) to outputs (N, D)
+Exchange = Callable[[Apply, Tensor, Tensor], Tensor]  # the same, from what this process's experts do with everyone's rows
 
 
 class Experts(Strict):
@@ -128,6 +132,7 @@ class ExpertFeedForward(nn.Module):
         self.narrow = ExpertLinear(count, hidden, dim)
         self.dropout = Dropout(dropout)
         self.router = router
+        self.exchange: Exchange | None = None  # where the experts are spread over processes
 
     def forward(
         self, x: Tensor, valid: Tensor | None = None, beside: Tensor | None = None, router: Router | None = None
@@ -144,10 +149,15 @@ class ExpertFeedForward(nn.Module):
         if self.capacity is not None and self.training:
             experts = limit(experts, self.count, self.capacity)
         rows = states.unsqueeze(2).expand(*states.shape[:2], self.top, -1).reshape(-1, states.shape[-1])  # (B T K, D)
-        weights = (self.wide.weight, self.wide.bias, self.narrow.weight, self.narrow.bias)
-        output = grouped_feed_forward(rows, experts.flatten(), *weights, self.dropout).view(*chosen.shape, -1)  # (B, T, K, D)
+        apply = self.apply_experts if self.exchange is None else partial(self.exchange, self.apply_experts)
+        output = apply(rows, experts.flatten()).view(*chosen.shape, -1)  # (B, T, K, D)
         output = output * scales(chosen, self.scale).unsqueeze(-1).to(output.dtype)
         return output.sum(2) if self.top > 1 else output.squeeze(2), logits
+
+
+    def apply_experts(self, rows: Tensor, experts: Tensor) -> Tensor:
+        """The output (N, D) of each row's expert (N,) for rows (N, D), and zeros where that is the number of experts."""
+        return grouped_feed_forward(rows, experts, self.wide.weight, self.wide.bias, self.narrow.weight, self.narrow.bias, self.dropout)
 
 
 def choices(logits: Tensor, valid: Tensor | None, top: int) -> Tensor:

@@ -45,6 +45,11 @@ class Collectives:
         """Everyone's value, small and plain, in the order of ranks."""
         return [value]
 
+    def exchange_rows(self, rows: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """Rows (N, ...) that others sent to this process, in the order of ranks, for its own, of which the first `sent[0]` go to process 0,
+        and so on; `received[r]` come from process r."""
+        return rows
+
     def wait(self) -> None:
         """Until what was begun is done."""
 

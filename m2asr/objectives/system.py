@@ -40,9 +40,10 @@ class System(nn.Module):
         self.register_buffer("scale", torch.ones(feat_dim))
         self.objectives = nn.ModuleDict(objectives)
         self.module_names = tuple(modules)
+        self.spread_names: frozenset[str] = frozenset()  # names of parameters of which every process has another part
         experts, condition = modules["encoder"].experts, modules["encoder"].condition
-        self.embedding = experts and experts.embedding  # the name of the network that routers read, or None
-        self.condition_head = condition and condition.head  # the name of the head that states are conditioned on, or None
+        self.embedding_name = experts and experts.embedding  # the name of the network that routers read, or None
+        self.head_name = condition and condition.head  # the name of the head that states are conditioned on, or None
         for name, module in modules.items():
             if hasattr(self, name):
                 raise UserError(f"model.{name}: this name is taken; choose another name for the module")
@@ -78,11 +79,11 @@ class System(nn.Module):
                 mask = F.pad(mask, (0, states.shape[1] - mask.shape[1]))
                 states = self._masked(states, mask, view)
             lengths, padded = drawn.tensors["states"], bool((drawn.states < states.shape[1]).any())
-            embedded = None if self.embedding is None else self._embed(feats, drawn, view, train, grad=self.embedding in taps)
-            if self.embedding in taps:
-                states_at[self.embedding] = embedded
+            embedded = None if self.embedding_name is None else self._embed(feats, drawn, view, train, grad=self.embedding_name in taps)
+            if self.embedding_name in taps:
+                states_at[self.embedding_name] = embedded
             beside = self._beside(states, drawn, embedded, view.causal)
-            head = getattr(self, self.condition_head) if self.condition_head else None
+            head = getattr(self, self.head_name) if self.head_name else None
             states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
         return Encoded(states_at, lengths, mask)
 
@@ -104,13 +105,13 @@ class System(nn.Module):
         if "encoder" in names:
             views = [view for objective in self.objectives.values() for view in objective.views]
             names += [name for view in views for name in (view.embed, view.mask and view.mask.vector) if name]
-            names += [self.condition_head] if self.condition_head else []
+            names += [self.head_name] if self.head_name else []
         return {name: getattr(self, name) for name in self.module_names if name in names}
 
     def reaches(self, objective: str, theta: Collection[str]) -> bool:
         """Whether this objective has a gradient for one of the modules `theta`."""
-        reads = self.objectives[objective].reads
-        through_states = any(view.grad and (self.embedding if tap == self.embedding else "encoder") in theta for view, tap in reads)
+        taps = [tap for view, tap in self.objectives[objective].reads if view.grad]
+        through_states = any((tap if tap == self.embedding_name else "encoder") in theta for tap in taps)
         return through_states or any(name in theta for name in self.objectives[objective].runs)
 
     def compares(self, objective: str) -> bool:
@@ -135,7 +136,7 @@ class System(nn.Module):
         for name in self.module_names:
             users = [objective for objective in self.objectives.values() if name in objective.runs]
             ssl = bool(users) and all(objective.self_supervised for objective in users)
-            group = "backbone" if name in theta or name in ("encoder", self.embedding) else "ssl" if ssl else "heads"
+            group = "backbone" if name in theta or name in ("encoder", self.embedding_name) else "ssl" if ssl else "heads"
             groups[group] += getattr(self, name).named_parameters(name)
         for name, objective in self.objectives.items():
             groups["ssl" if objective.self_supervised else "heads"] += objective.named_parameters(f"objectives.{name}")
@@ -146,6 +147,19 @@ class System(nn.Module):
         """Names of the parameters that hold those of all experts, along their first dimension."""
         layers = [(name, layer) for name, layer in self.named_modules() if isinstance(layer, ExpertLinear)]
         return [f"{name}.{parameter}" for name, layer in layers for parameter, _ in layer.named_parameters(recurse=False)]
+
+    @property
+    def spread_parameters(self) -> set[Parameter]:
+        """The parameters of which every process has another part."""
+        return {self.get_parameter(name) for name in self.spread_names}
+
+    def blank(self, view: View) -> Batch:
+        """A batch of one utterance that is empty, with this view drawn; it goes through the encoder and has no valid state."""
+        kind, device = view.input, self.mean.device
+        dtype = next(self.parameters()).dtype
+        empty = torch.zeros(1, 0, len(self.mean), dtype=dtype) if kind == "feats" else torch.zeros(1, 0, dtype=torch.int64)
+        batch = Batch({kind: empty}, {kind: torch.zeros(1, dtype=torch.int64)}, {}, {}, lang=[""], speakers=[""], utt_ids=[""], key=(0,))
+        return self.prepare(batch, views=[view]).to(device)
 
     def module_parameters(self) -> list[tuple[str, list[Parameter]]]:
         """The parameters of each module and of each objective, with its name; gradients are clipped by these groups."""
@@ -181,7 +195,7 @@ class System(nn.Module):
 
     def _embed(self, feats: Tensor, drawn: Drawn, view: View, train: bool, grad: bool) -> Tensor:
         """The states (R, T', E) of the embedding network."""
-        network = getattr(self, self.embedding).train(train)
+        network = getattr(self, self.embedding_name).train(train)
         with torch.set_grad_enabled(torch.is_grad_enabled() and grad):
             states = network.frontend(feats)
             padded = bool((drawn.states < states.shape[1]).any())

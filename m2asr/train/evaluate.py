@@ -38,8 +38,8 @@ def evaluate(
     with torch.no_grad(), autocast(device, dtype):
         for stream, stream_batches in batches.items():
             names = [name for name in streams if streams[name] == stream]
-            for batch in stream_batches:
-                for name, metrics in _measure(system, names, system.prepare(batch, names).to(device)):
+            for batch in _in_step(stream_batches, group) if system.spread_names else stream_batches:
+                for name, metrics in _measure(system, names, None if batch is None else system.prepare(batch, names).to(device)):
                     for metric, (total, weight) in metrics.items():
                         sums[name][metric][0] = sums[name][metric][0] + _on_host(total)
                         sums[name][metric][1] += float(weight)
@@ -50,13 +50,23 @@ def evaluate(
     return losses, metrics
 
 
-def _measure(system: System, names: Sequence[str], batch: Batch) -> Iterator[tuple[str, dict[str, Metric]]]:
-    """The loss and metrics of every objective on one prepared batch."""
+def _in_step(batches: Iterable[Batch], group: Collectives) -> Iterator[Batch | None]:
+    """The batches, then None while another process still has batches, for which it needs the experts of this one."""
+    remaining = iter(batches)
+    while True:
+        batch = next(remaining, None)
+        if not group.all_reduce(torch.tensor([float(batch is not None)])).item():
+            return
+        yield batch
+
+
+def _measure(system: System, names: Sequence[str], batch: Batch | None) -> Iterator[tuple[str, dict[str, Metric]]]:
+    """The loss and metrics of every objective on one prepared batch; without one the experts of this process serve the others."""
     taps: dict[View, set[str]] = defaultdict(set)
     for view, tap in (pair for name in names for pair in system.objectives[name].reads):
         taps[view].add(tap)
-    encoded = {view: system.encode(batch, view, read) for view, read in taps.items()}
-    for name in names:
+    encoded = {view: system.encode(system.blank(view) if batch is None else batch, view, read) for view, read in taps.items()}
+    for name in names if batch is not None else ():
         share, objective, loss = batch.shares[name], system.objectives[name], None
         yield name, {"loss": (0.0, 0.0), **share.metrics}
         if share.weight > 0:

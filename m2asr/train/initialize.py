@@ -10,11 +10,13 @@ from torch import Tensor
 
 from m2asr.config import FbankConfig, check_config, load_config
 from m2asr.errors import UserError
+from m2asr.moo.collectives import Collectives
 from m2asr.objectives.build import build_system
 from m2asr.objectives.system import System
 from m2asr.seeds import seed_of
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train import checkpoint
+from m2asr.train.expert_parallel import part_of, whole_shapes
 from m2asr.train.materials import load_tokenizers
 from m2asr.train_config import Init, TrainConfig
 
@@ -43,7 +45,7 @@ def trained_fbank(exp: Path) -> FbankConfig:
     return load_config(FbankConfig, path)
 
 
-def initialize(system: System, sources: Sequence[Init], seed: int = 0) -> list[str]:
+def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Collectives | None = None) -> list[str]:
     """Copy the weights of other runs' model.pt that fit by name; returns a line for each source on what was and was not copied.
 
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
@@ -52,7 +54,8 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0) -> list[s
     encoder is not filled and no map speaks of it, where no weight begins with a prefix of a map, or where a name that a map gives does not
     exist or has another shape.
     """
-    weights = system.state_dict()
+    group = group or Collectives()
+    weights = whole_shapes(system.state_dict(), system.spread_names, group)
     taken: dict[str, Tensor] = {}
     lines = []
     for source in sources:
@@ -71,7 +74,7 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0) -> list[s
         raise UserError(
             f"{origin}: {missing[0]} {difference} ({len(missing)} parameters in all); train both with the same model.encoder"
         )
-    system.load_state_dict(taken, strict=False)
+    system.load_state_dict(part_of(taken, system.spread_names, group), strict=False)
     if new := sorted({_owner(key) for key in weights if key not in taken and key not in NORMALIZATION}):
         lines[-1] += f"; new: {', '.join(new)}"
     return lines

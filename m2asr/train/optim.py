@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from m2asr.errors import UserError
+from m2asr.moo.collectives import Collectives
 from m2asr.train.muon import Muon
 from m2asr.train_config import Optim
 
@@ -112,17 +113,26 @@ def _param_groups(
     return param_groups
 
 
-def clip_groups(groups: Sequence[tuple[str, Sequence[Parameter]]], limit: float) -> dict[str, float]:
+def clip_groups(
+    groups: Sequence[tuple[str, Sequence[Parameter]]],
+    limit: float,
+    spread: Collection[Parameter] = (),
+    group: Collectives | None = None,
+) -> dict[str, float]:
     """Scale the gradients of each named part down to norm `limit`; returns the norms from before (nan or inf: left as they are).
 
-    Parts are clipped apart, so that a head with a large gradient does not slow the backbone down.
+    Parts are clipped apart, so that a head with a large gradient does not slow the backbone down. Of parameters `spread` over the processes
+    of `group` the squares are summed over processes.
     """
     measured: list[tuple[str, list[Tensor], Tensor]] = []
     for name, parameters in groups:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if gradients:
-            norms = torch._foreach_norm(gradients)
-            measured.append((name, gradients, torch.linalg.vector_norm(torch.stack(norms))))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None and parameter not in spread]
+        apart = [parameter.grad for parameter in parameters if parameter.grad is not None and parameter in spread]
+        if gradients or apart:
+            norms = [torch.linalg.vector_norm(torch.stack(torch._foreach_norm(part))) for part in (gradients, apart) if part]
+            if apart:
+                norms[-1] = group.all_reduce(norms[-1].square()).sqrt()
+            measured.append((name, gradients + apart, norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))))
     if not measured:
         return {}
     values = torch.stack([norm for _, _, norm in measured]).tolist()  # the only wait for the device

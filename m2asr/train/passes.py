@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
 from m2asr.moo.feature_level import StateGroup
-from m2asr.moo.plan import Pass
+from m2asr.moo.plan import MERGED, Pass
 from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
@@ -51,6 +51,7 @@ class Passes:
     ) -> None:
         self.system, self.streams, self.rows, self.theta = system, streams, rows, theta
         self.weights, self.dtype, self.device = weights, dtype, next(system.parameters()).device
+        self.spread = system.spread_parameters
 
     def totals(self, draws: Sequence[Draw]) -> list[dict[str, float]]:
         """The weight of every objective in the batches of each draw, summed over processes."""
@@ -65,18 +66,20 @@ class Passes:
         `divisors` are what loss sums are divided by, of the objectives that have a target. Rows that take nothing after this pass are
         summed over processes, in the same order in all of them, each as soon as its last backward and those of the rows before it are done.
         """
-        copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype)
+        copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype, self.spread)
         streams = list(dict.fromkeys(self.streams.values()))
         within: dict[str, float] = {}
         for stream in streams:
             names = [name for name in self._names(todo) if self.streams[name] == stream and name in divisors]
-            batches = draw.get(stream, ()) if names else ()
+            batches: Sequence[Batch | None] = draw.get(stream, ()) if names else ()
+            if self.spread and names:  # a process without a batch still has experts that others need
+                batches = [*batches, *[None] * (self._most(len(batches)) - len(batches))]
             # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
             due = [row for row in self._ending(todo, stream, divisors) if row in todo.complete]
             due += [row for group in todo.groups if set(group.objectives) & set(names) for row in (group.row, *group.exact.values())]
             for number, batch in enumerate(batches):
                 with copies.in_place():
-                    backwards = self._forward(todo, names, batch.to(self.device), divisors, tally, within)
+                    backwards = self._forward(todo, names, None if batch is None else batch.to(self.device), divisors, tally, within)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
                     with self.rows.accumulate_into(row, copies.copies):
@@ -91,21 +94,21 @@ class Passes:
         return within
 
     def _forward(
-        self, todo: Pass, names: Sequence[str], batch: Batch, divisors: Mapping[str, float], tally: Tally, within: dict[str, float]
+        self, todo: Pass, names: Sequence[str], batch: Batch | None, divisors: Mapping[str, float], tally: Tally, within: dict[str, float]
     ) -> list[Backward]:
         """The losses of one batch, and what is to go backward through theta.
 
         Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then.
         """
-        present = [name for name in names if batch.shares[name].weight > 0]
+        present = [name for name in names if batch is not None and batch.shares[name].weight > 0]
         rows = {row: {name: factor for name, factor in factors.items() if name in present} for row, factors in todo.rows.items()}
         rows = {row: factors for row, factors in rows.items() if factors}
         grouped = _members(todo, names)
-        factors = {name: factor for factors in rows.values() for name, factor in factors.items()}
+        factors = {name: factor for factors in todo.rows.values() for name, factor in factors.items()}
         cut = len(rows) > 1 or bool(grouped)
         backwards: list[Backward] = []
         with autocast(self.device, self.dtype):
-            encoded = self._encode(present, factors, batch, tally)
+            encoded = self._encode(names if self.spread else present, factors, batch, tally)
 
             def loss_of(name: str, read: Mapping[View, Encoded], factor: float) -> Tensor:
                 torch.manual_seed(seed_of(*batch.key, name))
@@ -128,6 +131,10 @@ class Passes:
                 within |= weigh_states(group, members, gradients, self.rows.group, self.device)
                 merged = {group.row: weighted(gradients, within), **{row: gradients.get(name, {}) for name, row in group.exact.items()}}
                 backwards += [_onward(row, at_states, encoded) for row, at_states in merged.items()]
+            if self.spread:  # all processes go backward through the same layers, whichever objectives have a target
+                nothing = [0.0 * state.sum() for read in encoded.values() for state in read.states.values() if state.requires_grad]
+                losses = [loss for _, tensors, _ in backwards for loss in tensors]
+                backwards = [(MERGED, [torch.stack([*losses, *nothing]).sum()], None)] if nothing else []
         return [backward for backward in backwards if backward[1]]  # without those that no gradient enters
 
     def _through_heads(
@@ -139,8 +146,8 @@ class Passes:
             loss.backward()
         return [_onward(row, gradients_at(read), encoded)]
 
-    def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch, tally: Tally) -> dict[View, Encoded]:
-        """The views that objectives read; without a graph where no gradient goes back through a view."""
+    def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch | None, tally: Tally) -> dict[View, Encoded]:
+        """The views that objectives read, of an empty batch if there is none; without a graph where no gradient goes back through."""
         taps: dict[View, set[str]] = {}
         through: dict[View, bool] = {}
         for name in names:
@@ -149,10 +156,18 @@ class Passes:
                 through[view] = through.get(view, False) or factors.get(name, 1.0) != 0 or "encoder" not in self.theta
         encoded = {}
         for view, read in taps.items():
-            tally.add_seconds(view.frames(batch.lengths[view.input].numpy()) * batch.unit(view.input))
+            read_batch = self.system.blank(view) if batch is None else batch
+            tally.add_seconds(view.frames(read_batch.lengths[view.input].numpy()) * read_batch.unit(view.input))
             with torch.set_grad_enabled(through[view]):
-                encoded[view] = self.system.encode(batch, view, read)
+                encoded[view] = self.system.encode(read_batch, view, read)
         return encoded
+
+    def _most(self, count: int) -> int:
+        """The largest count of all processes."""
+        group = self.rows.group
+        counts = torch.zeros(group.world, dtype=torch.float64)
+        counts[group.rank] = count
+        return int(group.all_reduce(counts).max())
 
     def _names(self, todo: Pass) -> list[str]:
         asked = {name for factors in todo.rows.values() for name in factors} | {name for group in todo.groups for name in group.objectives}

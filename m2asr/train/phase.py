@@ -23,6 +23,7 @@ from m2asr.moo.level import Level
 from m2asr.moo.penalty import PenaltySchedule, level_factors
 from m2asr.objectives.system import System
 from m2asr.seeds import seed_of
+from m2asr.train.expert_parallel import part_of, whole
 from m2asr.train.materials import Materials
 from m2asr.train.optim import Optimizer
 from m2asr.train.outcome import Outcome
@@ -61,6 +62,7 @@ class Phase:
         names = [*(name for level in self.levels for name in level.objectives), *self.regular]
         self.streams = {name: config.objectives[name].stream for name in names}
         self._check_one_batch()
+        self._check_expert_parallel()
         self.penalties = [PenaltySchedule(level.penalty) for level in self.sections[1:]]
         self.upper = self.levels[0].objectives
         read = {name: source for name, source in materials.train.items() if name in self.streams.values()}
@@ -167,7 +169,7 @@ class Phase:
         loader = self.loader.state_dict()
         loader["bad"] = sorted(set().union(*self.group.exchange(loader["bad"])))
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": {name: self._whole(name, moments) for name, moments in self.optimizer.state_dict().items()},
             "levels": [level.state_dict(self.joint.rows) for level in self.levels],
             "loader": loader,
             "steps": self.steps,
@@ -175,11 +177,17 @@ class Phase:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        spread, moments = self.system.spread_names, state["optimizer"]
+        parts = {name: part_of(values, values if name in spread else (), self.group) for name, values in moments.items()}
+        self.optimizer.load_state_dict(parts)
         for level, saved in zip(self.levels, state["levels"], strict=True):
             level.load_state_dict(saved, self.joint.rows)
         self.loader.load_state_dict(state["loader"])
         self.steps = state.get("steps", 0)  # older checkpoints do not have it
+
+    def _whole(self, name: str, moments: dict[str, Any]) -> dict[str, Any]:
+        """The moments of a parameter, put together if it is spread over processes."""
+        return whole(moments, moments if name in self.system.spread_names else (), self.group)
 
     def _level(self, section: train_config.Level, apart: bool) -> Level:
         """A level of the objectives whose gradient reaches theta; those whose does not train as regular ones."""
@@ -221,6 +229,15 @@ class Phase:
                         f"weighting.gradients: `features` takes one batch per step, but another level draws {draws[self.streams[name]]} "
                         f"from the stream {self.streams[name]} of {name}; set `gradients: exact`, or give {name} a stream of its own"
                     )
+
+    def _check_expert_parallel(self) -> None:
+        """Raises UserError where experts are spread over processes, and gradients are to be kept apart, of which each has only a part."""
+        if not self.config.train.expert_parallel:
+            return
+        for level, section in zip(self.levels, self.sections, strict=True):
+            if level.weighting.dynamic or self.config.train.conflicts:
+                what = "train.conflicts" if self.config.train.conflicts else f"weighting {section.weighting.type}"
+                raise UserError(f"train.expert_parallel: {what} compares gradients of whole models; set it to false, or use static weights")
 
     def _warn_of_idle_processes(self) -> None:
         """Tell where a step has fewer batches than processes, and none that may be divided."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -35,14 +35,14 @@ class ShortWeights:
     """Copies of a module's weights in the type that it multiplies in, made once, where autocast makes them anew for every batch.
 
     The copies are leaves: a backward pass leaves their gradients there, without a graph for the change of type. With float32
-    there are none.
+    there are none, and of the parameters `without`.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype, without: Collection[Parameter] = ()) -> None:
         kinds = (nn.Linear, nn.Conv1d, ExpertLinear)
         layers = [layer for layer in module.modules() if isinstance(layer, kinds)] if dtype == torch.bfloat16 else []
         weights = [(layer, *weight) for layer in layers for weight in layer.named_parameters(recurse=False)]
-        self._weights = [(layer, name, param) for layer, name, param in weights if param.requires_grad]
+        self._weights = [(layer, name, param) for layer, name, param in weights if param.requires_grad and param not in without]
         self.copies: dict[Parameter, Tensor] = {param: param.detach().to(dtype).requires_grad_() for _, _, param in self._weights}
 
     @contextmanager

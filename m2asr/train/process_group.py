@@ -82,6 +82,15 @@ class ProcessGroup(Collectives):
             dist.all_gather_object(values, value)
         return values
 
+    def exchange_rows(self, rows: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        rows = rows.contiguous()
+        own = rows.shape[1:].numel() * sent[self.rank]
+        self.moved["all_to_all"] += rows.numel() - own
+        result = rows.new_empty(sum(received), *rows.shape[1:])
+        with reporting_lost_peers():
+            dist.all_to_all_single(result, rows, list(received), list(sent))
+        return result
+
     def wait(self) -> None:
         pending, self._pending = self._pending, []
         with reporting_lost_peers():

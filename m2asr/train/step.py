@@ -58,8 +58,11 @@ class JointStep:
         outside = [system.get_submodule(name) for name in system.module_names if name not in self.theta]
         outside += [system.objectives[name] for name in names]
         self.heads = list(dict.fromkeys(param for module in outside for param in module.parameters()))
-        self.rows = GradientRows([param for module in self.theta.values() for param in module.parameters()], self.group)
-        self.layers = {name: self.rows.layout.columns_of(params) for name, params in layers_of(self.theta).items()}
+        spread = system.spread_parameters  # whose gradients are complete where they arise
+        params = [param for module in self.theta.values() for param in module.parameters() if param not in spread]
+        self.rows = GradientRows(params, self.group)
+        layers = {name: [param for param in layer if param not in spread] for name, layer in layers_of(self.theta).items()}
+        self.layers = {name: self.rows.layout.columns_of(layer) for name, layer in layers.items() if layer}
         self.passes = Passes(system, self.streams, self.rows, self.theta, self.regular, dtype)
         self.measuring = Measuring(self.passes, self.layers)
 

@@ -29,6 +29,7 @@ from m2asr.report.log import NoLog, TrainLog
 from m2asr.train import checkpoint
 from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
+from m2asr.train.expert_parallel import part_of, spread_experts, whole
 from m2asr.train.initialize import initialize
 from m2asr.train.materials import Materials, with_languages
 from m2asr.train.memory import check_fit, keep_freed_memory, peak_memory_gb
@@ -62,6 +63,9 @@ class Trainer:
         self.system: System = build_system(
             config, materials.vocab, len(materials.mean), materials.geometry.frame_shift, materials.geometry.frame_length
         ).to(self.device)
+        self.parameters = sum(parameter.numel() for parameter in self.system.parameters())
+        if self.options.expert_parallel:
+            spread_experts(self.system, self.group)
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
         self.clipped = self.system.module_parameters()
@@ -99,7 +103,6 @@ class Trainer:
 
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
-        count = sum(parameter.numel() for parameter in self.system.parameters())
         theta = {name for phase in self.phases for name in phase.theta}
         shared = sum(parameter.numel() for name in theta for parameter in self.system.get_submodule(name).parameters())
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
@@ -108,7 +111,7 @@ class Trainer:
         dtype = str(self.dtype).removeprefix("torch.")
         return "\n".join(
             [
-                f"{count:,} parameters, {shared:,} of them shared ({', '.join(sorted(theta))}); {dtype} on {self.device}",
+                f"{self.parameters:,} parameters, {shared:,} of them shared ({', '.join(sorted(theta))}); {dtype} on {self.device}",
                 "utterances per stream: " + ", ".join(f"{name} {size}" for name, size in streams.items()),
                 *(phase.describe() for phase in self.phases),
                 f"gradients: {rows} of the shared modules, {size / 1e6:,.1f} MB",
@@ -134,7 +137,7 @@ class Trainer:
                 f"{self.exp}: its checkpoint was trained with other values of {', '.join(changed)}; restore them, choose another --tag, "
                 "or start from its weights in a new folder with --init_from"
             )
-        checkpoint.load_weights(self.system, state["model"], self.exp / "checkpoints")
+        checkpoint.load_weights(self.system, part_of(state["model"], self.system.spread_names, self.group), self.exp / "checkpoints")
         for name in COUNTERS:
             setattr(self, name, state.get(name, 0))  # steps without a target were not always counted
         self._check_fit()
@@ -175,7 +178,7 @@ class Trainer:
             "config": self.config.model_dump(mode="json"),
             "seed": self.options.seed,
             "git": git_revision(),
-            "params": sum(parameter.numel() for parameter in self.system.parameters()),
+            "params": self.parameters,
             "train_seconds": self.train_seconds,
             "audio_seconds": self.audio_seconds,
             "steps": self.number,
@@ -190,7 +193,7 @@ class Trainer:
         self.train_seconds = time.perf_counter() - self._started
         state: dict[str, Any] = {
             "config": self.config.model_dump(mode="json"),
-            "model": self.system.state_dict(),
+            "model": whole(self.system.state_dict(), self.system.spread_names, self.group),
             "span": self.span.state_dict(),
             "best": self.best.state_dict(),
         }
@@ -202,7 +205,7 @@ class Trainer:
         """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
         self._check_fit()
         for phase in self.span.phases:
-            for line in initialize(self.system, phase.section.init, self.options.seed) if phase.section.init else ():
+            for line in initialize(self.system, phase.section.init, self.options.seed, self.group) if phase.section.init else ():
                 print(f"phase {phase.name}: {line}")
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}
@@ -221,7 +224,7 @@ class Trainer:
         draws = step.draws()
         measure = self.options.conflicts is not False and (self.number + 1) % self.options.log_every == 0
         outcome = phase.gradients(draws, position, step.epoch, measure)
-        norms = clip_groups(self.clipped, phase.optimizer.config.clip)
+        norms = clip_groups(self.clipped, phase.optimizer.config.clip, phase.joint.passes.spread, self.group)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:
             outcome.problem = f"the gradient of {', '.join(broken)} is not finite"
@@ -298,12 +301,13 @@ class Trainer:
             losses, metrics = evaluate(self.system, batches, main.streams, self.dtype, self.group)
             score = selection_score(losses, metrics, self._choosers(main), self.options.select)
             log.dev(self.number, epoch, losses, metrics, score, phase=main.name)
+            weights = whole(self.system.state_dict(), self.system.spread_names, self.group)
             if self.writes:
                 # without dev sets, or on request, the newest are the best
                 self.best.add(
                     epoch,
                     -float(epoch) if self.options.select == "last" or not read else score,
-                    self.system.state_dict(),
+                    weights,
                     self.config.model_dump(mode="json"),
                 )
         self._warn()
@@ -345,8 +349,9 @@ class Trainer:
 
     def _same_weights(self) -> None:
         """All processes start from the weights of the first, whatever machines they are on."""
-        for value in self.system.state_dict().values():
-            value.copy_(self.group.broadcast(value.contiguous()))
+        for name, value in self.system.state_dict().items():
+            if name not in self.system.spread_names:  # these are parts of what all have drawn from the same seed
+                value.copy_(self.group.broadcast(value.contiguous()))
 
 
 def _plain(batch: Batch) -> dict[str, Any]:

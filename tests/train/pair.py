@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from m2asr.data.batch import Batch, pad
+from m2asr.models.experts import ExpertFeedForward, Router
 from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
@@ -20,7 +21,8 @@ from m2asr.moo.gramian import Products, all_pairs
 from m2asr.moo.plan import MERGED
 from m2asr.train import distributed
 from m2asr.train.distributed import joined
-from m2asr.train.optim import Optimizer
+from m2asr.train.expert_parallel import spread_experts, spread_layer, whole
+from m2asr.train.optim import Optimizer, clip_groups
 from m2asr.train.step import JointStep
 from m2asr.train_config import Optim, Phase, Weighting
 from tests.objectives import build
@@ -40,11 +42,12 @@ WEIGHTINGS = {
     "layers": {"type": "mgda", "layers": "conflicting"},
     "quantizers": {"type": "mgda"},
     "experts": {"type": "modo"},
+    "spread": {"type": "static"},  # every process has half of the experts
 }
 QUANTIZER = {"type": "gumbel_quantizer", "groups": 2, "entries": 6, "width": 8, "decay": 0.9}  # in the second step at another temperature
 MASKED = {"stream": "raw", "level": "lower", "quantizer": "codes", "view": {"mask": {"probability": 0.2, "length": 3}}}
 MASKED_OBJECTIVES = {"contrastive": {"type": "contrastive", "diversity": 0.3, **MASKED}, "mlm": {"type": "masked_lm", **MASKED}}
-EXPERTS = {"count": 3, "top": 2, "embedding": "sounds", "mean": True}
+EXPERTS = {"count": 4, "top": 2, "embedding": "sounds", "mean": True}
 REGULAR = {
     "balance": {"type": "balance", "stream": "x", "role": "regular", "weight": 0.5, "switch": 0.1, "z": 0.01},
     "sounds_ctc": {"type": "ctc", "stream": "x", "tokens": "a", "tap": "sounds", "role": "regular", "weight": 0.1, "decode": False},
@@ -60,7 +63,7 @@ def make(kind: str, group: Collectives) -> JointStep:
     if kind == "quantizers":
         kept = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
         config = build.config(model={**config.model.model_dump(), "codes": QUANTIZER}, objectives={**kept, **MASKED_OBJECTIVES})
-    if kind == "experts":
+    if kind in ("experts", "spread"):
         model = config.model.model_dump()
         network, model["encoder"] = {**model["encoder"], "blocks": 1}, {**model["encoder"], "experts": EXPERTS}
         kept = {name: section.model_dump() for name, section in config.objectives.items()}
@@ -70,6 +73,8 @@ def make(kind: str, group: Collectives) -> JointStep:
     objectives = {name: section.model_dump() for name, section in config.objectives.items()}
     system = build.system(model=config.model.model_dump(), objectives=objectives)
     reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
+    if kind == "spread" and group.world > 1:
+        spread_experts(system, group)
     phase = Phase(name="train")
     levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(phase)]
     return JointStep(system.train(), streams, levels, torch.float32, config.regular(phase), group=group)
@@ -122,8 +127,9 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
     outcome = joint(draws(joint, number, case), TURNS[number], factors=(1, 0.1), measure=number > 0)
     joint.applied(outcome)
     rows = sorted((row for row in joint.rows._held if row != MERGED), key=str)
+    gradients = {name: param.grad.clone() for name, param in joint.system.named_parameters() if param.grad is not None}
     return {
-        "gradients": {name: param.grad.clone() for name, param in joint.system.named_parameters() if param.grad is not None},
+        "gradients": whole(gradients, joint.system.spread_names, joint.group),
         "moved": {key: value - before.get(key, 0) for key, value in getattr(joint.group, "moved", {}).items()},
         "gramian": gramian(joint, rows) if rows else torch.zeros(0),
         "weights": outcome.weights,
@@ -149,11 +155,13 @@ def gramian(joint: JointStep, rows: list) -> torch.Tensor:
 def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
     """The model's weights after three steps with Muon."""
     joint = make(kind, group)
-    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), joint.system.groups(["encoder"]), total_steps=3)
+    system = joint.system
+    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), system.groups(["encoder"]), total_steps=3, stacks=system.stacks)
     for number in range(3):
         joint(draws(joint, number), number, factors=(1, 0.1))
+        clip_groups(system.module_parameters(), 0.1, system.spread_parameters, group)
         optimizer.step(number)
-    return {name: param.detach().clone() for name, param in joint.system.named_parameters()}
+    return whole({name: param.detach().clone() for name, param in system.named_parameters()}, system.spread_names, group)
 
 
 def mixed_types(group: Collectives) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,9 +184,30 @@ def with_zeros(group: Collectives) -> list[torch.Tensor]:
     return [row[group.part(4)].clone() for row in rows]
 
 
+def volume(group: Collectives) -> tuple[int, int]:
+    """What a layer of experts that are spread moves, forward and backward, and what it should, both summed over processes.
+
+    A state goes to the process of its expert and comes back, and so does its gradient; and all tell each other their numbers of states.
+    """
+    dim, count = 16, 4
+    torch.manual_seed(0)
+    layer = ExpertFeedForward(dim, 8, 0.0, count, router=Router(dim, count))
+    spread_layer(layer, group)
+    x = torch.randn(3, 7, dim, generator=torch.Generator().manual_seed(group.rank))
+    before = group.moved["all_to_all"] if group.world > 1 else 0
+    output, logits = layer(x.requires_grad_())
+    output.sum().backward()
+    moved = group.moved["all_to_all"] - before if group.world > 1 else 0
+    share = count // group.world
+    elsewhere = int((logits.argmax(-1) // share != group.rank).sum())
+    expected = 4 * dim * elsewhere + share * (group.world - 1)
+    return tuple(group.all_reduce(torch.tensor([moved, expected])).tolist())
+
+
 def everything(group: Collectives, folder: Path) -> dict:
     """What every process finds, by kind of weighting or case."""
     found: dict = {"local": group.local, "group": type(group).__name__, "mixed": mixed_types(group), "zeros": with_zeros(group)}
+    found["volume"] = volume(group)
     for kind in WEIGHTINGS:
         joint = make(kind, group)
         found[kind] = [step(joint, number) for number in range(STEPS)]
@@ -186,10 +215,10 @@ def everything(group: Collectives, folder: Path) -> dict:
             state = joint.levels[0].state_dict(joint.rows)
             found["state"] = state
             found["after"] = step(joint, STEPS)
-    found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2")}
+    found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2", "spread")}
     found["nothing"] = [step(make(kind, group), 0, "nothing") for kind in ("static", "mgda", "modo2", "features")]
     for case in ("absent", "untranslated", "unheard"):
-        found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features")]
+        found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features", "spread")]
     joint = make("moco", group)
     found["broken"] = [step(joint, 0), step(joint, 1, "broken"), step(joint, 2)]
     if group.world > 1:  # goes on from one process

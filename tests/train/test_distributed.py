@@ -113,7 +113,7 @@ def test_all_processes_end_with_the_same_bits(found, kind):
             assert torch.equal(gradient, theirs["gradients"][name]), name
 
 
-@pytest.mark.parametrize("kind", ["static", "modo2"])
+@pytest.mark.parametrize("kind", ["static", "modo2", "spread"])
 def test_muon_moves_two_processes_as_one(found, kind):
     single, (one, other) = found
     start = dict(pair.make(kind, Collectives()).system.named_parameters())
@@ -147,6 +147,14 @@ def test_an_objective_that_one_process_has_is_trained_in_both(found, case):
         for one, alone in zip(rank[case], single[case], strict=True):
             assert one["inactive"] == [] and one["gradients"]["objectives.st_y.output.weight"].abs().sum() > 0
             check(one, alone)
+
+
+def test_states_that_stay_are_not_moved(found):
+    single, ranks = found
+    assert single["volume"] == (0, 0)
+    for rank in ranks:
+        moved, expected = rank["volume"]
+        assert moved == expected > 0
 
 
 def test_processes_know_how_many_share_their_machine(found):

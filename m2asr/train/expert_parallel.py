@@ -1,0 +1,107 @@
+"""Experts spread over processes: each has its share of every layer's experts, and rows go to their expert and back (Lepikhin et al. 2021).
+
+The gradient of an expert then comes from the rows of all processes to the one that has it, so it needs no sum; its value is that of
+replicated experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from m2asr.errors import UserError
+from m2asr.models.experts import Apply, ExpertFeedForward
+from m2asr.moo.collectives import Collectives
+from m2asr.objectives.system import System
+
+
+class RowExchange:
+    """Sends rows to the processes that have their experts, and brings the outputs back.
+
+    Args:
+        group: the processes, each with `count / world` experts in the order of ranks.
+        count: the number of all experts.
+    """
+
+    def __init__(self, group: Collectives, count: int) -> None:
+        self.group, self.count = group, count
+
+    def __call__(self, apply: Apply, rows: Tensor, experts: Tensor) -> Tensor:
+        """The outputs (N, D) for rows (N, D) with experts (N,) of all processes, zeros where that is their number."""
+        world = self.group.world
+        counts = torch.bincount(experts, minlength=self.count + 1)[: self.count]  # (E,)
+        order = experts.argsort(stable=True)[: int(counts.sum())]
+        arriving = self.group.exchange_rows(counts.view(world, -1), [1] * world, [1] * world)  # (world, E / world)
+        sent, received = counts.view(world, -1).sum(1).tolist(), arriving.sum(1).tolist()
+        local = torch.arange(arriving.shape[1], device=rows.device).repeat(world).repeat_interleave(arriving.flatten())
+        outputs = apply(_Exchange.apply(rows[order], self.group, sent, received), local)
+        returned = _Exchange.apply(outputs, self.group, received, sent)
+        return returned.new_zeros(len(rows), returned.shape[1]).index_copy(0, order, returned)
+
+
+class _Exchange(torch.autograd.Function):
+    """Rows to where they belong; their gradients go the other way."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, group: Collectives, sent: list[int], received: list[int]) -> Tensor:
+        ctx.group, ctx.sent, ctx.received = group, sent, received
+        return group.exchange_rows(rows, sent, received)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.group.exchange_rows(gradient, ctx.received, ctx.sent), None, None, None
+
+
+def spread_experts(system: System, group: Collectives) -> None:
+    """Leave this process its share of the experts of a system that all processes have whole.
+
+    Raises UserError if the system has no experts, or their number cannot be shared equally.
+    """
+    experts = system.encoder.experts
+    if experts is None:
+        raise UserError("train.expert_parallel: the encoder has no experts; add `model.encoder.experts`, or take this away")
+    if experts.count % group.world:
+        raise UserError(
+            f"train.expert_parallel: {experts.count} experts cannot be shared by {group.world} processes equally; change "
+            "model.encoder.experts.count, or the number of processes"
+        )
+    if group.world > 1:
+        system.spread_names = frozenset(system.stacks)
+        for layer in system.modules():
+            if isinstance(layer, ExpertFeedForward):
+                spread_layer(layer, group)
+
+
+def spread_layer(layer: ExpertFeedForward, group: Collectives) -> None:
+    """Leave this process its share of the experts of a layer."""
+    layer.exchange = RowExchange(group, layer.count)
+    for linear in (layer.wide, layer.narrow):
+        for name, param in linear.named_parameters(recurse=False):
+            setattr(linear, name, Parameter(param.detach()[group.part(len(param))].clone()))
+
+
+def part_of(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
+    """The same tensors, of those with these names this process's share."""
+    return {name: value[group.part(len(value))] if name in names and value.dim() else value for name, value in weights.items()}
+
+
+def whole(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
+    """The same tensors, those with these names put together from everyone's share; all processes take part."""
+    return {name: _whole(value, group) if name in names and value.dim() else value for name, value in weights.items()}
+
+
+def whole_shapes(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
+    """The same tensors, those with these names as whole ones without memory."""
+    shapes = {name: (group.world * len(value), *value.shape[1:]) for name, value in weights.items() if name in names}
+    return {name: torch.empty(shapes[name], device="meta") if name in shapes else value for name, value in weights.items()}
+
+
+def _whole(share: Tensor, group: Collectives) -> Tensor:
+    together = share.new_empty(group.world * share.numel())
+    together[group.part(len(together))] = share.detach().flatten()
+    group.all_gather(together)
+    group.wait()
+    return together.view(group.world * len(share), *share.shape[1:])
