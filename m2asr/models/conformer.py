@@ -171,11 +171,8 @@ class Conformer(nn.Module):
         return tapped | ({"output": x} if "output" in taps else {})  # the last block ends with a LayerNorm
 
     def _experts(self, hidden: int, dropout: float) -> ExpertFeedForward:
-        options = self.experts
-        router = None if self.shared_router else Router(self.router_dim, options.count)
-        hidden = hidden if options.hidden is None else options.hidden
-        dropout = dropout if options.dropout is None else options.dropout
-        return ExpertFeedForward(self.dim, hidden, dropout, options.count, options.top, options.scale, options.capacity, router)
+        router = None if self.shared_router else Router(self.router_dim, self.experts.count)
+        return self.experts.layer(self.dim, hidden, dropout, router)
 
     def _bias(self, states: Tensor, lengths: Tensor, valid: Tensor | None, causal: bool) -> Tensor | BlockBias | None:
         """The bias of the attention; None where every state sees all states."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from m2asr.errors import UserError
 from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
+from m2asr.models.experts import ExpertFeedForward, Experts, Router
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
 
 
@@ -33,28 +34,39 @@ class DecoderState:
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, attention to the memory and feed-forward, each after a LayerNorm (Vaswani et al. 2017; Xiong et al. 2020)."""
+    """Self-attention, attention to the memory and feed-forward, each after a LayerNorm (Vaswani et al. 2017; Xiong et al. 2020).
 
-    def __init__(self, dim: int, memory_dim: int, heads: int, hidden: int, dropout: float) -> None:
+    With `experts` the feed-forward module is a mixture of experts.
+    """
+
+    def __init__(
+        self, dim: int, memory_dim: int, heads: int, hidden: int, dropout: float, experts: ExpertFeedForward | None = None
+    ) -> None:
         super().__init__()
         self.attention = SelfAttention(dim, heads)
         self.cross = CrossAttention(dim, memory_dim, heads)
-        self.feed_forward = FeedForward(dim, hidden, dropout)
+        self.feed_forward = experts or FeedForward(dim, hidden, dropout)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, causal: Tensor, memory: Tensor, bias: Tensor | None) -> Tensor:
-        """Token states (B, U, D) to token states, with the memory (B, T, S)."""
+    def forward(
+        self, x: Tensor, causal: Tensor, memory: Tensor, bias: Tensor | None, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Token states (B, U, D) to token states, with the memory (B, T, S); and the logits (B, U, E) of its router, None without experts."""
         x = self.dropout.add(x, self.attention(x, causal))
-        return self._read(x, self.cross.keys(memory), bias)
+        return self._read(x, self.cross.keys(memory), bias, valid)
 
     def step(self, x: Tensor, past: KeyValue | None, memory: KeyValue, bias: Tensor | None) -> tuple[Tensor, KeyValue]:
         """The next position of every prefix (B, W, D); the W prefixes of an utterance share its memory."""
         added, past = self.attention.step(x.flatten(0, 1).unsqueeze(1), past)  # (B * W, 1, D)
-        return self._read(x + added.view_as(x), memory, bias), past
+        return self._read(x + added.view_as(x), memory, bias)[0], past
 
-    def _read(self, x: Tensor, memory: KeyValue, bias: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, memory: KeyValue, bias: Tensor | None, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         x = self.dropout.add(x, self.cross(x, memory, bias))
-        return self.dropout.add(x, self.feed_forward(x))
+        if isinstance(self.feed_forward, ExpertFeedForward):
+            output, logits = self.feed_forward(x, valid)
+        else:
+            output, logits = self.feed_forward(x), None
+        return self.dropout.add(x, output), logits
 
 
 class TransformerDecoder(nn.Module):
@@ -62,7 +74,8 @@ class TransformerDecoder(nn.Module):
 
     The last of the V tokens starts and ends a sentence. Each name in `prefixes` has its own start vector, so that one decoder can write
     several languages (as with the language token of Liu et al. 2020, mBART). No utterance sees another and no token sees a later one.
-    Padding changes no logit of a valid position. Raises UserError if `dim` does not fit `heads`.
+    Padding changes no logit of a valid position. With `experts` feed-forward modules are mixtures of experts, whose routers read the states
+    of tokens alone. Raises UserError if `dim` does not fit `heads`, or the options of experts do not fit.
     """
 
     system_arguments = ("memory_dim", "vocab", "prefixes")
@@ -77,25 +90,49 @@ class TransformerDecoder(nn.Module):
         heads: int = 4,
         ff_mult: int = 4,
         dropout: float = 0.1,
+        experts: Experts | None = None,
     ) -> None:
         super().__init__()
+        if experts is not None:
+            experts.check(blocks)
+            if experts.router == "shared" or experts.embedding or experts.languages:
+                raise UserError("experts: a decoder's routers read the states of tokens alone; take router, embedding and languages away")
+        self.experts = experts
         self.eos = vocab - 1
         self.embedding = nn.Embedding(vocab, dim)
         self.prefixes = nn.ParameterDict({name: nn.Parameter(torch.randn(dim)) for name in prefixes})
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(DecoderBlock(dim, memory_dim, heads, ff_mult * dim, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList()
+        for number in range(1, blocks + 1):
+            chosen = None
+            if experts is not None and experts.in_block(number, blocks):
+                chosen = experts.layer(dim, ff_mult * dim, dropout, Router(dim, experts.count))
+            self.blocks.append(DecoderBlock(dim, memory_dim, heads, ff_mult * dim, dropout, chosen))
         self.norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, vocab)
 
-    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> Tensor:
-        """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) are those of the memory."""
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        lengths: Tensor,
+        prefix: str | None = None,
+        valid: Tensor | None = None,
+        routers: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) are those of the memory.
+
+        `valid` (B, U + 1) is False at positions that no expert should see. The routers' logits (B, U + 1, E) are appended to `routers`.
+        """
         start = self._start(prefix).expand(len(tokens), 1, -1)
         x = self.dropout(torch.cat([start, self.embedding(tokens)], dim=1))  # (B, U + 1, D)
         size = x.shape[1]
         causal = causal_bias(size, x.device)
         bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
         for block in self.blocks:
-            x = block(x, causal, memory, bias)
+            x, chosen = block(x, causal, memory, bias, valid if valid is None else valid.unsqueeze(-1))
+            if routers is not None and chosen is not None:
+                routers.append(chosen)
         return self.output(self.norm(x))
 
     def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:

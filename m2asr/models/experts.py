@@ -46,6 +46,12 @@ class Experts(Strict):
             return number in self.blocks
         return {"all": True, "even": number % 2 == 0, "upper": number > blocks // 2}[self.blocks]
 
+    def layer(self, dim: int, hidden: int, dropout: float, router: Router | None) -> ExpertFeedForward:
+        """Experts with these options, where a feed-forward module would have so many channels and this dropout."""
+        hidden = hidden if self.hidden is None else self.hidden
+        dropout = dropout if self.dropout is None else self.dropout
+        return ExpertFeedForward(dim, hidden, dropout, self.count, self.top, self.scale, self.capacity, router)
+
     def width(self, embedding_dim: int) -> int:
         """The number of channels that `beside` adds, with an embedding network of this width."""
         return embedding_dim * (1 + self.mean) + len(self.languages)

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from m2asr.config import construct
 from m2asr.data.batch import Batch, Share, target_key
+from m2asr.errors import UserError
 from m2asr.models import DECODERS
 from m2asr.models.encoded import Encoded
+from m2asr.models.experts import choices, expert_counts
 from m2asr.models.layers import full_precision, round_length
+from m2asr.objectives.balance import router_loss
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
@@ -28,7 +31,8 @@ class Attention(Objective):
     `model:`, which several objectives may share, or holds the options of a decoder for this objective alone. `prefix` is the language that
     a shared decoder writes. Utterances without this target or without an encoder state are left out; the latter are counted in the metric
     `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are measured with teacher forcing; a search makes more errors. All
-    tokens of an utterance without an encoder state are errors.
+    tokens of an utterance without an encoder state are errors. With experts in the decoder, `balance` times the losses sparsity and importance
+    of its routers is added (see Balance), means over the tokens of a micro-batch.
     """
 
     metrics = ("unrepresentable", "accuracy")
@@ -46,6 +50,7 @@ class Attention(Objective):
         smoothing: float = 0.1,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
+        balance: float = 0.0,
         view: ViewOptions | None = None,
     ) -> None:
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
@@ -58,6 +63,13 @@ class Attention(Objective):
             prefixes = () if prefix is None else (prefix,)
             self.own = construct(DECODERS, "decoder", decoder, memory_dim=dim, vocab=vocab, prefixes=prefixes)
             self._decoder = (self.own,)
+
+        if not 0 <= balance < float("inf"):
+            raise UserError(f"balance: {balance:g} is not possible; give a number from 0 up")
+        if balance and self.decoder.experts is None:
+            raise UserError("balance: the decoder has no experts; give it `experts`, or take `balance` away")
+        limited = self.decoder.experts is not None and self.decoder.experts.capacity is not None
+        self.balance, self.compares = balance, balance > 0 or limited
 
     @property
     def decoder(self) -> nn.Module:
@@ -78,12 +90,22 @@ class Attention(Objective):
         view = encoded[self.views[0]]
         memory, lengths = select_rows(view.states[self.tap], share.tensors), select_rows(view.lengths, share.tensors)  # (R, T', S), (R,)
         labels = share.tensors["labels"]  # (R, U + 1)
-        logits = full_precision(self.decoder(share.tensors["targets"], memory, lengths, self.prefix))  # (R, U + 1, V)
+        valid, routers = labels != IGNORED if self.decoder.experts else None, []
+        logits = self.decoder(share.tensors["targets"], memory, lengths, self.prefix, valid, routers)
+        logits = full_precision(logits)  # (R, U + 1, V)
         loss = F.cross_entropy(
             logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=self.smoothing, reduction="sum"
         )
+        if self.balance:
+            loss = loss + share.weight * sum(self._router_loss(chosen, valid) for chosen in routers)
         count, correct = float(share.sizes["tokens"].sum()), (logits.detach().argmax(-1) == labels).sum()
         return Loss(loss, {"accuracy": (correct, count)})
+
+    def _router_loss(self, logits: Tensor, valid: Tensor) -> Tensor:
+        """The losses of a router with logits (R, U + 1, E)."""
+        top = self.decoder.experts.top
+        counts = expert_counts(choices(logits, valid, top), logits.shape[-1])
+        return router_loss(logits, valid, counts, top, {"sparsity": self.balance, "importance": self.balance})
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         sizes = batch.target_lengths[self.target].numpy()

@@ -71,7 +71,7 @@ class Balance(Objective):
             logits = view.states[tap]  # (R, T', E)
             experts = choices(logits, valid, self.options.top)  # (R, T', K)
             counts = expert_counts(experts, self.options.count)  # (E,)
-            losses.append(self._loss(logits, valid, counts, frames))
+            losses.append(frames * router_loss(logits, valid, counts, self.options.top, self.weights))
             logs = F.log_softmax(logits.detach(), dim=-1)
             metrics[f"entropy_{tap}"] = (-((logs.exp() * logs).sum(-1) * valid).sum(), frames)
             metrics[f"load_{tap}"] = (counts, frames * self.options.top)
@@ -90,19 +90,23 @@ class Balance(Objective):
         shown = "; ".join(listed[:4]) + ("; ..." if len(listed) > 4 else "")
         return f"{total} experts get nearly no states ({shown}); raise `importance` or `switch`, or lower `optim.lr.backbone`"
 
-    def _loss(self, logits: Tensor, valid: Tensor, counts: Tensor, frames: float) -> Tensor:
-        """The loss of one router, times the number of frames, from its logits (R, T', E) and the choices of every expert (E,)."""
-        probabilities = logits.softmax(-1) * valid.unsqueeze(-1)  # (R, T', E), 0 in the padding
-        mean = probabilities.sum((0, 1)) / frames  # (E,)
-        total = logits.new_zeros(())
-        if self.weights["sparsity"]:
-            lengths = torch.linalg.vector_norm(probabilities.masked_fill(~valid.unsqueeze(-1), 1.0), dim=-1)  # (R, T')
-            total = total + self.weights["sparsity"] * (valid / lengths).sum()
-        if self.weights["importance"]:
-            total = total + self.weights["importance"] * frames * self.options.count * mean.square().sum()
-        if self.weights["switch"]:
-            shares = counts.to(mean.dtype) / (frames * self.options.top)
-            total = total + self.weights["switch"] * frames * self.options.count * (shares * mean).sum()
-        if self.weights["z"]:
-            total = total + self.weights["z"] * (logits.logsumexp(-1).square() * valid).sum()
-        return total
+
+def router_loss(logits: Tensor, valid: Tensor, counts: Tensor, top: int, weights: Mapping[str, float]) -> Tensor:
+    """The weighted losses of one router, means over its states, from its logits (R, T, E) and the choices of every expert (E,).
+
+    `valid` (R, T) is False in the padding; each state chooses `top` experts.
+    """
+    states, experts = valid.sum(), logits.shape[-1]
+    probabilities = logits.softmax(-1) * valid.unsqueeze(-1)  # (R, T, E), 0 in the padding
+    mean = probabilities.sum((0, 1)) / states  # (E,)
+    total = logits.new_zeros(())
+    if weights.get("sparsity"):
+        lengths = torch.linalg.vector_norm(probabilities.masked_fill(~valid.unsqueeze(-1), 1.0), dim=-1)  # (R, T)
+        total = total + weights["sparsity"] * (valid / lengths).sum() / states
+    if weights.get("importance"):
+        total = total + weights["importance"] * experts * mean.square().sum()
+    if weights.get("switch"):
+        total = total + weights["switch"] * experts * (counts.to(mean.dtype) / (states * top) * mean).sum()
+    if weights.get("z"):
+        total = total + weights["z"] * (logits.logsumexp(-1).square() * valid).sum() / states
+    return total

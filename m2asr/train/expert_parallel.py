@@ -56,7 +56,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def spread_experts(system: System, group: Collectives) -> None:
-    """Leave this process its share of the experts of a system that all processes have whole.
+    """Leave this process its share of the encoder's experts of a system that all processes have whole.
 
     Raises UserError if the system has no experts, or their number cannot be shared equally.
     """
@@ -69,8 +69,8 @@ def spread_experts(system: System, group: Collectives) -> None:
             "model.encoder.experts.count, or the number of processes"
         )
     if group.world > 1:
-        system.spread_names = frozenset(system.stacks)
-        for layer in system.modules():
+        system.spread_names = frozenset(name for name in system.stacks if name.startswith("encoder."))
+        for layer in system.encoder.modules():
             if isinstance(layer, ExpertFeedForward):
                 spread_layer(layer, group)
 
