@@ -164,9 +164,15 @@ def peak_bytes(phase: Phase, step: Step, draws: Sequence[Draw]) -> tuple[int, in
     device = torch.autograd.DeviceType.CUDA if phase.joint.rows.layout.device.type == "cuda" else torch.autograd.DeviceType.CPU
     events = profiler.profiler.kineto_results.events()
     last_backward = max(event.end_ns() for event in events if event.name().startswith("autograd::engine::evaluate_function"))
+    moments, held = held_bytes(profiler, device)
+    return int(held.max()), int(held[max(0, sum(moments <= last_backward) - 1) :].max(initial=0))
+
+
+def held_bytes(profiler: profile, device: torch.autograd.DeviceType) -> tuple[np.ndarray, np.ndarray]:
+    """The moments at which tensors took memory or gave it back while a profiler ran, and the bytes that they had then."""
+    events = profiler.profiler.kineto_results.events()
     reports = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]" and event.device_type() == device)
-    held = np.cumsum([size for _, size in reports])
-    return int(held.max()), int(held[max(0, sum(moment <= last_backward for moment, _ in reports) - 1) :].max(initial=0))
+    return np.array([moment for moment, _ in reports]), np.cumsum([size for _, size in reports])
 
 
 def milliseconds(times: Sequence[float]) -> str:

@@ -39,27 +39,32 @@ class Dropout(nn.Module):
         self.dropped = round(rate * 256)
         self.scale = 256 / (256 - self.dropped)
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped."""
+        return self.training and self.dropped > 0
+
     def forward(self, x: Tensor) -> Tensor:
         """Set random entries to zero and scale the remaining ones up."""
-        if not self.training or self.dropped == 0:
+        if not self.active:
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.rate)
-        return x * self._keep(x).mul_(self.scale)
+        return x * self.keep(x).to(x.dtype).mul_(self.scale)
 
     def add(self, x: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
         """x + factor * dropout(y), the end of a residual branch, in one pass."""
-        if not self.training or self.dropped == 0:
+        if not self.active:
             return torch.add(x, y, alpha=factor)
         if x.device.type != "cpu":
             return torch.add(x, F.dropout(y, self.rate), alpha=factor)
-        return torch.addcmul(x, y, self._keep(y), value=factor * self.scale)
+        return torch.addcmul(x, y, self.keep(y).to(y.dtype), value=factor * self.scale)
 
-    def _keep(self, x: Tensor) -> Tensor:
-        """Random ones (keep the entry) and zeros (drop it) in the shape and type of x."""
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # 8 random bytes each
+    def keep(self, x: Tensor) -> Tensor:
+        """Random ones (keep the entry) and zeros (drop it) in the shape of x, as bytes."""
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)  # 8 random bytes each
         # compared in place: a comparison that changes the type is not vectorized
-        return words.view(torch.uint8)[: x.numel()].ge_(self.dropped).view(x.shape).to(x.dtype)
+        return words.view(torch.uint8)[: x.numel()].ge_(self.dropped).view(x.shape)
 
 
 class FeedForward(nn.Module):
