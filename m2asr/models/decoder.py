@@ -51,7 +51,7 @@ class DecoderBlock(nn.Module):
     def forward(
         self, x: Tensor, causal: Tensor, memory: Tensor, bias: Tensor | None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Token states (B, U, D) to token states, with the memory (B, T, S); and the logits (B, U, E) of its router, None without experts."""
+        """Token states (B, U, D) to token states, with the memory (B, T, S); and the logits (B, U, E) of its router, if it has one."""
         x = self.dropout.add(x, self.attention(x, causal))
         return self._read(x, self.cross.keys(memory), bias, valid)
 

@@ -31,8 +31,8 @@ class Attention(Objective):
     `model:`, which several objectives may share, or holds the options of a decoder for this objective alone. `prefix` is the language that
     a shared decoder writes. Utterances without this target or without an encoder state are left out; the latter are counted in the metric
     `unrepresentable`. The metrics `accuracy` and, on dev sets, `error` are measured with teacher forcing; a search makes more errors. All
-    tokens of an utterance without an encoder state are errors. With experts in the decoder, `balance` times the losses sparsity and importance
-    of its routers is added (see Balance), means over the tokens of a micro-batch.
+    tokens of an utterance without an encoder state are errors. With experts in the decoder, `balance` times the losses sparsity and
+    importance of its routers is added (see Balance), means over the tokens of a micro-batch.
     """
 
     metrics = ("unrepresentable", "accuracy")

@@ -7,13 +7,15 @@ import torch
 
 from m2asr.errors import UserError
 from m2asr.models.decoder import TransformerDecoder
+from m2asr.models.experts import Experts
+from m2asr.models.layers import FeedForward
 
 VOCAB = 7
 
 
-def decoder(dropout: float = 0.0) -> TransformerDecoder:
+def decoder(dropout: float = 0.0, experts: Experts | None = None) -> TransformerDecoder:
     torch.manual_seed(0)
-    return TransformerDecoder(6, VOCAB, ["it", "ru"], blocks=2, dim=16, heads=2, dropout=dropout).double()
+    return TransformerDecoder(6, VOCAB, ["it", "ru"], blocks=2, dim=16, heads=2, dropout=dropout, experts=experts).double()
 
 
 def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -21,6 +23,23 @@ def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(1, VOCAB - 1, (3, 5), generator=generator)
     return tokens, torch.randn(3, 8, 6, generator=generator, dtype=torch.float64), torch.tensor([8, 5, 1])
+
+
+def test_experts_see_no_position_that_is_not_valid():
+    model, (tokens, memory, lengths) = decoder(experts=Experts(count=3, blocks=[2])), inputs()
+    valid, routers = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True] + [False] * 5]), []
+    logits = model(tokens, memory, lengths, valid=valid, routers=routers)
+    assert [chosen.shape for chosen in routers] == [(3, 6, 3)]
+    torch.testing.assert_close(logits[valid], model(tokens, memory, lengths)[valid], rtol=0, atol=1e-12)
+    logits[~valid].sum().backward()
+    assert not model.blocks[1].feed_forward.wide.weight.grad.any()
+    assert isinstance(model.blocks[0].feed_forward, FeedForward)
+
+
+@pytest.mark.parametrize("options", [{"router": "shared"}, {"embedding": "sounds"}, {"languages": ["en"]}])
+def test_routers_of_a_decoder_read_tokens_alone(options):
+    with pytest.raises(UserError, match="a decoder's routers read the states of tokens alone"):
+        decoder(experts=Experts(count=2, **options))
 
 
 @pytest.mark.parametrize("position", range(5))
@@ -42,10 +61,11 @@ def test_padding_and_neighbours_change_no_logit():
         torch.testing.assert_close(together[rows, :6], alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("experts", [None, Experts(count=3, top=2)], ids=["dense", "experts"])
 @pytest.mark.parametrize("prefix", [None, "it"])
-def test_step_by_step_equals_all_at_once(prefix):
+def test_step_by_step_equals_all_at_once(prefix, experts):
     """W prefixes per utterance, which change their order at every step."""
-    model, (tokens, memory, lengths) = decoder(), inputs()
+    model, (tokens, memory, lengths) = decoder(experts=experts), inputs()
     second = inputs(seed=1)[0]
     state = model.begin(memory, lengths, prefix)
     steps = [model.step(state, None, beam=2)]

@@ -168,3 +168,26 @@ def test_in_mixed_precision_the_loss_is_float32():
     loss.sum.backward()
     assert loss.sum.dtype == torch.float32
     assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in model.objectives["att"].parameters())
+
+
+def test_a_decoder_with_experts_adds_their_balance():
+    """Means over the tokens and the ends; padded tokens count nothing."""
+    batch = build.batch([120, 90, 77], {"a:text": TARGETS})
+    losses = {}
+    for balance in (0.0, 0.5):
+        model = system(decoder={**SMALL, "blocks": 2, "experts": {"count": 3, "top": 2}}, balance=balance)
+        share, loss, encoded = run(batch, model)
+        losses[balance] = float(loss.sum.detach())
+    routers, labels = [], share.tensors["labels"]
+    read = (share.tensors["targets"], encoded.states["output"].detach(), encoded.lengths)
+    model.objectives["att"].decoder(*read, valid=labels != -100, routers=routers)
+    expected = 0.0
+    for logits in routers:
+        p = logits[labels != -100].detach().softmax(-1)  # (9, 3)
+        assert len(p) == 9
+        expected += float((1 / p.norm(dim=-1)).mean()) + 3 * float(p.mean(0).square().sum())
+    assert losses[0.5] - losses[0.0] == pytest.approx(9 * 0.5 * expected, rel=1e-9)
+    assert model.objectives["att"].compares
+    for options, message in (({"balance": 0.1}, "the decoder has no experts"), ({"balance": -1.0}, "balance: -1 is not possible")):
+        with pytest.raises(UserError, match=message):
+            system(**options)
