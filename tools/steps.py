@@ -125,7 +125,9 @@ def batches_of(phase: Phase, rounds: int) -> list[list[Draw]]:
         return [step.draws() for step in islice(steps, min(rounds, BATCHES))]
 
 
-def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rounds: int) -> dict[str, list[float]]:
+def take_turns(
+    steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """The seconds of every step in `rounds` rounds. In a round all steps take the same batch, and their order changes from round to round.
 
     Before that, every step runs every batch once, since the first run of a shape includes the time to prepare kernels.
@@ -139,10 +141,10 @@ def take_turns(steps: Mapping[str, Step], batches: Sequence[Sequence[Draw]], rou
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             _wait()
-            start = time.perf_counter()
+            start = clock()
             steps[name](batches[number % len(batches)], number)
             _wait()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return times
 
 

@@ -47,14 +47,14 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov's look ahead
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-            matrices = [matrix for param in params for matrix in (param.unbind() if param.dim() == 3 else [param])]
-            ahead = [matrix for gradient in ahead for matrix in (gradient.unbind() if gradient.dim() == 3 else [gradient])]
-            for members in _by_shape(matrices):
-                stack = orthogonalize(_stack([ahead[index] for index in members], self.dtype), group["steps"])  # (K, M, N)
+            for members in _by_shape(params):
+                stack = torch.cat([_lying(ahead[index], self.dtype) for index in members])  # (K, M, N)
+                updates = orthogonalize(stack, group["steps"]).split([ahead[index][..., 0, 0].numel() for index in members])
                 scale = -0.2 * group["lr"] * max(stack.shape[1:]) ** 0.5
-                updates = stack.to(matrices[members[0]].dtype).mul_(scale).unbind()
                 for index, update in zip(members, updates, strict=True):
-                    matrices[index].add_(update if len(matrices[index]) <= matrices[index].shape[1] else update.T)
+                    param = params[index]
+                    update = update if param.shape[-2] <= param.shape[-1] else update.mT
+                    param.add_(update.reshape(param.shape).to(param.dtype), alpha=scale)
 
     def _average(self, param: Parameter) -> Tensor:
         state = self.state[param]
@@ -73,15 +73,16 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
     return x
 
 
-def _by_shape(matrices: Sequence[Tensor]) -> list[list[int]]:
-    """The indices of matrices of one shape, or of its transpose."""
+def _by_shape(params: Sequence[Parameter]) -> list[list[int]]:
+    """The indices of parameters whose matrices have one shape, or its transpose."""
     groups: dict[tuple, list[int]] = {}
-    for index, matrix in enumerate(matrices):
-        groups.setdefault((*sorted(matrix.shape), matrix.dtype), []).append(index)
+    for index, param in enumerate(params):
+        groups.setdefault((*sorted(param.shape[-2:]), param.dtype), []).append(index)
     return list(groups.values())
 
 
-def _stack(matrices: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Matrices (K, M, N) with M <= N, for products in `dtype`."""
-    lying = torch.stack([matrix if len(matrix) <= matrix.shape[1] else matrix.T for matrix in matrices])
-    return lying if lying.dtype == torch.float64 else lying.to(dtype)
+def _lying(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """A matrix, or matrices along the first dimension, as (K, M, N) with M <= N, for products in `dtype`."""
+    matrices = matrices.view(-1, *matrices.shape[-2:])
+    matrices = matrices if matrices.dtype == torch.float64 else matrices.to(dtype)
+    return matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
