@@ -208,8 +208,8 @@ class Phase(Strict):
 class TrainConfig(Strict):
     """One training run: streams, a model, objectives, and the levels and phases in which these are merged and trained.
 
-    `level` of the objectives, `weighting` and `penalty` are the short form of one or two `levels`. A stream, tokens or objective of null is
-    none.
+    `level` of the objectives, `weighting` and `penalty` are the short form of one or two `levels`. A stream, tokenizer or objective that is
+    null does not exist.
     """
 
     model: Model
@@ -230,8 +230,8 @@ class TrainConfig(Strict):
     def _null_is_none(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        sections = {name: data[name] for name in ("streams", "tokens", "objectives") if isinstance(data.get(name), dict)}
-        return data | {name: {key: value for key, value in section.items() if value is not None} for name, section in sections.items()}
+        sections = {key: data[key] for key in ("streams", "tokens", "objectives") if isinstance(data.get(key), dict)}
+        return data | {key: {name: value for name, value in section.items() if value is not None} for key, section in sections.items()}
 
     @model_validator(mode="before")
     @classmethod

@@ -34,14 +34,11 @@ def test_without_levels_all_objectives_are_on_one_level() -> None:
     assert resolved.levels_of(resolved.phase_list()[0])[0].weighting.type == "static"
 
 
-def test_null_takes_a_stream_tokens_or_an_objective_away() -> None:
-    """As --set objectives.cpc=null does."""
-    full = config(streams={**DATA["streams"], "it": {"sets": ["train_it"]}}, tokens={"en": {"sets": ["train_en"]}})
-    changes = {"streams": {**DATA["streams"], "it": None}, "tokens": {"en": None}, "objectives": {**DATA["objectives"], "cpc": None}}
-    smaller = config(**changes)
-    assert set(full.streams) == {"en", "it"} and set(smaller.streams) == {"en"}
-    assert set(full.tokens) == {"en"} and not smaller.tokens
-    assert set(smaller.objectives) == {"asr", "st"}
+def test_what_is_null_does_not_exist() -> None:
+    resolved = config(objectives={**DATA["objectives"], "st": None}, streams={**DATA["streams"], "it": None}, tokens={"it": None})
+    assert list(resolved.objectives) == ["asr", "cpc"] and list(resolved.streams) == ["en"] and not resolved.tokens
+    with pytest.raises(UserError, match="streams"):
+        config(streams={"en": None})
 
 
 def test_the_short_form_is_two_levels() -> None:

@@ -126,7 +126,7 @@ def _kind(event: torch.autograd.profiler_util.FunctionEvent) -> str:
 @contextlib.contextmanager
 def _labelled() -> Iterator[None]:
     """Label some functions in the profile, since they consist of operations that other functions use too."""
-    functions = [(Dropout, "_keep", "step: dropout"), (optim, "clip_groups", "step: clipping")]
+    functions = [(Dropout, "keep", "step: dropout"), (optim, "clip_groups", "step: clipping")]
     functions += [(GradientRows, name, "step: gradients") for name in ("inner_products", "merge", "drop", "_store")]
     with contextlib.ExitStack() as stack:
         for owner, name, label in functions:

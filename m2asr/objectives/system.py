@@ -84,7 +84,8 @@ class System(nn.Module):
                 states_at[self.embedding_name] = embedded
             beside = self._beside(states, drawn, embedded, view.causal)
             head = getattr(self, self.head_name) if self.head_name else None
-            states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
+            if set(taps) - states_at.keys():
+                states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
         return Encoded(states_at, lengths, mask)
 
     def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from m2asr.train.materials import load_tokenizers
 from m2asr.train_config import Init, TrainConfig
 
 NORMALIZATION = ("mean", "scale")
+ADDED = ("router.", "feedback.")  # parts that an encoder has besides those of its dense base
 
 
 def load_trained(exp: Path, device: str = "cpu") -> tuple[TrainConfig, System, dict[str, Tokenizer]]:
@@ -51,8 +52,8 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
     such as that of experts, gets the source's value at every index of that dimension, plus the `noise` of the source, which `seed` decides.
     Modules, heads and routers that no source has stay as they are; normalization belongs to this run's features. Raises UserError where the
-    encoder is not filled and no map speaks of it, where no weight begins with a prefix of a map, or where a name that a map gives does not
-    exist or has another shape.
+    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where no weight begins with a prefix of
+    a map, or where a name that a map gives does not exist or has another shape.
     """
     group = group or Collectives()
     weights = whole_shapes(system.state_dict(), system.spread_names, group)
@@ -62,17 +63,13 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
         fitting = _fitting(weights, checkpoint.load(Path(source.path))["model"], source, seed)
         taken |= fitting
         lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
-    missing = [key for key in weights if key.startswith("encoder.") and ".router." not in key and key not in taken]
+    missing = [key for key in weights if key.startswith("encoder.") and not any(part in key for part in ADDED) and key not in taken]
     prefixes = [prefix for source in sources for prefix in source.map]
     prefixes += [name for source in sources for target in source.map.values() for name in _targets(target)]
     if missing and not any("encoder.".startswith(prefix) or prefix.startswith("encoder.") for prefix in prefixes):
-        last = checkpoint.load(Path(sources[-1].path))["model"]
-        difference = "is missing there"
-        if missing[0] in last:
-            difference = f"has shape {tuple(last[missing[0]].shape)} there, {tuple(weights[missing[0]].shape)} here"
         origin = f"start from {', '.join(source.path for source in sources)}"
         raise UserError(
-            f"{origin}: {missing[0]} {difference} ({len(missing)} parameters in all); train both with the same model.encoder"
+            f"{origin}: {missing[0]} is missing there ({len(missing)} parameters in all); train both with the same model.encoder"
         )
     system.load_state_dict(part_of(taken, system.spread_names, group), strict=False)
     if new := sorted({_owner(key) for key in weights if key not in taken and key not in NORMALIZATION}):
@@ -97,10 +94,12 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
                 taken[target] = value
             elif target in weights and weights[target].shape[1:] == value.shape:
                 taken[target] = _copies(value, len(weights[target]), source.noise, seed_of(seed, target))
-            elif prefix is not None:
+            elif prefix is not None or (target.startswith("encoder.") and target in weights):
                 problem = "does not exist here"
                 if target in weights:
                     problem = f"has the shape {tuple(weights[target].shape)} here and {tuple(value.shape)} there"
+                if prefix is None:
+                    raise UserError(f"{source.path}: {target} {problem}; train both with the same model.encoder, or map it to null")
                 raise UserError(f"{source.path}: `{prefix}` is mapped to {target}, which {problem}; correct `map`")
     return taken
 

@@ -88,9 +88,9 @@ def test_equal_keys_give_equal_noise_whatever_came_before(dropout, augment):
 
 def dropped(system, view, monkeypatch):
     """Which entries of its layers the dropout of a view keeps."""
-    masks, keep = [], Dropout._keep
+    masks, keep = [], Dropout.keep
     with monkeypatch.context() as patch:
-        patch.setattr(Dropout, "_keep", lambda self, x: masks.append(keep(self, x)) or masks[-1])
+        patch.setattr(Dropout, "keep", lambda self, x: masks.append(keep(self, x)) or masks[-1])
         states(system, build.batch([130, 130], {}), view)
     return masks
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from m2asr.bin import experts
 from m2asr.corpora.mls import LANGUAGES
 from m2asr.data.directory import read_table
 from tests.conftest import command
@@ -257,6 +258,25 @@ def test_just_on_eight_languages(tmp_path: Path) -> None:
     assert {(row["search"], row["set"], row["metric"]) for row in rows if row["set"] != "mean"} == expected
     metrics = json.loads((exp / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])["metrics"]
     assert metrics["contrastive"]["perplexity"] == metrics["mlm"]["perplexity"] > 1
+
+
+def test_three_runs_of_3m(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The embedding network, the dense base, and experts that start from both; two searches by rescoring, and the report on experts."""
+    recipe, conf = Copied(tmp_path, "wenetspeech"), tmp_path / "egs/wenetspeech/conf"
+    options = ["--corpus", str(trees.wenetspeech(tmp_path / "corpora")), "--nj", "1"]
+    for name, stop in (("train_3m_embedding", "train"), ("train_3m_base", "train"), ("train_3m", "score")):
+        config = ["--train_config", write_tiny(conf, name), "--tag", name, "--stop_stage", stop]
+        result = recipe.run(*options, *config, "--decode_config", "conf/decode_rescoring.yaml conf/decode_rescoring_lm.yaml", timeout=600)
+        assert result.returncode == 0, result.stdout + result.stderr
+    exp = recipe.folder / "exp/train_3m"
+    for name in ("train_3m_embedding", "train_3m_base"):
+        assert f"phase experts: started from exp/{name}/model.pt" in (exp / "log/4.train.log").read_text(encoding="utf-8")
+    rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
+    sets = ("dev", "test_net", "test_meeting")
+    expected = {(search, name, metric) for search in ("rescoring", "rescoring_lm") for name in sets for metric in ASR}
+    assert {(row["search"], row["set"], row["metric"]) for row in rows if row["set"] != "mean"} == expected
+    monkeypatch.chdir(recipe.folder)
+    assert experts.main(["exp/train_3m"]) == 0 and "| router1 |" in capsys.readouterr().out
 
 
 def test_three_corpora_are_joined(m2asr: Walked) -> None:

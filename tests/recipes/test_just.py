@@ -22,7 +22,15 @@ PAGE = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
 MINI = ROOT / "egs/mini/conf/train_just.yaml"
 TINY = ["model.encoder.blocks=2", "model.encoder.dim=16", "model.encoder.heads=2", "model.encoder.kernel=3", "model.encoder.dropout=0.0",
         "objectives.contrastive.tap=block1", "model.texts.dim=8", "model.join.dim=8", "train.precision=float32"]  # fmt: skip
-SWITCHES = re.findall(r"^\| [^|]* \| `([^`]*=[^`]*)`", PAGE.partition("### Switches")[2], re.M)
+
+
+def switches(system: str) -> list[str]:
+    """The values of --set in the table of a system on the page."""
+    section = PAGE.partition(f"\n## {system}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| [^|]* \| `([^`]*=[^`]*)`", section.partition("### Switches")[2], re.M)
+
+
+SWITCHES = switches("JUST")
 
 
 def system_of(path: Path, *overrides: str) -> tuple[TrainConfig, System]:

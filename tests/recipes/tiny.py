@@ -10,19 +10,22 @@ import yaml
 from m2asr.yaml_file import read_yaml
 
 ENCODER = {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3, "ff_mult": 1, "subsampling": "dwconv"}
+DECODER = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2, "ff_mult": 1}
 SHARED = {  # modules that objectives name
+    "conformer": ENCODER,
+    "transformer": DECODER,
     "lstm_predictor": {"layers": 1, "dim": 8},
     "joiner": {"dim": 8},
     "gumbel_quantizer": {"groups": 1, "entries": 8, "width": 8},
 }
-DECODER = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2, "ff_mult": 1}
 TRAIN = {"epochs": 1, "precision": "float32", "average_best": 1, "log_every": 1, "workers": 0}
 
 
 def write_tiny(conf: Path, name: str, **train: Any) -> str:
     """Write conf/tiny_<name>.yaml beside conf/<name>.yaml: the same streams, objectives, levels and phases; returns the option's value."""
     config = read_yaml(conf / f"{name}.yaml")
-    config["model"]["encoder"] = ENCODER
+    experts = {key: value for key, value in config["model"]["encoder"].items() if key == "experts"}
+    config["model"]["encoder"] = ENCODER | experts
     for decoder in config["model"].get("decoders", {}):
         config["model"]["decoders"][decoder] = DECODER
     for module in config["model"].values():
@@ -34,7 +37,7 @@ def write_tiny(conf: Path, name: str, **train: Any) -> str:
     for objective in config["objectives"].values():
         if objective["type"] == "cpc":
             objective |= {"context": 0.3, "future": 0.2}
-        if "tap" in objective:
+        if "tap" in objective and objective["tap"] not in config["model"]:
             objective["tap"] = "output"
     config["train"].pop("hours", None)
     config["train"] |= TRAIN | train

@@ -110,6 +110,29 @@ def test_three_runs_of_3m(tmp_path):
     torch.testing.assert_close(build.encode(ours, batch, taps=["sounds"]).states["sounds"], expected)
 
 
+def test_a_router_that_all_blocks_share_is_new_too(tmp_path):
+    ours = expert_system(2, router="shared")
+    assert initialize(ours, [Init(path=saved(system(1), tmp_path / "a.pt"))])[-1].endswith("; new: encoder, sounds, sounds_ctc")
+
+
+def test_a_dense_run_of_another_size_is_refused_whatever_the_map_says(tmp_path):
+    network, dense = system(1, encoder={**ENCODER, "blocks": 1}), system(2, encoder={**ENCODER, "kernel": 7})
+    sources = [
+        Init(path=saved(network, tmp_path / "network.pt"), map={"encoder.": "sounds.", "objectives.": None, "writer.": None}),
+        Init(path=saved(dense, tmp_path / "dense.pt")),
+    ]
+    with pytest.raises(UserError, match=r"dense.pt: encoder.blocks.0.convolution.* there; train both with the same model.encoder"):
+        initialize(expert_system(3), sources)
+
+
+def test_a_condition_may_be_new(tmp_path):
+    encoder = {**ENCODER, "condition": {"blocks": [1], "head": "tokens"}}
+    model = {"encoder": encoder, "tokens": {"type": "token_head"}, "cmvn": "none", "specaugment": None}
+    ours = build.system(model=model, objectives={"asr_x": {**OBJECTIVES["asr_x"], "head": "tokens"}}, streams={"x": {"sets": ["x"]}})
+    lines = initialize(ours, [Init(path=saved(system(1), tmp_path / "a.pt"))])
+    assert lines[0].endswith("; new: encoder, tokens")
+
+
 def test_copies_may_differ_by_noise(tmp_path):
     """Of the same seed the same noise; its size is a share of the weights' own; biases stay equal."""
     path, found = saved(system(1), tmp_path / "a.pt"), []
