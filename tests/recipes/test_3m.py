@@ -52,7 +52,7 @@ def test_one_pass_serves_all_losses(path: Path) -> None:
     weights = config.weighting.options()["weights"]
     assert (weights["ctc"], weights["aed"]) == (0.3, 0.7) and weights.keys() == merged
     assert [name for name, objective in config.objectives.items() if objective.decode and name in merged] == ["ctc", "aed"]
-    assert config.objectives["sounds_ctc"].weight == 0.01 and config.objectives["sounds_ctc"].options()["tap"] == system.embedding
+    assert config.objectives["sounds_ctc"].weight == 0.01 and config.objectives["sounds_ctc"].options()["tap"] == system.embedding_name
     assert system.objectives["balance"].weights == {"sparsity": 0.15, "importance": 0.15, "switch": 0.0, "z": 0.0}
     assert len(system.objectives["balance"].taps) == len(system.encoder.blocks)
 
