@@ -19,7 +19,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocab: int, dim: int, tokens: str) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.vocab, self.tokens = vocab, tokens
         self.table = nn.Embedding(vocab, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from m2asr.objectives.cpc import CPC
 from m2asr.objectives.ctc import CTC
 from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.masked_lm import MaskedLM
+from m2asr.objectives.self_distillation import SelfDistillation
 from m2asr.objectives.transducer import Transducer
 
 OBJECTIVES = {
@@ -20,4 +21,5 @@ OBJECTIVES = {
     "contrastive": Contrastive,
     "masked_lm": MaskedLM,
     "balance": Balance,
+    "self_distillation": SelfDistillation,
 }

@@ -64,7 +64,7 @@ def build_system(
     sections = config.model.modules()
     embedding, head = _named_by_encoder(config)
     if head:
-        _check_type(config, head, HEADS, "model.encoder.condition.head")
+        _check_type(config, head, ["token_head"], "model.encoder.condition.head")
     networks = {name: _embedding_network(config, name, feat_dim) for name in (embedding,) if name}
     widths = {
         "embedding_dim": networks[embedding].dim if embedding else 0,
@@ -72,12 +72,14 @@ def build_system(
     }
     encoder = construct(ENCODERS, "model.encoder", sections["encoder"].type_and_options(), feat_dim=feat_dim, **widths)
     modules: dict[str, nn.Module] = {"encoder": encoder, **networks}
-    for name, section in sections.items():
+    for name, section in sorted(sections.items(), key=lambda item: "modules" in MODULES[item[1].type].system_arguments):
         if name not in modules:
             size = vocab.get(_vocabulary(config, name) or "", 0)
             prefixes = sorted({options["prefix"] for options in _readers(config, name).values() if options.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
-            available |= {"embedding_dim": 0, "condition_vocab": 0}
+            available |= {"embedding_dim": 0, "condition_vocab": 0, "modules": modules}
+            if section.type == "tied_head":
+                _check_tied(config, name)
             if section.type in JOINERS:
                 available["predictor_dim"] = _predictor_dim(config, name)
             arguments = {key: available[key] for key in MODULES[section.type].system_arguments}
@@ -125,13 +127,23 @@ def _embedding_network(config: TrainConfig, name: str, feat_dim: int) -> nn.Modu
     return network
 
 
+def _check_tied(config: TrainConfig, head: str) -> None:
+    """Raise UserError if a head is tied to what is no embedding, or to one of other tokens than its objectives write."""
+    embedding = config.model.modules()[head].options()["embedding"]
+    _check_type(config, embedding, ["embedding"], f"model.{head}.embedding")
+    tokens = config.model.modules()[embedding].options()["tokens"]
+    for name, options in _readers(config, head).items():
+        if options.get("tokens", tokens) != tokens:
+            raise UserError(f"objectives.{name}.tokens: model.{embedding} has the tokens {tokens}, not {options['tokens']}")
+
+
 def _check_trained(modules: Mapping[str, nn.Module], trained: Collection[str], objectives: Mapping[str, Objective]) -> None:
     """Raise UserError if a module with parameters gives labels, but no objective trains it."""
     for objective, name in [(objective, name) for objective, user in objectives.items() for name in user.labelled_by]:
         if name not in trained and list(modules[name].parameters()):
             raise UserError(
-                f"model.{name}: it gives labels (objectives.{objective}), and no objective trains it; name it in an objective of the type "
-                "contrastive, or give it the type projection_quantizer"
+                f"model.{name}: it gives labels (objectives.{objective}), and no objective trains it; a quantizer learns in an objective "
+                "of the type contrastive, a head in one of the type ctc; a projection_quantizer needs no training"
             )
 
 

@@ -25,7 +25,7 @@ class CTC(Objective):
 
     Utterances without this target are left out. A target that needs more states than the encoder gives has no alignment: it is left out
     of the loss and counted in the metric `unrepresentable`. The metric `error`, on dev sets, counts the tokens of such targets too. `head`
-    names a token_head of `model:` instead of a linear layer for this objective alone.
+    names a token_head or tied_head of `model:` instead of a linear layer for this objective alone.
     """
 
     metrics = ("unrepresentable",)
@@ -49,7 +49,7 @@ class CTC(Objective):
             self.output = nn.Linear(dim, vocab)
         else:
             self._shared = (modules[head],)  # a tuple hides its parameters from nn.Module: they belong to the system
-            self.runs = (head,)
+            self.runs = (head, *getattr(modules[head], "calls", ()))
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits of the tokens (B, T', V) from states (B, T', D)."""

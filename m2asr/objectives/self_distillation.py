@@ -1,0 +1,93 @@
+"""Self-distillation on speech: predict, at masked states, what the same network finds without the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m2asr.data.batch import Batch, Share
+from m2asr.errors import UserError
+from m2asr.models.encoded import Encoded
+from m2asr.models.layers import full_precision
+from m2asr.objectives.objective import Loss, Objective
+from m2asr.objectives.view import View, ViewOptions, view_of
+
+COLLAPSED = 1.5  # tokens; the mean distribution of the teacher is then almost a single token
+
+
+class SelfDistillation(Objective):
+    """The sum over masked states of KL(teacher || student), distributions over the tokens of a head (Zhou et al. 2022, MMSpeech, MSP).
+
+    The student reads the masked states. The teacher is the same network on the same audio without mask, dropout and augmentation, and has
+    no gradient. The head is called without a gradient for its weights, so another objective has to train it, such as CTC over phones.
+
+    Metrics: `agreement`, the share of masked states at which both prefer the same token; `perplexity` of the teacher's mean distribution,
+    which falls to 1 if it always says the same; `skipped`, the share of utterances without a masked state.
+
+    Args:
+        head: a tied_head of the model.
+        view: needs a mask.
+        per: the loss is a mean over masked states (frame) or a sum per utterance with a masked state (utterance).
+    """
+
+    self_supervised = True
+    metrics = ("agreement", "perplexity", "skipped")
+    module_options = ("head",)
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        head: str,
+        view: ViewOptions | None = None,
+        tap: str = "output",
+        temperature: float = 1.0,
+        per: Literal["utterance", "frame"] = "frame",
+    ) -> None:
+        if view is None or view.mask is None:
+            raise UserError("view.mask: missing; only masked states are learned, so give `view: {mask: {probability: 0.065, length: 10}}`")
+        if tap == "frontend":
+            raise UserError("tap: `frontend` is before the mask, so there would be nothing to predict; name a block, or output")
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"temperature: {temperature:g} is not above 0; give a positive number")
+        student = view_of(view)
+        teacher = replace(student, mask=None, train=False, grad=False)
+        super().__init__([(student, tap), (teacher, tap)])
+        self.student, self.teacher = student, teacher
+        self.tap, self.temperature, self.per = tap, temperature, per
+        self._head = (modules[head],)  # a tuple hides its parameters from nn.Module: they belong to the system
+        self.labelled_by = (head, *modules[head].calls)
+
+    def share(self, batch: Batch, rng: np.random.Generator) -> Share:
+        mask = batch.drawn[self.student].tensors["mask"].numpy()  # (B, T')
+        rows, steps = mask.nonzero()  # (N,), (N,)
+        taught = mask.any(1)
+        weight = float(len(rows) if self.per == "frame" else taught.sum())
+        metrics = {"skipped": (float((~taught).sum()), float(len(taught)))}
+        return Share(weight, metrics, {"rows": torch.from_numpy(rows), "steps": torch.from_numpy(steps)})
+
+    def forward(self, encoded: Mapping[View, Encoded], share: Share) -> Loss:
+        student = self._logits(encoded[self.student], share)
+        with torch.no_grad():
+            teacher = self._logits(encoded[self.teacher], share).softmax(-1)  # (N, V)
+        loss = F.kl_div(student.log_softmax(-1), teacher, reduction="sum") * self.temperature**2
+        count, mean = float(len(teacher)), teacher.mean(0)
+        agreement = (student.detach().argmax(-1) == teacher.argmax(-1)).sum()
+        perplexity = torch.special.entr(mean).sum().exp()
+        return Loss(loss, {"agreement": (agreement, count), "perplexity": (perplexity, 1.0)})
+
+    def warning(self, metrics: Mapping[str, float]) -> str | None:
+        perplexity = metrics.get("perplexity", float("nan"))
+        if not perplexity < COLLAPSED:
+            return None
+        return f"the teacher has collapsed: nearly all its probability lies on one token (perplexity {perplexity:.2f}); train its head more"
+
+    def _logits(self, encoded: Encoded, share: Share) -> Tensor:
+        """Logits (N, V) over the temperature at the masked states."""
+        states = encoded.states[self.tap][share.tensors["rows"], share.tensors["steps"]]  # (N, D)
+        return full_precision(self._head[0](states, learn=False)) / self.temperature
