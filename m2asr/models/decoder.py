@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
 from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
 from m2asr.models.experts import ExpertFeedForward, Experts, Router
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
+
+
+class Part(NamedTuple):
+    """A part of a vocabulary."""
+
+    start: int = 0
+    stop: int | None = None  # None is the end
+
+
+ALL = Part()
 
 
 @dataclass
@@ -25,6 +37,7 @@ class DecoderState:
     bias: Tensor  # (B, 1, 1, T)
     past: list[KeyValue | None]  # (B * W, H, U, D/H); None before the first token
     start: Tensor  # (D,), the vector that stands before the first token
+    part: Part = ALL  # of the vocabulary
 
     def select(self, source: Tensor) -> None:
         """Reorder the prefixes: prefix w of utterance b takes over the past of its prefix source[b, w]; source is (B, W)."""
@@ -74,11 +87,13 @@ class TransformerDecoder(nn.Module):
 
     The last of the V tokens starts and ends a sentence. Each name in `prefixes` has its own start vector, so that one decoder can write
     several languages (as with the language token of Liu et al. 2020, mBART). No utterance sees another and no token sees a later one.
-    Padding changes no logit of a valid position. With `experts` feed-forward modules are mixtures of experts, whose routers read the states
-    of tokens alone. Raises UserError if `dim` does not fit `heads`, or the options of experts do not fit.
+    Padding changes no logit of a valid position. With `joined` tokenizers the vocabulary is that of the first, then that of the second, and
+    so on; `for_tokens` gives the decoder of one of them, which has that part alone to choose from. With `experts` feed-forward modules are
+    mixtures of experts, whose routers read the states of tokens alone. Raises UserError if `dim` does not fit `heads`, or the options of
+    experts do not fit.
     """
 
-    system_arguments = ("memory_dim", "vocab", "prefixes")
+    system_arguments = ("memory_dim", "vocab", "prefixes", "sizes")
 
     def __init__(
         self,
@@ -91,8 +106,13 @@ class TransformerDecoder(nn.Module):
         ff_mult: int = 4,
         dropout: float = 0.1,
         experts: Experts | None = None,
+        joined: list[str] | None = None,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
+        ends = [sum((sizes or {})[name] for name in (joined or [])[:number]) for number in range(len(joined or []) + 1)]
+        self.parts = {name: Part(*bounds) for name, bounds in zip(joined or [], zip(ends, ends[1:], strict=False), strict=False)}
+        vocab = ends[-1] if joined else vocab
         if experts is not None:
             experts.check(blocks)
             if experts.router == "shared" or experts.embedding or experts.languages:
@@ -119,13 +139,15 @@ class TransformerDecoder(nn.Module):
         prefix: str | None = None,
         valid: Tensor | None = None,
         routers: list[Tensor] | None = None,
+        part: Part = ALL,
     ) -> Tensor:
         """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) are those of the memory.
 
         `valid` (B, U + 1) is False at positions that no expert should see. The routers' logits (B, U + 1, E) are appended to `routers`.
+        With a `part` of the vocabulary, tokens and logits are those of the part.
         """
-        start = self._start(prefix).expand(len(tokens), 1, -1)
-        x = self.dropout(torch.cat([start, self.embedding(tokens)], dim=1))  # (B, U + 1, D)
+        start = self._start(prefix, part).expand(len(tokens), 1, -1)
+        x = self.dropout(torch.cat([start, self.embedding(tokens + part.start)], dim=1))  # (B, U + 1, D)
         size = x.shape[1]
         causal = causal_bias(size, x.device)
         bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
@@ -133,24 +155,65 @@ class TransformerDecoder(nn.Module):
             x, chosen = block(x, causal, memory, bias, valid if valid is None else valid.unsqueeze(-1))
             if routers is not None and chosen is not None:
                 routers.append(chosen)
-        return self.output(self.norm(x))
+        return self._logits(x, part)
 
-    def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
+    def for_tokens(self, tokens: str) -> TransformerDecoder | DecoderPart:
+        """The decoder of one of its joined tokenizers; itself if it has one vocabulary."""
+        return DecoderPart(self, self.parts[tokens]) if self.parts else self
+
+    def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None, part: Part = ALL) -> DecoderState:
         """The state before the first token of utterances with this memory (B, T, S)."""
         keys = [block.cross.keys(memory) for block in self.blocks]
         bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
-        return DecoderState(keys, bias, [None] * len(self.blocks), self._start(prefix))
+        return DecoderState(keys, bias, [None] * len(self.blocks), self._start(prefix, part), part)
 
     def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
         """Logits (B, W, V) of the token after the newest `tokens` (B, W), or of the first token if None; updates `state`."""
-        x = state.start.expand(len(state.memory[0][0]), beam, -1) if tokens is None else self.embedding(tokens)  # (B, W, D)
+        if tokens is None:
+            x = state.start.expand(len(state.memory[0][0]), beam, -1)  # (B, W, D)
+        else:
+            x = self.embedding(tokens + state.part.start)
         for index, block in enumerate(self.blocks):
             x, state.past[index] = block.step(x, state.past[index], state.memory[index], state.bias)
-        return self.output(self.norm(x))
+        return self._logits(x, state.part)
 
-    def _start(self, prefix: str | None) -> Tensor:
+    def _logits(self, x: Tensor, part: Part) -> Tensor:
+        if part == ALL:
+            return self.output(self.norm(x))
+        tokens = slice(*part)
+        return F.linear(self.norm(x), self.output.weight[tokens], self.output.bias[tokens])
+
+    def _start(self, prefix: str | None, part: Part) -> Tensor:
         if prefix is None:
-            return self.embedding.weight[self.eos]
+            return self.embedding.weight[self.eos if part.stop is None else part.stop - 1]
         if prefix not in self.prefixes:
             raise UserError(f"prefix `{prefix}`: this decoder does not have it; its prefixes: {', '.join(self.prefixes) or 'none'}")
         return self.prefixes[prefix]
+
+
+class DecoderPart:
+    """A decoder of joined tokenizers that reads and writes the tokens of one of them; its weights are those of the whole decoder."""
+
+    def __init__(self, decoder: TransformerDecoder, part: Part) -> None:
+        self.decoder, self.part, self.experts = decoder, part, decoder.experts
+        self.eos = part.stop - part.start - 1
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        lengths: Tensor,
+        prefix: str | None = None,
+        valid: Tensor | None = None,
+        routers: list[Tensor] | None = None,
+    ) -> Tensor:
+        """As TransformerDecoder.forward."""
+        return self.decoder(tokens, memory, lengths, prefix, valid, routers, self.part)
+
+    def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
+        """As TransformerDecoder.begin."""
+        return self.decoder.begin(memory, lengths, prefix, self.part)
+
+    def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
+        """As TransformerDecoder.step."""
+        return self.decoder.step(state, tokens, beam)

@@ -14,6 +14,7 @@ from m2asr.config import construct
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
 from m2asr.models import DECODERS
+from m2asr.models.decoder import DecoderPart, TransformerDecoder
 from m2asr.models.encoded import Encoded
 from m2asr.models.experts import choices, expert_counts
 from m2asr.models.layers import full_precision, round_length
@@ -57,9 +58,11 @@ class Attention(Objective):
         self.tokens, self.text, self.tap, self.per = tokens, text, tap, per
         self.prefix, self.smoothing, self.eos = prefix, smoothing, vocab - 1
         if isinstance(decoder, str):
-            self._decoder = (modules[decoder],)  # a tuple hides its parameters from nn.Module: they belong to the system
+            self._decoder = (modules[decoder].for_tokens(tokens),)  # a tuple hides its parameters from nn.Module: they belong to the system
             self.runs = (decoder,)
         else:
+            if decoder.get("joined"):
+                raise UserError("decoder.joined: only for a decoder of `model:`, which several objectives share; name one here")
             prefixes = () if prefix is None else (prefix,)
             self.own = construct(DECODERS, "decoder", decoder, memory_dim=dim, vocab=vocab, prefixes=prefixes)
             self._decoder = (self.own,)
@@ -72,7 +75,7 @@ class Attention(Objective):
         self.balance, self.compares = balance, balance > 0 or limited
 
     @property
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> TransformerDecoder | DecoderPart:
         """The decoder, shared or not."""
         return self._decoder[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -77,6 +77,7 @@ def build_system(
             size = vocab.get(_vocabulary(config, name) or "", 0)
             prefixes = sorted({options["prefix"] for options in _readers(config, name).values() if options.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
+            available["sizes"] = {tokens: vocab[tokens] for tokens in section.options().get("joined") or ()}
             available |= {"embedding_dim": 0, "condition_vocab": 0, "modules": modules}
             if section.type == "tied_head":
                 _check_tied(config, name)
@@ -187,6 +188,8 @@ def _vocabulary(config: TrainConfig, module: str) -> str | None:
         check_exists(section.options()["tokens"], config.tokens, f"model.{module}.tokens")
         return section.options()["tokens"]
     readers = _readers(config, module)
+    if joined := section.options().get("joined"):
+        return _check_joined(config, module, joined)
     key = next(key for key, types in MODULE_OPTIONS.items() if section.type in types)
     if not readers:
         raise UserError(f"model.{module}: no objective has `{key}: {module}`; add this to an objective, or remove the module")
@@ -195,6 +198,21 @@ def _vocabulary(config: TrainConfig, module: str) -> str | None:
         different = f"its objectives have different tokens ({', '.join(tokens)})"
         raise UserError(f"model.{module}: {different}; a {key} has one vocabulary, so give {', '.join(readers)} the same tokens")
     return tokens[0]
+
+
+def _check_joined(config: TrainConfig, module: str, joined: Sequence[str]) -> None:
+    """Raise UserError unless a decoder joins existing tokenizers, each once, of which its objectives use each."""
+    for name in joined:
+        check_exists(name, config.tokens, f"model.{module}.joined")
+    if len(set(joined)) < max(2, len(joined)):
+        raise UserError(f"model.{module}.joined: give two different tokenizers or more; with a single one take `joined` away")
+    used = {str(options.get("tokens")): name for name, options in _readers(config, module).items()}
+    for tokens, name in used.items():
+        if tokens not in joined:
+            raise UserError(f"objectives.{name}.tokens: model.{module} joins {', '.join(joined)}, not {tokens}; add it to `joined`")
+    for tokens in joined:
+        if tokens not in used:
+            raise UserError(f"model.{module}.joined: no objective of this decoder writes {tokens}; take it away here")
 
 
 def _predictor_dim(config: TrainConfig, joiner: str) -> int:

@@ -102,3 +102,20 @@ def test_a_memory_without_length_gives_no_nan():
 def test_heads_must_fit():
     with pytest.raises(UserError, match="heads"):
         TransformerDecoder(6, VOCAB, dim=18, heads=4)
+
+
+def test_a_decoder_of_joined_tokenizers_is_one_for_each():
+    """Tokens and logits of a part are those of a decoder whose tables hold that part alone."""
+    torch.manual_seed(0)
+    joint = TransformerDecoder(6, 0, blocks=1, dim=16, heads=2, dropout=0.0, joined=["a", "b"], sizes={"a": 5, "b": VOCAB}).double()
+    assert joint.embedding.num_embeddings == 5 + VOCAB
+    alone = TransformerDecoder(6, VOCAB, blocks=1, dim=16, heads=2, dropout=0.0).double()
+    weights = joint.state_dict()
+    alone.load_state_dict({key: value[5:] if len(value) == 5 + VOCAB else value for key, value in weights.items()})
+    part, (tokens, memory, lengths) = joint.for_tokens("b"), inputs()
+    assert part.eos == alone.eos == VOCAB - 1 and alone.for_tokens("anything") is alone
+    expected = alone(tokens, memory, lengths)
+    torch.testing.assert_close(part(tokens, memory, lengths), expected, rtol=0, atol=1e-12)
+    state = part.begin(memory, lengths)
+    steps = [part.step(state, None), *(part.step(state, tokens[:, position : position + 1]) for position in range(5))]
+    torch.testing.assert_close(torch.cat(steps, dim=1), expected, rtol=0, atol=1e-12)

@@ -191,3 +191,42 @@ def test_a_decoder_with_experts_adds_their_balance():
     for options, message in (({"balance": 0.1}, "the decoder has no experts"), ({"balance": -1.0}, "balance: -1 is not possible")):
         with pytest.raises(UserError, match=message):
             system(**options)
+
+
+JOINED = {
+    "letters": {"type": "attention", "stream": "x", "tokens": "a", "decoder": "main"},
+    "codes": {"type": "attention", "stream": "x", "tokens": "b", "decoder": "main"},
+}
+
+
+def test_objectives_of_joined_tokenizers_share_all_but_their_tokens():
+    model = system(JOINED, {"main": {**SMALL, "joined": ["a", "b"]}})
+    batch = build.batch([120, 90], {"a:text": [[2, 3], [4]], "b:text": [[1, 5, 2], [3]]})
+    sizes = build.VOCAB["a"], build.VOCAB["b"]
+    assert model.main.embedding.num_embeddings == sum(sizes)
+    for name, own in (("letters", slice(0, sizes[0])), ("codes", slice(sizes[0], None))):
+        model.zero_grad()
+        run(batch, model, name)[1].sum.backward()
+        for table in (model.main.embedding.weight.grad, model.main.output.weight.grad):
+            rows = table.abs().sum(1)
+            assert rows[own].sum() > 0 and rows.sum() == rows[own].sum()
+        assert model.main.norm.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("joined", "objectives", "told"),
+    [
+        (["a", "c"], JOINED, "model.main.joined: `c` does not exist"),
+        (["a"], JOINED, "model.main.joined: give two different tokenizers or more"),
+        (["a", "a"], JOINED, "model.main.joined: give two different tokenizers or more"),
+        (["a", "b"], {"letters": JOINED["letters"]}, "no objective of this decoder writes b"),
+    ],
+)
+def test_tokenizers_that_cannot_be_joined(joined, objectives, told):
+    with pytest.raises(UserError, match=told):
+        system(objectives, {"main": {**SMALL, "joined": joined}})
+
+
+def test_only_a_shared_decoder_joins_tokenizers():
+    with pytest.raises(UserError, match="decoder.joined: only for a decoder of `model:`"):
+        system(decoder={**SMALL, "joined": ["a", "b"]})
