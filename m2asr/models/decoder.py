@@ -169,10 +169,8 @@ class TransformerDecoder(nn.Module):
 
     def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
         """Logits (B, W, V) of the token after the newest `tokens` (B, W), or of the first token if None; updates `state`."""
-        if tokens is None:
-            x = state.start.expand(len(state.memory[0][0]), beam, -1)  # (B, W, D)
-        else:
-            x = self.embedding(tokens + state.part.start)
+        start = state.start.expand(len(state.memory[0][0]), beam, -1)
+        x = start if tokens is None else self.embedding(tokens + state.part.start)  # (B, W, D)
         for index, block in enumerate(self.blocks):
             x, state.past[index] = block.step(x, state.past[index], state.memory[index], state.bias)
         return self._logits(x, state.part)
