@@ -86,7 +86,8 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
         state = "already trained" if trainer.finished else "going on"
         print(f"{args.exp}: {state} after step {trainer.number} of about {trainer.total_steps}")
     elif args.init_from:
-        print("\n".join(initialize(trainer.system, [source_of(*words) for words in args.init_from])))
+        sources = [source_of(*words) for words in args.init_from]
+        print("\n".join(initialize(trainer.system, sources, trainer.options.seed, trainer.group)))
     trainer.run()
     hours = trainer.audio_seconds / 3600
     print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")

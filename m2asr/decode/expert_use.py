@@ -32,7 +32,8 @@ class Use:
 def expert_use(trained: Trained, sets: Sequence[str]) -> dict[str, dict[str, Use]]:
     """The use of experts by tap of the router and language, over all utterances of the sets.
 
-    Raises UserError if the system has no experts, or a set is missing.
+    Utterances that are too short for a state are left out. Raises UserError if the system has no experts, a set is missing, or nothing is
+    left.
     """
     system = trained.system
     if system.encoder.experts is None:
@@ -46,11 +47,12 @@ def expert_use(trained: Trained, sets: Sequence[str]) -> dict[str, dict[str, Use
             encoded = system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
             for tap in taps:
                 logs = encoded.states[tap].log_softmax(-1)  # (B, T', E)
-                for row, (lang, length) in enumerate(zip(batch.lang, batch.drawn[WHOLE].states.tolist(), strict=True)):
+                lengths = batch.drawn[WHOLE].states.tolist()
+                for row, (lang, length) in ((row, pair) for row, pair in enumerate(zip(batch.lang, lengths, strict=True)) if pair[1]):
                     total = use[tap].setdefault(lang, Use(torch.zeros(count)))
                     total.counts += expert_counts(choices(logs[row, :length], None, top), count).cpu()
                     total.entropy -= float((logs[row, :length].exp() * logs[row, :length]).sum())
                     total.states += length
     if not any(use.values()):
-        raise UserError(f"{', '.join(sets)}: no utterance in these sets; name others")
+        raise UserError(f"{', '.join(sets)}: no utterance in these sets that is long enough for a state; name others")
     return use

@@ -114,9 +114,10 @@ class TransformerDecoder(nn.Module):
         self.parts = {name: Part(*bounds) for name, bounds in zip(joined or [], zip(ends, ends[1:], strict=False), strict=False)}
         vocab = ends[-1] if joined else vocab
         if experts is not None:
+            if experts.router == "shared" or experts.embedding or experts.mean or experts.languages:
+                what = "set router: block, and take embedding, mean and languages away"
+                raise UserError(f"experts: a decoder's routers read the states of tokens alone, one in each block; {what}")
             experts.check(blocks)
-            if experts.router == "shared" or experts.embedding or experts.languages:
-                raise UserError("experts: a decoder's routers read the states of tokens alone; take router, embedding and languages away")
         self.experts = experts
         self.eos = vocab - 1
         self.embedding = nn.Embedding(vocab, dim)
@@ -138,24 +139,27 @@ class TransformerDecoder(nn.Module):
         lengths: Tensor,
         prefix: str | None = None,
         valid: Tensor | None = None,
-        routers: list[Tensor] | None = None,
+        with_routers: bool = False,
         part: Part = ALL,
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Logits (B, U + 1, V) of every token and of the end, each from the tokens before it; `lengths` (B,) are those of the memory.
 
-        `valid` (B, U + 1) is False at positions that no expert should see. The routers' logits (B, U + 1, E) are appended to `routers`.
-        With a `part` of the vocabulary, tokens and logits are those of the part.
+        `valid` (B, U + 1) is False at positions that no expert should see. `with_routers` gives beside the logits those of
+        every router (B, U + 1, E); they are returned, since what a decoder gives back is where gradients enter it. With a `part` of the
+        vocabulary, tokens and logits are those of the part.
         """
         start = self._start(prefix, part).expand(len(tokens), 1, -1)
         x = self.dropout(torch.cat([start, self.embedding(tokens + part.start)], dim=1))  # (B, U + 1, D)
         size = x.shape[1]
         causal = causal_bias(size, x.device)
         bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
+        routers: list[Tensor] = []
         for block in self.blocks:
             x, chosen = block(x, causal, memory, bias, valid if valid is None else valid.unsqueeze(-1))
-            if routers is not None and chosen is not None:
+            if chosen is not None:
                 routers.append(chosen)
-        return self._logits(x, part)
+        logits = self._logits(x, part)
+        return (logits, routers) if with_routers else logits
 
     def for_tokens(self, tokens: str) -> TransformerDecoder | DecoderPart:
         """The decoder of one of its joined tokenizers; itself if it has one vocabulary."""
@@ -203,10 +207,10 @@ class DecoderPart:
         lengths: Tensor,
         prefix: str | None = None,
         valid: Tensor | None = None,
-        routers: list[Tensor] | None = None,
-    ) -> Tensor:
+        with_routers: bool = False,
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """As TransformerDecoder.forward."""
-        return self.decoder(tokens, memory, lengths, prefix, valid, routers, self.part)
+        return self.decoder(tokens, memory, lengths, prefix, valid, with_routers, self.part)
 
     def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
         """As TransformerDecoder.begin."""

@@ -36,7 +36,7 @@ class Experts(Strict):
     capacity: float | None = Field(None, gt=0, allow_inf_nan=False)  # times an equal share of the states; null is no limit
     hidden: int | None = Field(None, ge=1)  # width inside an expert; null is that of the other feed-forward modules
     dropout: float | None = Field(None, ge=0, lt=1)  # inside an expert; null is that of the encoder
-    embedding: str | None = None  # a module of the type conformer, whose states routers read without a gradient
+    embedding: str | None = Field(None, min_length=1)  # a module of the type conformer, whose states routers read without a gradient
     mean: bool = False  # also the mean of these states over the utterance
     languages: list[str] = []  # also which of these languages is spoken
 
@@ -76,11 +76,11 @@ class Experts(Strict):
         return torch.cat(parts, dim=-1) if parts else None
 
     def check(self, blocks: int) -> None:
-        """Raise UserError if the options do not fit each other or an encoder of so many blocks."""
+        """Raise UserError if the options do not fit each other or so many blocks."""
         if self.top > self.count:
             raise UserError(f"experts.top: {self.top} is more than the {self.count} experts; lower it, or raise `count`")
         if isinstance(self.blocks, list) and (wrong := [number for number in self.blocks if number > blocks]):
-            raise UserError(f"experts.blocks: {wrong[0]} is behind the last block; the encoder has {blocks}")
+            raise UserError(f"experts.blocks: {wrong[0]} is behind the last block; there are {blocks}")
         if not any(self.in_block(number, blocks) for number in range(1, blocks + 1)):
             raise UserError(f"experts.blocks: no block has experts; name some from 1 to {blocks}, or take `experts` away")
         if self.mean and self.embedding is None:
@@ -156,10 +156,9 @@ class ExpertFeedForward(nn.Module):
             experts = limit(experts, self.count, self.capacity)
         rows = states.unsqueeze(2).expand(*states.shape[:2], self.top, -1).reshape(-1, states.shape[-1])  # (B T K, D)
         apply = self.apply_experts if self.exchange is None else partial(self.exchange, self.apply_experts)
-        output = apply(rows, experts.flatten()).view(*chosen.shape, -1)  # (B, T, K, D)
+        output = apply(rows, experts.flatten()).view(*chosen.shape, states.shape[-1])  # (B, T, K, D)
         output = output * scales(chosen, self.scale).unsqueeze(-1).to(output.dtype)
         return output.sum(2) if self.top > 1 else output.squeeze(2), logits
-
 
     def apply_experts(self, rows: Tensor, experts: Tensor) -> Tensor:
         """The output (N, D) of each row's expert (N,) for rows (N, D), and zeros where that is the number of experts."""

@@ -93,8 +93,8 @@ class Attention(Objective):
         view = encoded[self.views[0]]
         memory, lengths = select_rows(view.states[self.tap], share.tensors), select_rows(view.lengths, share.tensors)  # (R, T', S), (R,)
         labels = share.tensors["labels"]  # (R, U + 1)
-        valid, routers = labels != IGNORED if self.decoder.experts else None, []
-        logits = self.decoder(share.tensors["targets"], memory, lengths, self.prefix, valid, routers)
+        valid = labels != IGNORED if self.decoder.experts else None
+        logits, routers = self.decoder(share.tensors["targets"], memory, lengths, self.prefix, valid, with_routers=True)
         logits = full_precision(logits)  # (R, U + 1, V)
         loss = F.cross_entropy(
             logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=self.smoothing, reduction="sum"

@@ -54,6 +54,8 @@ class Balance(Objective):
         if encoder.experts is None:
             raise UserError("the encoder has no experts; add `model.encoder.experts`, or remove the objective")
         taps = [tap for tap in encoder.router_taps if int(tap.removeprefix("router")) > read.start]
+        if not taps:
+            raise UserError(f"view.start: no block behind the first {read.start} has experts; begin earlier, or take `view` away")
         super().__init__([(read, tap) for tap in taps])
         self.weights, self.options, self.taps = weights, encoder.experts, taps
         self.compares = importance > 0 or switch > 0

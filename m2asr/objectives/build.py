@@ -71,6 +71,8 @@ def build_system(
         "condition_vocab": vocab.get(_vocabulary(config, head), 0) if head else 0,
     }
     encoder = construct(ENCODERS, "model.encoder", sections["encoder"].type_and_options(), feat_dim=feat_dim, **widths)
+    if embedding in encoder.taps:
+        raise UserError(f"model.{embedding}: states of the encoder have this name; choose another one")
     modules: dict[str, nn.Module] = {"encoder": encoder, **networks}
     for name, section in sorted(sections.items(), key=lambda item: "modules" in MODULES[item[1].type].system_arguments):
         if name not in modules:
@@ -94,8 +96,11 @@ def build_system(
         for view, tap in objectives[name].reads:
             _check_view(config, name, view, encoder)
             skipped = {f"{kind}{number}" for number in range(1, view.start + 1) for kind in ("block", "router")}
+            if "tap" in section.options():  # a single tap with states, for a head
+                skipped.update(encoder.router_taps)
             readable = [encoder_tap for encoder_tap in encoder.taps if encoder_tap not in skipped] + list(networks)
             check_exists(tap, readable, f"objectives.{name}.tap")
+        _check_width(name, section.options().get("tap"), dim, encoder.dim, objectives[name])
     views = [view for objective in objectives.values() for view in objective.views]
     used_names = {name for objective in objectives.values() for name in objective.runs}
     _check_trained(modules, used_names, objectives)
@@ -122,10 +127,7 @@ def _embedding_network(config: TrainConfig, name: str, feat_dim: int) -> nn.Modu
     options = config.model.modules()[name].type_and_options()
     if name == "encoder" or any(options.get(key) for key in ("experts", "condition")):
         raise UserError(f"{where}: {name} has experts or a condition, or is the encoder itself; name another, plain conformer")
-    network = construct(ENCODERS, f"model.{name}", options, feat_dim=feat_dim, embedding_dim=0, condition_vocab=0)
-    if name in network.taps:
-        raise UserError(f"model.{name}: states of the encoder have this name; choose another one")
-    return network
+    return construct(ENCODERS, f"model.{name}", options, feat_dim=feat_dim, embedding_dim=0, condition_vocab=0)
 
 
 def _check_tied(config: TrainConfig, head: str) -> None:
@@ -146,6 +148,16 @@ def _check_trained(modules: Mapping[str, nn.Module], trained: Collection[str], o
                 f"model.{name}: it gives labels (objectives.{objective}), and no objective trains it; a quantizer learns in an objective "
                 "of the type contrastive, a head in one of the type ctc; a projection_quantizer needs no training"
             )
+
+
+def _check_width(objective: str, tap: str | None, dim: int, encoder_dim: int, built: Objective) -> None:
+    """Raise UserError if an objective would bring states of the encoder together with those of a network of another width."""
+    others = [f"model.{name}" for name in built.runs] + [f"the tap {other}" for _, other in built.reads if other != tap]
+    if others and dim != encoder_dim:
+        raise UserError(
+            f"objectives.{objective}.tap: the states of {tap} have {dim} channels, but {others[-1]} is of the encoder, which has "
+            f"{encoder_dim}; give both the same `dim`, or choose another tap"
+        )
 
 
 def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Module) -> None:

@@ -101,18 +101,26 @@ class System(nn.Module):
         return feats.masked_fill(~valid, 0.0)
 
     def theta(self, over: Iterable[str]) -> dict[str, nn.Module]:
-        """The modules whose gradient is merged: those of `over`, and if it has the encoder, those that run before it in some view."""
+        """The modules whose gradient is merged: those of `over`, and with the encoder those that run before it in some view, or in it.
+
+        Raises UserError for the head that states are conditioned on without the encoder that it runs in.
+        """
         names = list(over)
+        if self.head_name in names and "encoder" not in names:
+            raise UserError(f"weighting.over: {self.head_name} also runs within the encoder (`condition`); name both, or neither")
         if "encoder" in names:
             views = [view for objective in self.objectives.values() for view in objective.views]
             names += [name for view in views for name in (view.embed, view.mask and view.mask.vector) if name]
             names += [self.head_name] if self.head_name else []
         return {name: getattr(self, name) for name in self.module_names if name in names}
 
+    def source(self, tap: str) -> str:
+        """The module whose states are at a tap."""
+        return tap if tap == self.embedding_name else "encoder"
+
     def reaches(self, objective: str, theta: Collection[str]) -> bool:
         """Whether this objective has a gradient for one of the modules `theta`."""
-        taps = [tap for view, tap in self.objectives[objective].reads if view.grad]
-        through_states = any((tap if tap == self.embedding_name else "encoder") in theta for tap in taps)
+        through_states = any(self.source(tap) in theta for view, tap in self.objectives[objective].reads if view.grad)
         return through_states or any(name in theta for name in self.objectives[objective].runs)
 
     def compares(self, objective: str) -> bool:

@@ -52,8 +52,8 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
     such as that of experts, gets the source's value at every index of that dimension, plus the `noise` of the source, which `seed` decides.
     Modules, heads and routers that no source has stay as they are; normalization belongs to this run's features. Raises UserError where the
-    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where no weight begins with a prefix of
-    a map, or where a name that a map gives does not exist or has another shape.
+    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where nothing is copied that `noise`
+    could change, where no weight begins with a prefix of a map, or where a name that a map gives does not exist or has another shape.
     """
     group = group or Collectives()
     weights = whole_shapes(system.state_dict(), system.spread_names, group)
@@ -84,6 +84,7 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
             prefixes = sorted({".".join(key.split(".")[:2]) for key in loaded})
             raise UserError(f"{source.path}: no weight begins with `{prefix}`; there are {', '.join(prefixes)}")
     taken: dict[str, Tensor] = {}
+    copied = False
     for key, value in loaded.items():
         prefix = max((name for name in source.map if key.startswith(name)), key=len, default=None)
         targets = [key] if prefix is None else [target + key[len(prefix) :] for target in _targets(source.map[prefix])]
@@ -93,7 +94,7 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
             if target in weights and weights[target].shape == value.shape:
                 taken[target] = value
             elif target in weights and weights[target].shape[1:] == value.shape:
-                taken[target] = _copies(value, len(weights[target]), source.noise, seed_of(seed, target))
+                taken[target], copied = _copies(value, len(weights[target]), source.noise, seed_of(seed, target)), True
             elif prefix is not None or (target.startswith("encoder.") and target in weights):
                 problem = "does not exist here"
                 if target in weights:
@@ -101,6 +102,8 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
                 if prefix is None:
                     raise UserError(f"{source.path}: {target} {problem}; train both with the same model.encoder, or map it to null")
                 raise UserError(f"{source.path}: `{prefix}` is mapped to {target}, which {problem}; correct `map`")
+    if source.noise and not copied:
+        raise UserError(f"{source.path}: no weight of it is copied to every expert, so `noise` has nothing to do; take it away")
     return taken
 
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from m2asr.data.batch import Batch
 from m2asr.models.encoded import Encoded
@@ -79,7 +80,8 @@ class Passes:
             due += [row for group in todo.groups if set(group.objectives) & set(names) for row in (group.row, *group.exact.values())]
             for number, batch in enumerate(batches):
                 with copies.in_place():
-                    backwards = self._forward(todo, names, None if batch is None else batch.to(self.device), divisors, tally, within)
+                    batch = None if batch is None else batch.to(self.device)
+                    backwards = self._forward(todo, names, batch, divisors, tally, within, copies.copies)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
                     with self.rows.accumulate_into(row, copies.copies):
@@ -94,11 +96,19 @@ class Passes:
         return within
 
     def _forward(
-        self, todo: Pass, names: Sequence[str], batch: Batch | None, divisors: Mapping[str, float], tally: Tally, within: dict[str, float]
+        self,
+        todo: Pass,
+        names: Sequence[str],
+        batch: Batch | None,
+        divisors: Mapping[str, float],
+        tally: Tally,
+        within: dict[str, float],
+        copies: Mapping[Parameter, Tensor],
     ) -> list[Backward]:
         """The losses of one batch, and what is to go backward through theta.
 
-        Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then.
+        Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then; `copies`
+        are those of theta's weights that are in place.
         """
         present = [name for name in names if batch is not None and batch.shares[name].weight > 0]
         rows = {row: {name: factor for name, factor in factors.items() if name in present} for row, factors in todo.rows.items()}
@@ -119,30 +129,37 @@ class Passes:
 
             for row, objectives in rows.items():
                 read = gate(encoded, cut=cut)
-                into_states = "encoder" in self.theta
-                losses = [loss_of(name, gate(read, factor if into_states else 1.0), factor) for name, factor in objectives.items()]
+                losses = [loss_of(name, gate(read, factor, into=self._into_theta), factor) for name, factor in objectives.items()]
                 loss = torch.stack(losses).sum()
-                backwards += self._through_heads(row, loss, read, encoded, objectives) if cut else [(row, [loss], None)]
+                if not loss.requires_grad:  # a factor of 0, and no head
+                    continue
+                backwards += self._through_heads(row, loss, read, encoded, objectives, copies) if cut else [(row, [loss], None)]
             for group, members in grouped:
-                copies = {name: gate(encoded, cut=True) for name in members if name in present}
-                for name, read in copies.items():
+                reads = {name: gate(encoded, cut=True) for name in members if name in present}
+                for name, read in reads.items():
                     loss_of(name, read, 1.0).backward()
-                gradients = {name: gradients_at(read) for name, read in copies.items()}
+                gradients = {name: gradients_at(read) for name, read in reads.items()}
                 within |= weigh_states(group, members, gradients, self.rows.group, self.device)
                 merged = {group.row: weighted(gradients, within), **{row: gradients.get(name, {}) for name, row in group.exact.items()}}
                 backwards += [_onward(row, at_states, encoded) for row, at_states in merged.items()]
             if self.spread:  # all processes go backward through the same layers, whichever objectives have a target
                 nothing = [0.0 * state.sum() for read in encoded.values() for state in read.states.values() if state.requires_grad]
                 losses = [loss for _, tensors, _ in backwards for loss in tensors]
-                backwards = [(MERGED, [torch.stack([*losses, *nothing]).sum()], None)] if nothing else []
+                backwards = [(MERGED, [torch.stack([*losses, *nothing]).sum()], None)] if losses or nothing else []
         return [backward for backward in backwards if backward[1]]  # without those that no gradient enters
 
     def _through_heads(
-        self, row: Hashable, loss: Tensor, read: Mapping[View, Encoded], encoded: Mapping[View, Encoded], names: Iterable[str]
+        self,
+        row: Hashable,
+        loss: Tensor,
+        read: Mapping[View, Encoded],
+        encoded: Mapping[View, Encoded],
+        names: Iterable[str],
+        copies: Mapping[Parameter, Tensor],
     ) -> list[Backward]:
         """Send a loss back to the states that it was computed from; what is to go on from there."""
         called = any(module in self.theta for name in names for module in self.system.objectives[name].runs)
-        with self.rows.accumulate_into(row) if called else nullcontext():
+        with self.rows.accumulate_into(row, copies) if called else nullcontext():
             loss.backward()
         return [_onward(row, gradients_at(read), encoded)]
 
@@ -168,6 +185,10 @@ class Passes:
         counts = torch.zeros(group.world, dtype=torch.float64)
         counts[group.rank] = count
         return int(group.all_reduce(counts).max())
+
+    def _into_theta(self, tap: str) -> bool:
+        """Whether states at a tap come from theta."""
+        return self.system.source(tap) in self.theta
 
     def _names(self, todo: Pass) -> list[str]:
         asked = {name for factors in todo.rows.values() for name in factors} | {name for group in todo.groups for name in group.objectives}

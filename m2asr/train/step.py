@@ -57,8 +57,8 @@ class JointStep:
         self.theta = system.theta(over)
         outside = [system.get_submodule(name) for name in system.module_names if name not in self.theta]
         outside += [system.objectives[name] for name in names]
-        self.heads = list(dict.fromkeys(param for module in outside for param in module.parameters()))
         spread = system.spread_parameters  # whose gradients are complete where they arise
+        self.heads = list(dict.fromkeys(param for module in outside for param in module.parameters() if param not in spread))
         params = [param for module in self.theta.values() for param in module.parameters() if param not in spread]
         self.rows = GradientRows(params, self.group)
         layers = {name: [param for param in layer if param not in spread] for name, layer in layers_of(self.theta).items()}

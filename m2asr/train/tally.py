@@ -24,6 +24,7 @@ class Tally:
 
     def __init__(self, objectives: Mapping[str, Objective], group: Collectives) -> None:
         self._columns: dict[tuple[str, str], slice] = {}  # of the sums; the weight comes after them
+        self._vectors = {(name, metric) for name, objective in objectives.items() for metric in objective.widths}
         end = 0
         for name, objective in objectives.items():
             for metric in (LOSS, *objective.metrics):
@@ -92,7 +93,7 @@ class Tally:
         pairs = {}
         for key, columns in self._columns.items():
             values = self._sums[columns].copy()
-            pairs[key] = (values if len(values) > 1 else float(values[0]), float(self._sums[columns.stop]))
+            pairs[key] = (values if key in self._vectors else float(values[0]), float(self._sums[columns.stop]))
         return pairs
 
     def _name_problem(self) -> None:

@@ -38,7 +38,7 @@ def test_states_are_those_of_whole_utterances_at_the_taps_of_heads(system):
 def test_features_are_encoded_as_the_batch_that_they_make(system):
     batch = build.batch([120, 90], {})
     feats = [batch.inputs["feats"][row, :length].numpy() for row, length in enumerate([120, 90])]
-    expected, encoded = encode_batch(system, batch), encode(system, feats)
+    expected, encoded = encode_batch(system, batch), encode(system, feats, batch.lang)
     assert encoded.lengths.tolist() == expected.lengths.tolist() == [29, 21]
     assert all(torch.equal(state, expected.states[tap]) for tap, state in encoded.states.items())
-    assert encode(system, [np.zeros((3, 8))]).lengths.tolist() == [0]
+    assert encode(system, [np.zeros((3, 8))], [""]).lengths.tolist() == [0]

@@ -252,7 +252,7 @@ def test_a_window_is_a_mask_of_the_attention(window: list[int], causal: bool, le
     mask = torch.zeros(len(counts), 1, *near.shape).masked_fill(~(near & valid[:, None, None] | (distance == 0)), float("-inf"))
     expected = states
     for block in model.blocks:
-        expected = block(expected, mask, valid.unsqueeze(-1), causal)
+        expected = block(expected, mask, valid.unsqueeze(-1), causal)[0]
     actual = model(states, counts, causal=causal)["output"]
     torch.testing.assert_close(actual[valid], expected[valid], rtol=0, atol=1e-11)
     parameters = list(model.blocks.parameters())

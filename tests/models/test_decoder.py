@@ -27,8 +27,8 @@ def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_experts_see_no_position_that_is_not_valid():
     model, (tokens, memory, lengths) = decoder(experts=Experts(count=3, blocks=[2])), inputs()
-    valid, routers = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True] + [False] * 5]), []
-    logits = model(tokens, memory, lengths, valid=valid, routers=routers)
+    valid = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True] + [False] * 5])
+    logits, routers = model(tokens, memory, lengths, valid=valid, with_routers=True)
     assert [chosen.shape for chosen in routers] == [(3, 6, 3)]
     torch.testing.assert_close(logits[valid], model(tokens, memory, lengths)[valid], rtol=0, atol=1e-12)
     logits[~valid].sum().backward()
@@ -36,7 +36,7 @@ def test_experts_see_no_position_that_is_not_valid():
     assert isinstance(model.blocks[0].feed_forward, FeedForward)
 
 
-@pytest.mark.parametrize("options", [{"router": "shared"}, {"embedding": "sounds"}, {"languages": ["en"]}])
+@pytest.mark.parametrize("options", [{"router": "shared"}, {"embedding": "sounds"}, {"mean": True}, {"languages": ["en"]}])
 def test_routers_of_a_decoder_read_tokens_alone(options):
     with pytest.raises(UserError, match="a decoder's routers read the states of tokens alone"):
         decoder(experts=Experts(count=2, **options))

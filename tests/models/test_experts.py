@@ -209,7 +209,7 @@ def test_no_gradient_goes_into_what_is_read_beside():
     ("options", "told"),
     [
         ({"count": 2, "top": 3}, "experts.top: 3 is more than the 2 experts"),
-        ({"count": 2, "blocks": [1, 7]}, "experts.blocks: 7 is behind the last block; the encoder has 3"),
+        ({"count": 2, "blocks": [1, 7]}, "experts.blocks: 7 is behind the last block; there are 3"),
         ({"count": 2, "blocks": []}, "experts.blocks: no block has experts"),
         ({"count": 2, "mean": True}, "experts.mean: it is the mean of the states of `embedding`"),
         ({"count": 2, "languages": ["en", "en"]}, "experts.languages: a language is named twice"),
@@ -234,3 +234,12 @@ def test_states_are_conditioned_on_what_a_head_finds():
     torch.testing.assert_close(found["output"], rest, rtol=0, atol=1e-12)
     with pytest.raises(UserError, match=r"condition.blocks: 3 has no block behind it; name blocks from 1 to 2"):
         encoder(condition=Condition(blocks=[3], head="tokens"), condition_vocab=7)
+
+
+def test_a_batch_without_utterances_goes_through():
+    """As a view that cuts pieces gives where all utterances are too short."""
+    layer = ExpertFeedForward(6, 8, 0.1, 4, 2, capacity=1.0, router=Router(6, 4))
+    output, logits = layer(torch.zeros(0, 5, 6, requires_grad=True))
+    assert output.shape == (0, 5, 6) and logits.shape == (0, 5, 4)
+    output.sum().backward()
+    assert not layer.wide.weight.grad.any()

@@ -178,9 +178,9 @@ def test_a_decoder_with_experts_adds_their_balance():
         model = system(decoder={**SMALL, "blocks": 2, "experts": {"count": 3, "top": 2}}, balance=balance)
         share, loss, encoded = run(batch, model)
         losses[balance] = float(loss.sum.detach())
-    routers, labels = [], share.tensors["labels"]
+    labels = share.tensors["labels"]
     read = (share.tensors["targets"], encoded.states["output"].detach(), encoded.lengths)
-    model.objectives["att"].decoder(*read, valid=labels != -100, routers=routers)
+    _, routers = model.objectives["att"].decoder(*read, valid=labels != -100, with_routers=True)
     expected = 0.0
     for logits in routers:
         p = logits[labels != -100].detach().softmax(-1)  # (9, 3)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from m2asr.data.batch import Batch
+from m2asr.decode.expert_use import expert_use
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
+from m2asr.moo.collectives import Collectives
 from m2asr.objectives.balance import Balance
+from m2asr.objectives.objective import mean
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
+from m2asr.train.tally import Tally
 from tests.objectives import build
 
 ENCODER = {"type": "conformer", "blocks": 2, "dim": 16, "heads": 2, "kernel": 5, "subsampling": "windows", "dropout": 0.0}
 NETWORK = {**ENCODER, "blocks": 1, "dim": 8}
 BALANCE = {"type": "balance", "stream": "x", "role": "regular"}
 CTC = {"type": "ctc", "stream": "x", "tokens": "a"}
+CAUSAL = {"type": "cpc", "stream": "x", "encoding": "causal", "context": 0.4, "future": 0.3}
 
 
 def system(experts: dict, objectives: dict | None = None, balance: dict | None = None, **modules: object) -> System:
@@ -165,6 +171,9 @@ def test_a_causal_view_sees_nothing_later():
         ({"count": 2, "embedding": "sound"}, {}, r"model.encoder.experts.embedding: `sound` does not exist"),
         ({"count": 2, "embedding": "encoder"}, {}, "or is the encoder itself"),
         ({"count": 2, "embedding": "block1"}, {"block1": NETWORK}, "model.block1: states of the encoder have this name"),
+        ({"count": 2, "embedding": "block2"}, {"block2": NETWORK}, "model.block2: states of the encoder have this name"),
+        ({"count": 2, "embedding": "router1"}, {"router1": NETWORK}, "model.router1: states of the encoder have this name"),
+        ({"count": 2, "embedding": ""}, {}, "model.encoder: experts.embedding: "),
         ({"count": 2, "embedding": "writer"}, {"writer": {"type": "mask_vector"}}, "model.writer has the type mask_vector"),
         ({"count": 2, "embedding": "sounds"}, {"sounds": {**NETWORK, "experts": {"count": 2}}}, "name another, plain conformer"),
     ],
@@ -191,6 +200,48 @@ def test_a_balance_needs_experts_and_a_weight():
         system({"count": 2}, balance=WEIGHTS)
     with pytest.raises(UserError, match="switch: -1 is not possible"):
         system({"count": 2}, balance={"switch": -1.0})
+
+
+def test_a_balance_needs_a_router_in_its_view():
+    with pytest.raises(UserError, match=r"objectives.balance: view.start: no block behind the first 1 has experts"):
+        system({"count": 2, "blocks": [1]}, balance={"view": {"start": 1}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tap": "router1"}, r"objectives.more.tap: `router1` does not exist"),
+        ({"tap": "sounds", "head": "letters"}, r"states of sounds have 8 channels, but model.letters is of the encoder"),
+        ({**CAUSAL, "tap": "sounds"}, r"more.tap: the states of sounds have 8 channels, but the tap frontend is of the encoder"),
+    ],
+)
+def test_a_head_reads_states_of_its_width(changes, told):
+    modules = {"sounds": NETWORK, "letters": {"type": "token_head"}}
+    more = {"asr_x": {**CTC, "head": "letters"}, "more": {**({} if "type" in changes else CTC | {"decode": False}), **changes}}
+    with pytest.raises(UserError, match=told):
+        system({"count": 2, "embedding": "sounds"}, more, **modules)
+
+
+def test_a_single_expert_has_a_load_in_the_log():
+    made, batch = system({"count": 1}), utterances([120])
+    _, loss, _ = build.learn(made, batch, "balance")
+    tally = Tally(made.objectives, Collectives())
+    tally.add("balance", batch, loss)
+    tally.read(torch.zeros(0, dtype=torch.float64))
+    assert mean(*tally.metrics()["balance"]["load_router1"]) == [1.0]
+
+
+def test_utterances_without_a_state_are_in_no_report():
+    made = system({"count": 2}).eval()
+
+    def given(batch):
+        return SimpleNamespace(system=made, exp="exp", open=lambda name: None, batches=lambda *_: [batch])
+
+    use = expert_use(given(utterances([120, 3], langs=["en", "it"])), ["set"])
+    assert {tap: list(langs) for tap, langs in use.items()} == {"router1": ["en"], "router2": ["en"]}
+    assert use["router1"]["en"].states == 29
+    with pytest.raises(UserError, match="set: no utterance in these sets that is long enough for a state"):
+        expert_use(given(utterances([3])), ["set"])
 
 
 def test_what_is_left_out_is_counted():

@@ -43,6 +43,7 @@ WEIGHTINGS = {
     "quantizers": {"type": "mgda"},
     "experts": {"type": "modo"},
     "spread": {"type": "static"},  # every process has half of the experts
+    "outside": {"type": "static"},  # the same, with an encoder outside theta
 }
 QUANTIZER = {"type": "gumbel_quantizer", "groups": 2, "entries": 6, "width": 8, "decay": 0.9}  # in the second step at another temperature
 MASKED = {"stream": "raw", "level": "lower", "quantizer": "codes", "view": {"mask": {"probability": 0.2, "length": 3}}}
@@ -52,6 +53,7 @@ REGULAR = {
     "balance": {"type": "balance", "stream": "x", "role": "regular", "weight": 0.5, "switch": 0.1, "z": 0.01},
     "sounds_ctc": {"type": "ctc", "stream": "x", "tokens": "a", "tap": "sounds", "role": "regular", "weight": 0.1, "decode": False},
 }
+SPREAD = ("spread", "outside")
 STEPS = 2
 TURNS = [0, 8, 2]  # the numbers of steps; the second has the turn of the stream y
 
@@ -63,7 +65,7 @@ def make(kind: str, group: Collectives) -> JointStep:
     if kind == "quantizers":
         kept = {name: section.model_dump() for name, section in config.objectives.items() if name != "cpc"}
         config = build.config(model={**config.model.model_dump(), "codes": QUANTIZER}, objectives={**kept, **MASKED_OBJECTIVES})
-    if kind in ("experts", "spread"):
+    if kind in ("experts", *SPREAD):
         model = config.model.model_dump()
         network, model["encoder"] = {**model["encoder"], "blocks": 1}, {**model["encoder"], "experts": EXPERTS}
         kept = {name: section.model_dump() for name, section in config.objectives.items()}
@@ -73,11 +75,12 @@ def make(kind: str, group: Collectives) -> JointStep:
     objectives = {name: section.model_dump() for name, section in config.objectives.items()}
     system = build.system(model=config.model.model_dump(), objectives=objectives)
     reads = {name: (stream, *system.objectives[name].reads) for name, stream in streams.items()}
-    if kind == "spread" and group.world > 1:
+    if kind in SPREAD and group.world > 1:
         spread_experts(system, group)
     phase = Phase(name="train")
     levels = [build_level(level, apart=False, reads=reads, group=group) for level in config.levels_of(phase)]
-    return JointStep(system.train(), streams, levels, torch.float32, config.regular(phase), group=group)
+    over = ("sounds",) if kind == "outside" else ("encoder",)
+    return JointStep(system.train(), streams, levels, torch.float32, config.regular(phase), over, group)
 
 
 def draws(joint: JointStep, number: int, case: str = "") -> list[dict]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from m2asr.bin import train
 from m2asr.bin.train import source_of
 from m2asr.errors import UserError
+from m2asr.moo.collectives import Collectives
 from m2asr.train import checkpoint
 from m2asr.train.initialize import initialize
 from m2asr.train_config import Init
@@ -86,6 +89,19 @@ def expert_system(seed: int, **experts: object):
     torch.manual_seed(seed)
     model = {"encoder": encoder, "sounds": network, "writer": WRITER, "cmvn": "none", "specaugment": None}
     return build.build_system(build.config(model=model, objectives=objectives, streams={"x": {"sets": ["x"]}}), build.VOCAB, feat_dim=8)
+
+
+def test_noise_needs_copies(tmp_path):
+    with pytest.raises(UserError, match="no weight of it is copied to every expert, so `noise` has nothing to do"):
+        initialize(system(2), [Init(path=saved(system(1), tmp_path / "a.pt"), noise=0.1)])
+
+
+@pytest.mark.parametrize("router", ["block", "shared"])
+def test_a_dense_run_has_no_routers(tmp_path, router):
+    path, ours = saved(system(1), tmp_path / "a.pt"), expert_system(2, router=router)
+    before = {key: value.clone() for key, value in ours.state_dict().items() if key.startswith("encoder.") and "router" in key}
+    initialize(ours, [Init(path=path)])
+    assert before and all(torch.equal(ours.state_dict()[key], value) for key, value in before.items())
 
 
 def test_three_runs_of_3m(tmp_path):
@@ -193,3 +209,21 @@ def test_the_command_line_says_the_same():
     for wrong in ("encoder.", "=router.", "a=b=c"):
         with pytest.raises(UserError, match="write OLD=NEW"):
             source_of("a/model.pt", wrong)
+
+
+def test_the_command_line_knows_seed_and_processes(monkeypatch, tmp_path):
+    """Without them the experts of a run whose experts are spread would not be found."""
+    found = []
+    ours = SimpleNamespace(
+        system=object(), options=SimpleNamespace(seed=7), describe=str, resume=lambda: False, run=lambda: None,
+        audio_seconds=0.0, train_seconds=0.0, number=0, exp=tmp_path,
+    )  # fmt: skip
+    monkeypatch.setattr("m2asr.train.trainer.Trainer", lambda *_: ours)
+    monkeypatch.setattr("m2asr.train.initialize.initialize", lambda system, sources, *rest: found.append(rest) or [])
+    monkeypatch.setattr("m2asr.train.materials.gather", lambda *_: None)
+    monkeypatch.setattr("m2asr.objectives.build.resolve", lambda config: config)
+    monkeypatch.setattr(train, "load_config", lambda *_: None)
+    ours.group = Collectives()
+    args = SimpleNamespace(config="", set=[], data="", dump="", exp=tmp_path, ngpu=0, init_from=[["a.pt"]])
+    train.train(args, ours.group)
+    assert found == [(7, ours.group)]
