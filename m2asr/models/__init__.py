@@ -16,8 +16,9 @@ from m2asr.models.joiner import Joiner
 from m2asr.models.predictor import LSTMPredictor, StatelessPredictor
 from m2asr.models.quantizers import GumbelQuantizer, NearestQuantizer, ProjectionQuantizer
 from m2asr.models.token_head import TiedHead, TokenHead
+from m2asr.models.transformer import Transformer
 
-ENCODERS = {"conformer": Conformer}
+ENCODERS = {"conformer": Conformer, "transformer_encoder": Transformer}
 DECODERS = {"transformer": TransformerDecoder}
 PREDICTORS = {"lstm_predictor": LSTMPredictor, "stateless_predictor": StatelessPredictor}
 JOINERS = {"joiner": Joiner}

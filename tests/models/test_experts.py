@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from m2asr.errors import UserError
-from m2asr.models.conformer import Condition, Conformer
+from m2asr.models.conformer import Conformer
+from m2asr.models.encoder import Condition
 from m2asr.models.experts import ExpertFeedForward, Experts, Router, choices, expert_counts, limit, scales
 from m2asr.models.layers import FeedForward
 from m2asr.models.token_head import TokenHead

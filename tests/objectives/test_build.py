@@ -99,7 +99,7 @@ def test_a_word_is_a_module_of_this_type():
         ({"gap": {**GAP, "dim": 3}}, "model.gap: dim: unknown key"),
         ({"phones": {"type": "embedding"}}, "model.phones: tokens: missing"),
         ({"phones": {**PHONES, "tokens": "c"}}, "model.phones.tokens: `c` does not exist; valid: a, b"),
-        ({"encoder": DECODER}, "model.encoder.type: `transformer` does not exist; did you mean `conformer`"),
+        ({"encoder": DECODER}, "model.encoder.type: `transformer` does not exist; did you mean `transformer_encoder`"),
     ],
 )
 def test_wrong_modules_are_told_in_one_line(modules, message):
