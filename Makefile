@@ -42,7 +42,7 @@ lint: setup  # check the style of Python and shell files
 	$(BIN)/shellcheck .ci/run $(wildcard utils/*.sh tools/*.sh egs/*/*.sh egs/*/local/*.sh)
 
 bench: setup  # print speed and memory
-	cd egs/mini && ./run.sh --stop_stage tokens
+	cd egs/mini && for config in m2asr just 3m; do ./run.sh --stop_stage tokens --train_config conf/train_$$config.yaml || exit 1; done
 	for bench in tools/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
 
 clean:  # remove .venv, caches, and what the mini recipe made
