@@ -17,7 +17,8 @@ setup(
         "soundfile",  # reads audio, which torchaudio no longer does by itself
         "kaldiio",  # Kaldi's ark and scp files
         "sentencepiece",  # unigram and BPE tokens
-        "espnet_tts_frontend",  # English text cleaners; brings pypinyin for Mandarin
+        "espnet_tts_frontend",  # English text cleaners
+        "pypinyin",  # Mandarin as phones: how characters are read in their phrases
         "num2words",  # numbers as words, per language
         "jiwer",  # word and character errors
         "rapidfuzz",  # edit distances, many at once

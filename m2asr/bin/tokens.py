@@ -32,12 +32,13 @@ def main(argv: list[str] | None = None) -> int:
         tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
         print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
         for key, objective in config.objectives.items():
-            if objective.options().get("tokens") != name:
-                continue
-            stream = config.streams[objective.stream]
-            for set_name in dict.fromkeys([*stream.sets, *stream.dev]):
-                for lang, lines in read_texts(args.data / set_name, objective.options().get("text", "text")).items():
-                    print(f"  {key}, {set_name} ({lang}): {coverage(tokenizer, lines)}")
+            view = objective.options().get("view") or {}
+            texts_of = ((objective.options(), "tokens"), (view, "input"))  # that it writes, and that it reads
+            for text in dict.fromkeys(options.get("text", "text") for options, which in texts_of if options.get(which) == name):
+                stream = config.streams[objective.stream]
+                for set_name in dict.fromkeys([*stream.sets, *stream.dev]):
+                    for lang, lines in read_texts(args.data / set_name, text).items():
+                        print(f"  {key}, {set_name} ({lang}): {coverage(tokenizer, lines)}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from m2asr.data.directory import read_tables, replace_data_dir
+from m2asr.data.directory import read_tables, reference_of, replace_data_dir
 from m2asr.errors import UserError
 
 
@@ -32,4 +32,4 @@ def combine(folders: Sequence[str | Path], out: str | Path) -> int:
                 raise UserError(f"{folder / name}: {min(duplicates)}: {text}")
             joined_table.update(table)
     replace_data_dir(out, joined)
-    return len(joined["utt2spk"])
+    return len(joined[reference_of(joined)])

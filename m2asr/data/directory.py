@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,15 +71,28 @@ def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     return {speaker: " ".join(utts) for speaker, utts in by_speaker.items()}
 
 
+def is_text_set(data_dir: Path) -> bool:
+    """Whether a set has texts and no recordings: `text`, `text.<name>` and utt2lang."""
+    return not (data_dir / "wav.scp").exists() and not (data_dir / "utt2spk").exists() and any(data_dir.glob("text*"))
+
+
 def table_files(folder: Path) -> list[Path]:
-    """The paths of the tables of a data directory without spk2utt, which follows from utt2spk. Raises UserError for any other folder."""
+    """The paths of the tables of a data directory or text set, without spk2utt, which follows from utt2spk.
+
+    Raises UserError for any other folder.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; correct the path, or run stage 0 (data) first")
-    for name in ("wav.scp", "utt2spk"):
+    for name in ("utt2lang",) if is_text_set(folder) else ("wav.scp", "utt2spk"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
     names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "utt2source", "text"}
     return [path for path in sorted(folder.iterdir()) if path.name in names or path.name.startswith("text.")]
+
+
+def reference_of(tables: Container[str]) -> str:
+    """The name of the table that has a line for every utterance."""
+    return "utt2spk" if "utt2spk" in tables else "utt2lang"
 
 
 def read_tables(folder: str | Path) -> dict[str, dict[str, str]]:
@@ -98,15 +111,17 @@ def select(tables: Tables, keep: set[str]) -> dict[str, dict[str, str]]:
 
 
 def write_tables(folder: Path, tables: Tables) -> None:
-    """Write tables and their spk2utt into a folder."""
+    """Write tables and their spk2utt, if they name speakers, into a folder."""
     for name, table in tables.items():
         write_table(folder / name, table)
-    write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
+    if "utt2spk" in tables:
+        write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise UserError if `path` exists and is not a data directory."""
-    if path.exists() and not (path.is_dir() and ((path / "utt2spk").exists() or not any(path.iterdir()))):
+    """Raise UserError if `path` exists and is neither a data directory nor a text set."""
+    tables = ("utt2spk", "utt2lang")
+    if path.exists() and not (path.is_dir() and (any((path / name).exists() for name in tables) or not any(path.iterdir()))):
         raise UserError(f"{path}: it exists and is no data directory; choose another path or remove it")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from m2asr.data.directory import Tables, select, table_files, write_tables
+from m2asr.data.directory import Tables, reference_of, select, table_files, write_tables
 from m2asr.data.report import UNHEARD, UNUSABLE, Report
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
@@ -26,7 +26,7 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
     folder = Path(folder)
     dropped: list[str] = []
     tables = {path.name: _lenient(path, dropped) for path in table_files(folder)}
-    pipes = [utt for utt, wav in tables["wav.scp"].items() if wav.endswith("|")]
+    pipes = [utt for utt, wav in tables.get("wav.scp", {}).items() if wav.endswith("|")]
     if check_wav and pipes and not allow_pipes:
         raise UserError(f"{folder / 'wav.scp'}: {pipes[0]}: to check a command it must run; give --allow_pipes or leave out --check_wav")
     for utt in tables.get("text", {}).keys() & tables.get("utt2lang", {}).keys():
@@ -49,7 +49,7 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
             if path.name not in tables:
                 path.unlink()  # it would be empty
     report = validate(folder, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
-    count = len(tables["utt2spk"])
+    count = len(tables[reference_of(tables)])
     summary = [f"{folder}: {count} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
     summary += [f"  {line}" for line in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
@@ -59,9 +59,11 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
 
 def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:
     """The lines of the utterances that are in every file; notes the others in `dropped`."""
-    utts = set(tables["utt2spk"])
-    needed = [name for name in ("utt2spk", "utt2lang", "utt2dur", "utt2source", "text", "segments") if name in tables]
-    for name in needed if "segments" in tables else [*needed, "wav.scp"]:
+    reference = reference_of(tables)
+    utts = set(tables[reference])
+    recordings = "segments" if "segments" in tables else "wav.scp"
+    needed = ("utt2spk", "utt2lang", "utt2dur", "utt2source", "text", recordings)
+    for name in (name for name in needed if name in tables):
         lacking = {utt for utt in utts if not tables[name].get(utt)}
         dropped += [f"{utt}: has no {name}" for utt in sorted(lacking)]
         utts -= lacking
@@ -73,7 +75,7 @@ def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[
         raise UserError(f"{folder}: no utterance would be left, nothing was changed; run stage 0 (data) again")
     for name, table in tables.items():
         if name != "wav.scp" or "segments" not in tables:
-            dropped += [f"{utt}: is in {name} but not in utt2spk" for utt in sorted(table.keys() - tables["utt2spk"].keys())]
+            dropped += [f"{utt}: is in {name} but not in {reference}" for utt in sorted(table.keys() - tables[reference].keys())]
     translated = {name: {utt: value for utt, value in table.items() if value} for name, table in tables.items()}
     return select(translated, utts)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
@@ -86,11 +87,6 @@ def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
     if dump_dir is None and "wav.scp" in files and (data_dir / "segments").exists():
         files["segments"] = data_dir / "segments"
     return files | {path.name: path for path in sorted(data_dir.glob("text*")) if path.name.split(".")[0] == "text"}
-
-
-def is_text_set(data_dir: Path) -> bool:
-    """Whether a set has texts and no recordings: `text`, `text.<name>` and utt2lang."""
-    return not (data_dir / "wav.scp").exists() and not (data_dir / "utt2spk").exists() and any(data_dir.glob("text*"))
 
 
 def _fingerprint(files: dict[str, Path]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,11 @@ MENDED = ("cut off", "not UTF-8", "malformed line", "duplicate id", "not sorted"
 UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment")  # fix_data_dir drops such utterances
 UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir drops such utterances if it checks the recordings
 LONG_TEXT = "text too long"
+
+
+def first_of(examples: Sequence[object], count: int) -> list[str]:
+    """Lines with the first of `count` examples, and the number of the others."""
+    return [f"  {example}" for example in examples[:SHOWN]] + ([f"  ... and {count - SHOWN} more"] if count > SHOWN else [])
 
 
 class Problem(NamedTuple):
@@ -51,9 +57,7 @@ class Report:
         lines = [f"{self.folder}: {sum(map(len, self.problems.values()))} problems in {self.utterances} utterances"]
         for kind, problems in self.problems.items():
             lines.append(f"{kind}: {len(problems)}{' (tolerated)' if kind in self.tolerated else ''}")
-            lines += [f"  {problem}" for problem in problems[:SHOWN]]
-            if len(problems) > SHOWN:
-                lines.append(f"  ... and {len(problems) - SHOWN} more")
+            lines += first_of(problems, len(problems))
         return "\n".join([*lines, *self._remedies()])
 
     def _remedies(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from m2asr.data.directory import read_tables, replace_data_dir, select
+from m2asr.data.directory import read_tables, reference_of, replace_data_dir, select
 from m2asr.errors import UserError
 
 
@@ -15,7 +15,7 @@ def subset(folder: str | Path, out: str | Path, keep: Iterable[str] | int) -> in
     Raises UserError for ids that the directory does not have, and for an empty subset.
     """
     tables = read_tables(folder)
-    utts = sorted(tables["utt2spk"], key=str.encode)
+    utts = sorted(tables[reference_of(tables)], key=str.encode)
     chosen = set(utts[:keep] if isinstance(keep, int) else keep)
     unknown = sorted(chosen.difference(utts))
     if unknown:

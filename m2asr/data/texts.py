@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from m2asr.data.lines import rows_of, shown
+from m2asr.data.lines import Row, rows_of, shown
 from m2asr.errors import UserError
 
 
 def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
     """{language: texts} of the file `text` of a data directory; empty if it has no such file.
 
-    The text and utt2lang are read in step, so memory holds only the texts. Raises UserError if the folder does not exist, and (file:line)
-    if ids are unsorted or have no language.
+    Raises UserError if the folder does not exist, and (file:line) if ids are unsorted or have no language.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first")
-    if not (folder / text).is_file():
-        return {}
-    langs, by_language = rows_of(folder / "utt2lang"), defaultdict(list)
+    by_language = defaultdict(list)
+    if (folder / text).is_file():
+        for row, lang in rows_with_language(folder, text):
+            by_language[lang].append(row.value.decode())
+    return dict(by_language)
+
+
+def rows_with_language(folder: Path, text: str) -> Iterator[tuple[Row, str]]:
+    """The lines of the file `text` of a data directory with the languages of their utterances; text and utt2lang are read in step.
+
+    Raises UserError (file:line) if ids are unsorted or have no language.
+    """
+    langs = rows_of(folder / "utt2lang")
     lang = next(langs, None)
     for row in rows_of(folder / text):
         while lang is not None and lang.id < row.id:
@@ -28,8 +37,7 @@ def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
         if lang is None or lang.id != row.id:
             where = f"{folder / text}:{row.number}: {shown(row.id)}"
             raise UserError(f"{where} has no language in {folder / 'utt2lang'}; run `python -m m2asr.bin.validate {folder}`")
-        by_language[lang.value.decode()].append(row.value.decode())
-    return dict(by_language)
+        yield row, lang.value.decode()
 
 
 def training_texts(folders: Sequence[Path], text: str, temperature: float) -> list[str]:

@@ -10,8 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from m2asr.data.audio import DURATION_TOLERANCE, read_audio
-from m2asr.data.directory import speakers
-from m2asr.data.index_build import is_text_set
+from m2asr.data.directory import is_text_set, speakers
 from m2asr.data.report import LONG_TEXT, Report
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize

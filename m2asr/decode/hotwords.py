@@ -27,8 +27,8 @@ class HotWords:
 
     def __init__(self, phrases: Sequence[str], tokenizer: Tokenizer, spaced: bool = True) -> None:
         self.vocab = tokenizer.size
-        starts = np.array([piece.startswith(SPACE) for piece in tokenizer.tokens])
-        spaced = spaced and bool(starts.any())
+        starts = np.array([tokenizer.piece(token).startswith(SPACE) for token in range(self.vocab)])
+        spaced = (spaced or tokenizer.kind == "words") and bool(starts.any())
         self.boundary = starts if spaced else np.ones(self.vocab, bool)  # (V,) tokens before which a word has ended
         self.boundary[-1] = True  # the end of the text
         self.separate_spaces = spaced and tokenizer.kind == "char"  # spaces are separate tokens: a word begins after one, not with one
@@ -107,8 +107,9 @@ def phrase_tokens(phrase: str, tokenizer: Tokenizer) -> list[int]:
     """The tokens of a phrase. Raises UserError, which names the letters, if the tokenizer cannot write the phrase."""
     tokens = tokenizer.encode(phrase)
     if not tokens or UNK in tokens:
-        letters = sorted({letter for letter in phrase if UNK in tokenizer.encode(letter)} - {" "})
-        unwritable = f"the letters {' '.join(letters)}" if letters else "it"
+        kind, units = ("words", phrase.split()) if tokenizer.kind == "words" else ("letters", phrase)
+        unknown = sorted({unit for unit in units if UNK in tokenizer.encode(unit)} - {" "})
+        unwritable = f"the {kind} {' '.join(unknown)}" if unknown else "it"
         raise UserError(f"hot word `{phrase}`: the tokenizer cannot write {unwritable}; correct the phrase, or remove it")
     return tokens
 

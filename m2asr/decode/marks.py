@@ -11,7 +11,7 @@ from m2asr.config import FbankConfig
 from m2asr.decode.ctc_align import Alignment
 from m2asr.models.subsampling import Subsampling
 from m2asr.text.normalize import CJK
-from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
+from m2asr.text.tokenizer import SPACE, Tokenizer
 
 _CJK = re.compile(f"[{CJK}]")
 
@@ -65,8 +65,7 @@ def token_marks(alignment: Alignment, tokenizer: Tokenizer, times: StateTimes, s
     """
     marks = []
     for token, start, end, posterior in zip(alignment.tokens, alignment.starts, alignment.ends, alignment.posteriors, strict=True):
-        text = "⁇" if token == UNK else tokenizer.tokens[token]
-        marks.append(Mark(text, min(times.start(start), seconds), min(times.start(end), seconds), posterior))
+        marks.append(Mark(tokenizer.piece(token), min(times.start(start), seconds), min(times.start(end), seconds), posterior))
     return marks
 
 

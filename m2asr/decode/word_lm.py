@@ -14,7 +14,6 @@ from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
 
 MARKS = ("<s>", "</s>", "<unk>")
-UNWRITTEN = "⁇"  # letters of the unknown token
 UNKNOWN = -15.0  # natural log-probability of a word that a model without <unk> does not know
 
 WordState = tuple[int, str]
@@ -31,7 +30,7 @@ class WordNgram:
 
     def __init__(self, model: NgramModel, tokenizer: Tokenizer, where: str) -> None:
         self.model, self.vocab, self.start = model, tokenizer.size, (model.start, "")
-        self.pieces = [piece if index != UNK else UNWRITTEN for index, piece in enumerate(tokenizer.tokens)]
+        self.pieces = [tokenizer.piece(index) for index in range(self.vocab)]
         capitals = all(word == word.upper() for word in model.words if word not in MARKS)
         lower = any(piece != piece.upper() for piece in tokenizer.tokens[UNK + 1 : -1])
         self.spelled = str.upper if capitals and lower else str

@@ -13,17 +13,23 @@ class TokenEmbedding(nn.Module):
         vocab: number of tokens.
         dim: width D of the encoder.
         tokens: the tokenizer whose tokens it reads.
+        masks: whether some of the tokens may be hidden by a mask, which has the number `vocab`, and a vector beside the table: so the table
+            is the same with and without, and a head can share it.
     """
 
-    system_arguments = ("vocab", "dim")
+    system_arguments = ("vocab", "dim", "masks")
 
-    def __init__(self, vocab: int, dim: int, tokens: str) -> None:
+    def __init__(self, vocab: int, dim: int, tokens: str, masks: bool = False) -> None:
         super().__init__()
         self.vocab, self.tokens = vocab, tokens
         self.table = nn.Embedding(vocab, dim)
+        self.mask = nn.Parameter(torch.randn(dim)) if masks else None  # drawn as the rows of the table
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.table(tokens)
+        if self.mask is None:
+            return self.table(tokens)
+        masked = tokens == self.vocab
+        return torch.where(masked.unsqueeze(-1), self.mask, self.table(tokens.masked_fill(masked, 0)))
 
 
 class MaskVector(nn.Module):

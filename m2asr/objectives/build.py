@@ -80,7 +80,7 @@ def build_system(
             prefixes = sorted({options["prefix"] for options in _readers(config, name).values() if options.get("prefix")})
             available = {"feat_dim": feat_dim, "dim": encoder.dim, "memory_dim": encoder.dim, "vocab": size, "prefixes": prefixes}
             available["sizes"] = {tokens: vocab[tokens] for tokens in section.options().get("joined") or ()}
-            available |= {"embedding_dim": 0, "condition_vocab": 0, "modules": modules}
+            available |= {"embedding_dim": 0, "condition_vocab": 0, "modules": modules, "masks": _masks_tokens(config, name)}
             if section.type == "tied_head":
                 _check_tied(config, name)
             if section.type in JOINERS:
@@ -140,6 +140,12 @@ def _check_tied(config: TrainConfig, head: str) -> None:
             raise UserError(f"objectives.{name}.tokens: model.{embedding} has the tokens {tokens}, not {options['tokens']}")
 
 
+def _masks_tokens(config: TrainConfig, embedding: str) -> bool:
+    """Whether a view with noise reads tokens through this module."""
+    views = [objective.options().get("view") or {} for objective in config.objectives.values()]
+    return any(view.get("embed") == embedding and view.get("noise") for view in views)
+
+
 def _check_trained(modules: Mapping[str, nn.Module], trained: Collection[str], objectives: Mapping[str, Objective]) -> None:
     """Raise UserError if a module with parameters gives labels, but no objective trains it."""
     for objective, name in [(objective, name) for objective, user in objectives.items() for name in user.labelled_by]:
@@ -168,6 +174,8 @@ def _check_view(config: TrainConfig, objective: str, view: View, encoder: nn.Mod
             _check_type(config, name, [kind], f"{where}.{key}")
     if (view.input == "feats") != (view.embed is None):
         raise UserError(f"{where}: `input` names the tokens to read, and `embed` the module that reads them; give both or neither")
+    if view.noise is not None and view.embed is None:
+        raise UserError(f"{where}.noise: it corrupts tokens, and this view reads features; give `input` and `embed`, or a `mask` instead")
     if view.embed is not None and (tokens := config.model.modules()[view.embed].options().get("tokens")) != view.input.split(":")[0]:
         raise UserError(f"{where}.input: model.{view.embed} reads the tokens {tokens}, not {view.input.split(':')[0]}")
     if encoder.experts is not None and encoder.experts.embedding and (view.input != "feats" or view.mask is not None):

@@ -70,7 +70,7 @@ class System(nn.Module):
             if feats is not None:
                 states = self.encoder.frontend(feats)  # (R, T', D)
             else:
-                tokens = batch.inputs[view.input]  # (B, U)
+                tokens = drawn.tensors.get("tokens", batch.inputs[view.input])  # (B, U)
                 size = round_length(max(1, tokens.shape[1]))  # texts that are all empty still need a padded position
                 states = getattr(self, view.embed)(F.pad(tokens, (0, size - tokens.shape[1])))
             states_at = {"frontend": states} if "frontend" in taps else {}
@@ -189,6 +189,10 @@ class System(nn.Module):
         if view.mask is not None:
             rng = np.random.default_rng(seed_of(*batch.key, view.key, "mask"))
             drawn.tensors["mask"] = torch.from_numpy(view.mask.draw(drawn.states, int(drawn.states.max(initial=0)), rng))
+        if view.noise is not None:
+            rng = np.random.default_rng(seed_of(*batch.key, view.key, "noise"))
+            tokens = batch.inputs[view.input].cpu().numpy()  # (B, U)
+            drawn.tensors["tokens"] = torch.from_numpy(view.noise.corrupt(tokens, lengths, getattr(self, view.embed).vocab, rng))
         return drawn
 
     def _features(self, batch: Batch, view: View, train: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Views: the ways to encode a batch, such as cut into pieces, masked, from a later block on, or without gradient.
+"""Views: the ways to encode a batch, such as cut into pieces, masked, with noise, from a later block on, or without gradient.
 
 Objectives with equal views share one pass through the encoder.
 """
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from m2asr.config import Strict
 from m2asr.data.batch import Drawn, target_key
+from m2asr.text.tokenizer import UNK
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,54 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Corrupt tokens that are read (Zhou et al. 2022, MMSpeech).
+
+    The `share` of the tokens of every text, rounded up, is corrupted, in spans of `span` tokens that do not overlap; the remainder is a
+    shorter span. A corrupted token becomes a random one with the probability `random`, otherwise the mask.
+    """
+
+    share: float
+    random: float = 0.1
+    span: int = 1
+
+    def corrupt(self, tokens: np.ndarray, lengths: np.ndarray, vocab: int, rng: np.random.Generator) -> np.ndarray:
+        """Tokens (B, U) of texts of these lengths (B,), corrupted; the mask has the number `vocab`. Padding stays as it is.
+
+        Random tokens are none of blank, unknown and sos/eos.
+        """
+        chosen = self.draw(lengths, tokens.shape[1], rng)
+        noise = np.where(rng.random(tokens.shape) < self.random, rng.integers(UNK + 1, vocab - 1, tokens.shape), vocab)
+        return np.where(chosen, noise, tokens)
+
+    def draw(self, lengths: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+        """The tokens (B, size) to be corrupted.
+
+        A text is a row of spans and single tokens; of all orders of these each is equally likely.
+        """
+        count = np.ceil(self.share * lengths - 1e-9).astype(np.int64)[:, None]  # (B, 1); 0.07 * 100 is a little above 7
+        spans = -(-count // self.span)
+        order = rng.random((len(lengths), size))
+        order[np.arange(size) >= lengths[:, None] - count + spans] = 2.0  # no item: after all that there are
+        rank = order.argsort(axis=1).argsort(axis=1)  # (B, size): the first items in a random order are the spans
+        sizes = np.where(rank < spans, self.span, 1) * (order < 2)
+        sizes[(rank == 0) & (count > 0)] -= (spans * self.span - count)[count > 0]
+        chosen = np.zeros((len(lengths), size + 1), dtype=np.int64)
+        ends = np.cumsum(sizes, axis=1)
+        rows, items = np.nonzero(rank < spans)
+        np.add.at(chosen, (rows, (ends - sizes)[rows, items]), 1)
+        np.add.at(chosen, (rows, ends[rows, items]), -1)
+        return chosen.cumsum(axis=1)[:, :size] > 0
+
+
+@dataclass(frozen=True)
 class View:
     """A way to encode a batch.
 
     input: `feats`, or the key of a text whose tokens are read. embed: the module that turns these tokens into states. start: number of
     encoder blocks that are skipped. mask: spans of input states that are replaced. cut: encode pieces of utterances instead of complete
-    ones. causal: no state sees a later one. train: use dropout and augmentation while the system trains. grad: compute a gradient.
+    ones. causal: no state sees a later one. train: use dropout and augmentation while the system trains. grad: compute a gradient. noise:
+    tokens that are corrupted before they are read.
     """
 
     input: str = "feats"
@@ -90,12 +133,13 @@ class View:
     causal: bool = False
     train: bool = True
     grad: bool = True
+    noise: Noise | None = None
 
     @property
     def key(self) -> str:
         """Seeds the random numbers of this view: its options that differ from the defaults, as text.
 
-        The text holds the names of fields, and of the classes Cut and Mask: renaming one changes the random numbers of a run.
+        The text holds the names of fields, and of the classes Cut, Mask and Noise: renaming one changes the random numbers of a run.
         """
         values = ((option.name, getattr(self, option.name), option.default) for option in dataclasses.fields(self) if option.name != "grad")
         return " ".join(f"{name}={value}" for name, value, default in values if value != default)
@@ -113,6 +157,14 @@ class MaskOptions(Strict):
     vector: str | None = None
 
 
+class NoiseOptions(Strict):
+    """Options of `Noise`."""
+
+    share: float = Field(gt=0, le=1)
+    random: float = Field(0.1, ge=0, le=1)
+    span: int = Field(1, gt=0)
+
+
 class ViewOptions(Strict):
     """Options of `View` in the section of an objective."""
 
@@ -122,12 +174,14 @@ class ViewOptions(Strict):
     start: int = Field(0, ge=0)
     mask: MaskOptions | None = None
     causal: bool = False
+    noise: NoiseOptions | None = None
 
     def view(self) -> View:
         """The view with these options."""
         mask = None if self.mask is None else Mask(**self.mask.model_dump())
+        noise = None if self.noise is None else Noise(**self.noise.model_dump())
         kind = "feats" if self.input == "feats" else target_key(self.input, self.text)
-        return View(kind, self.embed, self.start, mask, causal=self.causal)
+        return View(kind, self.embed, self.start, mask, causal=self.causal, noise=noise)
 
 
 def view_of(options: ViewOptions | None) -> View:

@@ -20,10 +20,11 @@ _ZH_DIGITS = "零一二三四五六七八九"
 def spell_numbers(text: str, lang: str) -> str:
     """Replace every number of `text` by words: cardinals, and decimals as the language writes them.
 
-    Numbers with a leading zero, of more than 12 digits, and Chinese years are read digit by digit. In a language that neither
-    num2words nor this file knows, digits stay as they are.
+    Numbers with a leading zero, of more than 12 digits, and Chinese years are read digit by digit; in Chinese, 50% is 百分之五十. In a
+    language that neither num2words nor this file knows, digits stay as they are.
     """
     if lang == "zh":
+        text = re.sub(r"([0-9]+(?:[.,][0-9]+)*)\s?%", r"百分之\1", text)
         text = re.sub(r"[0-9]{4}(?=年)", lambda year: "".join(_ZH_DIGITS[int(digit)] for digit in year[0]), text)
     return re.sub(r"[0-9]+(?:[.,][0-9]+)*", lambda number: f" {_spell(number[0], lang)} ", text)
 

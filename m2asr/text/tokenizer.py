@@ -1,10 +1,11 @@
-"""Tokenizers: turn text into token ids and back, with characters or sentencepiece units."""
+"""Tokenizers: turn text into token ids and back, with characters, words or sentencepiece units."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,11 @@ import yaml
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
 
+Kind = Literal["char", "words", "unigram", "bpe"]
+
 BLANK, UNK = 0, 1
 SPACE = "▁"  # how a space is written among the tokens, as in sentencepiece
+UNKNOWN = "⁇"  # how the unknown token is written
 SPECIAL_FIRST, SPECIAL_LAST = ["<blank>", "<unk>"], ["<sos/eos>"]
 
 
@@ -43,14 +47,22 @@ class Tokenizer:
         return self.size - 1
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; characters that the training texts lack become the unknown token."""
+        """Token ids of a text; characters, or words, that are no tokens become the unknown token."""
+        if self.kind == "words":
+            return [self.ids.get(SPACE + word, UNK) for word in text.split()]
         text = " ".join(text.split())
         pieces = self._pieces.encode(text, out_type=str) if self._pieces else text.replace(" ", SPACE)
         return [self.ids.get(piece, UNK) for piece in pieces]
 
+    def piece(self, number: int) -> str:
+        """How a token is written; with SPACE before it where it begins a word."""
+        if number == UNK:
+            return SPACE + UNKNOWN if self.kind == "words" else UNKNOWN
+        return self.tokens[number]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids; blank and sos/eos are left out, the unknown token is ⁇."""
-        pieces = ["⁇" if number == UNK else self.tokens[number] for number in ids if number not in (BLANK, self.eos)]
+        pieces = [self.piece(number) for number in ids if number not in (BLANK, self.eos)]
         return " ".join("".join(pieces).replace(SPACE, " ").split())
 
     @classmethod
@@ -60,7 +72,7 @@ class Tokenizer:
         try:
             kind = yaml.safe_load((folder / "tokenizer.yaml").read_text(encoding="utf-8"))["type"]
             lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
-            model = (folder / "sentencepiece.model").read_bytes() if kind != "char" else None
+            model = (folder / "sentencepiece.model").read_bytes() if kind in ("unigram", "bpe") else None
             tokens = [line.rpartition(" ")[0] for line in lines]
             if [line.rpartition(" ")[2] for line in lines] != [str(number) for number in range(len(lines))]:
                 raise ValueError("the ids are not 0, 1, 2 ...")
@@ -69,10 +81,11 @@ class Tokenizer:
             raise UserError(f"{folder}: not a readable tokenizer ({error}); run stage 2 (tokens) again with --force") from None
 
 
-def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, texts: Iterable[str], folder: str | Path) -> Tokenizer:
+def train_tokenizer(kind: Kind, size: int | None, texts: Iterable[str], folder: str | Path) -> Tokenizer:
     """Train a tokenizer on texts and write it to `folder` in one step; the same texts give the same tokenizer.
 
-    `size` counts all tokens of unigram and bpe; characters ignore it. Raises UserError if there is too little text.
+    `size` counts all tokens of words, unigram and bpe; characters ignore it, and without it all words are tokens, such as phones. Raises
+    UserError if there is too little text.
     """
     folder = Path(folder)
     texts = [text for text in (" ".join(text.split()) for text in texts) if text]  # one kind of space, no line breaks
@@ -81,6 +94,8 @@ def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, t
     model = None
     if kind == "char":
         pieces = sorted({letter for text in texts for letter in text.replace(" ", SPACE)})
+    elif kind == "words":
+        pieces = _frequent_words(size, texts, folder.name)
     else:
         model, pieces = _train_pieces(kind, size, texts, folder.name)
     tokens = [*SPECIAL_FIRST, *pieces, *SPECIAL_LAST]
@@ -92,6 +107,16 @@ def train_tokenizer(kind: Literal["char", "unigram", "bpe"], size: int | None, t
         with open_atomic(out / "tokenizer.yaml") as file:
             yaml.safe_dump({"type": kind, "size": len(tokens)}, file)
     return Tokenizer.load(folder)
+
+
+def _frequent_words(size: int | None, texts: list[str], name: str) -> list[str]:
+    """The most frequent words, or all, sorted: of equally frequent ones the first. SPACE before them makes tokens of spaces unnecessary."""
+    counts = Counter(word for text in texts for word in text.split())
+    special = len(SPECIAL_FIRST) + len(SPECIAL_LAST)
+    if size is not None and size > len(counts) + special:
+        raise UserError(f"tokens.{name}.size: no {size} words in {len(texts)} texts: at most {len(counts) + special} are possible")
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return sorted(SPACE + word for word in (words if size is None else words[: size - special]))
 
 
 def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> tuple[bytes, list[str]]:

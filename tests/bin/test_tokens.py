@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from m2asr.data.directory import read_table
 from m2asr.text.tokenizer import Tokenizer
 from tests.conftest import ROOT, command
@@ -34,3 +36,25 @@ def test_wrong_sets_and_settings_are_named_in_one_line(mini_data: Path, tmp_path
     ):
         result = command("tokens", "--config", CONFIG, "--set", change, "--data", mini_data, "--out", tmp_path / "tokens")
         assert result.returncode == 1 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_tokens_that_are_read_are_covered_as_those_that_are_written(mini_data: Path, tmp_path: Path) -> None:
+    config = {
+        "model": {"encoder": "conformer", "embed": {"type": "embedding", "tokens": "words"}, "writer": "transformer"},
+        "streams": {"it": {"sets": ["train_it"], "dev": ["dev_it"]}},
+        "tokens": {"en": {"sets": ["train_it"], "text": "text.en"}, "words": {"type": "words", "size": 100, "sets": ["train_it"]}},
+        "objectives": {
+            "t2t": {
+                **{"type": "attention", "stream": "it", "tokens": "en", "text": "text.en", "decoder": "writer", "decode": False},
+                "view": {"input": "words", "embed": "embed"},
+            }
+        },
+        "train": {"hours": 1},
+    }
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+    result = command("tokens", "--config", tmp_path / "conf.yaml", "--data", mini_data, "--out", tmp_path / "tokens")
+    assert result.returncode == 0, result.stderr
+    assert len(Tokenizer.load(tmp_path / "tokens/words").tokens) == 100
+    written, read = result.stdout.split("tokens.words: words, 100 tokens")
+    assert re.search(r"t2t, dev_it \(it\): \d+ texts, [^1]", written)
+    assert re.search(r"t2t, dev_it \(it\): \d+ texts, 1.00 tokens per word, unknown tokens \d+\.\d+% in \d+ words: ", read)

@@ -94,3 +94,20 @@ def test_sources_are_checked_mended_and_kept(small_data: Path, tmp_path: Path) -
         subset(small_data, tmp_path / name, keep)
     combine([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     assert read_table(tmp_path / "both/utt2source") == read_table(small_data / "utt2source")
+
+
+def test_a_text_set_is_divided_joined_and_mended(tmp_path: Path) -> None:
+    """It has neither recordings nor speakers."""
+    (tmp_path / "texts").mkdir()
+    langs = "".join(f"a-{number} it\n" for number in range(1, 5))
+    lines = {"text": "a-2 due\na-1 Uno!\na-3 tre\n", "text.phones": "a-1 u n o\na-2 d u e\n", "utt2lang": langs}
+    for name, content in lines.items():
+        (tmp_path / "texts" / name).write_text(content)
+    assert "fix_data_dir" in str(validate(tmp_path / "texts"))
+    summary, report = fix(tmp_path / "texts")
+    assert report.clean and validate(tmp_path / "texts").clean and "a-4: has no text" in summary
+    assert read_table(tmp_path / "texts/text") == {"a-1": "uno", "a-2": "due", "a-3": "tre"}
+    assert subset(tmp_path / "texts", tmp_path / "first", 1) == 1 and subset(tmp_path / "texts", tmp_path / "rest", ["a-2", "a-3"]) == 2
+    assert combine([tmp_path / "first", tmp_path / "rest"], tmp_path / "all") == 3
+    assert read_tables(tmp_path / "all") == read_tables(tmp_path / "texts") and validate(tmp_path / "all").clean
+    assert not (tmp_path / "all/spk2utt").exists()

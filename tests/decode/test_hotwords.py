@@ -84,6 +84,18 @@ def test_phrases_of_pieces(unigram):
         check(pieces_of(phrases, unigram, rng), phrases, unigram)
 
 
+@pytest.mark.parametrize("spaced", [True, False])
+def test_phrases_of_words_that_are_tokens(spaced, tmp_path):
+    phones = train_tokenizer("words", None, ["n i3 h ao3", "h ao3 n"], tmp_path / "phones")
+    phrases = ["n i3", "i3 h ao3", "h", "ao3 n n"]
+    rng = random.Random(1)
+    for _ in range(60):
+        known = [token for token in pieces_of(phrases, phones, rng) if token != UNK]
+        check(known, phrases, phones, spaced)
+    with pytest.raises(UserError, match="hot word `n x i`: the tokenizer cannot write the words i x"):
+        HotWords(["n x i"], phones)
+
+
 @pytest.mark.parametrize(
     ("text", "phrases", "count"),
     [

@@ -36,6 +36,13 @@ def test_tokens_last_from_their_first_to_their_last_state_within_the_recording()
     assert [(round(mark.start, 3), round(mark.end, 3)) for mark in marks] == [(0.01, 0.13), (0.17, 0.21), (0.37, 0.45)]
 
 
+def test_an_unknown_word_among_words_is_a_word():
+    tokenizer = Tokenizer("words", ["<blank>", "<unk>", "▁ao3", "▁h", "<sos/eos>"])
+    alignment = Alignment([3, 1, 2], [0, 4, 9], [3, 5, 12], [0.5, 0.25, 1.0], -1.0)
+    words = word_marks(token_marks(alignment, tokenizer, StateTimes(0.01, 0.04), seconds=1.0))
+    assert [word.text for word in words] == ["h", "⁇", "ao3"] and [word.confidence for word in words] == [0.5, 0.25, 1.0]
+
+
 def marks(*pieces: str) -> list[Mark]:
     """Pieces one after the other, a second each, with confidences 0.1, 0.2 ..."""
     return [Mark(piece, float(n), n + 1.0, (n + 1) / 10) for n, piece in enumerate(pieces)]

@@ -7,7 +7,7 @@ import pytest
 
 from m2asr.errors import UserError
 from m2asr.lm.sources import Sources
-from m2asr.text.tokenizer import Tokenizer
+from m2asr.text.tokenizer import Tokenizer, train_tokenizer
 
 
 def test_folders_text_sets_and_files_give_the_same_sentences(mini_data: Path, tmp_path: Path, sentences: list[list[str]]) -> None:
@@ -29,6 +29,14 @@ def test_tokens_are_those_of_the_tokenizer(letters: Tokenizer, sentences: list[l
     assert list(Sources([mini_data / "train_en"], tokenizer=letters)) == [list("▁".join(words)) for words in sentences]
     (unknown,) = [words for words in Sources([mini_data / "dev_ru"], tokenizer=letters)][:1]
     assert "<unk>" in unknown
+
+
+def test_phones_are_tokens_of_a_model_as_they_are_of_a_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "text.phones").write_text("a n i3 h ao3\nb h ao3\n")
+    phones = train_tokenizer("words", None, ["n i3 h ao3"], tmp_path / "tokens")
+    sentences = list(Sources([tmp_path], "text.phones", phones))
+    assert sentences == [["▁n", "▁i3", "▁h", "▁ao3"], ["▁h", "▁ao3"]] and set(sum(sentences, [])) == set(phones.tokens[2:-1])
+    assert list(Sources([tmp_path], "text.phones")) == [["n", "i3", "h", "ao3"], ["h", "ao3"]]
 
 
 def test_empty_lines_are_counted(tmp_path: Path) -> None:

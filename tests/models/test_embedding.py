@@ -16,6 +16,21 @@ def test_every_token_has_a_vector_that_learns_by_itself() -> None:
     assert embedding.table.weight.grad.sum(1).tolist() == [0, 8, 0, 0, 4, 0]
 
 
+def test_a_mask_is_a_token_after_the_last_and_leaves_the_table_as_it_is() -> None:
+    embeddings = []
+    for masks in (False, True):
+        torch.manual_seed(0)
+        embeddings.append(TokenEmbedding(vocab=6, dim=4, tokens="phones", masks=masks))
+    plain, masked = embeddings
+    tokens = torch.tensor([[6, 4, 6], [5, 0, 0]])
+    assert torch.equal(masked.table.weight, plain.table.weight) and plain.state_dict().keys() == {"table.weight"}
+    states = masked(tokens)
+    assert torch.equal(states[1], plain(tokens[1:])[0])
+    assert torch.equal(states[0, 0], masked.mask) and torch.equal(states[0, 2], masked.mask)
+    states[0].sum().backward()
+    assert masked.mask.grad.tolist() == [2.0] * 4 and masked.table.weight.grad.sum(1).tolist() == [0, 0, 0, 0, 4, 0]
+
+
 def test_the_vector_stands_where_states_are_masked_and_nowhere_else() -> None:
     torch.manual_seed(0)
     vector, states = MaskVector(4), torch.randn(2, 3, 4, requires_grad=True)

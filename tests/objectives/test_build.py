@@ -52,7 +52,7 @@ def test_resolve_fills_in_modules_and_views():
     config = build.config(model=model(main=DECODER, phones=PHONES, gap="mask_vector"), objectives={"one": {**ATTENTION, "view": view}})
     assert list(config.model.modules()) == ["encoder", "main", "phones", "gap"]
     assert config.model.modules()["main"].options()["ff_mult"] == 4 and config.model.modules()["gap"].type_and_options() == GAP
-    assert config.objectives["one"].options()["view"] == {**view, "text": "text", "start": 0, "causal": False}
+    assert config.objectives["one"].options()["view"] == {**view, "text": "text", "start": 0, "causal": False, "noise": None}
     assert resolve(config) == config
 
 
@@ -128,6 +128,9 @@ def test_a_module_cannot_take_the_name_of_what_a_system_does(name):
         ({"start": 2}, "objectives.one.view.start: the encoder has 2 blocks; give a number from 0 to 1"),
         ({"causal": 1}, "objectives.one: view.causal: Input should be a valid boolean"),
         ({"mask": {"probability": 0.1}}, "objectives.one: view.mask.length: missing"),
+        ({"noise": {"random": 0.1}}, "objectives.one: view.noise.share: missing"),
+        ({"noise": {"share": 0.3, "span": 0}}, "objectives.one: view.noise.span: Input should be greater than 0"),
+        ({"noise": {"share": 0.3}}, "objectives.one.view.noise: it corrupts tokens, and this view reads features"),
         ({"mask": {**MASK, "probability": 0.0}}, "objectives.one: view.mask.probability: Input should be greater than 0"),
         ({"mask": {**MASK, "probability": 1.5}}, "objectives.one: view.mask.probability: Input should be less than or equal to 1"),
         ({"mask": {**MASK, "length": 0}}, "objectives.one: view.mask.length: Input should be greater than 0"),

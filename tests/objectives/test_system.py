@@ -334,3 +334,27 @@ def test_what_stands_before_the_encoder_belongs_to_theta():
     assert {tuple(name.split(".")[:2]) for name, _ in groups["heads"]} == {("objectives", name) for name in OBJECTIVES}
     assert {name.split(".")[0] for name in system.state_dict()} == {"mean", "scale", "encoder", "gap", "phones", "objectives"}
     assert [name for name, _ in system.module_parameters()] == ["encoder", "gap", "phones", *OBJECTIVES]
+
+
+def test_noisy_tokens_are_drawn_for_a_batch_and_teach_the_mask():
+    """The key of the batch decides them, so they differ between epochs and are the same after a resume and in every process."""
+    objectives = {**OBJECTIVES, "spoken": {**OBJECTIVES["spoken"], "view": {**READ_PHONES, "noise": {"share": 0.5, "random": 0.2}}}}
+    system, plain = full(objectives), full()
+    (view,) = system.objectives["spoken"].views
+    assert system.phones.mask is not None and set(system.state_dict()) - set(plain.state_dict()) == {"phones.mask"}
+    noisy = []
+    for epoch in (0, 0, 1):
+        batch = spoken(PHONES, width=13)
+        batch.key = (1, "y", epoch, 0)
+        noisy.append(system.prepare(batch, ["spoken"]).drawn[view].tensors["tokens"])
+        changed = noisy[-1] != batch.inputs["b:text"]
+        padded = torch.arange(13) >= batch.lengths["b:text"][:, None]
+        assert (changed.sum(1) <= torch.tensor([4, 2, 1])).all() and not (changed & padded).any()
+        assert (noisy[-1] == build.VOCAB["b"]).any()
+    assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])
+    calls = entering(system)
+    loss = build.learn(system, batch, "spoken")[1]
+    assert torch.equal(calls[0][0][:, :13], system.phones(noisy[2]))
+    loss.sum.backward()
+    assert system.phones.mask.grad.abs().sum() > 0
+    assert set(dict(system.theta(["encoder"])["phones"].named_parameters())) == {"mask", "table.weight"}

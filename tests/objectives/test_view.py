@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from m2asr.objectives.view import Cut, Mask, View, ViewOptions, view_of
+from m2asr.objectives.view import Cut, Mask, Noise, View, ViewOptions, view_of
 
 LENGTHS = np.array([60, 33, 5, 1, 0])
 
@@ -74,6 +74,51 @@ def test_masks_follow_the_generator() -> None:
     assert np.array_equal(drawn(mask), drawn(mask)) and not np.array_equal(drawn(mask), drawn(mask, seed=1))
 
 
+VOCAB = 40
+TEXTS = np.where(np.arange(64) < LENGTHS[:, None], np.random.default_rng(5).integers(1, VOCAB - 1, (5, 64)), 0)  # (5, 64)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.07, 0.3, 1.0])
+@pytest.mark.parametrize("span", [1, 3, 100])
+def test_noise_corrupts_its_share_of_every_text_rounded_up(share: float, span: int) -> None:
+    lengths = np.arange(101)
+    for seed in range(3):
+        chosen = Noise(share, span=span).draw(lengths, 104, np.random.default_rng(seed))
+        assert chosen.sum(1).tolist() == [-(-round(100 * share) * length // 100) for length in range(101)]
+        assert not (chosen & (np.arange(104) >= lengths[:, None])).any()
+
+
+def test_noise_comes_in_spans_anywhere() -> None:
+    """10 of 40 tokens in spans of 4: two of 4 and one of 2, which may touch; every position is about as likely."""
+    chosen = Noise(0.25, span=4).draw(np.full(4000, 40), 40, np.random.default_rng(0))
+    stretches = [sorted(end - begin for begin, end in runs(row)) for row in chosen]
+    assert {tuple(sizes) for sizes in stretches} == {(2, 4, 4), (2, 8), (4, 6), (10,)}
+    assert (np.abs(chosen[:, 8:32].mean(0) - 0.25) < 0.06).all() and chosen[:, 0].any() and chosen[:, -1].any()
+    alone = Noise(0.25).draw(np.full(4000, 40), 40, np.random.default_rng(0)).mean(0)
+    assert (np.abs(alone - 0.25) < 4.5 * np.sqrt(0.25 * 0.75 / 4000)).all()
+
+
+@pytest.mark.parametrize("random", [0.0, 0.1, 1.0])
+def test_a_corrupted_token_is_the_mask_or_a_random_one(random: float) -> None:
+    noise, tokens = Noise(0.5, random), np.tile(TEXTS, (40, 1))
+    before, lengths = tokens.copy(), np.tile(LENGTHS, 40)
+    noisy = noise.corrupt(tokens, lengths, VOCAB, np.random.default_rng(1))
+    chosen = noise.draw(lengths, 64, np.random.default_rng(1))
+    assert np.array_equal(tokens, before) and np.array_equal(noisy[~chosen], tokens[~chosen])
+    replaced = noisy[chosen & (noisy != VOCAB)]
+    assert abs(len(replaced) / chosen.sum() - random) <= 4.5 * np.sqrt(random * (1 - random) / chosen.sum())
+    if random:
+        assert replaced.min() >= 2 and replaced.max() <= VOCAB - 2  # neither blank, unknown nor sos/eos
+        assert len(replaced) < 1000 or len(set(replaced)) == VOCAB - 3
+
+
+def test_noise_follows_the_generator_and_leaves_empty_texts() -> None:
+    noise = Noise(0.3)
+    first, same, other = (noise.corrupt(TEXTS, LENGTHS, VOCAB, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert np.array_equal(first, same) and not np.array_equal(first, other) and not first[4].any()
+    assert noise.corrupt(TEXTS[4:, :0], LENGTHS[4:], VOCAB, np.random.default_rng(0)).shape == (1, 0)
+
+
 CHANGES = {
     "input": "phones",
     "embed": "table",
@@ -82,12 +127,13 @@ CHANGES = {
     "cut": Cut(40, 2, 30, "context"),
     "causal": True,
     "train": False,
+    "noise": Noise(0.3),
 }
 
 
 def test_every_view_has_random_numbers_of_its_own() -> None:
     """But for the gradient, which must not change what a state is."""
-    views = [View(), *(View(**{name: value}) for name, value in CHANGES.items()), View(mask=Mask(0.1, 3))]
+    views = [View(), *(View(**{name: value}) for name, value in CHANGES.items()), View(mask=Mask(0.1, 3)), View(noise=Noise(0.3, span=2))]
     assert {*CHANGES, "grad"} == {option.name for option in fields(View)}
     assert len({view.key for view in views}) == len(views) == len(set(views))
     assert View(grad=False).key == View().key and View(grad=False) != View()
@@ -96,8 +142,8 @@ def test_every_view_has_random_numbers_of_its_own() -> None:
 def test_options_say_what_a_view_says() -> None:
     assert view_of(None) == ViewOptions().view() == View()
     mask = {"probability": 0.2, "length": 3, "vector": "v"}
-    options = {"input": "p", "text": "text.p", "embed": "e", "start": 2, "mask": mask, "causal": True}
-    assert ViewOptions(**options).view() == View("p:text.p", "e", 2, Mask(0.2, 3, "v"), causal=True)
+    options = {"input": "p", "text": "text.p", "embed": "e", "start": 2, "mask": mask, "causal": True, "noise": {"share": 0.3}}
+    assert ViewOptions(**options).view() == View("p:text.p", "e", 2, Mask(0.2, 3, "v"), causal=True, noise=Noise(0.3, 0.1, 1))
 
 
 def test_frames_that_pass_through_the_encoder() -> None:

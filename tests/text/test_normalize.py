@@ -22,6 +22,7 @@ from m2asr.text.normalize import normalize
         ("fr", "À 21 h, l'œuvre", "à vingt et un h l'œuvre"),
         ("bg", "125 лева", "сто двадесет и пет лева"),
         ("zh", "我 有２０１９年 10 个 苹果,KTV 很好。", "我有二零一九年十个苹果ktv很好"),
+        ("zh", "涨了3.5％,还有 50 %", "涨了百分之三点五还有百分之五十"),
         ("hi", "नमस्ते, दुनिया!", "नमस्ते दुनिया"),
         ("en", "I O U new york", "i o u new york"),
         ("en", "", ""),

@@ -8,7 +8,7 @@ from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
 
-SIZES = {"char": None, "unigram": 60, "bpe": 60}
+SIZES = {"char": None, "words": None, "unigram": 60, "bpe": 60}
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,20 @@ def test_size_counts_every_token(kind: str, texts: list[str], tmp_path: Path) ->
     assert train_tokenizer(kind, 60, texts, tmp_path / "en").size == 60
 
 
+def test_words_are_tokens_and_a_size_keeps_the_most_frequent(tmp_path: Path) -> None:
+    texts = ["n i3 h ao3", "h ao3", "n i3 <blank>", "b a4"]
+    phones = train_tokenizer("words", None, texts, tmp_path / "phones")
+    assert [phones.piece(number).removeprefix("▁") for number in range(2, phones.eos)] == ["<blank>", "a4", "ao3", "b", "h", "i3", "n"]
+    assert phones.decode(phones.encode("n  i3 x <blank>")) == "n i3 ⁇ <blank>"
+    few = train_tokenizer("words", 8, reversed(texts), tmp_path / "few")
+    assert few.size == 8 and [token for token in phones.tokens if token not in few.tokens] == ["▁a4", "▁b"]
+    with pytest.raises(UserError, match="tokens.phones.size: no 11 words in 4 texts: at most 10 are possible"):
+        train_tokenizer("words", 11, texts, tmp_path / "phones")
+
+
 def test_odd_spaces_and_long_texts_do_no_harm(tmp_path: Path) -> None:
     text = "uno\u00a0due\u2028tre\x0bquattro"
-    for kind, size in (("char", None), ("unigram", 16)):
+    for kind, size in (("char", None), ("words", None), ("unigram", 16)):
         tokenizer = train_tokenizer(kind, size, [text, "x " * 4000 + "ж"], tmp_path / kind)
         assert tokenizer.decode(Tokenizer.load(tmp_path / kind).encode(text)) == "uno due tre quattro"
         assert UNK not in tokenizer.encode("ж")  # the long text was read as well
