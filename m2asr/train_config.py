@@ -302,6 +302,9 @@ class TrainConfig(Strict):
         trained = {name for phase in self.phase_list() for level in self.levels_of(phase) for name in level.objectives}
         trained |= {name for phase in self.phase_list() for name in self.regular(phase)}
         idle = [name for name in self.objectives if name not in trained]
+        if idle and self.objectives[idle[0]].role == "regular":
+            stream = self.objectives[idle[0]].stream
+            raise UserError(f"objectives.{idle[0]}: it is regular, and no objective on a level reads its stream {stream}; give it another one")
         if idle:
             raise UserError(f"objectives.{idle[0]}: no level trains it; name it in a level, or take it away")
         return self

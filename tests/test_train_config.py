@@ -41,6 +41,13 @@ def test_what_is_null_does_not_exist() -> None:
         config(streams={"en": None})
 
 
+def test_a_regular_objective_needs_a_stream_that_a_level_reads() -> None:
+    regular = {"type": "ctc", "stream": "it", "role": "regular"}
+    streams = {**DATA["streams"], "it": {"sets": ["train_it"]}}
+    with pytest.raises(UserError, match="objectives.extra: it is regular, and no objective on a level reads its stream it"):
+        config(streams=streams, objectives={**DATA["objectives"], "extra": regular})
+
+
 def test_the_short_form_is_two_levels() -> None:
     objectives = {**DATA["objectives"], "cpc": {**DATA["objectives"]["cpc"], "level": "lower"}}
     short = config(objectives=objectives, weighting="modo", penalty={"end": 0.5})
