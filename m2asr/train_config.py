@@ -304,7 +304,7 @@ class TrainConfig(Strict):
         idle = [name for name in self.objectives if name not in trained]
         if idle and self.objectives[idle[0]].role == "regular":
             stream = self.objectives[idle[0]].stream
-            raise UserError(f"objectives.{idle[0]}: it is regular, and no objective on a level reads its stream {stream}; give it another one")
+            raise UserError(f"objectives.{idle[0]}: it is regular, and no objective on a level reads its stream {stream}; give it another")
         if idle:
             raise UserError(f"objectives.{idle[0]}: no level trains it; name it in a level, or take it away")
         return self
