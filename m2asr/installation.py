@@ -24,6 +24,7 @@ MODULES = {  # package that m2asr needs: its module to import
     "kaldiio": "kaldiio",
     "sentencepiece": "sentencepiece",
     "espnet_tts_frontend": "tacotron_cleaner.cleaners",
+    "pypinyin": "pypinyin",
     "num2words": "num2words",
     "jiwer": "jiwer",
     "rapidfuzz": "rapidfuzz",

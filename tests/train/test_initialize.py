@@ -159,8 +159,8 @@ def test_copies_may_differ_by_noise(tmp_path):
     dense = system(1).encoder.blocks[1].feed_forward2
     first, same, other = (layer.wide.weight.detach() for layer in found)
     assert torch.equal(first, same) and not torch.equal(first, other) and not torch.equal(first[0], first[1])
-    noise = first - dense.wide.weight.detach()
-    assert float(noise.std() / dense.wide.weight.std()) == pytest.approx(0.1, rel=0.05)
+    weight = dense.wide.weight.detach()
+    assert float((first - weight).std() / weight.std()) == pytest.approx(0.1, rel=0.05)
     assert all(torch.equal(bias, dense.wide.bias) for bias in found[0].wide.bias)
 
 
