@@ -9,7 +9,6 @@ balance of the experts. CPU time with --cpu_time, for a machine with other work.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -37,10 +36,7 @@ def main() -> None:
     prepare_cpu(args.threads)
     import steps
 
-    os.chdir(Path(__file__).resolve().parent.parent / "egs" / "mini")
-    if not (args.exp / "tokens").is_dir():
-        parser.error(f"run ./run.sh --stop_stage tokens --train_config {args.config} in egs/mini first")
-    steps.CONFIG = args.config
+    steps.enter_mini(parser, args.config, args.exp)
     phases = {name: steps.Case().phase([*args.set, *changes], args.exp, "cpu") for name, changes in SIDES.items()}
     batches = steps.batches_of(phases["all"], args.rounds)
     runs = {name: steps.training_step(phase) for name, phase in phases.items()}

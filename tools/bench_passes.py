@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,10 +34,7 @@ def main() -> None:
     from m2asr.config import load_config
     from m2asr.train_config import TrainConfig
 
-    os.chdir(Path(__file__).resolve().parent.parent / "egs" / "mini")
-    if not (args.exp / "tokens").is_dir():
-        parser.error(f"run ./run.sh --stop_stage tokens --train_config {args.config} in egs/mini first")
-    steps.CONFIG = args.config
+    steps.enter_mini(parser, args.config, args.exp)
     config = load_config(TrainConfig, args.config)
     phases = {"together": steps.Case().phase(["train.conflicts=false"], args.exp, "cpu")}
     for group in args.groups:

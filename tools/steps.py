@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +102,15 @@ class Noise(Source):
             utt_ids=[f"noise{number}" for number in numbers],
             key=key,
         ), []
+
+
+def enter_mini(parser: argparse.ArgumentParser, config: Path, exp: Path) -> None:
+    """Make egs/mini the current folder and `config` there the one of the cases; ends where the run `exp` has no tokenizers."""
+    global CONFIG
+    os.chdir(Path(__file__).resolve().parent.parent / "egs" / "mini")
+    if not (exp / "tokens").is_dir():
+        parser.error(f"run ./run.sh --stop_stage tokens --train_config {config} in egs/mini first")
+    CONFIG = config
 
 
 def training_step(phase: Phase, measure: bool = False) -> Step:

@@ -48,7 +48,9 @@ def expert_use(trained: Trained, sets: Sequence[str]) -> dict[str, dict[str, Use
             for tap in taps:
                 logs = encoded.states[tap].log_softmax(-1)  # (B, T', E)
                 lengths = batch.drawn[WHOLE].states.tolist()
-                for row, (lang, length) in ((row, pair) for row, pair in enumerate(zip(batch.lang, lengths, strict=True)) if pair[1]):
+                for row, (lang, length) in enumerate(zip(batch.lang, lengths, strict=True)):
+                    if length == 0:
+                        continue
                     total = use[tap].setdefault(lang, Use(torch.zeros(count)))
                     total.counts += expert_counts(choices(logs[row, :length], None, top), count).cpu()
                     total.entropy -= float((logs[row, :length].exp() * logs[row, :length]).sum())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from m2asr.models.attention import SelfAttention
 from m2asr.models.convolution import ConvolutionModule
 from m2asr.models.encoder import Condition, Encoder
-from m2asr.models.experts import ExpertFeedForward, Experts, Router
+from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
 from m2asr.models.layers import Dropout, FeedForward
 from m2asr.models.local_attention import BlockBias
 from m2asr.models.subsampling import Kind
@@ -48,10 +48,7 @@ class ConformerBlock(nn.Module):
         x = self.dropout.add(x, self.feed_forward1(x), 0.5)
         x = self.dropout.add(x, self.attention(x, bias))
         x = self.dropout.add(x, self.convolution(x, valid, causal))
-        if isinstance(self.feed_forward2, ExpertFeedForward):
-            output, logits = self.feed_forward2(x, valid, beside, router)
-        else:
-            output, logits = self.feed_forward2(x), None
+        output, logits = feed_forward(self.feed_forward2, x, valid, beside, router)
         return self.norm(self.dropout.add(x, output, 0.5)), logits
 
 

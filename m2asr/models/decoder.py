@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from m2asr.errors import UserError
 from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
-from m2asr.models.experts import ExpertFeedForward, Experts, Router
+from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
 
 
-class Part(NamedTuple):
-    """A part of a vocabulary."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a vocabulary. It is no tuple, since the gate looks into tuples for states."""
 
     start: int = 0
     stop: int | None = None  # None is the end
@@ -75,10 +77,7 @@ class DecoderBlock(nn.Module):
 
     def _read(self, x: Tensor, memory: KeyValue, bias: Tensor | None, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         x = self.dropout.add(x, self.cross(x, memory, bias))
-        if isinstance(self.feed_forward, ExpertFeedForward):
-            output, logits = self.feed_forward(x, valid)
-        else:
-            output, logits = self.feed_forward(x), None
+        output, logits = feed_forward(self.feed_forward, x, valid)
         return self.dropout.add(x, output), logits
 
 
@@ -110,8 +109,8 @@ class TransformerDecoder(nn.Module):
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        ends = [sum((sizes or {})[name] for name in (joined or [])[:number]) for number in range(len(joined or []) + 1)]
-        self.parts = {name: Part(*bounds) for name, bounds in zip(joined or [], zip(ends, ends[1:], strict=False), strict=False)}
+        ends = [0, *accumulate(sizes[name] for name in joined or ())]
+        self.parts = {name: Part(*bounds) for name, bounds in zip(joined or (), pairwise(ends), strict=True)}
         vocab = ends[-1] if joined else vocab
         if experts is not None:
             if experts.router == "shared" or experts.embedding or experts.mean or experts.languages:
@@ -182,7 +181,7 @@ class TransformerDecoder(nn.Module):
     def _logits(self, x: Tensor, part: Part) -> Tensor:
         if part == ALL:
             return self.output(self.norm(x))
-        tokens = slice(*part)
+        tokens = slice(part.start, part.stop)
         return F.linear(self.norm(x), self.output.weight[tokens], self.output.bias[tokens])
 
     def _start(self, prefix: str | None, part: Part) -> Tensor:
@@ -200,17 +199,9 @@ class DecoderPart:
         self.decoder, self.part, self.experts = decoder, part, decoder.experts
         self.eos = part.stop - part.start - 1
 
-    def __call__(
-        self,
-        tokens: Tensor,
-        memory: Tensor,
-        lengths: Tensor,
-        prefix: str | None = None,
-        valid: Tensor | None = None,
-        with_routers: bool = False,
-    ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """As TransformerDecoder.forward."""
-        return self.decoder(tokens, memory, lengths, prefix, valid, with_routers, self.part)
+    def __call__(self, *args: Any, **options: Any) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """As TransformerDecoder.forward, without `part`."""
+        return self.decoder(*args, **options, part=self.part)
 
     def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None) -> DecoderState:
         """As TransformerDecoder.begin."""

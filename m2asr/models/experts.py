@@ -23,7 +23,7 @@ Exchange = Callable[[Apply, Tensor, Tensor], Tensor]  # the same, from what this
 
 
 class Experts(Strict):
-    """Options of the experts that replace the second feed-forward modules of an encoder (You et al. 2022, 3M-ASR).
+    """Options of the experts that replace the last feed-forward modules of the blocks of an encoder or decoder (You et al. 2022, 3M-ASR).
 
     A router reads the layer's normalized state, and beside it what `embedding`, `mean` and `languages` add.
     """
@@ -35,8 +35,8 @@ class Experts(Strict):
     scale: Scale = "probability"  # what an expert's output is multiplied by; see `scales`
     capacity: float | None = Field(None, gt=0, allow_inf_nan=False)  # times an equal share of the states; null is no limit
     hidden: int | None = Field(None, ge=1)  # width inside an expert; null is that of the other feed-forward modules
-    dropout: float | None = Field(None, ge=0, lt=1)  # inside an expert; null is that of the encoder
-    embedding: str | None = Field(None, min_length=1)  # a module of the type conformer, whose states routers read without a gradient
+    dropout: float | None = Field(None, ge=0, lt=1)  # inside an expert; null is that of the other modules
+    embedding: str | None = Field(None, min_length=1)  # an encoder among the modules, whose states routers read without a gradient
     mean: bool = False  # also the mean of these states over the utterance
     languages: list[str] = []  # also which of these languages is spoken
 
@@ -165,6 +165,13 @@ class ExpertFeedForward(nn.Module):
         return grouped_feed_forward(rows, experts, self.wide.weight, self.wide.bias, self.narrow.weight, self.narrow.bias, self.dropout)
 
 
+def feed_forward(
+    module: nn.Module, x: Tensor, valid: Tensor | None, beside: Tensor | None = None, router: Router | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The output (B, T, D) of a dense feed-forward module or of experts, and the logits of their router, None for a dense one."""
+    return module(x, valid, beside, router) if isinstance(module, ExpertFeedForward) else (module(x), None)
+
+
 def choices(logits: Tensor, valid: Tensor | None, top: int) -> Tensor:
     """The `top` experts of every state (B, T, K) by their logits (B, T, E), and E, which is none, where `valid` (B, T) is False."""
     experts = logits.topk(top).indices
@@ -172,7 +179,7 @@ def choices(logits: Tensor, valid: Tensor | None, top: int) -> Tensor:
 
 
 def expert_counts(experts: Tensor, count: int) -> Tensor:
-    """How many of the choices (...) fall on each of `count` experts (E,), in float32 or better; nothing waits for the device."""
+    """How many of the choices (...) fall on each of `count` experts (E,), in float32; nothing waits for the device."""
     experts = experts.flatten()
     return torch.zeros(count + 1, device=experts.device).index_add_(0, experts, torch.ones_like(experts, dtype=torch.float32))[:count]
 
@@ -187,8 +194,9 @@ def scales(chosen: Tensor, kind: Scale) -> Tensor:
         return chosen
     if kind == "renormalized":
         return chosen / chosen.sum(-1, keepdim=True)
-    share = (chosen / chosen.sum(-1, keepdim=True)).detach()
-    return share * (1 + (chosen - chosen.detach()) / chosen.detach())  # the bracket has the value 1 exactly
+    share, value = (chosen / chosen.sum(-1, keepdim=True)).detach(), chosen.detach()
+    smallest = torch.finfo(value.dtype).tiny  # a later choice may have the probability 0
+    return share * (1 + (chosen - value) / value.clamp(min=smallest))  # the bracket has the value 1 exactly
 
 
 def limit(experts: Tensor, count: int, capacity: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from m2asr.models.attention import SelfAttention
 from m2asr.models.encoder import Condition, Encoder
-from m2asr.models.experts import ExpertFeedForward, Experts, Router
+from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
 from m2asr.models.layers import Dropout, FeedForward
 from m2asr.models.local_attention import BlockBias
 from m2asr.models.subsampling import Kind
@@ -37,10 +37,7 @@ class TransformerBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """As ConformerBlock.forward; nothing in it but the attention looks at other states, so `causal` is in `bias` alone."""
         x = self.dropout.add(x, self.attention(x, bias))
-        if isinstance(self.feed_forward, ExpertFeedForward):
-            output, logits = self.feed_forward(x, valid, beside, router)
-        else:
-            output, logits = self.feed_forward(x), None
+        output, logits = feed_forward(self.feed_forward, x, valid, beside, router)
         return self.dropout.add(x, output), logits
 
 

@@ -126,7 +126,7 @@ def _embedding_network(config: TrainConfig, name: str, feat_dim: int) -> nn.Modu
     _check_type(config, name, ENCODERS, where)
     options = config.model.modules()[name].type_and_options()
     if name == "encoder" or any(options.get(key) for key in ("experts", "condition")):
-        raise UserError(f"{where}: {name} has experts or a condition, or is the encoder itself; name another, plain conformer")
+        raise UserError(f"{where}: {name} has experts or a condition, or is the encoder itself; name another, plain encoder")
     return construct(ENCODERS, f"model.{name}", options, feat_dim=feat_dim, embedding_dim=0, condition_vocab=0)
 
 

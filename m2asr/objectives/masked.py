@@ -39,12 +39,8 @@ class MaskedObjective(Objective):
     def __init__(
         self, modules: Mapping[str, nn.Module], quantizer: str, view: ViewOptions | None, tap: str, languages: list[str] | None
     ) -> None:
-        if view is None or view.mask is None:
-            raise UserError("view.mask: missing; only masked states are learned, so give `view: {mask: {probability: 0.065, length: 10}}`")
-        if tap == "frontend":
-            raise UserError("tap: `frontend` is before the mask, so there would be nothing to predict; name a block, or output")
-        masked_view = view_of(view)
-        super().__init__([(masked_view, tap), (masked_view, "frontend")])
+        read = masked_view(view, tap)
+        super().__init__([(read, tap), (read, "frontend")])
         self.tap, self.quantizer_name = tap, quantizer
         self.languages = list(languages) if languages and len(languages) > 1 else []
         self.metrics = (*type(self).metrics, *(f"perplexity_{lang}" for lang in self.languages))
@@ -89,3 +85,12 @@ class MaskedObjective(Objective):
             return None
         remedy = "raise `diversity` or lower `optim.lr.ssl`" if list(self.quantizer.parameters()) else "it suits these features badly"
         return f"the codebook of {self.quantizer_name} has collapsed: the perplexity is {found:.1f} of {entries}; {remedy}"
+
+
+def masked_view(view: ViewOptions | None, tap: str) -> View:
+    """The view of an objective that learns at masked states. Raises UserError for one without a mask, or a tap before it."""
+    if view is None or view.mask is None:
+        raise UserError("view.mask: missing; only masked states are learned, so give `view: {mask: {probability: 0.065, length: 10}}`")
+    if tap == "frontend":
+        raise UserError("tap: `frontend` is before the mask, so there would be nothing to predict; name a block, or output")
+    return view_of(view)

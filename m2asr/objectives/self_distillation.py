@@ -15,8 +15,9 @@ from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
+from m2asr.objectives.masked import masked_view
 from m2asr.objectives.objective import Loss, Objective
-from m2asr.objectives.view import View, ViewOptions, view_of
+from m2asr.objectives.view import View, ViewOptions
 
 COLLAPSED = 1.5  # tokens; the mean distribution of the teacher is then almost a single token
 
@@ -49,13 +50,9 @@ class SelfDistillation(Objective):
         temperature: float = 1.0,
         per: Literal["utterance", "frame"] = "frame",
     ) -> None:
-        if view is None or view.mask is None:
-            raise UserError("view.mask: missing; only masked states are learned, so give `view: {mask: {probability: 0.065, length: 10}}`")
-        if tap == "frontend":
-            raise UserError("tap: `frontend` is before the mask, so there would be nothing to predict; name a block, or output")
         if not 0 < temperature < float("inf"):
             raise UserError(f"temperature: {temperature:g} is not above 0; give a positive number")
-        student = view_of(view)
+        student = masked_view(view, tap)
         teacher = replace(student, mask=None, train=False, grad=False)
         super().__init__([(student, tap), (teacher, tap)])
         self.student, self.teacher = student, teacher

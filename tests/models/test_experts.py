@@ -91,6 +91,15 @@ def test_straight_has_the_relative_gradient_of_the_probability():
     torch.testing.assert_close(probabilities.grad * probabilities.detach(), scaled.detach())
 
 
+@pytest.mark.parametrize("scale", ["probability", "straight", "renormalized"])
+def test_a_choice_of_probability_zero_adds_nothing(scale):
+    logits = torch.tensor([300.0, 0.0], requires_grad=True)
+    scaled = scales(logits.softmax(0), scale)  # in float32 the second is 0
+    assert scaled.tolist() == [1.0, 0.0]
+    scaled.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_padding_goes_to_no_expert():
     mixture, x = layer(4), states(2, 6)
     valid = torch.tensor([[True] * 6, [True] * 3 + [False] * 3]).unsqueeze(-1)

@@ -227,6 +227,20 @@ def test_tokenizers_that_cannot_be_joined(joined, objectives, told):
         system(objectives, {"main": {**SMALL, "joined": joined}})
 
 
+def test_a_joined_decoder_in_theta_carries_lambda():
+    """Its gradient is that of the loss times the weight, and the encoder's as well."""
+    found = []
+    for weight in (1.0, 0.25):
+        model = system(JOINED, {"main": {**SMALL, "joined": ["a", "b"]}}).train()
+        level = Level(["letters", "codes"], WEIGHTINGS["static"](["letters", "codes"], {"letters": weight, "codes": weight}))
+        step = JointStep(model, {"letters": "x", "codes": "x"}, [level], torch.float64, over=["encoder", "main"])
+        batch = build.batch([120, 90], {"a:text": [[2, 3], [4]], "b:text": [[1, 5, 2], [3]]})
+        assert step([{"x": [batch]}], 0, [1.0]).problem is None
+        found.append({name: param.grad for name, param in model.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], 0.25 * gradient, rtol=1e-9, atol=1e-12)
+
+
 def test_only_a_shared_decoder_joins_tokenizers():
     with pytest.raises(UserError, match="decoder.joined: only for a decoder of `model:`"):
         system(decoder={**SMALL, "joined": ["a", "b"]})

@@ -175,7 +175,7 @@ def test_a_causal_view_sees_nothing_later():
         ({"count": 2, "embedding": "router1"}, {"router1": NETWORK}, "model.router1: states of the encoder have this name"),
         ({"count": 2, "embedding": ""}, {}, "model.encoder: experts.embedding: "),
         ({"count": 2, "embedding": "writer"}, {"writer": {"type": "mask_vector"}}, "model.writer has the type mask_vector"),
-        ({"count": 2, "embedding": "sounds"}, {"sounds": {**NETWORK, "experts": {"count": 2}}}, "name another, plain conformer"),
+        ({"count": 2, "embedding": "sounds"}, {"sounds": {**NETWORK, "experts": {"count": 2}}}, "name another, plain encoder"),
     ],
 )
 def test_embedding_networks_that_cannot_be(experts, changes, told):
