@@ -9,6 +9,11 @@ if stage 1 fbank "compute features of the sets that the configs name" "$dump/.$t
     --train_config "${configs[@]}" --train_set "${overrides[@]}"
 fi
 
+if stage 1 texts "write the phones that the config reads" "data/.$tag" tokens; then
+  need data data
+  python -m m2asr.bin.phones --train_config "$train_config" --train_set "${overrides[@]}" --data data "${reader[@]}"
+fi
+
 if stage 2 tokens "train tokenizers" "$exp/tokens"; then
   need data data
   python -m m2asr.bin.tokens --config "$train_config" --set "${overrides[@]}" --data data --out "$exp/tokens"
