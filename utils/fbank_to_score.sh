@@ -15,7 +15,7 @@ if stage 1 texts "write the phones and codes that the config reads" "data/.$tag"
     need "$dump" fbank
     $train_cmd python -m m2asr.bin.train --config "$codes_config" --data data --dump "$dump" --exp "$codes_exp" --ngpu "$ngpu" --nproc "$nproc"
   fi
-  python -m m2asr.bin.texts --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" "${texts[@]}"
+  python -m m2asr.bin.texts --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" "${reading[@]}"
 fi
 
 if stage 2 tokens "train tokenizers" "$exp/tokens"; then

@@ -27,7 +27,7 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; texts, those of the phones and codes; codes_exp, the folder
+# configs of the trainings; init, the option that names the pretrained model; reading, those of the phones and codes; codes_exp, the folder
 # of the run whose states become codes; decode_configs and searches, the configs and names of the searches; command, the command line that
 # repeats this run.
 parse_options() {
@@ -112,12 +112,12 @@ _check_options() {
   for file in "${decode_configs[@]}"; do
     searches+=("$(yaml_value "$file" name)")
   done
-  configs=("$train_config") init=() texts=() codes_exp=
+  configs=("$train_config") init=() reading=() codes_exp=
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
-  [[ ! $phones ]] || texts+=(--how "$phones")
+  [[ ! $phones ]] || reading+=(--how "$phones")
   if [[ $codes_config ]]; then
     configs+=("$codes_config") codes_exp=$expdir/$(basename "$codes_config" .yaml)
-    texts+=(--codes_exp "$codes_exp" --tap "$codes_tap" --clusters "$codes_clusters")
+    reading+=(--codes_exp "$codes_exp" --tap "$codes_tap" --clusters "$codes_clusters")
   fi
   _split_set
 }
