@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 
 class Average(nn.Module):
-    """Copies of modules; after every step a weight w' of theirs becomes decay w' + (1 - decay) w (Tarvainen and Valpola 2017, Mean Teacher).
+    """Copies of modules; after every step a weight w' of theirs becomes decay w' + (1 - decay) w.
 
-    Every copy is an attribute with the name of its original. Its weights are buffers: checkpoints hold them, no optimizer sees them, and
-    no gradient goes into them. They take the memory of the originals once more, and a step reads and writes them once.
+    This is the mean teacher of Tarvainen and Valpola (2017). Every copy is an attribute with the name of its original. Its weights are
+    buffers: checkpoints hold them, no optimizer sees them, and no gradient goes into them. They take the memory of the originals once
+    more, and a step reads and writes them once.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:

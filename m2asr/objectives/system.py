@@ -41,7 +41,9 @@ class System(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.module_names = tuple(modules)
         self.spread_names: frozenset[str] = frozenset()  # names of parameters of which every process has another part
-        self.averages = {view: objective.average for objective in objectives.values() for view in objective.views if view.average is not None}
+        self.averages = {
+            view: objective.average for objective in objectives.values() for view in objective.views if view.average is not None
+        }
         experts, condition = modules["encoder"].experts, modules["encoder"].condition
         self.embedding_name = experts and experts.embedding  # the name of the network that routers read, or None
         self.head_name = condition and condition.head  # the name of the head that states are conditioned on, or None
