@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import glob
 import os
 import shutil
@@ -33,6 +34,21 @@ def open_atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def keep_time(file: IO[str], path: Path) -> str:
+    """Give a new file, which is about to take the name `path`, the times of the old one if both have the same content.
+
+    Indexes of the folder then stay valid. Returns what happens to `path`: written, replaced, or unchanged.
+    """
+    if not path.exists():
+        return "written"
+    file.flush()
+    if not filecmp.cmp(file.name, path, shallow=False):
+        return "replaced"
+    times = path.stat()
+    os.utime(file.name, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return "unchanged"
 
 
 @contextmanager

@@ -30,8 +30,8 @@ class Stream(Strict):
 class Tokens(Strict):
     """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
 
-    type: Literal["char", "words", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones
-    size: int | None = Field(None, ge=4)  # vocabulary size of unigram and bpe, and of the most frequent words
+    type: Literal["char", "words", "codes", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones; codes: BPE over them
+    size: int | None = Field(None, ge=4)  # vocabulary size of unigram, bpe and codes, and of the most frequent words
     sets: list[str] = Field(min_length=1)
     text: str = "text"
 

@@ -9,6 +9,15 @@ if stage 1 fbank "compute features of the sets that the configs name" "$dump/.$t
     --train_config "${configs[@]}" --train_set "${overrides[@]}"
 fi
 
+if stage 1 texts "write the phones and codes that the config reads" "data/.$tag" tokens; then
+  need data data
+  if [ -n "$codes_config" ]; then
+    need "$dump" fbank
+    $train_cmd python -m m2asr.bin.train --config "$codes_config" --data data --dump "$dump" --exp "$codes_exp" --ngpu "$ngpu" --nproc "$nproc"
+  fi
+  python -m m2asr.bin.texts --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" "${reading[@]}"
+fi
+
 if stage 2 tokens "train tokenizers" "$exp/tokens"; then
   need data data
   python -m m2asr.bin.tokens --config "$train_config" --set "${overrides[@]}" --data data --out "$exp/tokens"

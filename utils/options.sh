@@ -8,6 +8,10 @@ nproc=1                         # processes that train without GPUs and share ea
 nj=$(nproc)                     # number of processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
+phones=                         # reader of text.phones: pypinyin, espeak or letters; default: by language
+codes_config=                   # config of the run whose states become text.codes, in EXPDIR/<its name>; empty: none
+codes_tap=output                # its states: frontend, block1, block2 ... or output
+codes_clusters=500              # number of codes
 train_config=                   # config of the training: streams, objectives, how they are merged
 decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or configs of several searches
 min_words=1                     # test utterances of fewer words are not scored
@@ -23,8 +27,9 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the
-# searches; command, the command line that repeats this run.
+# configs of the trainings; init, the option that names the pretrained model; reading, those of the phones and codes; codes_exp, the folder
+# of the run whose states become codes; decode_configs and searches, the configs and names of the searches; command, the command line that
+# repeats this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -107,8 +112,13 @@ _check_options() {
   for file in "${decode_configs[@]}"; do
     searches+=("$(yaml_value "$file" name)")
   done
-  configs=("$train_config") init=()
+  configs=("$train_config") init=() reading=() codes_exp=
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
+  [[ ! $phones ]] || reading+=(--how "$phones")
+  if [[ $codes_config ]]; then
+    configs+=("$codes_config") codes_exp=$expdir/$(basename "$codes_config" .yaml)
+    reading+=(--codes_exp "$codes_exp" --tap "$codes_tap" --clusters "$codes_clusters")
+  fi
   _split_set
 }
 

@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.decode.align import Aligner
     from m2asr.decode.aligned_files import write_aligned
+    from m2asr.decode.trained import open_features
 
     aligner = Aligner(args.exp, "cuda" if args.ngpu else "cpu")
     out = args.out or args.exp / "align"
@@ -60,25 +61,11 @@ def main(argv: list[str] | None = None) -> int:
         return _report(out / result.utt, written, 0)
     failed = 0
     for folder in args.data:
-        index, feats, fbank = _open(folder, args.dump, args.exp, args.allow_pipes)
+        index, feats, fbank = open_features(folder, args.dump, args.exp, args.allow_pipes)
         results = aligner.align_set(index, feats, fbank, args.batch_seconds)
         written = write_aligned(out / index.name, _progress(results, index.name, len(index)), args.format)
         failed |= _report(out / index.name, written, args.worst)
     return failed
-
-
-def _open(folder: Path, dump: Path | None, exp: Path, allow_pipes: bool) -> tuple:
-    """The index of a data directory, the reader of its features, and the config of the features."""
-    from m2asr.data.feats import AudioFeats, StoredFeats
-    from m2asr.data.index import UtteranceIndex
-    from m2asr.train.initialize import trained_fbank
-    from m2asr.train.materials import fbank_config, open_set
-
-    folder = folder if folder.name else folder.resolve()
-    if dump is not None:
-        return open_set(folder.name, folder.parent, dump), StoredFeats(), fbank_config(dump, [folder.name])
-    fbank = trained_fbank(exp)
-    return UtteranceIndex(folder, allow_pipes=allow_pipes), AudioFeats(fbank), fbank
 
 
 def _progress(results: Iterable[Aligned], name: str, count: int) -> Iterator[Aligned]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
 
+CODE_LENGTHS = "utt2codes"  # `utterance count seconds codebook`: what text.codes was made of, see m2asr/decode/codes.py
 Tables = Mapping[str, Mapping[str, str]]  # file name -> id -> value
 
 
@@ -87,7 +88,12 @@ def table_files(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
     names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "utt2source", "text"}
-    return [path for path in sorted(folder.iterdir()) if path.name in names or path.name.startswith("text.")]
+    return [path for path in sorted(folder.iterdir()) if path.name in names or may_lack(path.name)]
+
+
+def may_lack(table: str) -> bool:
+    """Whether a table may lack utterances, and a set this table: further texts, such as translations, and the lengths of codes."""
+    return table.startswith("text.") or table == CODE_LENGTHS
 
 
 def reference_of(tables: Container[str]) -> str:

@@ -15,6 +15,7 @@ MENDED = ("cut off", "not UTF-8", "malformed line", "duplicate id", "not sorted"
 UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment")  # fix_data_dir drops such utterances
 UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir drops such utterances if it checks the recordings
 LONG_TEXT = "text too long"
+WRONG_CODES = "wrong codes"
 
 
 def first_of(examples: Sequence[object], count: int) -> list[str]:
@@ -71,6 +72,9 @@ class Report:
                          f"{FIX} --check_wav {self.folder}")  # fmt: skip
         if LONG_TEXT in kinds:
             lines.append("texts too long for CTC: take larger tokens or less subsampling, or accept them with --keep_long_text")
-        if kinds - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT}:
+        if WRONG_CODES in kinds:
+            lines.append("codes of other audio or of another codebook: write them again with m2asr.bin.codes --codebook, "
+                         "or remove text.codes and utt2codes")  # fmt: skip
+        if kinds - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT, WRONG_CODES}:
             lines.append("only stage 0 (data) can repair what is missing, and ids without their speaker: run it again")
         return lines

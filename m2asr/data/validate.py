@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from m2asr.data.audio import DURATION_TOLERANCE, read_audio
-from m2asr.data.directory import is_text_set, speakers
-from m2asr.data.report import LONG_TEXT, Report
+from m2asr.data.directory import CODE_LENGTHS, is_text_set, may_lack, speakers
+from m2asr.data.report import LONG_TEXT, WRONG_CODES, Report
 from m2asr.errors import UserError
 from m2asr.text.normalize import normalize
 
@@ -34,7 +34,7 @@ def validate(
     tokenize: Callable[[str], Sequence[object]] = tuple,
     keep_long_text: bool = False,
 ) -> Report:
-    """Check ids, sorting, durations, segments, languages, texts and recordings of a data directory.
+    """Check ids, sorting, durations, segments, languages, texts, codes and recordings of a data directory.
 
     `audio` reads every recording; `text` requires a text for every utterance. `tokenize` (by default into characters) gives the tokens of a
     text; a text is too long if CTC cannot write them in the encoder states of the utterance, one per `subsampling` frames of `frame_shift`
@@ -44,7 +44,7 @@ def validate(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
     report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))
-    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or path.name.startswith("text.")]
+    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or may_lack(path.name)]
     tables: dict[str, Table] = {}
     needed = NEEDED_OF_TEXTS if is_text_set(folder) else NEEDED
     for name in sorted({*needed, *optional, *(["text"] if text else [])}):
@@ -61,6 +61,7 @@ def validate(
     _check_segments(tables, recordings, report)
     _check_durations(tables, recordings, report)
     _check_text_lengths(tables, subsampling * frame_shift / 1000, tokenize, report)
+    _check_codes(tables, report)
     return report
 
 
@@ -104,7 +105,7 @@ def _check_ids(tables: Mapping[str, Table], reference: str, report: Report) -> N
             continue
         for utt in table.keys() - utterances.keys():
             report.add("unknown id", name, table[utt][0], utt, f"is not in {reference}")
-        for utt in () if name.startswith("text.") else utterances.keys() - table.keys():
+        for utt in () if may_lack(name) else utterances.keys() - table.keys():
             report.add("missing id", reference, utterances[utt][0], utt, f"has no line in {name}")
     for kind in ("unknown id", "missing id"):
         if kind in report.problems:
@@ -207,6 +208,27 @@ def _check_text_lengths(tables: Mapping[str, Table], state: float, tokenize: Cal
             needed = len(tokens) + sum(token == next_token for token, next_token in pairwise(tokens))
             if needed > (states := int(float(seconds) / state)):
                 report.add(LONG_TEXT, "text", line, utt, f"{len(tokens)} tokens need {needed} encoder states, {seconds} s give {states}")
+
+
+def _check_codes(tables: Mapping[str, Table], report: Report) -> None:
+    """Compare text.codes with utt2codes, which says how much audio was made codes, and by which codebook."""
+    codes, durations, codebook = tables.get("text.codes", {}), tables.get("utt2dur", {}), ""
+    for utt in codes.keys() - tables[CODE_LENGTHS].keys() if CODE_LENGTHS in tables else ():
+        report.add(WRONG_CODES, "text.codes", codes[utt][0], utt, f"has no line in {CODE_LENGTHS}")
+    for utt, (line, value) in tables.get(CODE_LENGTHS, {}).items():
+        count, seconds, digest = (*value.split(), "", "", "")[:3]
+        if not (count.isdecimal() and _positive(seconds) and digest):
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, "write `utterance count seconds codebook`")
+            continue
+        codebook = codebook or digest
+        duration, written = durations.get(utt, (0, ""))[1], len(codes.get(utt, (0, ""))[1].split())
+        covered = int(count) * float(seconds)
+        if digest != codebook:
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"its codes are of the codebook {digest}, those before of {codebook}")
+        elif _positive(duration) and abs(covered - float(duration)) > 2 * float(seconds) + DURATION_TOLERANCE:
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"{count} codes cover {covered:.2f} s, its audio has {duration} s")
+        elif not 0 < written <= int(count):
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"{count} codes here, {written} without repeats in text.codes")
 
 
 def _number(value: str) -> bool:

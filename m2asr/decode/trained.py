@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from m2asr.config import FbankConfig
 from m2asr.data.batch import Batch
+from m2asr.data.feats import AudioFeats, StoredFeats
 from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.data.streams import eval_batches
 from m2asr.decode.search import Reader
 from m2asr.objectives.system import System
 from m2asr.text.tokenizer import Tokenizer
-from m2asr.train.initialize import load_trained
+from m2asr.train.initialize import load_trained, trained_fbank
 from m2asr.train.materials import fbank_config, open_set
 from m2asr.train_config import TrainConfig
 
@@ -43,3 +45,17 @@ class Trained:
         targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in readers})]
         shift = fbank_config(self.dump, [name]).frame_shift / 1000
         return eval_batches(Source(name, [self.open(name)], targets, shift), seconds)
+
+
+def open_features(
+    folder: Path, dump: Path | None, exp: Path, allow_pipes: bool
+) -> tuple[UtteranceIndex, StoredFeats | AudioFeats, FbankConfig]:
+    """The index of a data directory, the reader of its features, and the config of the features.
+
+    Without `dump` they are computed from the recordings, as those that the run `exp` was trained on. Raises UserError if there are none.
+    """
+    folder = folder if folder.name else folder.resolve()
+    if dump is not None:
+        return open_set(folder.name, folder.parent, dump), StoredFeats(), fbank_config(dump, [folder.name])
+    fbank = trained_fbank(exp)
+    return UtteranceIndex(folder, allow_pipes=allow_pipes), AudioFeats(fbank), fbank

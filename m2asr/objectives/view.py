@@ -122,7 +122,7 @@ class View:
     input: `feats`, or the key of a text whose tokens are read. embed: the module that turns these tokens into states. start: number of
     encoder blocks that are skipped. mask: spans of input states that are replaced. cut: encode pieces of utterances instead of complete
     ones. causal: no state sees a later one. train: use dropout and augmentation while the system trains. grad: compute a gradient. noise:
-    tokens that are corrupted before they are read.
+    tokens that are corrupted before they are read. average: means of the modules encode, which follow these with this decay.
     """
 
     input: str = "feats"
@@ -134,6 +134,7 @@ class View:
     train: bool = True
     grad: bool = True
     noise: Noise | None = None
+    average: float | None = None
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""Tokenizers: turn text into token ids and back, with characters, words or sentencepiece units."""
+"""Tokenizers: turn text into token ids and back, with characters, words, sentencepiece units, or sentencepiece units of code words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,9 @@ import yaml
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
+from m2asr.text.code_words import CodeWords
 
-Kind = Literal["char", "words", "unigram", "bpe"]
+Kind = Literal["char", "words", "codes", "unigram", "bpe"]
 
 BLANK, UNK = 0, 1
 SPACE = "▁"  # how a space is written among the tokens, as in sentencepiece
@@ -30,6 +31,7 @@ class Tokenizer:
         self.kind, self.tokens = kind, tokens
         self.ids = {token: number for number, token in enumerate(tokens)}
         self.digest = hashlib.blake2b(repr((kind, tokens, model)).encode(), digest_size=12).hexdigest()  # identifies its ids
+        self._codes = CodeWords(_single_words(tokens)) if kind == "codes" else None
         self._pieces = None
         if model is not None:
             import sentencepiece
@@ -50,6 +52,9 @@ class Tokenizer:
         """Token ids of a text; characters, or words, that are no tokens become the unknown token."""
         if self.kind == "words":
             return [self.ids.get(SPACE + word, UNK) for word in text.split()]
+        if self._codes:
+            pieces = self._pieces.encode(self._codes.write(text), out_type=str)
+            return [self.ids.get(_token_of(self._codes, piece), UNK) for piece in pieces]
         text = " ".join(text.split())
         pieces = self._pieces.encode(text, out_type=str) if self._pieces else text.replace(" ", SPACE)
         return [self.ids.get(piece, UNK) for piece in pieces]
@@ -57,7 +62,7 @@ class Tokenizer:
     def piece(self, number: int) -> str:
         """How a token is written; with SPACE before it where it begins a word."""
         if number == UNK:
-            return SPACE + UNKNOWN if self.kind == "words" else UNKNOWN
+            return SPACE + UNKNOWN if self.kind in ("words", "codes") else UNKNOWN
         return self.tokens[number]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -72,7 +77,7 @@ class Tokenizer:
         try:
             kind = yaml.safe_load((folder / "tokenizer.yaml").read_text(encoding="utf-8"))["type"]
             lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
-            model = (folder / "sentencepiece.model").read_bytes() if kind in ("unigram", "bpe") else None
+            model = (folder / "sentencepiece.model").read_bytes() if kind in ("unigram", "bpe", "codes") else None
             tokens = [line.rpartition(" ")[0] for line in lines]
             if [line.rpartition(" ")[2] for line in lines] != [str(number) for number in range(len(lines))]:
                 raise ValueError("the ids are not 0, 1, 2 ...")
@@ -84,8 +89,9 @@ class Tokenizer:
 def train_tokenizer(kind: Kind, size: int | None, texts: Iterable[str], folder: str | Path) -> Tokenizer:
     """Train a tokenizer on texts and write it to `folder` in one step; the same texts give the same tokenizer.
 
-    `size` counts all tokens of words, unigram and bpe; characters ignore it, and without it all words are tokens, such as phones. Raises
-    UserError if there is too little text.
+    `size` counts all tokens of words, unigram, bpe and codes; characters ignore it, and without it all words are tokens, such as phones.
+    `codes` are tokens of one or more words each, such as the numbers of clusters, by BPE over words instead of letters (Wu et al. 2022,
+    Wav2Seq). Raises UserError if there is too little text.
     """
     folder = Path(folder)
     texts = [text for text in (" ".join(text.split()) for text in texts) if text]  # one kind of space, no line breaks
@@ -96,6 +102,8 @@ def train_tokenizer(kind: Kind, size: int | None, texts: Iterable[str], folder: 
         pieces = sorted({letter for text in texts for letter in text.replace(" ", SPACE)})
     elif kind == "words":
         pieces = _frequent_words(size, texts, folder.name)
+    elif kind == "codes":
+        model, pieces = _train_codes(size, texts, folder.name)
     else:
         model, pieces = _train_pieces(kind, size, texts, folder.name)
     tokens = [*SPECIAL_FIRST, *pieces, *SPECIAL_LAST]
@@ -119,7 +127,30 @@ def _frequent_words(size: int | None, texts: list[str], name: str) -> list[str]:
     return sorted(SPACE + word for word in (words if size is None else words[: size - special]))
 
 
-def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> tuple[bytes, list[str]]:
+def _train_codes(size: int | None, texts: list[str], name: str) -> tuple[bytes, list[str]]:
+    """BPE over words: every word is a token, and frequent neighbours are a token together, written with SPACE before each of them."""
+    words = {word for text in texts for word in text.split()}
+    if size is not None and size < (fewest := len(words) + len(SPECIAL_FIRST) + len(SPECIAL_LAST)):
+        raise UserError(f"tokens.{name}.size: {size} tokens do not hold all {len(words)} code words; give at least {fewest}")
+    codes = CodeWords(words)
+    options = {"add_dummy_prefix": False, "split_by_unicode_script": False, "split_by_number": False}
+    model, pieces = _train_pieces("bpe", size, [codes.write(text) for text in texts], name, options)
+    return model, [_token_of(codes, piece) for piece in pieces]
+
+
+def _token_of(codes: CodeWords, piece: str) -> str:
+    return "".join(SPACE + word for word in codes.read(piece))
+
+
+def _single_words(tokens: list[str]) -> list[str]:
+    """The words of those tokens that are a single word."""
+    return [token[1:] for token in tokens if token.startswith(SPACE) and SPACE not in token[1:]]
+
+
+def _train_pieces(
+    kind: str, size: int | None, texts: list[str], name: str, options: Mapping[str, bool] | None = None
+) -> tuple[bytes, list[str]]:
+    """The model and the pieces of sentencepiece, with these `options` of it besides those for all texts."""
     import sentencepiece
 
     if size is None:
@@ -139,6 +170,7 @@ def _train_pieces(kind: str, size: int | None, texts: list[str], name: str) -> t
             eos_id=-1,
             num_threads=1,
             minloglevel=2,
+            **(options or {}),
         )
     except RuntimeError as error:
         reason = str(error).split("] ")[-1].strip().splitlines()[0]

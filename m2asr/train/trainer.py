@@ -207,6 +207,8 @@ class Trainer:
         for phase in self.span.phases:
             for line in initialize(self.system, phase.section.init, self.options.seed, self.group) if phase.section.init else ():
                 print(f"phase {phase.name}: {line}")
+            for name in phase.streams:
+                self.system.objectives[name].restart()
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}
 
