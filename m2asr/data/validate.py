@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -13,11 +12,11 @@ from m2asr.data.audio import DURATION_TOLERANCE, read_audio
 from m2asr.data.directory import is_text_set, speakers
 from m2asr.data.report import LONG_TEXT, Report
 from m2asr.errors import UserError
+from m2asr.text.language import CODE
 from m2asr.text.normalize import normalize
 
 NEEDED = ("wav.scp", "utt2spk", "spk2utt", "utt2lang", "utt2dur")
 NEEDED_OF_TEXTS = ("utt2lang",)  # of a set without recordings
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # ISO 639, with a region or script where one is needed
 
 Table = dict[str, tuple[int, str]]  # id -> line number, value
 
@@ -136,9 +135,9 @@ def _check_values(tables: Mapping[str, Table], report: Report) -> None:
         if not _positive(value):
             report.add("bad duration", "utt2dur", line, utt, f"`{value}` is not a number of seconds above 0")
     for utt, (line, value) in tables.get("utt2lang", {}).items():
-        if not LANGUAGE.fullmatch(value):
-            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a language code like en or zh")
-    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items() if LANGUAGE.fullmatch(value)}
+        if not CODE.fullmatch(value):
+            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a language code like en or zh-CN")
+    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items() if CODE.fullmatch(value)}
     for name in (name for name in tables if name.startswith("text")):
         for utt, (line, value) in tables[name].items():
             if not value:
