@@ -18,6 +18,7 @@ from m2asr.data.truncation import truncated, wav_with_length
 from m2asr.errors import UserError
 
 DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt2dur
+MP3_RUN_UP = 32 * 1152  # samples: a frame of MP3 needs bytes of frames before it, and its decoder starts with one frame too late
 LOUDEST = 2.0**32  # of samples; files of floats may hold 32-bit integers, but no larger numbers
 _FILTER_WIDTH = 32  # zero crossings of the low-pass filter of the resampler
 
@@ -41,8 +42,9 @@ def read_audio(
             raise UserError(f"{wav}: no channel {channel}; it has {file.channels}, and they are numbered from 0")
         first = min(file.frames, round(start * file.samplerate))
         last = file.frames if end is None else min(file.frames, round(end * file.samplerate))
-        file.seek(first)
-        waves = file.read(max(0, last - first), dtype="float32", always_2d=True)  # (N, C)
+        run_up = min(first, MP3_RUN_UP) if file.format == "MP3" else 0
+        file.seek(first - run_up)
+        waves = file.read(max(0, last - first + run_up), dtype="float32", always_2d=True)[run_up:]  # (N, C)
         if len(waves) < last - first:
             raise UserError(f"{wav}: truncated: {len(waves)} of {last - first} samples can be read; fetch the file again")
         wave = waves.mean(axis=1) if channel == "mix" else waves[:, channel or 0]

@@ -56,8 +56,7 @@ def test_without_a_header_all_that_decodes_is_read(rate: int, channels: int, qui
         assert len(whole) <= len(read) <= len(whole) + 2 * 1152 + 576  # with what the encoder adds at both ends
         assert audio_seconds(str(path)) == len(read) / rate
         middle = read_audio(str(path), 1.0, 1.5, channel="mix")[0]
-        exact = slice(2000, None)  # after a jump the decoder has to find its way
-        assert np.allclose(middle[exact], read[rate : rate + rate // 2][exact], atol=2e-3)
+        assert np.allclose(middle, read[rate : rate + rate // 2], atol=2e-3)
 
 
 def test_joined_files_are_read_to_their_end(wave: np.ndarray, tmp_path: Path) -> None:
