@@ -57,10 +57,11 @@ class FbankConfig(Strict):
     high_freq: float = 0.0
     compress: bool = False
     speed: float = Field(1.0, gt=0)  # speed at which recordings are played; at 0.9 they are a tenth slower and lower
+    channel: Annotated[int, Field(ge=0)] | Literal["mix"] | None = None  # of several channels: the number (from 0), or mix for their mean
 
     def geometry(self) -> dict[str, Any]:
         """The arguments of Fbank: all options but those of how recordings are played and features are stored."""
-        return self.model_dump(exclude={"compress", "speed"})
+        return self.model_dump(exclude={"compress", "speed", "channel"})
 
 
 NUMBER, NUMBERS = "(number)", "(numbers)"  # pydantic's tags of the two forms of a value; `_explain` leaves them out of messages

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from m2asr.corpora.summary import Summary
 from m2asr.errors import UserError
+
+_QUOTED = re.compile('"((?:[^"]|"")*)"')
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -48,15 +52,18 @@ def transcripts(path: Path, ids: UniqueIds) -> Iterator[tuple[str, str, str]]:
             yield location, key, text[0].strip()
 
 
-def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
+def tsv_rows(path: Path, columns: Sequence[str], summary: Summary, quotes: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
     """file:line and {column: value} of every row of a TSV with a header; `columns` must be in it.
 
     A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Rows that are shorter or longer than the
-    header are bad. Raises UserError for columns that are missing.
+    header are bad. With `quotes` the table may be that of a spreadsheet, which puts fields into quotes and doubles those inside: all fields
+    if the names of the columns are in quotes, or else those with quotes inside. Raises UserError for columns that are missing.
     """
     lines = text_lines(path)
     rows = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
     header = next(rows, [])
+    unquote = partial(_unquoted, everywhere=all(map(_QUOTED.fullmatch, header))) if quotes else str
+    header = [*map(unquote, header)]
     if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path}:1: no column {', '.join(missing)} in its header ({', '.join(header[:12])}): another version of the file?")
     try:
@@ -64,6 +71,11 @@ def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[t
             if len(row) != len(header):
                 summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
             else:
-                yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
+                yield f"{path}:{rows.line_num}", dict(zip(header, map(unquote, row), strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{rows.line_num}: {error}; fetch the file again") from None
+
+
+def _unquoted(field: str, everywhere: bool) -> str:
+    match = _QUOTED.fullmatch(field)
+    return match[1].replace('""', '"') if match and (everywhere or '""' in match[1]) else field

@@ -19,7 +19,8 @@ from m2asr.errors import UserError
 from m2asr.files import replace_dir
 from m2asr.lm.lines import open_lines
 from m2asr.progress import visible
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.language import language_of
+from m2asr.text.normalize import normalize
 from m2asr.text.scripts import foreign_share
 
 
@@ -33,7 +34,8 @@ class Limits:
 
     def broken_by(self, line: str, text: str, lang: str) -> str | None:
         """The reason to drop a line that is `text` after normalization, or None."""
-        unit, length = ("characters", len(text.replace(" ", ""))) if lang in UNSPACED else ("words", len(text.split()))
+        unspaced = language_of(lang).unspaced
+        unit, length = ("characters", len(text.replace(" ", ""))) if unspaced else ("words", len(text.split()))
         if not text:
             return "nothing left after normalization"
         if length < self.least:

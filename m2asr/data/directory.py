@@ -38,7 +38,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            key, _, value = line.decode("utf-8").replace("\t", " ").partition(" ")
+            key, _, value = line.decode("utf-8").removeprefix("\ufeff").replace("\t", " ").partition(" ")
         except UnicodeDecodeError as error:
             raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from None
         if not key:
@@ -77,15 +77,15 @@ def is_text_set(data_dir: Path) -> bool:
     return not (data_dir / "wav.scp").exists() and not (data_dir / "utt2spk").exists() and any(data_dir.glob("text*"))
 
 
-def table_files(folder: Path) -> list[Path]:
+def table_files(folder: Path, made: Container[str] = ()) -> list[Path]:
     """The paths of the tables of a data directory or text set, without spk2utt, which follows from utt2spk.
 
-    Raises UserError for any other folder.
+    Raises UserError for any other folder; tables in `made` may be missing.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; correct the path, or run stage 0 (data) first")
     for name in ("utt2lang",) if is_text_set(folder) else ("wav.scp", "utt2spk"):
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and name not in made:
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
     names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "utt2source", "text"}
     return [path for path in sorted(folder.iterdir()) if path.name in names or may_lack(path.name)]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from m2asr.config import FbankConfig
 from m2asr.data.directory import Tables, reference_of, select, table_files, write_tables
+from m2asr.data.durations import durations
+from m2asr.data.lines import as_utf8
 from m2asr.data.report import UNHEARD, UNUSABLE, Report
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
@@ -16,16 +19,24 @@ BACKUP = ".backup"
 SHOWN = 10  # dropped lines named before the rest are only counted
 
 
-def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) -> tuple[str, Report]:
+def fix(
+    folder: str | Path, check_wav: bool = False, allow_pipes: bool = False, lang: str | None = None, fbank: FbankConfig | None = None
+) -> tuple[str, Report]:
     """Sort every file, normalize texts, make spk2utt anew, drop lines that cannot be used and utterances that some file lacks.
 
-    With `check_wav` also drop utterances whose recording cannot be read. The old directory goes to .backup/ inside it. Returns a summary
-    of what was dropped and why, and a report of the remaining problems. Raises UserError if no utterance would remain; then nothing is
-    changed.
+    Durations that utt2dur lacks are those of the segments or recordings; languages that utt2lang lacks are `lang`. With `check_wav` also
+    drop utterances of whose recording no features can be computed, with the config `fbank`. The old directory goes to .backup/ inside it.
+    Returns a summary of what was dropped and why, and a report of the remaining problems. Raises UserError if no utterance would remain;
+    then nothing is changed.
     """
     folder = Path(folder)
     dropped: list[str] = []
-    tables = {path.name: _lenient(path, dropped) for path in table_files(folder)}
+    tables = {path.name: _lenient(path, dropped) for path in table_files(folder, made=("utt2lang",) if lang else ())}
+    if lang:
+        utts = tables.get("utt2spk", tables.get("text", {}))
+        tables["utt2lang"] = dict.fromkeys(utts, lang) | tables.get("utt2lang", {})
+    if "wav.scp" in tables:
+        tables["utt2dur"] = durations(tables, folder, allow_pipes, dropped) | tables.get("utt2dur", {})
     pipes = [utt for utt, wav in tables.get("wav.scp", {}).items() if wav.endswith("|")]
     if check_wav and pipes and not allow_pipes:
         raise UserError(f"{folder / 'wav.scp'}: {pipes[0]}: to check a command it must run; give --allow_pipes or leave out --check_wav")
@@ -36,7 +47,8 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
         shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BACKUP))
         shutil.copytree(folder, out / BACKUP, ignore=shutil.ignore_patterns(BACKUP))
         write_tables(out, tables)
-        report = validate(out, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
+        options = {"fbank": fbank, "audio": check_wav, "text": "text" in tables, "allow_pipes": allow_pipes, "keep_long_text": True}
+        report = validate(out, **options)
         bad = {problem.utt: problem.message for kind in (*UNUSABLE, *UNHEARD) for problem in report.problems.get(kind, [])}
         if bad:
             dropped += [f"{utt}: {message}" for utt, message in sorted(bad.items())]
@@ -48,7 +60,7 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
         for path in table_files(out):
             if path.name not in tables:
                 path.unlink()  # it would be empty
-    report = validate(folder, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
+    report = validate(folder, **options)
     count = len(tables[reference_of(tables)])
     summary = [f"{folder}: {count} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
     summary += [f"  {line}" for line in dropped[:SHOWN]]
@@ -72,7 +84,8 @@ def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[
         dropped += [f"{utt}: its recording is not in wav.scp" for utt in sorted(lacking)]
         utts -= lacking
     if not utts:
-        raise UserError(f"{folder}: no utterance would be left, nothing was changed; run stage 0 (data) again")
+        why = f" ({dropped[0]})" if dropped else ""
+        raise UserError(f"{folder}: no utterance would be left{why}, nothing was changed; run stage 0 (data) again")
     for name, table in tables.items():
         if name != "wav.scp" or "segments" not in tables:
             dropped += [f"{utt}: is in {name} but not in {reference}" for utt in sorted(table.keys() - tables[reference].keys())]
@@ -83,7 +96,7 @@ def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[
 def _lenient(path: Path, dropped: list[str]) -> dict[str, str]:
     """Read a table without the lines that cannot be used; of lines with the same id only the first."""
     table: dict[str, str] = {}
-    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
+    for number, raw in enumerate(as_utf8(path.read_bytes())[0].splitlines(), 1):
         try:
             utt, *value = raw.decode("utf-8").split(None, 1)
         except (UnicodeDecodeError, ValueError):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m2asr.data.ark import read_matrix
-from m2asr.data.audio import DURATION_TOLERANCE, read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, Channel, read_audio
 from m2asr.data.index_build import open_cache, print_if_long
+from m2asr.data.recordings import Segment
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
@@ -82,11 +83,15 @@ class UtteranceIndex:
             raise UserError(f"{where}: {len(feats)} frames, utt2num_frames says {self.frames[i]}; make the features again (stage fbank)")
         return feats  # (T, F)
 
-    def audio(self, i: int) -> tuple[np.ndarray, int]:
-        """The samples of utterance i, float32 (N,) in [-1, 1], and their rate in Hz. Raises UserError naming the file and the problem."""
+    def audio(self, i: int, channel: Channel = None) -> tuple[np.ndarray, int]:
+        """The samples of utterance i, float32 (N,) in [-1, 1], and their rate in Hz; of the `channel`, unless its segment names another.
+
+        Raises UserError naming the file and the problem.
+        """
         _, wav = self._lines["wav.scp"].get(i)
-        span = self._lines["segments"].get(i)[1].split()[1:] if "segments" in self._lines else []
-        wave, rate = read_audio(wav, *map(float, span), allow_pipes=self.allow_pipes)
+        segment = Segment.parse(self._lines["segments"].get(i)[1]) if "segments" in self._lines else Segment("", 0.0)
+        channel = channel if segment.channel is None else segment.channel
+        wave, rate = read_audio(wav, segment.start, segment.end, self.allow_pipes, channel)
         seconds = self.frames[i] / 100
         if len(wave) / rate < seconds - DURATION_TOLERANCE:
             raise UserError(f"{wav}: {len(wave) / rate:.2f} s of audio, utt2dur says {seconds:.2f} s: truncated? fetch the file again")

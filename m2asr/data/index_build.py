@@ -16,6 +16,7 @@ import numpy as np
 
 from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
+from m2asr.data.report import FIX, MADE
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
@@ -82,8 +83,10 @@ def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
         files |= {name: data_dir / name for name in ("wav.scp", "utt2dur")}
     for path in files.values():
         if not path.is_file():
-            stage = "fbank" if path.parent == dump_dir else "data"
-            raise UserError(f"{path}: this file is missing; make it with stage {stage}")
+            advice = "make it with stage fbank" if path.parent == dump_dir else "make it with stage data"
+            if path.name in MADE and path.parent == data_dir:
+                advice += f", or with: {FIX}{' --lang CODE' if path.name == 'utt2lang' else ''} {data_dir}"
+            raise UserError(f"{path}: this file is missing; {advice}")
     if dump_dir is None and "wav.scp" in files and (data_dir / "segments").exists():
         files["segments"] = data_dir / "segments"
     return files | {path.name: path for path in sorted(data_dir.glob("text*")) if path.name.split(".")[0] == "text"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import NamedTuple
 
 from m2asr.data.report import FIX
 from m2asr.errors import UserError
+
+BOM = codecs.BOM_UTF8  # byte order mark, with which some programs begin a file
+_WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 class Lines:
@@ -50,7 +54,9 @@ def rows_of(path: Path) -> Iterator[Row]:
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     with file:
-        for number, line in enumerate(file, 1):
+        for number, raw in enumerate(file, 1):
+            line = raw.removeprefix(BOM)
+            offset += len(raw) - len(line)
             utt, value = (*line.split(None, 1), b"", b"")[:2]
             if not utt:
                 raise UserError(f"{path}:{number}: an empty line; {remedy(path)}")
@@ -64,6 +70,16 @@ def rows_of(path: Path) -> Iterator[Row]:
                     raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
             yield Row(number, offset, utt, value.strip())
             offset, last = offset + len(line), utt
+
+
+def as_utf8(data: bytes) -> tuple[bytes, str]:
+    """The bytes of a file as UTF-8 without byte order marks, and a message if that is not what they are, or else an empty string."""
+    for mark, encoding in _WIDE.items():
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace").encode(), f"the file is {encoding.upper()}, not UTF-8"
+    lines = data.split(b"\n")  # joined files have marks inside
+    marked = sum(line.startswith(BOM) for line in lines)
+    return (b"\n".join(line.removeprefix(BOM) for line in lines), f"{marked} lines begin with a byte order mark") if marked else (data, "")
 
 
 def remedy(path: Path) -> str:

@@ -16,7 +16,7 @@ from m2asr.decode.trained import Trained
 from m2asr.decode.tuning import open_numbers, tune
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
-from m2asr.text.normalize import UNSPACED
+from m2asr.text.language import language_of
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
@@ -67,7 +67,7 @@ def text_models(
     device: torch.device | str,
 ) -> TextModels:
     """Load the language models and hot words of a search for the tokenizers of these readers."""
-    unspaced = {reader.tokens for reader in readers if _language(config, reader) in UNSPACED}
+    unspaced = {reader.tokens for reader in readers if (lang := _language(config, reader)) and language_of(lang).unspaced}
     return TextModels(search, exp, {reader.tokens: tokenizers[reader.tokens] for reader in readers}, unspaced, device)
 
 

@@ -71,6 +71,34 @@ def test_bad_input_is_named(name: str, root: Path) -> None:
     check_refused("tsv", root, message)
 
 
+def test_quotes_of_spreadsheets_go_and_those_of_the_texts_stay(root: Path, tmp_path: Path) -> None:
+    """Fields with quotes inside are in quotes, which are doubled inside; or all fields are."""
+    said, translation = "«Ciao», disse.", '"Hi," he said.'
+    quoted = '"' + translation.replace('"', '""') + '"'
+    head = ["path", "speaker", "lang", "text", "text.en"]
+    trees.write_lines(root / "minimal.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, quoted]))
+    everywhere = [f'"{field}"' for field in ("dev/10.wav", "anna", "it", said)]
+    trees.write_lines(root / "all.tsv", "\t".join(f'"{name}"' for name in head), "\t".join([*everywhere, quoted]))
+    trees.write_lines(root / "none.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, translation]))
+    trees.write_lines(root / "literal.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, '"Hi."']))
+    texts = {}
+    for name in ("minimal", "all", "none", "literal"):
+        prepare(root, tmp_path / name, [name])
+        texts[name] = read_table(tmp_path / name / name / "text.en")["anna-dev-10"]
+    assert texts == dict.fromkeys(("minimal", "all", "none"), translation) | {"literal": '"Hi."'}
+    assert read_table(tmp_path / "all/all/text") == {"anna-dev-10": "ciao disse"}
+
+
+def test_languages_have_regions_and_scripts(root: Path, tmp_path: Path) -> None:
+    line = "dev/10.wav\tanna\tzh-Hant-TW\t我 有 12 個\t我有十二个"
+    trees.write_lines(root / "zh.tsv", "path\tspeaker\tlang\ttext\ttext.zh-CN", line)
+    prepare(root, tmp_path / "data", ["zh"])
+    check_clean(tmp_path / "data")
+    assert read_table(tmp_path / "data/zh/text") == {"anna-dev-10": "我有十二個"}
+    append("zh.tsv", "dev/12.wav\tanna\tchinese\t我\t我")(root)
+    check_refused("tsv", root, "zh.tsv:3: the column `lang` holds `chinese`, no language code like it or zh-CN", ("zh",))
+
+
 def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     check_refused("tsv", tmp_path / "empty", "no *.tsv in it; write train.tsv, dev.tsv, test.tsv with columns path, speaker, lang, text")

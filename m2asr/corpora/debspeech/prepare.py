@@ -27,7 +27,8 @@ from m2asr.data.directory import Utterance, read_table
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
 from m2asr.progress import visible
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.normalize import normalize
+from m2asr.text.scripts import mixed_tokens
 
 Reader = Callable[[dict[str, Path]], Iterator[Clip]]
 
@@ -202,8 +203,7 @@ def _note_sources(utterances: Sequence[CorpusUtterance], summary: Summary) -> No
     for item in utterances:
         if item.utterance.text:
             counts[item.utterance.lang][item.utterance.source] += 1
-            words = item.utterance.text if item.utterance.lang in UNSPACED else item.utterance.text.split()
-            scored[item.sets[0]] += len(words) >= SCORED
+            scored[item.sets[0]] += len(mixed_tokens(item.utterance.text)) >= SCORED
             pairs += len(item.utterance.translations)
     for lang, sources in counts.items():
         sources_text = ", ".join(f"{source} {number}" for source, number in sources.items())
