@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from itertools import count
 from pathlib import Path
 
-from m2asr.data.directory import Tables, reference_of, select, table_files, write_tables
+from m2asr.data.directory import KIND, Tables, reference_of, select, table_files, write_tables
 from m2asr.data.report import UNHEARD, UNUSABLE, Report
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
@@ -19,9 +20,9 @@ SHOWN = 10  # dropped lines named before the rest are only counted
 def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) -> tuple[str, Report]:
     """Sort every file, normalize texts, make spk2utt anew, drop lines that cannot be used and utterances that some file lacks.
 
-    With `check_wav` also drop utterances whose recording cannot be read. The old directory goes to .backup/ inside it. Returns a summary
-    of what was dropped and why, and a report of the remaining problems. Raises UserError if no utterance would remain; then nothing is
-    changed.
+    With `check_wav` also drop utterances whose recording cannot be read. The old directory goes to .backup/ inside it, or .backup2/ and so
+    on where it was repaired before. Returns a summary of what was dropped and why, and a report of the remaining problems. Raises UserError
+    if no utterance would remain; then nothing is changed.
     """
     folder = Path(folder)
     dropped: list[str] = []
@@ -32,9 +33,10 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
     for utt in tables.get("text", {}).keys() & tables.get("utt2lang", {}).keys():
         tables["text"][utt] = normalize(tables["text"][utt], tables["utt2lang"][utt])
     tables = _common(tables, folder, dropped)
-    with replace_dir(folder) as out:
-        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BACKUP))
-        shutil.copytree(folder, out / BACKUP, ignore=shutil.ignore_patterns(BACKUP))
+    backup = _free_name(folder)
+    with replace_dir(folder, KIND, repair=True) as out:
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+        shutil.copytree(folder, out / backup, ignore=shutil.ignore_patterns(f"{BACKUP}*"))
         write_tables(out, tables)
         report = validate(out, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
         bad = {problem.utt: problem.message for kind in (*UNUSABLE, *UNHEARD) for problem in report.problems.get(kind, [])}
@@ -49,12 +51,18 @@ def fix(folder: str | Path, check_wav: bool = False, allow_pipes: bool = False) 
             if path.name not in tables:
                 path.unlink()  # it would be empty
     report = validate(folder, audio=check_wav, text="text" in tables, allow_pipes=allow_pipes, keep_long_text=True)
-    count = len(tables[reference_of(tables)])
-    summary = [f"{folder}: {count} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
+    kept = len(tables[reference_of(tables)])
+    summary = [f"{folder}: {kept} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / backup}"]
     summary += [f"  {line}" for line in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         summary.append(f"  ... and {len(dropped) - SHOWN} more")
     return "\n".join(summary), report
+
+
+def _free_name(folder: Path) -> str:
+    """The name of a backup that the folder does not have yet."""
+    names = (f"{BACKUP}{number if number > 1 else ''}" for number in count(1))
+    return next(name for name in names if not (folder / name).exists())
 
 
 def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:

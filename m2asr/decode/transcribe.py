@@ -11,8 +11,9 @@ from tqdm import tqdm
 from m2asr.data.recording import Recording, recordings
 from m2asr.decode.transcriber import Transcriber
 from m2asr.decode.transcript import Transcript
-from m2asr.decode.transcript_files import output_names, text_lines, write_transcript
+from m2asr.decode.transcript_files import file_names, output_names, text_lines, write_transcript
 from m2asr.errors import UserError
+from m2asr.ownership import claim
 from m2asr.progress import visible
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}]"
@@ -52,12 +53,14 @@ def transcribe(
     with tqdm(total=total, desc="transcribe", disable=not visible(), bar_format=BAR) as bar:
         for path, _ in recordings:
             try:
+                stem = out / names[path]
+                claim(stem.parent, list(file_names(stem.name, formats, to)))
                 transcript = transcriber(path, lang, to, bar.update)
             except UserError as error:
                 bar.write(f"error: {error}", file=sys.stderr)
                 failed.append(path)
                 continue
-            write_transcript(transcript, out / names[path], formats)
+            write_transcript(transcript, stem, formats)
             _print(transcript, bar, named=len(recordings) > 1 or to is not None)
             if not transcript.complete:
                 failed.append(path)
