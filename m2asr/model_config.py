@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from m2asr.config import Component, Strict, nearest
 from m2asr.errors import UserError
+from m2asr.limits import Factor, Masks, Natural, Share
 
 RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # attributes of a system beside its modules
 
@@ -15,11 +16,11 @@ RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # attrib
 class SpecAugment(Strict):
     """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
 
-    freq_masks: int = 2
-    freq_width: int = 27
-    time_masks: int = 2
-    time_width: int = 40
-    time_share: float = 0.2  # one time mask covers at most this share of the utterance
+    freq_masks: Masks = 2
+    freq_width: Natural = 27
+    time_masks: Masks = 2
+    time_width: Natural = 40
+    time_share: Share = 0.2  # one time mask covers at most this share of the utterance
 
 
 class Model(BaseModel):
@@ -71,6 +72,6 @@ class Objective(Component):
     stream: str
     level: Literal["upper", "lower"] | None = None  # short for `levels`; upper where neither is given
     role: Literal["merged", "regular"] = "merged"
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False)  # of a regular objective
+    weight: Factor = 1.0  # of a regular objective
     lead: bool = False
     decode: bool = True

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from m2asr.config import construct
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
+from m2asr.limits import Factor, ShareBelowOne
 from m2asr.models import DECODERS
 from m2asr.models.decoder import DecoderPart, TransformerDecoder
 from m2asr.models.encoded import Encoded
@@ -48,10 +49,10 @@ class Attention(Objective):
         text: str = "text",
         decoder: str | dict[str, Any] = {"type": "transformer"},  # noqa: B006 - read only
         prefix: str | None = None,
-        smoothing: float = 0.1,
+        smoothing: ShareBelowOne = 0.1,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
-        balance: float = 0.0,
+        balance: Factor = 0.0,
         view: ViewOptions | None = None,
     ) -> None:
         super().__init__([(view_of(view), tap)], target_key(tokens, text))

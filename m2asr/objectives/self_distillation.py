@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
+from m2asr.limits import Positive
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
 from m2asr.objectives.masked import masked_view
@@ -47,7 +48,7 @@ class SelfDistillation(Objective):
         head: str,
         view: ViewOptions | None = None,
         tap: str = "output",
-        temperature: float = 1.0,
+        temperature: Positive = 1.0,
         per: Literal["utterance", "frame"] = "frame",
     ) -> None:
         if not 0 < temperature < float("inf"):

@@ -13,6 +13,7 @@ from torch import nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
+from m2asr.limits import Count, Factor
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
@@ -47,9 +48,9 @@ class Transducer(Objective):
         predictor: str,
         joiner: str,
         text: str = "text",
-        max_symbols: int = 5,
-        prune: int | None = None,
-        prune_weight: float | None = None,
+        max_symbols: Count = 5,
+        prune: Count | None = None,
+        prune_weight: Factor | None = None,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         view: ViewOptions | None = None,

@@ -18,6 +18,7 @@ from pydantic import Field
 from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
+from m2asr.limits import Positive, Seed
 from m2asr.objectives.build import resolve
 from m2asr.train_checks import changed_keys
 from m2asr.train_config import TrainConfig
@@ -42,8 +43,8 @@ class Ablation(Strict):
     which must be those of all rows; by default it is that of run.sh.
     """
 
-    hours: float = Field(gt=0)
-    seeds: list[int] = Field([1, 2, 3], min_length=1)
+    hours: Positive
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1)
     options: dict[str, str] = {}
     rows: dict[str, Row] = Field(min_length=1)
 
