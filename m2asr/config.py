@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 
-from m2asr.errors import UserError
+from m2asr.errors import UserError, shortened
 from m2asr.limits import Beam, Count, Factor, Natural, Positive, Share, Signed, Speed
-from m2asr.yaml_file import Loader, read_yaml
+from m2asr.names import FileName
+from m2asr.yaml_file import parse_yaml, read_yaml
 
 
 class Strict(BaseModel):
@@ -125,7 +126,7 @@ class DecodeConfig(Strict):
     is tried on the dev sets, and the best one decodes.
     """
 
-    name: str = Field("greedy", pattern=r"^[A-Za-z0-9._=-]+$")
+    name: FileName = "greedy"
     method: Literal["greedy", "prefix_beam", "transducer", "attention", "joint", "rescoring"] = "greedy"
     beam: Beam = 10
     token_prune: Count = 20  # prefix beam: tokens tried per state; transducers: per prefix and state
@@ -230,9 +231,9 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"override `{override}`: `{parent}` is a value, not a section; correct the key", exit_code=2)
     try:
-        data[last] = yaml.load(value, Loader=Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"override `{override}`: the value is not valid YAML: {getattr(error, 'problem', error)}", exit_code=2) from None
+        data[last] = parse_yaml(value, "the value")
+    except UserError as error:
+        raise UserError(f"override `{override}`: {error}", exit_code=2) from None
 
 
 def merge_patch(data: Any, patch: Any) -> Any:
@@ -257,12 +258,18 @@ def check_exists(name: str, names: typing.Iterable[str], where: str) -> None:
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS)) or "config"
+    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS, "[key]")) or "config"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(schema, problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return f"{where}: missing; this key has no default"
-    return f"{where}: {problem['msg']}, got {problem['input']!r}"
+    value = problem["input"]
+    if problem["type"] == "string_type" and isinstance(value, bool | int | float):
+        kind = "truth value" if isinstance(value, bool) else "number"
+        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; quote it: '{str(value).lower()}'"
+    if problem["type"] == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
+        return f"{where}: write true or false, not {value}"
+    return f"{where}: {problem['msg']}, got {shortened(repr(value))}"
 
 
 def _keys_at(schema: Any, loc: tuple) -> list[str]:

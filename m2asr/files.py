@@ -9,11 +9,13 @@ import glob
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from m2asr.errors import UserError
 from m2asr.ownership import Kind, check_replaceable, mark, read_mark
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
@@ -39,6 +41,36 @@ def open_atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def open_input(path: str | Path, kind: str = "file") -> IO[bytes]:
+    """Open a file that is given by the user, and will not wait for anybody to write into it.
+
+    `kind` names it in messages. Raises UserError where it is missing, a folder, a pipe or a device, or cannot be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise UserError(f"{path}: cannot read this {kind}: it is {what}; give a file")
+        return open(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise UserError(f"{path}: cannot read this {kind}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_text(path: str | Path, kind: str = "file", longest: int | None = None) -> str:
+    """The text of a file that is given by the user. Raises UserError as `open_input`, and where it is too long or is not UTF-8."""
+    with open_input(path, kind) as file:
+        try:
+            data = file.read() if longest is None else file.read(4 * longest + 1)
+            text = data.decode("utf-8-sig")
+        except OSError as error:
+            raise UserError(f"{path}: cannot read this {kind}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: cannot read this {kind}: it is not UTF-8 text; convert the file") from None
+    if longest is not None and len(text) > longest:
+        raise UserError(f"{path}: this {kind} is longer than {longest} characters; is it the right file?")
+    return text
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from m2asr.config import Component, Strict, nearest
 from m2asr.errors import UserError
 from m2asr.limits import Factor, Masks, Natural, Share
-
-RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # attributes of a system beside its modules
+from m2asr.names import RULES, SYSTEM, TAKEN, is_name
 
 
 class SpecAugment(Strict):
@@ -52,8 +51,10 @@ class Model(BaseModel):
         for name, value in data.items():
             if name not in cls.model_fields and not (isinstance(value, str | Component) or (isinstance(value, dict) and "type" in value)):
                 raise UserError(f"model.{name}: unknown key; {nearest(name, cls.model_fields)}; a module has a `type`")
-            if not str(name).isidentifier() or name in RESERVED:
-                raise UserError(f"model.{name}: a module needs a name of letters, digits and _ that is not {' or '.join(sorted(RESERVED))}")
+            if not isinstance(name, str) or not is_name(name):
+                raise UserError(f"model.{name}: {RULES[is_name]}; quote it, or choose another one")
+            if name in TAKEN | SYSTEM - cls.model_fields.keys():
+                raise UserError(f"model.{name}: this name is taken; choose another one")
         return data
 
     def modules(self) -> dict[str, Component]:

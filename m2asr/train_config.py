@@ -10,6 +10,7 @@ from m2asr.config import Component, Strict, Words, check_exists, merge_patch
 from m2asr.errors import UserError
 from m2asr.limits import Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne, Speed
 from m2asr.model_config import Model, Objective
+from m2asr.names import FileName, Name, ObjectiveName, TextName, TokensName
 from m2asr.train_checks import check_leads, check_levels, check_selection
 
 
@@ -22,9 +23,9 @@ class Features(Strict):
 class Stream(Strict):
     """A named stream of utterances: training sets, development sets, and the language where it has only one."""
 
-    sets: list[str] = Field(min_length=1)
-    dev: list[str] = []
-    lang: str | None = None
+    sets: list[FileName] = Field(min_length=1)
+    dev: list[FileName] = []
+    lang: FileName | None = None
     speeds: list[Speed] = Field([1.0], min_length=1)  # speed perturbation (Ko et al. 2015), drawn per utterance
 
 
@@ -33,8 +34,8 @@ class Tokens(Strict):
 
     type: Literal["char", "words", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones
     size: Annotated[int, Field(ge=4, le=1_000_000)] | None = None  # vocabulary size of unigram and bpe, and of the most frequent words
-    sets: list[str] = Field(min_length=1)
-    text: str = "text"
+    sets: list[FileName] = Field(min_length=1)
+    text: TextName = "text"
 
 
 class Weighting(Component):
@@ -189,7 +190,7 @@ class Phase(Strict):
     `epochs` (1 by default) before each epoch of the next phase, and these count towards the length of the next phase in hours.
     """
 
-    name: str
+    name: Name
     epochs: Count | None = None
     share: PositiveShare | None = None
     every: Literal["epoch"] | None = None
@@ -215,9 +216,9 @@ class TrainConfig(Strict):
 
     model: Model
     features: Features = Features()
-    streams: dict[str, Stream] = Field(min_length=1)
-    tokens: dict[str, Tokens] = {}
-    objectives: dict[str, Objective] = Field(min_length=1)
+    streams: dict[Name, Stream] = Field(min_length=1)
+    tokens: dict[TokensName, Tokens] = {}
+    objectives: dict[ObjectiveName, Objective] = Field(min_length=1)
     weighting: Weighting | None = None  # static where neither this nor levels are given
     penalty: Penalty | None = None
     levels: list[Level] | None = Field(None, min_length=1)
@@ -324,8 +325,8 @@ class TrainConfig(Strict):
     def _phases_have_lengths(self) -> TrainConfig:
         names = [phase.name for phase in self.phases]
         for name in names:
-            if names.count(name) > 1 or not name.isidentifier():
-                raise UserError(f"phases: `{name}` must be a name of letters, digits and _ that no other phase has")
+            if names.count(name) > 1:
+                raise UserError(f"phases: `{name}` is the name of two phases; give each its own")
         if self.phases and self.phases[-1].every:
             raise UserError(f"phases.{names[-1]}.every: it runs before the epochs of the next phase, and there is none; add one")
         for phase in self.phases:

@@ -19,6 +19,7 @@ from m2asr.models.decoder import DecoderPart, TransformerDecoder
 from m2asr.models.encoded import Encoded
 from m2asr.models.experts import choices, expert_counts
 from m2asr.models.layers import full_precision, round_length
+from m2asr.names import TextName
 from m2asr.objectives.balance import router_loss
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
@@ -46,7 +47,7 @@ class Attention(Objective):
         vocab: int,
         modules: Mapping[str, nn.Module],
         tokens: str,
-        text: str = "text",
+        text: TextName = "text",
         decoder: str | dict[str, Any] = {"type": "transformer"},  # noqa: B006 - read only
         prefix: str | None = None,
         smoothing: ShareBelowOne = 0.1,

@@ -17,6 +17,7 @@ from m2asr.limits import Count, Factor
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
+from m2asr.names import TextName
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.rnnt import rnnt_loss
 from m2asr.objectives.rnnt_prune import pruned_cells, sum_loss
@@ -47,7 +48,7 @@ class Transducer(Objective):
         tokens: str,
         predictor: str,
         joiner: str,
-        text: str = "text",
+        text: TextName = "text",
         max_symbols: Count = 5,
         prune: Count | None = None,
         prune_weight: Factor | None = None,

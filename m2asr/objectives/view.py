@@ -15,6 +15,7 @@ import torch
 from m2asr.config import Strict
 from m2asr.data.batch import Drawn, target_key
 from m2asr.limits import Count, Natural, PositiveShare, Share
+from m2asr.names import TextName
 from m2asr.text.tokenizer import UNK
 
 
@@ -169,7 +170,7 @@ class ViewOptions(Strict):
     """Options of `View` in the section of an objective."""
 
     input: str = "feats"  # or the tokenizer whose tokens are read
-    text: str = "text"  # the text whose tokens are read
+    text: TextName = "text"  # the text whose tokens are read
     embed: str | None = None
     start: Natural = 0
     mask: MaskOptions | None = None
