@@ -13,6 +13,7 @@ from m2asr.decode.transcriber import Transcriber
 from m2asr.decode.transcript import Transcript
 from m2asr.decode.transcript_files import file_names, output_names, text_lines, write_transcript
 from m2asr.errors import UserError
+from m2asr.out_of_memory import explained
 from m2asr.ownership import claim
 from m2asr.progress import visible
 
@@ -55,7 +56,8 @@ def transcribe(
             try:
                 stem = out / names[path]
                 claim(stem.parent, list(file_names(stem.name, formats, to)))
-                transcript = transcriber(path, lang, to, bar.update)
+                with explained(lambda path=path: str(path), "lower --longest, or batch_seconds or beam of the search"):
+                    transcript = transcriber(path, lang, to, bar.update)
             except UserError as error:
                 bar.write(f"error: {error}", file=sys.stderr)
                 failed.append(path)

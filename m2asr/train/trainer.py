@@ -25,6 +25,7 @@ from m2asr.moo.level import Level
 from m2asr.objectives.build import build_system
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.system import System
+from m2asr.out_of_memory import describe, explained
 from m2asr.report import plots
 from m2asr.report.conflicts import largest_pull
 from m2asr.report.log import NoLog, TrainLog
@@ -43,6 +44,7 @@ from m2asr.train_checks import changed_keys
 from m2asr.train_config import TrainConfig
 
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "span_index")  # plain numbers of a checkpoint
+LESS_MEMORY = "lower batching.seconds, raise train.accumulation, or leave long utterances out"
 LENGTH = {"train.epochs", "train.hours"}
 
 
@@ -243,7 +245,9 @@ class Trainer:
         step = phase.next_step()
         draws = step.draws()
         measure = self.options.conflicts is not False and (self.number + 1) % self.options.log_every == 0
-        outcome = phase.gradients(draws, position, step.epoch, measure)
+        read = [batch for draw in draws for batches in draw.values() for batch in batches]
+        with explained(lambda: f"step {self.number + 1}: {describe(read)}", LESS_MEMORY):
+            outcome = phase.gradients(draws, position, step.epoch, measure)
         norms = clip_groups(self.clipped, phase.optimizer.config.clip, phase.joint.passes.spread, self.group)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:
