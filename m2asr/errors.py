@@ -1,4 +1,4 @@
-"""The exception whose message is written for the user."""
+"""The exception whose message is written for the user, and the length of messages."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def shortened(text: str, longest: int = 200) -> str:
+    """A text for a message: on one line, without what a terminal would obey, and without its middle if it is too long."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] if letter != "\n" else " " for letter in text)
+    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-longest // 2 :]}"

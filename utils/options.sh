@@ -103,14 +103,18 @@ _check_options() {
   done
   [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
-  [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
+  [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._+=-]*$ && ${#tag} -le 100 ]] ||
+    die "--tag $tag: a folder name begins with a letter, digit or _, and has letters, digits and . _ + = -, 100 at most"
   problem=$(python_problem)
   [[ $dry_run == true || ! $problem ]] || die "$problem"
   exp=$expdir/$tag
   read -ra decode_configs <<<"$decode_config"
   searches=()
   for file in "${decode_configs[@]}"; do
-    searches+=("$(yaml_value "$file" name)")
+    name=$(yaml_value "$file" name)
+    [[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._+=@,-]*$ && ${#name} -le 100 ]] ||
+      die "$file: name: $name: a folder name begins with a letter, digit or _, and has letters, digits and . _ + = @ , -, 100 at most"
+    searches+=("$name")
   done
   configs=("$train_config") init=() reading=() codes_exp=
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")

@@ -18,6 +18,7 @@ from pathlib import Path
 from m2asr.bin.command import Parser, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--archive", type=Path, help="a .tar.gz of finished runs without their models, to read and write")
     args = parser.parse_args(argv)
+    check_option("--decode", args.decode)
     if args.jobs < 0:
         raise UserError(f"--jobs {args.jobs}: it is a number from 0", exit_code=2)
 

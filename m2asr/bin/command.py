@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from m2asr.errors import UserError
+from m2asr.errors import UserError, shortened
+from m2asr.out_of_memory import is_out_of_memory
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,6 +41,11 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: out of memory: {shortened(str(error))}; lower the size of a batch or the number of processes", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: nothing half-written is left; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from m2asr.bin.command import Parser, run
 from m2asr.config import DecodeConfig, load_config
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
     parser.add_argument("--ngpu", type=int, default=0, help="0 decodes on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
+    check_option("sets", *args.sets)
     searches = [load_config(DecodeConfig, path, args.set) for path in args.config]
 
     from m2asr.decode.run import decode

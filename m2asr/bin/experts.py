@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
     parser.add_argument("--ngpu", type=int, default=0, help="0 computes on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
+
+    check_option("--sets", *(args.sets or []))
 
     from m2asr.decode.expert_use import expert_use
     from m2asr.decode.trained import Trained

@@ -13,6 +13,7 @@ from pathlib import Path
 from m2asr.bin.command import Parser, run
 from m2asr.config import FbankConfig, load_config
 from m2asr.errors import UserError
+from m2asr.names import check_option
 from m2asr.train_config import TrainConfig
 
 
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
+    check_option("sets", *args.sets)
     config = load_config(FbankConfig, args.config, [*args.set, *(["compress=true"] if args.compress else [])])
     if config.speed != 1:
         raise UserError(f"{args.config}: speed {config.speed}: remove it; speeds belong into streams.*.speeds of a training config")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
+from m2asr.names import RULES, is_text_name
 
 PRUNE = "leave out n-grams that occur at most COUNT times; a count per order, the last for all higher orders, e.g. 0 0 1"
 THRESHOLD = "leave out n-grams whose removal raises the perplexity by a smaller share than this, e.g. 1e-8"
@@ -36,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dev", type=Path, nargs="*", default=[], help="texts whose perplexity is printed")
     parser.add_argument("--gzip", action="store_true", help="compress the ARPA file: lm.arpa.gz")
     args = parser.parse_args(argv)
+    if not is_text_name(args.column):
+        parser.error(f"--column {args.column}: {RULES[is_text_name]}")
     if args.text and not (args.tokens or args.words):
         parser.error("--text needs --tokens DIR or --words")
     if args.arpa and (args.order is not None or args.prune != [0] or args.threshold or args.every != 1 or args.gzip):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from m2asr.bin.command import Parser, run
 from m2asr.errors import UserError
+from m2asr.names import check_option
 from m2asr.score.bars import reached, read_bars
 
 BARS = 'bars for means over languages, e.g. "cer<=0.30 lm.wer<=0.43": for every search, or for the search called lm; exit 1 if missed'
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.page < 0:
         parser.error(f"--page {args.page}: give a number of utterances, or 0 for no page")
+    check_option("--decode", *args.decode)
+    check_option("--by", *filter(None, [args.by]))
     bars = read_bars(args.check, args.decode)
 
     from m2asr.score.error_page import write_page

@@ -20,7 +20,7 @@ from m2asr.corpora.summary import Summary
 from m2asr.corpora.text_files import Limits, prepare_texts
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
-from m2asr.text.normalize import UNSPACED
+from m2asr.text.language import language_of
 
 # ruff: noqa: E501 - a row is a line
 TABLE = """
@@ -74,7 +74,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
 def cookies(corpus: Path, lang: str) -> Iterator[str]:
     """The sentences of the fortune cookies of a language; a line that is only `%` ends a cookie, an empty one a paragraph."""
-    joint = "" if lang in UNSPACED else " "
+    joint = "" if language_of(lang).unspaced else " "
     for _, data in sorted(package_files(corpus / PACKAGES[lang].file, lambda name: COOKIES.fullmatch(name) is not None)):
         text = data.decode(errors="surrogateescape")
         lines = ["" if line.strip() == "%" or ATTRIBUTION.match(line) else line.strip() for line in text.splitlines()]

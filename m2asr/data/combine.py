@@ -31,5 +31,5 @@ def combine(folders: Sequence[str | Path], out: str | Path) -> int:
                 text = f"another directory has this id too ({len(duplicates)} ids); rename or drop them"
                 raise UserError(f"{folder / name}: {min(duplicates)}: {text}")
             joined_table.update(table)
-    replace_data_dir(out, joined)
+    replace_data_dir(out, joined, folders)
     return len(joined[reference_of(joined)])

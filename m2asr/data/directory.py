@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic, replace_dir
+from m2asr.files import open_atomic, recover, replace_dir
+from m2asr.ownership import Kind, check_different
 
 CODE_LENGTHS = "utt2codes"  # `utterance count seconds codebook`: what text.codes was made of, see m2asr/decode/codes.py
 Tables = Mapping[str, Mapping[str, str]]  # file name -> id -> value
+KIND: Kind = "a data directory"
 
 
 @dataclass
@@ -82,7 +84,7 @@ def table_files(folder: Path, made: Container[str] = ()) -> list[Path]:
 
     Raises UserError for any other folder; tables in `made` may be missing.
     """
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise UserError(f"{folder}: no such data directory; correct the path, or run stage 0 (data) first")
     for name in ("utt2lang",) if is_text_set(folder) else ("wav.scp", "utt2spk"):
         if not (folder / name).is_file() and name not in made:
@@ -124,18 +126,14 @@ def write_tables(folder: Path, tables: Tables) -> None:
         write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
 
 
-def check_replaceable(path: Path) -> None:
-    """Raise UserError if `path` exists and is neither a data directory nor a text set."""
-    tables = ("utt2spk", "utt2lang")
-    if path.exists() and not (path.is_dir() and (any((path / name).exists() for name in tables) or not any(path.iterdir()))):
-        raise UserError(f"{path}: it exists and is no data directory; choose another path or remove it")
+def replace_data_dir(path: str | Path, tables: Tables, sources: Sequence[str | Path] = ()) -> None:
+    """Write a data directory that replaces `path` in one step; its tables were read from the folders `sources`.
 
-
-def replace_data_dir(path: str | Path, tables: Tables) -> None:
-    """Write a data directory that replaces `path` in one step. Raises UserError if `path` exists and is not a data directory."""
+    Raises UserError if `path` is one of these, or is no data directory that this toolkit made.
+    """
     path = Path(path)
-    check_replaceable(path)
-    with replace_dir(path) as folder:
+    check_different(path, list(map(Path, sources)))
+    with replace_dir(path, KIND) as folder:
         write_tables(folder, tables)
 
 

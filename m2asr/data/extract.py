@@ -65,7 +65,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
     frames, locations, bad, resampled = {}, {}, [], Counter()
     stats = np.zeros((2, fbank.num_mel_bins + 1))
-    with replace_dir(dump) as out, ExitStack() as stack:
+    with replace_dir(dump, "features") as out, ExitStack() as stack:
         writers = [_Writer(out / f"feats.{job}.ark", config, allow_pipes, stack) for job in range(1, min(jobs, len(chunks)) + 1)]
         work = [(writers[n % len(writers)], chunk) for n, chunk in enumerate(chunks)]
         futures = [(writer.ark.name, writer.submit(chunk)) for writer, chunk in work]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from itertools import count
 from pathlib import Path
 
 from m2asr.config import FbankConfig
-from m2asr.data.directory import Tables, reference_of, select, table_files, write_tables
+from m2asr.data.directory import KIND, Tables, reference_of, select, table_files, write_tables
 from m2asr.data.durations import durations
 from m2asr.data.lines import as_utf8
 from m2asr.data.report import UNHEARD, UNUSABLE, Report
@@ -25,9 +26,9 @@ def fix(
     """Sort every file, normalize texts, make spk2utt anew, drop lines that cannot be used and utterances that some file lacks.
 
     Durations that utt2dur lacks are those of the segments or recordings; languages that utt2lang lacks are `lang`. With `check_wav` also
-    drop utterances of whose recording no features can be computed, with the config `fbank`. The old directory goes to .backup/ inside it.
-    Returns a summary of what was dropped and why, and a report of the remaining problems. Raises UserError if no utterance would remain;
-    then nothing is changed.
+    drop utterances of whose recording no features can be computed, with the config `fbank`. The old directory goes to .backup/ inside it,
+    or .backup2/ and so on where it was repaired before. Returns a summary of what was dropped and why, and a report of the remaining
+    problems. Raises UserError if no utterance would remain; then nothing is changed.
     """
     folder = Path(folder)
     dropped: list[str] = []
@@ -43,9 +44,10 @@ def fix(
     for utt in tables.get("text", {}).keys() & tables.get("utt2lang", {}).keys():
         tables["text"][utt] = normalize(tables["text"][utt], tables["utt2lang"][utt])
     tables = _common(tables, folder, dropped)
-    with replace_dir(folder) as out:
-        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BACKUP))
-        shutil.copytree(folder, out / BACKUP, ignore=shutil.ignore_patterns(BACKUP))
+    backup = _free_name(folder)
+    with replace_dir(folder, KIND, repair=True) as out:
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+        shutil.copytree(folder, out / backup, ignore=shutil.ignore_patterns(f"{BACKUP}*"))
         write_tables(out, tables)
         options = {"fbank": fbank, "audio": check_wav, "text": "text" in tables, "allow_pipes": allow_pipes, "keep_long_text": True}
         report = validate(out, **options)
@@ -61,12 +63,18 @@ def fix(
             if path.name not in tables:
                 path.unlink()  # it would be empty
     report = validate(folder, **options)
-    count = len(tables[reference_of(tables)])
-    summary = [f"{folder}: {count} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / BACKUP}"]
+    kept = len(tables[reference_of(tables)])
+    summary = [f"{folder}: {kept} utterances kept, {len(dropped)} lines or utterances dropped; as it was: {folder / backup}"]
     summary += [f"  {line}" for line in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         summary.append(f"  ... and {len(dropped) - SHOWN} more")
     return "\n".join(summary), report
+
+
+def _free_name(folder: Path) -> str:
+    """The name of a backup that the folder does not have yet."""
+    names = (f"{BACKUP}{number if number > 1 else ''}" for number in count(1))
+    return next(name for name in names if not (folder / name).exists())
 
 
 def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
 from m2asr.data.report import FIX, MADE
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, recover
+from m2asr.ownership import note
 
 _VERSION = 1  # of the cache's layout
 _READ_FULLY = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids, so they need no offsets
@@ -41,13 +43,16 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     The cache is a folder named after sizes and times of its sources, which appears complete: processes that build it at the same time
     build the same, and the first one wins. Raises UserError (file:line) for ids that do not agree between the files.
     """
+    for folder in (data_dir, dump_dir) if dump_dir else (data_dir,):
+        recover(folder)
     files = _sources(data_dir, dump_dir)
     home = (dump_dir or data_dir) / "index"
     cache = home / _fingerprint(files)
     if not cache.is_dir():
+        note(home.parent, home.name)
         home.mkdir(parents=True, exist_ok=True)
         print_if_long(f"indexing {data_dir}", next(iter(files.values())).stat().st_size // 50)
-        old = [path for path in home.iterdir() if not path.name.startswith(".")]
+        old = [path for path in home.iterdir() if re.fullmatch(r"[0-9a-f]{24}", path.name)]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
             _build(files, temporary)

@@ -14,6 +14,7 @@ from m2asr.data.report import SHOWN, first_of
 from m2asr.data.texts import rows_with_language
 from m2asr.errors import UserError
 from m2asr.files import keep_time, open_atomic
+from m2asr.ownership import note
 from m2asr.progress import visible
 from m2asr.text.phones import Reader, Reading, reader_for
 
@@ -33,6 +34,7 @@ def write_phones(folder: Path, lang: str | None = None, how: str | None = None) 
     if not (folder / "text").is_file():
         raise UserError(f"{folder}: it has no file text to read out; correct the path, or run stage 0 (data) first")
     report = PhoneReport(folder)
+    note(folder, FILE)
     with open_atomic(path) as file:
         for (row, _), reading in _read(rows_with_language(folder, "text"), lang, how):
             report.add(row, reading)

@@ -16,6 +16,7 @@ from m2asr.decode.trained import Trained
 from m2asr.decode.tuning import open_numbers, tune
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.names import check_option
 from m2asr.text.language import language_of
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
@@ -42,6 +43,7 @@ def tuned_setups(trained: Trained, search: DecodeConfig, readers: Iterable[Reade
 
 def saved_search(exp: Path, name: str) -> tuple[DecodeConfig, dict[str, DecodeConfig]]:
     """A search that stage 5 decoded with, and its best settings for each reader. Raises UserError if there is no such search."""
+    check_option("--search", name)
     path = exp / f"decode_{name}" / SAVED
     if not path.is_file():
         names = ", ".join(sorted(folder.parent.name.removeprefix("decode_") for folder in exp.glob(f"decode_*/{SAVED}")))

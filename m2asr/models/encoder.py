@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from m2asr.config import Strict
 from m2asr.errors import UserError
+from m2asr.limits import Depth
 from m2asr.models.attention import causal_bias, padding_bias
 from m2asr.models.experts import ExpertFeedForward, Experts, Router
 from m2asr.models.layers import Dropout, round_length, valid_positions
@@ -22,7 +23,7 @@ MakeBlock = Callable[[ExpertFeedForward | None], nn.Module]
 class Condition(Strict):
     """Give the states behind some blocks a linear map of the tokens' probabilities there (Nozaki and Komatsu 2021, equation 15)."""
 
-    blocks: list[int] = Field(min_length=1)  # counted from 1
+    blocks: list[Depth] = Field(min_length=1)  # counted from 1
     head: str  # a module of the type token_head, which a CTC objective trains
 
 

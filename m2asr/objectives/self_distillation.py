@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
+from m2asr.limits import Positive
 from m2asr.models.average import Average
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
@@ -51,7 +52,7 @@ class SelfDistillation(Objective):
         head: str,
         view: ViewOptions | None = None,
         tap: str = "output",
-        temperature: float = 1.0,
+        temperature: Positive = 1.0,
         teacher: Literal["same", "ema"] = "same",
         decay: float | None = None,
         per: Literal["utterance", "frame"] = "frame",

@@ -107,7 +107,7 @@ def train_tokenizer(kind: Kind, size: int | None, texts: Iterable[str], folder: 
     else:
         model, pieces = _train_pieces(kind, size, texts, folder.name)
     tokens = [*SPECIAL_FIRST, *pieces, *SPECIAL_LAST]
-    with replace_dir(folder) as out:
+    with replace_dir(folder, "a tokenizer") as out:
         if model is not None:
             (out / "sentencepiece.model").write_bytes(model)
         with open_atomic(out / "tokens.txt") as file:

@@ -16,6 +16,7 @@ from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
+from m2asr.files import recover
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 
@@ -96,7 +97,7 @@ def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
 def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
     """The tokenizers that the config's objectives name."""
     for name in config.tokens:
-        if not (folder / name).is_dir():
+        if not recover(folder / name).is_dir():
             raise UserError(f"{folder / name}: no tokenizer for tokens.{name}; run stage 2 (tokens) first")
     return {name: Tokenizer.load(folder / name) for name in config.tokens}
 
@@ -119,9 +120,9 @@ def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainCon
 
 def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> UtteranceIndex:
     """The index of one set, with the features of a speed. Raises UserError naming the stage that makes what is missing."""
-    if not (data / name).is_dir():
+    if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
-    folder = dump_of(dump, name, speed)
+    folder = recover(dump_of(dump, name, speed))
     if not (folder / "feats.scp").is_file():
         raise UserError(f"{folder}/feats.scp: no features; run stage 1 (fbank) first")
     return UtteranceIndex(data / name, folder)
@@ -129,7 +130,7 @@ def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> Utterance
 
 def open_texts(name: str, data: Path) -> UtteranceIndex:
     """The index of a set of which texts alone are read, whether it has recordings or not."""
-    if not (data / name).is_dir():
+    if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
     return UtteranceIndex(data / name)
 
