@@ -24,6 +24,7 @@ from m2asr.decode.pooled_states import PooledStates
 from m2asr.decode.trained import open_features
 from m2asr.errors import UserError
 from m2asr.files import keep_time, open_atomic
+from m2asr.ownership import note
 from m2asr.progress import visible
 from m2asr.train.initialize import trained_fbank
 
@@ -115,6 +116,8 @@ def write_codes(speech: Speech, reader: PooledStates, codebook: Codebook, bad: B
     """
     folder, words = speech.index.data_dir, np.array(codebook.words)
     report = CodesReport(folder, len(codebook.centroids))
+    for name in (CODE_LENGTHS, FILE):
+        note(folder, name)
     with open_atomic(folder / CODE_LENGTHS) as lengths, open_atomic(folder / FILE) as file:
         for (utt, codes), frames in zip(_codes(speech, reader, codebook, bad), speech.frames.tolist(), strict=True):
             report.add(utt, codes, frames * speech.shift)
