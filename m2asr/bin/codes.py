@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.decode.codes import Speech, learn_codebook, write_codes
     from m2asr.decode.pooled_states import PooledStates
 
-    bad = BadUtterances(args.max_bad)
+    bad = BadUtterances(args.max_bad, "--max_bad")
     codebook = Codebook.load(args.codebook) if args.codebook else None
     tap, pool = (codebook.tap, codebook.pool) if codebook else (args.tap, args.pool)
     reader = PooledStates(args.exp, tap, pool, "cuda" if args.ngpu else "cpu")

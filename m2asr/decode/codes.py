@@ -113,7 +113,7 @@ def write_codes(speech: Speech, reader: PooledStates, codebook: Codebook, bad: B
     by it the validator finds codes of other audio or of another codebook. Utterances without codes have no line. A file that would stay as
     it is keeps its time. Raises UserError if no utterance has codes; then the folder stays as it was.
     """
-    folder, words = speech.index.data_dir, np.array(codebook.words)
+    folder, words, digest = speech.index.data_dir, np.array(codebook.words), codebook.digest
     report = CodesReport(folder, len(codebook.centroids))
     with open_atomic(folder / CODE_LENGTHS) as lengths, open_atomic(folder / FILE) as file:
         for (utt, codes), frames in zip(_codes(speech, reader, codebook, bad), speech.frames.tolist(), strict=True):
@@ -122,7 +122,7 @@ def write_codes(speech: Speech, reader: PooledStates, codebook: Codebook, bad: B
                 purity.add(utt, codes, reader.middles(len(codes)))
             if len(codes):
                 file.write(f"{utt} {' '.join(words[collapsed(codes)])}\n")
-                lengths.write(f"{utt} {len(codes)} {reader.seconds:g} {codebook.digest}\n")
+                lengths.write(f"{utt} {len(codes)} {reader.seconds:g} {digest}\n")
         if not report.counts.sum():
             raise UserError(f"{folder}: no utterance has codes; all are unreadable or too short")
         keep_time(lengths, folder / CODE_LENGTHS)

@@ -159,3 +159,47 @@ def test_an_empty_set_is_not_clean_and_a_missing_one_cannot_be_read(small_data: 
     with pytest.raises(UserError, match="no such data directory") as error:
         validate(small_data / "nowhere")
     assert error.value.exit_code == 2
+
+
+def code_tables(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """text.codes and utt2codes that fit the audio of a set."""
+    counts = {utt: round(float(seconds) / 0.08) for utt, seconds in read_table(folder / "utt2dur").items()}
+    return {utt: "c001 c002" for utt in counts}, {utt: f"{count} 0.08 abcd" for utt, count in counts.items()}
+
+
+def test_codes_that_fit_their_audio_are_clean_and_may_be_missing(small_data: Path) -> None:
+    codes, lengths = code_tables(small_data)
+    first = next(iter(codes))
+    del codes[first], lengths[first]
+    write_table(small_data / "text.codes", codes)
+    assert validate(small_data, audio=False, keep_long_text=True).clean  # codes from elsewhere
+    write_table(small_data / "utt2codes", lengths)
+    assert validate(small_data, audio=False, keep_long_text=True).clean
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("utt2codes", "99 0.08 abcd", "99 codes cover 7.92 s, its audio has"),
+        ("utt2codes", "2 0.08 abcd", "2 codes cover 0.16 s, its audio has"),
+        ("utt2codes", "{count} 0.08 efgh", "its codes are of the codebook efgh, those before of abcd"),
+        ("utt2codes", "many 0.08 abcd", "write `utterance count seconds codebook`"),
+        ("utt2codes", "{count} 0.08", "write `utterance count seconds codebook`"),
+        ("utt2codes", None, "has no line in utt2codes"),
+        ("text.codes", None, "codes here, 0 without repeats in text.codes"),
+        ("text.codes", "c001 c002 " * 90, "codes here, 180 without repeats in text.codes"),
+    ],
+)
+def test_codes_of_other_audio_or_another_codebook_are_named(small_data: Path, name: str, value: str | None, told: str) -> None:
+    tables = dict(zip(("text.codes", "utt2codes"), code_tables(small_data), strict=True))
+    for utt in sorted(tables[name], key=str.encode)[4:6]:
+        count = tables["utt2codes"].get(utt, "").split()[0]
+        tables[name][utt] = value.format(count=count) if value else ""
+        if value is None:
+            del tables[name][utt]
+    for file, table in tables.items():
+        write_table(small_data / file, table)
+    report = validate(small_data, audio=False, keep_long_text=True)
+    problems = report.problems["wrong codes"]
+    assert len(problems) == 2 and all(told in problem.message for problem in problems) and not report.clean
+    assert "wrong codes: 2\n" in str(report) and str(report).endswith("or remove text.codes and utt2codes")
