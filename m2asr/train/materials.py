@@ -137,9 +137,12 @@ def open_texts(name: str, data: Path) -> UtteranceIndex:
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:
     for name, objective in config.objectives.items():
-        text = objective.options().get("text", "text")
-        if "tokens" in objective.options() and not any(index.has_text(text) for index in train[objective.stream].index.indexes):
-            sets = ", ".join(config.streams[objective.stream].sets)
-            raise UserError(
-                f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from"
-            )
+        options, view = objective.options(), objective.options().get("view") or {}
+        texts = [options.get("text", "text")] if "tokens" in options else []
+        texts += [view.get("text", "text")] if view.get("input", "feats") != "feats" else []
+        for text in texts:
+            if not any(index.has_text(text) for index in train[objective.stream].index.indexes):
+                sets = ", ".join(config.streams[objective.stream].sets)
+                raise UserError(
+                    f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from"
+                )

@@ -172,3 +172,9 @@ def test_the_mean_has_no_gradient_and_no_optimizer():
     assert not list(made.objectives["msp"].parameters()) and all(not value.requires_grad for value in made.objectives["msp"].buffers())
     assert not any("average" in name for group in made.groups(["encoder"]).values() for name, _ in group)
     assert any(name.startswith("objectives.msp.average.encoder.blocks.0") for name in made.state_dict())
+
+
+def test_the_mean_of_spread_experts_is_refused():
+    model = {"encoder": ENCODER, "phones": {"type": "embedding", "tokens": "b"}, "phone_head": {"type": "tied_head", "embedding": "phones"}}
+    with pytest.raises(UserError, match="train.expert_parallel: not with `teacher: ema`, which is the mean of a whole network"):
+        build.system(model=model, objectives=with_options(teacher="ema"), streams=STREAMS, train={"expert_parallel": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from m2asr.bin import phones, tokens
 from m2asr.config import load_config
 from m2asr.data.directory import read_table
+from m2asr.errors import UserError
 from m2asr.objectives.build import resolve
 from m2asr.train.materials import gather
 from m2asr.train.trainer import Trainer
@@ -45,11 +47,42 @@ def data(mini_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(data: Path, dump: Path, exp: Path) -> Trainer:
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            ["streams.pairs.sets=[untold]"],
+            r"objectives.s2t: no utterance of stream pairs \(untold\) has a `text`; there is nothing to learn from",
+        ),
+        (["streams.texts.sets=[silent]"], r"objectives.p2t: no utterance of stream texts \(silent\) has a `text.phones`"),
+        (["streams.raw.sets=[silent]"], r"objectives.s2c: no utterance of stream raw \(silent\) has a `text.codes`"),
+        (["objectives.s2c.tokens=ph"], "objectives.s2c.tokens: model.writer joins chars, codes, not ph; add it to `joined`"),
+        (["objectives.p2t.view.start=4"], "objectives.p2t.view.start: the encoder has 4 blocks; give a number from 0 to 3"),
+        (["objectives.p2t.view.embed=hidden"], "objectives.p2t.view.embed: model.hidden has the type mask_vector"),
+        (["objectives.msp.teacher=frozen"], "objectives.msp: teacher: Input should be 'same' or 'ema', got 'frozen'"),
+    ],
+)
+def test_mistakes_are_one_line(data: Path, mini_dump: Path, tmp_path: Path, changes: list[str], told: str) -> None:
+    """Of sets `untold` has only recordings, and `silent` only those and texts."""
+    folder, dump = tmp_path / "data", tmp_path / "dump"
+    for name, tables in (("untold", ()), ("silent", ("text",))):
+        (folder / name).mkdir(parents=True)
+        for table in ("wav.scp", "utt2spk", "spk2utt", "utt2lang", "utt2dur", *tables):
+            shutil.copy(data / "train_en" / table, folder / name / table)
+    dump.mkdir()
+    for name in ("train_en", "dev_en", "untold", "silent"):
+        (dump / name).symlink_to(mini_dump / (name if name.endswith("en") else "train_en"))
+        if name.endswith("en"):
+            (folder / name).symlink_to(data / name)
+    with pytest.raises(UserError, match=told):
+        make(folder, dump, tmp_path / "exp", data.parent / "tokens", changes)
+
+
+def make(data: Path, dump: Path, exp: Path, tokenizers: Path | None = None, changes: Sequence[str] = ()) -> Trainer:
     exp.mkdir(exist_ok=True)
     if not (exp / "tokens").exists():
-        (exp / "tokens").symlink_to(data.parent / "tokens")
-    config = resolve(load_config(TrainConfig, CONFIG, SMALL))
+        (exp / "tokens").symlink_to(tokenizers or data.parent / "tokens")
+    config = resolve(load_config(TrainConfig, CONFIG, [*SMALL, *changes]))
     return Trainer(config, gather(config, data, dump, exp), exp)
 
 
