@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, section in config.tokens.items():
         folders = [args.data / set_name for set_name in section.sets]
         texts = training_texts(folders, section.text, config.batching.language_temperature)
-        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
+        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name, section.coverage, section.byte_fallback)
         print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
         for key, objective in config.objectives.items():
             view = objective.options().get("view") or {}
