@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from m2asr.data.report import FIX
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 
 class Lines:
@@ -45,11 +46,7 @@ class Row(NamedTuple):
 def rows_of(path: Path) -> Iterator[Row]:
     """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
-    try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; only errors of this line are caught here
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
+    with open_input(path, "table") as file:
         for number, line in enumerate(file, 1):
             utt, value = (*line.split(None, 1), b"", b"")[:2]
             if not utt:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, open_input
 from m2asr.form import Misfit
 
 FORMAT = 2
@@ -184,7 +184,7 @@ class BestCheckpoints:
 
 def _check_complete(path: Path) -> None:
     """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
-    with path.open("rb") as file:
+    with open_input(path, "checkpoint") as file:
         start = file.read(4)
     if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
         raise UserError(_foreign(path))
