@@ -10,6 +10,7 @@
 #   ./ablation.sh --set hours=2 "seeds=[1]"   a quick look
 #   ./ablation.sh --config FILE               the rows of another file; their runs go to exp/<name of FILE>
 #   ./ablation.sh --table                     the table of the finished runs; with --set hours=2, that of the quick look
+#   ./ablation.sh --archive runs.tar.gz       the runs in this file are not trained again; those finished here are added, without models
 cd "$(dirname "$0")" || exit 2
 # shellcheck source=utils/command.sh
 . ../../utils/command.sh

@@ -6,6 +6,7 @@ goes on at the same time, since a training takes one thread. Several machines th
 Examples:
   cd egs/mini && python -m m2asr.bin.ablate --config conf/ablation.yaml      # runs and table in exp/ablation
   python -m m2asr.bin.ablate --config conf/ablation.yaml --set hours=2       # in exp/ablation_2h
+  python -m m2asr.bin.ablate --config conf/ablation.yaml --table --archive ablation.tar.gz    # the table of runs of another machine
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--decode", default="greedy", help="the search to be compared")
     parser.add_argument("--jobs", type=natural, default=0, help="runs at the same time; 0: one per core")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
+    parser.add_argument("--archive", type=Path, help="a .tar.gz of finished runs without their models, to read and write")
     args = parser.parse_args(argv)
     check_option("--decode", args.decode)
 
     from m2asr.files import lock
     from m2asr.report.ablation import Ablation, call_recipe, config_changes, finished_runs, helper_processes, make_jobs, run_job
+    from m2asr.report.run_archive import load_runs, save_runs
     from m2asr.score.comparison import write_comparison
 
     ablation = load_config(Ablation, args.config, args.set)
@@ -41,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         name += f"_{ablation.hours:g}h"
     folder, jobs = args.expdir / name, list(make_jobs(ablation))
 
+    if args.archive and args.archive.exists() and (loaded := load_runs(args.archive, folder)):
+        print(f"== {len(loaded)} runs of {args.archive}", flush=True)
     if message := config_changes(jobs, folder):
         if not args.table:
             raise UserError(message)
@@ -57,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
                 elif runs := finished_runs(jobs, folder):  # empty as long as the first row lacks one of its members
                     write_comparison(folder, runs, args.decode)
     print(write_comparison(folder, finished_runs(jobs, folder), args.decode))
+    if args.archive:
+        print(f"== {save_runs(folder, args.archive)} runs in {args.archive}", flush=True)
     return 0
 
 

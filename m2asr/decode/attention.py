@@ -34,6 +34,10 @@ class AttentionPrefix:
         self.state.select(source)
         self.last = token
 
+    def keep(self, utts: Tensor) -> None:
+        self.state.keep(utts)
+        self.last, self.total, self.extended = self.last[utts], self.total[utts], self.extended[utts]
+
 
 def text_scores(decoder: TransformerDecoder, memory: Tensor, lengths: Tensor, texts: list[list[int]], prefix: str | None) -> Tensor:
     """Log-probabilities (N,), float64, of N texts; text n belongs to row n of the memory (N, T, S) with lengths (N,)."""

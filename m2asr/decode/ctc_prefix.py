@@ -51,6 +51,10 @@ class CTCPrefix:
         self.ends_blank = _enter(self.ends_token, self.blanks)
         self.last = token
 
+    def keep(self, utts: Tensor) -> None:
+        for name in ("log_probs", "lengths", "probs", "padding", "blanks", "ends_blank", "ends_token", "last"):
+            setattr(self, name, getattr(self, name)[utts])
+
     def _begin(self, before: Tensor) -> Tensor:
         """log sum_t exp(before_t) p_t(c) for every token c: (B, W, T) to (B, W, V), as a matrix product."""
         before = before.masked_fill(self.padding, NEVER)

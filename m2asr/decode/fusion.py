@@ -74,3 +74,7 @@ class FusedPrefix:
     def advance(self, source: Tensor, token: Tensor) -> None:
         self.total = self.extended.flatten(1).gather(1, source * self.vocab + token)
         self.states = self.fusion.advance(self.states, source, token)
+
+    def keep(self, utts: Tensor) -> None:
+        self.states = [state[utts] for state in self.states]
+        self.total, self.tokens, self.extended = self.total[utts], self.tokens[utts], self.extended[utts]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from m2asr.errors import UserError
+from m2asr.models.key_values import PastKeyValues
 from m2asr.models.local_attention import BlockBias, attend_in_blocks
 from m2asr.models.rotary import rotary_heads, row_tables, turn
 
@@ -38,12 +39,10 @@ class SelfAttention(nn.Module):
         query, key, value = self._split(x, 0)  # (B, H, T, D/H)
         return self._mix(query, key, value, bias)
 
-    def step(self, x: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
-        """Attention of the next position (B, 1, D) to itself and to the `past` (B, H, T, D/H); also returns the extended past."""
-        query, key, value = self._split(x, 0 if past is None else past[0].shape[2])
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        return self._mix(query, key, value, None), (key, value)
+    def step(self, x: Tensor, past: PastKeyValues) -> Tensor:
+        """Attention of the next position (N, 1, D) of N sequences to itself and to their `past`, which it extends."""
+        query, key, value = self._split(x, past.length)
+        return self._mix(query, *past.extend(key, value), None)
 
     def _project(self, x: Tensor) -> Tensor:
         batch, frames, dim = x.shape

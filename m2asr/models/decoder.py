@@ -15,6 +15,7 @@ from m2asr.errors import UserError
 from m2asr.limits import Depth, ShareBelowOne, Width
 from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
 from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
+from m2asr.models.key_values import PastKeyValues
 from m2asr.models.layers import Dropout, FeedForward, valid_positions
 
 
@@ -38,7 +39,7 @@ class DecoderState:
 
     memory: list[KeyValue]  # (B, H, T, D/H)
     bias: Tensor  # (B, 1, 1, T)
-    past: list[KeyValue | None]  # (B * W, H, U, D/H); None before the first token
+    past: list[PastKeyValues]  # of B * W prefixes
     start: Tensor  # (D,), the vector that stands before the first token
     part: Part = ALL  # of the vocabulary
 
@@ -46,7 +47,17 @@ class DecoderState:
         """Reorder the prefixes: prefix w of utterance b takes over the past of its prefix source[b, w]; source is (B, W)."""
         batch, beam = source.shape
         rows = (source + beam * torch.arange(batch, device=source.device)[:, None]).flatten()  # (B * W,)
-        self.past = [None if past is None else (past[0][rows], past[1][rows]) for past in self.past]
+        for past in self.past:
+            past.select(rows)
+
+    def keep(self, utts: Tensor) -> None:
+        """Go on with some of the utterances: `utts` (B',) are their indices."""
+        beam = self.past[0].count // len(self.bias)
+        rows = (beam * utts[:, None] + torch.arange(beam, device=utts.device)).flatten()  # (B' * W,)
+        for past in self.past:
+            past.keep(rows)
+        self.memory = [(keys[utts], values[utts]) for keys, values in self.memory]
+        self.bias = self.bias[utts]
 
 
 class DecoderBlock(nn.Module):
@@ -71,10 +82,10 @@ class DecoderBlock(nn.Module):
         x = self.dropout.add(x, self.attention(x, causal))
         return self._read(x, self.cross.keys(memory), bias, valid)
 
-    def step(self, x: Tensor, past: KeyValue | None, memory: KeyValue, bias: Tensor | None) -> tuple[Tensor, KeyValue]:
-        """The next position of every prefix (B, W, D); the W prefixes of an utterance share its memory."""
-        added, past = self.attention.step(x.flatten(0, 1).unsqueeze(1), past)  # (B * W, 1, D)
-        return self._read(x + added.view_as(x), memory, bias)[0], past
+    def step(self, x: Tensor, past: PastKeyValues, memory: KeyValue, bias: Tensor | None) -> Tensor:
+        """The next position of every prefix (B, W, D), which extends its `past`; the W prefixes of an utterance share its memory."""
+        added = self.attention.step(x.flatten(0, 1).unsqueeze(1), past)  # (B * W, 1, D)
+        return self._read(x + added.view_as(x), memory, bias)[0]
 
     def _read(self, x: Tensor, memory: KeyValue, bias: Tensor | None, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         x = self.dropout.add(x, self.cross(x, memory, bias))
@@ -165,18 +176,20 @@ class TransformerDecoder(nn.Module):
         """The decoder of one of its joined tokenizers; itself if it has one vocabulary."""
         return DecoderPart(self, self.parts[tokens]) if self.parts else self
 
+    @torch.no_grad()
     def begin(self, memory: Tensor, lengths: Tensor, prefix: str | None = None, part: Part = ALL) -> DecoderState:
-        """The state before the first token of utterances with this memory (B, T, S)."""
+        """The state before the first token of utterances with this memory (B, T, S). Decoding step by step is without gradients."""
         keys = [block.cross.keys(memory) for block in self.blocks]
         bias = padding_bias(valid_positions(lengths, memory.shape[1]), lengths)
-        return DecoderState(keys, bias, [None] * len(self.blocks), self._start(prefix, part), part)
+        return DecoderState(keys, bias, [PastKeyValues() for _ in self.blocks], self._start(prefix, part), part)
 
+    @torch.no_grad()
     def step(self, state: DecoderState, tokens: Tensor | None, beam: int = 1) -> Tensor:
         """Logits (B, W, V) of the token after the newest `tokens` (B, W), or of the first token if None; updates `state`."""
         start = state.start.expand(len(state.memory[0][0]), beam, -1)
         x = start if tokens is None else self.embedding(tokens + state.part.start)  # (B, W, D)
-        for index, block in enumerate(self.blocks):
-            x, state.past[index] = block.step(x, state.past[index], state.memory[index], state.bias)
+        for block, past, memory in zip(self.blocks, state.past, state.memory, strict=True):
+            x = block.step(x, past, memory, state.bias)
         return self._logits(x, state.part)
 
     def _logits(self, x: Tensor, part: Part) -> Tensor:

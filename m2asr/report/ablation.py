@@ -85,7 +85,7 @@ def make_jobs(ablation: Ablation) -> Iterator[Job]:
 def run_job(job: Job, folder: Path, options: Sequence[str] = ()) -> bool:
     """Train, decode and score one run in folder/tag, with further `options` of run.sh.
 
-    A finished run is skipped, an interrupted run continues.
+    A finished run is skipped, an interrupted run continues. Of a run of an archive there is no model, so that nothing is left to do.
     Returns False, and does nothing, where another process works on this run. Raises UserError where the run was begun with another config.
     """
     path = _config_path(job, folder)
@@ -93,6 +93,8 @@ def run_job(job: Job, folder: Path, options: Sequence[str] = ()) -> bool:
         if locked:
             if message := config_changes([job], folder):
                 raise UserError(message)
+            if (folder / job.tag / "results.json").is_file() and not (folder / job.tag / "model.pt").exists():
+                return True
             text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 with open_atomic(path) as file:

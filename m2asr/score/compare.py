@@ -86,7 +86,7 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectiv
                 searches = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
                 hint = f"give another with --decode: {', '.join(searches)}; or " if searches else ""
                 raise UserError(f"{exp}: not scored with the search {decode}; {hint}run stages 5 (decode) and 6 (score) there")
-            infos.append(read_json(results, "run stage 6 (score) again", ["rows"]))
+            infos.append(read_json(results, "run stage 6 (score) again"))
             for out in decoded:
                 for metric, eval_set, counts in _count(out):
                     if eval_set in counted[metric]:

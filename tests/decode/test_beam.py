@@ -95,6 +95,20 @@ def test_padding_and_neighbours_change_nothing(ctc_weight):
     assert [hypothesis.tokens for hypothesis in together[3]] == [[]]
 
 
+def test_ended_utterances_are_computed_no_more(monkeypatch):
+    """The widths of the batches that the scorer sees go down, and every text is that of its utterance alone."""
+    memory, ctc, lengths = utterances([7, 7, 7, 7, 7])
+    limits, seen = torch.tensor([0, 6, 1, 0, 3]), []
+    scores = AttentionPrefix.scores
+    monkeypatch.setattr(AttentionPrefix, "scores", lambda self: seen.append(len(self.total)) or scores(self))
+    together = search(memory, ctc, lengths, 3, 0.4, limits=limits)
+    assert seen[0] == 5 and seen[-1] < 3 and seen == sorted(seen, reverse=True)
+    for row, hypotheses in enumerate(together):
+        rows = slice(row, row + 1)
+        (alone,) = search(memory[rows], ctc[rows], lengths[rows], 3, 0.4, limits=limits[rows])
+        assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in hypotheses]
+
+
 def test_a_beam_of_one_is_greedy():
     memory, ctc, lengths = utterances([7, 4, 2], seed=3)
     model = decoder()
