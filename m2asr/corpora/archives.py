@@ -153,7 +153,7 @@ def _move(source: Path, target: Path) -> None:
         (source / COMPLETE).touch()
         os.sync()  # thousands of files, which must be on the disk before the folder has its name
     for path in source.parent.iterdir():
-        if path.is_file():
+        if path.is_file() and not (target.parent / path.name).exists():  # a README of others stays
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(path, target.parent / path.name)

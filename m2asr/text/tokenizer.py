@@ -8,13 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
 from m2asr.ownership import check_replaceable
+from m2asr.yaml_file import read_yaml
 
 Kind = Literal["char", "words", "unigram", "bpe"]
 
@@ -72,14 +73,16 @@ class Tokenizer:
         """Read a tokenizer that `train_tokenizer` wrote. Raises UserError if a file is missing or damaged."""
         folder = Path(folder)
         try:
-            kind = yaml.safe_load((folder / "tokenizer.yaml").read_text(encoding="utf-8"))["type"]
+            kind = read_yaml(folder / "tokenizer.yaml")["type"]
+            if kind not in get_args(Kind):
+                raise ValueError(f"its type is {kind}")
             lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
             model = (folder / "sentencepiece.model").read_bytes() if kind in ("unigram", "bpe") else None
             tokens = [line.rpartition(" ")[0] for line in lines]
             if [line.rpartition(" ")[2] for line in lines] != [str(number) for number in range(len(lines))]:
                 raise ValueError("the ids are not 0, 1, 2 ...")
             return cls(kind, tokens, model)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, UserError) as error:
             raise UserError(f"{folder}: not a readable tokenizer ({error}); run stage 2 (tokens) again with --force") from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import subprocess
@@ -12,18 +14,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from m2asr.bin.command import run
 from tests.conftest import ROOT, command
 
 DECODE = ["--exp", "x", "--config", "egs/mini/conf/decode.yaml"]
 
 
-def refused(module: str, *args: object, code: int | None = None, seconds: float = 60) -> str:
-    """The only line on stderr of a command that ends with an error."""
-    line = [sys.executable, "-m", f"m2asr.bin.{module}", *map(str, args)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=seconds, errors="replace")
-    assert done.returncode in ((1, 2) if code is None else (code,)), done.stdout + done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and len(done.stderr) < 2000, done.stderr
-    return done.stderr
+def refused(module: str, *args: object, code: int | None = None) -> str:
+    """The only line on stderr of a command that ends with an error; it runs in this process, which is faster."""
+    errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    main = importlib.import_module(f"m2asr.bin.{module}").main
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "argv", [module, *map(str, args)])
+        patch.setattr(sys, "stderr", errors)
+        patch.chdir(ROOT)
+        run(main)
+    text = errors.buffer.getvalue().decode()
+    assert end.value.code in ((1, 2) if code is None else (code,)), text
+    assert text.startswith("error: ") and text.count("\n") == 1 and len(text) < 2000, text
+    return text
 
 
 @pytest.mark.parametrize(
