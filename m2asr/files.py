@@ -64,7 +64,8 @@ def open_input(path: str | Path, kind: str = "file") -> IO[bytes]:
     """
     try:
         mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
+        substituted = stat.S_ISFIFO(mode) and str(path).startswith(("/dev/", "/proc/"))  # of a shell: <(command)
+        if not stat.S_ISREG(mode) and not substituted:
             what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
             raise UserError(f"{path}: cannot read this {kind}: it is {what}; give a file")
         return open(path, "rb")

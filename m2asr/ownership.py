@@ -10,7 +10,7 @@ from typing import Literal
 from m2asr.errors import UserError
 
 MARK = ".m2asr"  # in a folder that this toolkit made: its kind, then the names that were written into it, one a line
-Kind = Literal["a data directory", "features", "a tokenizer", "an alignment", "recordings"]
+Kind = Literal["a data directory", "features", "a tokenizer", "an alignment", "recordings", "a run"]
 FILES = "files"  # the kind of a folder of others, into which this toolkit has written files: it is never replaced
 
 

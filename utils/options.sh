@@ -98,9 +98,13 @@ _check_options() {
     [[ $name == decode_config || ${#files[@]} -lt 2 ]] || files=("${!name}")
     for file in "${files[@]}"; do
       [[ ! -L $file || -e $file ]] || die "--$name $file: a link to $(readlink "$file"), which is missing; copy recipes with cp -rL"
-      [[ -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
+      [[ -f $file && -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
     done
   done
+  [[ ${decode_config// /} ]] || die "--decode_config: missing; there is $(echo conf/decode*.yaml)"
+  [[ $expdir ]] || die "--expdir: missing; give a folder"
+  [[ ! -e $expdir || -d $expdir ]] || die "--expdir $expdir: it is no folder"
+  [[ ! -e $dump || -d $dump ]] || die "--dump $dump: it is no folder"
   [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
   [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._+=-]*$ && ${#tag} -le 100 ]] ||

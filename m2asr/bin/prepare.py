@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import nearest
 from m2asr.errors import UserError
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="parts to prepare; default or empty: all in --corpus")
-    parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
+    parser.add_argument("--max_bad", type=natural, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
     parts = " ".join(args.parts).split()  # a recipe passes several parts as a single argument
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, finite, natural, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lang", required=True, help="language of the texts such as en or zh-CN")
     parser.add_argument("--out", type=Path, required=True, help="the text set, such as data/text_zh")
     parser.add_argument("--without", nargs="+", type=Path, default=[], metavar="data/<set>", help="sets whose sentences are left out")
-    parser.add_argument("--min", type=int, default=1, help="fewest words of a sentence, or characters in scripts without spaces")
-    parser.add_argument("--max", type=int, default=200, help="most words of a sentence, or characters in scripts without spaces")
-    parser.add_argument("--foreign", type=float, default=0.2, help="largest share of letters in scripts that LANG is not written in")
+    parser.add_argument("--min", type=natural, default=1, help="fewest words of a sentence, or characters in scripts without spaces")
+    parser.add_argument("--max", type=natural, default=200, help="most words of a sentence, or characters in scripts without spaces")
+    parser.add_argument("--foreign", type=finite, default=0.2, help="largest share of letters in scripts that LANG is not written in")
     args = parser.parse_args(argv)
     if not 1 <= args.min <= args.max:
         parser.error(f"--min {args.min} --max {args.max}: the first is at least 1, the second no less than the first")

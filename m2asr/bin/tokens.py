@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             streams = [config.streams[objective.stream] for objective in writers]
             check_codebooks([*folders, *(args.data / set_name for stream in streams for set_name in [*stream.sets, *stream.dev])])
         texts = training_texts(folders, section.text, config.batching.language_temperature)
-        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
+        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name, section.coverage, section.byte_fallback)
         print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
         for key, objective in config.objectives.items():
             view = objective.options().get("view") or {}

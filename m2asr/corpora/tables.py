@@ -7,9 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from m2asr.corpora.summary import Summary
 from m2asr.errors import UserError
+from m2asr.files import open_input
+
+LONGEST = 1 << 24  # characters of a column
 
 _QUOTED = re.compile('"((?:[^"]|"")*)"')
 
@@ -17,7 +21,7 @@ _QUOTED = re.compile('"((?:[^"]|"")*)"')
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of every line. Raises UserError if the file cannot be read or a line is not UTF-8."""
     try:
-        with open(path, "rb") as file:
+        with open_input(path, "table") as file:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
     except OSError as error:
@@ -61,17 +65,23 @@ def tsv_rows(path: Path, columns: Sequence[str], summary: Summary, quotes: bool 
     """
     lines = text_lines(path)
     rows = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
-    header = next(rows, [])
+    csv.field_size_limit(LONGEST)
+    header = next(_rows(rows, path), [])
     unquote = partial(_unquoted, everywhere=all(map(_QUOTED.fullmatch, header))) if quotes else str
     header = [*map(unquote, header)]
     if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path}:1: no column {', '.join(missing)} in its header ({', '.join(header[:12])}): another version of the file?")
+    for row in _rows(rows, path):
+        if len(row) != len(header):
+            summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
+        else:
+            yield f"{path}:{rows.line_num}", dict(zip(header, map(unquote, row), strict=True))
+
+
+def _rows(rows: Any, path: Path) -> Iterator[list[str]]:
+    """The rows of a csv.reader. Raises UserError (file:line) where it cannot read on."""
     try:
-        for row in rows:
-            if len(row) != len(header):
-                summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
-            else:
-                yield f"{path}:{rows.line_num}", dict(zip(header, map(unquote, row), strict=True))
+        yield from rows
     except csv.Error as error:
         raise UserError(f"{path}:{rows.line_num}: {error}; fetch the file again") from None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic, recover, replace_dir
+from m2asr.files import open_atomic, open_input, recover, replace_dir
 from m2asr.ownership import Kind, check_different
 
 CODE_LENGTHS = "utt2codes"  # `utterance count seconds codebook`: what text.codes was made of, see m2asr/decode/codes.py
@@ -34,10 +34,8 @@ class Utterance:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number (from 1), id and value of every line. Raises UserError (file:line) for an empty line or text that is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
+    with open_input(path, "table") as file:
+        data = file.read()
     for number, line in enumerate(data.splitlines(), 1):
         try:
             key, _, value = line.decode("utf-8").removeprefix("\ufeff").replace("\t", " ").partition(" ")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from m2asr.data.report import FIX
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 BOM = codecs.BOM_UTF8  # byte order mark, with which some programs begin a file
 _WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -49,11 +50,7 @@ class Row(NamedTuple):
 def rows_of(path: Path) -> Iterator[Row]:
     """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
-    try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; only errors of this line are caught here
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
+    with open_input(path, "table") as file:
         for number, raw in enumerate(file, 1):
             line = raw.removeprefix(BOM)
             offset += len(raw) - len(line)

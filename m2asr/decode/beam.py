@@ -52,11 +52,11 @@ def beam_search(
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     utts = torch.arange(batch, device=device)  # those that the search still goes on with
     best_ended = torch.full((batch,), NEVER, dtype=torch.float64, device=device)  # score of the best text so far
+    least = torch.zeros_like(limits) if least is None else torch.minimum(least, limits)
     for length in range(int(limits.max()) + 1):
         total = sum(factor * scorer.scores() for factor, scorer in scorers) + vacant[:, :, None]  # (B, W, V)
         total[:, :, BLANK] = NEVER
-        if least is not None:
-            total[:, :, eos].masked_fill_((length < torch.minimum(least, limits))[:, None], NEVER)
+        total[:, :, eos].masked_fill_((length < least)[:, None], NEVER)
         total[:, :, :eos].masked_fill_((limits <= length)[:, None, None], NEVER)
         best, chosen = total.flatten(1).topk(beam, dim=1)  # (B, W)
         source, token = chosen // total.shape[2], chosen % total.shape[2]
@@ -79,5 +79,6 @@ def beam_search(
         if 2 * len(active) <= len(utts):
             for _, scorer in scorers:
                 scorer.keep(active)
-            utts, limits, tokens, vacant, best_ended = (rows[active] for rows in (utts, limits, tokens, vacant, best_ended))
+            kept = (utts, limits, least, tokens, vacant, best_ended)
+            utts, limits, least, tokens, vacant, best_ended = (rows[active] for rows in kept)
     return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in ended]

@@ -11,7 +11,7 @@ from m2asr.config import FbankConfig
 from m2asr.decode.ctc_align import Alignment
 from m2asr.models.subsampling import Subsampling
 from m2asr.text.scripts import is_unspaced
-from m2asr.text.tokenizer import SPACE, Tokenizer
+from m2asr.text.tokenizer import SPACE, Tokenizer, read_bytes
 
 
 class Mark(NamedTuple):
@@ -81,7 +81,12 @@ def word_marks(tokens: Iterable[Mark]) -> list[Mark]:
         if letter.text != SPACE:
             words[-1].append(letter)
     return [
-        Mark("".join(letter.text for letter in word), word[0].start, word[-1].end, sum(letter.confidence for letter in word) / len(word))
+        Mark(
+            read_bytes("".join(letter.text for letter in word)),
+            word[0].start,
+            word[-1].end,
+            sum(letter.confidence for letter in word) / len(word),
+        )
         for word in words
         if word
     ]

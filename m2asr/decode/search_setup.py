@@ -49,6 +49,8 @@ def saved_search(exp: Path, name: str) -> tuple[DecodeConfig, dict[str, DecodeCo
         names = ", ".join(sorted(folder.parent.name.removeprefix("decode_") for folder in exp.glob(f"decode_*/{SAVED}")))
         raise UserError(f"{path}: no such search; {f'name one of {names}' if names else 'run stage 5 (decode) first'}")
     data = read_yaml(path)
+    if not isinstance(data.get("readers"), dict) or not isinstance(data.get("search"), dict):
+        raise UserError(f"{path}: damaged; run stage 5 (decode) again with --force")
     settings = {reader: check_config(DecodeConfig, options, f"{path}: {reader}") for reader, options in data["readers"].items()}
     return check_config(DecodeConfig, data["search"], str(path)), settings
 

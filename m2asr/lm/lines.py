@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[Iterator[bytes]]:
     """The lines of a file, which gzip may have packed. Raises UserError if it cannot be read or unpacked, also during the block."""
     try:
-        with open(path, "rb") as file:
+        with open_input(path) as file:
             packed = file.peek(2)[:2] == b"\x1f\x8b"
             yield iter(gzip.GzipFile(fileobj=file) if packed else file)
     except (EOFError, zlib.error, gzip.BadGzipFile):

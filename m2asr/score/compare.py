@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from m2asr.errors import UserError
+from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.bootstrap import error_rate, paired_mean_interval
 from m2asr.score.error_rate import COUNTS, metrics_of
 from m2asr.score.result_txt import read_trn
@@ -86,7 +86,7 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectiv
                 searches = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
                 hint = f"give another with --decode: {', '.join(searches)}; or " if searches else ""
                 raise UserError(f"{exp}: not scored with the search {decode}; {hint}run stages 5 (decode) and 6 (score) there")
-            infos.append(json.loads(results.read_text(encoding="utf-8")))
+            infos.append(read_json(results, "run stage 6 (score) again"))
             for out in decoded:
                 for metric, eval_set, counts in _count(out):
                     if eval_set in counted[metric]:
@@ -142,7 +142,7 @@ def table(systems: Sequence[ComparedSystem]) -> str:
 
 def _count(out: Path) -> list[tuple[str, EvalSet, Counts]]:
     """The counts of one decoded and scored folder by metric; empty if its set has no references."""
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     eval_set = (info["set"], info["lang"], info["source"])
     utts, references = read_trn(out / "ref.trn")
     hyp_utts, hypotheses = read_trn(out / "hyp.trn")

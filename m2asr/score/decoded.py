@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
+from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.error_rate import Errors, mixed_errors
 from m2asr.score.result_txt import read_trn
 from m2asr.score.translation import translation_scores
@@ -33,7 +33,7 @@ class Decoded:
 
 def read_decoded(out: Path, data: Path) -> Decoded:
     """Read a scored folder and align its texts. Raises UserError if it was not scored."""
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     utts, references = read_trn(out / "ref.trn")
     hyp_utts, hypotheses = read_trn(out / "hyp.trn")
     if utts != hyp_utts:

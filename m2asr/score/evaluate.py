@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
+from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
 from m2asr.score.error_rate import COUNTS, Errors, metrics_of, mixed_errors
@@ -56,7 +56,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     has the figures of each language. Prints how many utterances were scored and left out. A set without references has no rows and empty
     trn files. Raises UserError if no reference can be scored, or if an utterance has no group.
     """
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
     references = read_table(folder / info["text"]) if (folder / info["text"]).is_file() else {}
     if not references:

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, open_input
 from m2asr.form import Misfit
 
 FORMAT = 2
@@ -61,8 +61,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: {what}; what was there before is kept, make room and run again") from None
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a file that `write` made, as data only.
+def load(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a file that `write` made, as data only; it has the parts that a caller `needs`.
 
     Raises Damaged where it is cut off or changed, UserError where it is missing, of another kind, or holds code.
     """
@@ -82,8 +82,8 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(_foreign(path))
     for part in ("model", "config"):
-        if not isinstance(state.get(part, {}), dict):
-            raise Damaged(f"{path}: its part `{part}` is no mapping; the file was changed, remove it, or restore it from a copy")
+        if not isinstance(state.get(part, None if part in needs else {}), dict):
+            raise Damaged(f"{path}: its part `{part}` is missing, or no mapping; restore the file from a copy")
     if broken := [name for name, value in state.get("model", {}).items() if not isinstance(value, Tensor)]:
         raise Damaged(f"{path}: model.{broken[0]} is no tensor; the file was changed, remove it, or restore it from a copy")
     if isinstance(state.get("model"), dict):  # older files name shared decoders so; now every module has its own name alone
@@ -184,7 +184,7 @@ class BestCheckpoints:
 
 def _check_complete(path: Path) -> None:
     """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
-    with path.open("rb") as file:
+    with open_input(path, "checkpoint") as file:
         start = file.read(4)
     if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
         raise UserError(_foreign(path))

@@ -104,7 +104,7 @@ def test_a_teacher_that_says_one_token_is_told():
     [
         (with_options(view=None), "objectives.msp: view.mask: missing"),
         (with_options(tap="frontend"), "objectives.msp: tap: `frontend` is before the mask"),
-        (with_options(temperature=0.0), "temperature: 0 is not above 0"),
+        (with_options(temperature=0.0), "temperature: Input should be greater than 0, got 0"),
         (with_options(decay=0.5), "decay: only for `teacher: ema`"),
         (with_options(teacher="ema", decay=1.0), "decay: 1 is not possible"),
         (with_options(head="phones"), "objectives.msp.head: model.phones has the type embedding"),

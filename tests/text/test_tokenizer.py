@@ -106,3 +106,26 @@ def test_damaged_folders_are_named(damage: str, texts: list[str], tmp_path: Path
     with pytest.raises(UserError, match=rf"{tmp_path}/en: not a readable tokenizer") as error:
         Tokenizer.load(tmp_path / "en")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_size_below_the_alphabet_is_told_with_the_least_size(kind: str, tmp_path: Path) -> None:
+    texts = ["the quick brown fox jumps over the lazy dog"] * 50
+    for bytes_too in (False, True):
+        with pytest.raises(UserError, match="lower tokens.en.coverage") as error:
+            train_tokenizer(kind, 10, texts, tmp_path / "en", byte_fallback=bytes_too)
+        assert "--" not in str(error.value) and "\n" not in str(error.value)
+        least = int(str(error.value).split(": ")[2].split(" are the least")[0])
+        with pytest.raises(UserError):
+            train_tokenizer(kind, least - 1, texts, tmp_path / "en", byte_fallback=bytes_too)
+        assert train_tokenizer(kind, least, texts, tmp_path / "en", byte_fallback=bytes_too).size == least
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_rare_characters_are_unknown_or_written_in_bytes(kind: str, texts: list[str], tmp_path: Path) -> None:
+    rare = [*texts, "x ж語 y"]
+    few = train_tokenizer(kind, 60, rare, tmp_path / "few", coverage=0.999)
+    assert UNK in few.encode("ж") and "⁇" in few.decode(few.encode("x ж y"))
+    whole = train_tokenizer(kind, 320, rare, tmp_path / "bytes", coverage=0.999, byte_fallback=True)
+    assert whole.decode(whole.encode("x ж語 y")) == "x ж語 y" and UNK not in whole.encode("ж語")
+    assert Tokenizer.load(tmp_path / "bytes").decode(whole.encode("ж語")[:-1]) == "ж�"

@@ -19,6 +19,11 @@ from m2asr.train.trainer import Trainer
 from m2asr.train_config import TrainConfig
 from tests.train import recipe
 
+
+class Stopped(Exception):
+    """In the middle of the run."""
+
+
 State = dict[str, Any]
 MATRIX, VECTOR = "encoder.after_norm.weight", "objectives.asr_en.output.weight"
 
@@ -31,7 +36,16 @@ def stopped(tokens: Path, mini_data: Path, mini_dump: Path, tmp_path_factory: py
     data["train"] = {**recipe.CONFIG["train"], "epochs": 1, "workers": 0, "save_every": 1}
     config = resolve(check_config(TrainConfig, data, "test"))
     trainer = Trainer(config, gather(config, mini_data, mini_dump, exp), exp)
-    trainer.run()
+    original = Trainer.save
+
+    def save(self: Trainer) -> None:
+        original(self)
+        if self.number == 2:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "save", save)
+        trainer.run()
     assert len(list((exp / "checkpoints").glob("[lp]*.pt"))) == 2
     return trainer
 
