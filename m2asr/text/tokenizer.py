@@ -104,8 +104,8 @@ def train_tokenizer(
     `size` counts all tokens of words, unigram, bpe and codes; characters ignore it, and without it all words are tokens, such as phones.
     `codes` are tokens of one or more words each, such as the numbers of clusters, by BPE over words instead of letters (Wu et al. 2022,
     Wav2Seq). Of unigram and bpe, `coverage` is the share of all letters that the most frequent characters, which are tokens, must make up;
-    with `byte_fallback` 256 tokens of bytes write the other characters, which otherwise are unknown. Raises UserError if there is too little
-    text, and if the size is too small or too large.
+    with `byte_fallback` 256 tokens of bytes write the other characters, which otherwise are unknown. Raises UserError if there is too
+    little text, and if the size is too small or too large.
     """
     folder = Path(folder)
     check_replaceable(folder, "a tokenizer")
