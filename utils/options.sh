@@ -16,6 +16,7 @@ set=                            # changes to the training config: --set "a.b=c d
 tag=                            # name of the run; default: that of the training config
 dump=dump                       # folder of the features
 expdir=exp                      # folder of the runs
+allow_pipes=false               # run the commands that wav.scp holds; read them before
 dry_run=false                   # print the commands without running them
 force=false                     # run finished stages again
 
@@ -23,7 +24,7 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the
+# configs of the trainings; init, the option that names the pretrained model; pipes, that of --allow_pipes; decode_configs and searches, the configs and names of the
 # searches; command, the command line that repeats this run.
 parse_options() {
   local name value
@@ -107,7 +108,8 @@ _check_options() {
   for file in "${decode_configs[@]}"; do
     searches+=("$(yaml_value "$file" name)")
   done
-  configs=("$train_config") init=()
+  configs=("$train_config") init=() pipes=()
+  [[ $allow_pipes == false ]] || pipes=(--allow_pipes)
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
   _split_set
 }
