@@ -24,8 +24,8 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; pipes, that of --allow_pipes; decode_configs and searches, the configs and names of the
-# searches; command, the command line that repeats this run.
+# configs of the trainings; init, the option that names the pretrained model; pipes, the option --allow_pipes if it is given;
+# decode_configs and searches, the configs and names of the searches; command, the command line that repeats this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
