@@ -36,6 +36,7 @@ class UtteranceIndex:
         self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
         self._cache, self._lines = cache.folder, cache.lines
+        self._counts: dict[Path, np.ndarray] = {}  # of tokens, memory-mapped
         self._ids = self._lines.get("utt2spk", self._lines.get("utt2lang"))  # the file that has a line for every utterance
 
     def __len__(self) -> int:
@@ -66,10 +67,12 @@ class UtteranceIndex:
         if not self.has_text(name):
             return np.zeros(len(self), dtype=np.int32)
         path = self._cache / f"tokens.{name}.{tokenizer.digest}"
-        if not is_whole(path, 4 * len(self)):
-            print_if_long(f"counting the tokens of {self.data_dir / name}", len(self))
-            write_checked(path, array("i", (len(tokenizer.encode(self.text(i, name) or "")) for i in range(len(self)))))
-        return np.memmap(path, "<i4", mode="r", shape=len(self))
+        if path not in self._counts:
+            if not is_whole(path, 4 * len(self)):
+                print_if_long(f"counting the tokens of {self.data_dir / name}", len(self))
+                write_checked(path, array("i", (len(tokenizer.encode(self.text(i, name) or "")) for i in range(len(self)))))
+            self._counts[path] = np.memmap(path, "<i4", mode="r", shape=len(self))
+        return self._counts[path]
 
     def feats(self, i: int) -> np.ndarray:
         """The stored features of utterance i, float32 (T, F). Raises UserError naming the file and the problem."""

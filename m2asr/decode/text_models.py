@@ -134,7 +134,7 @@ def read_phrases(search: DecodeConfig) -> list[str]:
     phrases = list(search.hotwords.phrases)
     if search.hotwords.file:
         try:
-            phrases += Path(search.hotwords.file).read_text(encoding="utf-8").splitlines()
+            phrases += Path(search.hotwords.file).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             problem = f"hotwords.file: {search.hotwords.file}: cannot be read ({error})"
             raise UserError(f"search {search.name}: {problem}; name a text file with a phrase per line") from None
