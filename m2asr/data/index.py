@@ -87,7 +87,7 @@ class UtteranceIndex:
         if feats.shape[1] != self._width:
             raise UserError(f"{where}: {feats.shape[1]} features per frame, not {self._width}; make the features again (stage fbank)")
         if not np.isfinite(feats).all():
-            raise UserError(f"{where}: its features are not finite numbers; look at its recording, then make them again (stage fbank)")
+            raise UserError(f"its features are not finite numbers ({where}); look at its recording, then make them again (stage fbank)")
         return feats  # (T, F)
 
     def audio(self, i: int, channel: Channel = None) -> tuple[np.ndarray, int]:
