@@ -20,6 +20,7 @@ set=                            # changes to the training config: --set "a.b=c d
 tag=                            # name of the run; default: that of the training config
 dump=dump                       # folder of the features
 expdir=exp                      # folder of the runs
+allow_pipes=false               # run the commands that wav.scp holds; read them before
 dry_run=false                   # print the commands without running them
 force=false                     # run finished stages again
 
@@ -27,9 +28,9 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; reading, those of the phones and codes; codes_exp, the folder
-# of the run whose states become codes; decode_configs and searches, the configs and names of the searches; command, the command line that
-# repeats this run.
+# configs of the trainings; init, the option that names the pretrained model; pipes, the option --allow_pipes if it is given; reading, those
+# of the phones and codes; codes_exp, the folder of the run whose states become codes; decode_configs and searches, the configs and names of
+# the searches; command, the command line that repeats this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -120,7 +121,8 @@ _check_options() {
       die "$file: name: $name: a folder name begins with a letter, digit or _, and has letters, digits and . _ + = @ , -, 100 at most"
     searches+=("$name")
   done
-  configs=("$train_config") init=() reading=() codes_exp=
+  configs=("$train_config") init=() pipes=() reading=() codes_exp=
+  [[ $allow_pipes == false ]] || pipes=(--allow_pipes)
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
   [[ ! $phones ]] || reading+=(--how "$phones")
   if [[ $codes_config ]]; then

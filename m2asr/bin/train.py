@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--ngpu", type=natural, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
     parser.add_argument("--nproc", default="1", help="processes that share out each step without GPUs; auto: a process per core")
+    parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds, with `features.source: audio`")
     parser.add_argument("--max_restarts", type=natural, default=3, help="how often processes that were killed are started again")
     parser.add_argument("--threads", type=natural, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
@@ -81,7 +82,7 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
 
     config = resolve(load_config(TrainConfig, args.config, args.set))
     with group.first_alone():  # the first process builds the indexes, the others read them
-        materials = gather(config, args.data, args.dump, args.exp)
+        materials = gather(config, args.data, args.dump, args.exp, args.allow_pipes)
     trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu", group)
     print(trainer.describe())
     if trainer.resume():

@@ -139,7 +139,7 @@ def _numbered(path: Path, report: TextReport) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(bar, 1):
             report.read += 1
             try:
-                yield number, line.decode().removeprefix("\ufeff" if number == 1 else "")
+                yield number, line.decode()
             except UnicodeDecodeError:
                 report.drop("not UTF-8", f"{path}:{number}", line.decode(errors="replace"))
 

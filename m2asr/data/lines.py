@@ -20,6 +20,7 @@ class Lines:
     """The lines of `path`, found by the file `offsets`: an 8-byte integer per utterance, -1 for an utterance without a line."""
 
     def __init__(self, path: Path, offsets: Path) -> None:
+        self.path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the index: a file replaced meanwhile changes nothing
         self._offsets = open(offsets, "rb", buffering=0)  # noqa: SIM115
 
@@ -34,8 +35,8 @@ class Lines:
             if not block:
                 break
             line, size = line + block, 4 * size
-        utt, *value = line.partition(b"\n")[0].decode().split(None, 1)
-        return utt, value[0].rstrip() if value else ""
+        utt, value = (*line.partition(b"\n")[0].decode(errors="replace").split(None, 1), "", "")[:2]
+        return utt, value.rstrip()
 
 
 class Row(NamedTuple):

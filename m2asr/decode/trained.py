@@ -13,6 +13,7 @@ from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.data.streams import eval_batches
 from m2asr.decode.search import Reader
+from m2asr.errors import UserError
 from m2asr.objectives.system import System
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train.initialize import load_trained, trained_fbank
@@ -37,8 +38,13 @@ class Trained:
         return cls(exp, data, dump, *load_trained(exp, device))
 
     def open(self, name: str) -> UtteranceIndex:
-        """The index of a set. Raises UserError if the set was not prepared or has no features."""
-        return open_set(name, self.data, self.dump)
+        """The index of a set. Raises UserError if the set was not prepared, or has no features such as the system was trained on."""
+        index = open_set(name, self.data, self.dump)
+        bins, expected = fbank_config(self.dump, [name]).num_mel_bins, len(self.system.mean)
+        if bins != expected:
+            problem = f"{bins} features per frame; the system was trained on {expected}"
+            raise UserError(f"{self.dump / name}: {problem}; run stage fbank with {self.exp / 'fbank.yaml'} and another --dump")
+        return index
 
     def batches(self, name: str, readers: Iterable[Reader], seconds: float) -> Iterator[Batch]:
         """All utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch."""

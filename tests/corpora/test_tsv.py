@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from m2asr.corpora.tsv import prepare
 from m2asr.data.directory import read_table
@@ -51,7 +53,12 @@ def test_a_table_without_rows_is_told_or_refused(root: Path, tmp_path: Path) -> 
     check_refused("tsv", root, "more: no utterance in it; fetch it again, or leave it out of --parts", ("dev", "more"))
 
 
+def shorten(root: Path) -> None:
+    soundfile.write(root / "dev/10.wav", np.zeros(320), 16000)
+
+
 SPOILED = {
+    "too short": (shorten, "dev.tsv:2: anna0-dev-10: 0.020 s are shorter than a window of 25 ms"),
     "recording is missing": (remove("dev/10.wav"), "dev.tsv:2: its recording "),
     "recording is cut": (cut("dev/10.wav"), "dev.tsv:2: "),
     "no speaker": (append("dev.tsv", "dev/10.wav\t\tit\tciao"), "dev.tsv:5: the column `speaker` is empty or holds a space"),
