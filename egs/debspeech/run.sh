@@ -32,6 +32,9 @@ test_sets=("${languages[@]/#/test_}")
 if stage 0 data "fetch the packages and prepare data directories" data; then
   python -m m2asr.bin.download debspeech --out "$downloads" --mirror "$mirror" --parts "$parts"
   python -m m2asr.bin.prepare debspeech --corpus "$downloads" --out data --max_bad "$max_bad" --parts "$parts"
+fi
+
+if stage 0 books "fetch books and sayings, and take out few pairs, for the languages of --texts" data; then
   for lang in "${text_languages[@]}"; do
     python -m m2asr.bin.download debtexts --out "$downloads" --mirror "$mirror" --parts "$lang"
     python -m m2asr.bin.prepare debtexts --corpus "$downloads" --out data --parts "$lang"
