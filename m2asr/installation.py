@@ -27,6 +27,7 @@ MODULES = {  # package that m2asr needs: its module to import
     "pypinyin": "pypinyin",
     "num2words": "num2words",
     "scikit-learn": "sklearn.cluster",
+    "threadpoolctl": "threadpoolctl",
     "jiwer": "jiwer",
     "rapidfuzz": "rapidfuzz",
     "sacrebleu": "sacrebleu",

@@ -16,8 +16,8 @@ from m2asr.decode.pooled_states import PooledStates
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
 
-FIRST_STATES = 10_000  # of which k-means++ chooses the first centroids
-STATES = 1024  # in a mini-batch of k-means
+FIRST_STATES = 10_000  # in the first mini-batch
+STATES = 1024  # in every further one
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,22 @@ class Codebook:
 def learn_centroids(states: Iterable[np.ndarray], clusters: int, seed: int) -> np.ndarray:
     """Centroids (K, D) float32 of states (N_b, D), by mini-batch k-means (Sculley 2010) of scikit-learn.
 
-    The sequence of states decides the result, not how it is cut into arrays; memory holds one array and one mini-batch. Raises UserError if
-    there are fewer states than clusters.
+    It begins with the centroids of the first mini-batch, a large one, by k-means. The sequence of states decides the result, not how it is
+    cut into arrays; memory holds one array and one mini-batch. Raises UserError if there are fewer states than clusters.
     """
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
 
-    first, size = max(FIRST_STATES, 10 * clusters), max(STATES, 2 * clusters)
-    kmeans = MiniBatchKMeans(clusters, random_state=seed % 2**32, init_size=first)
-    for batch in rechunked(states, first, size):
-        if not hasattr(kmeans, "cluster_centers_") and len(batch) < clusters:
-            raise UserError(f"--clusters {clusters}: only {len(batch)} states to learn from; give fewer clusters, or more speech")
+    kmeans, seed = None, seed % 2**32
+    for batch in rechunked(states, max(FIRST_STATES, 10 * clusters), max(STATES, 2 * clusters)):
+        if kmeans is None:
+            if len(batch) < clusters:
+                raise UserError(f"--clusters {clusters}: only {len(batch)} states to learn from; give fewer clusters, or more speech")
+            with threadpool_limits(1):  # several threads add up in any order
+                start = KMeans(clusters, n_init=1, random_state=seed).fit(batch).cluster_centers_
+            kmeans = MiniBatchKMeans(clusters, init=start, n_init=1, random_state=seed)
         kmeans.partial_fit(batch)
-    if not hasattr(kmeans, "cluster_centers_"):
+    if kmeans is None:
         raise UserError(f"--clusters {clusters}: there is no state to learn from; give more speech")
     return kmeans.cluster_centers_.astype(np.float32)
 
