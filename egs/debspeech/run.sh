@@ -20,6 +20,7 @@ texts=                              # languages that also get texts of books and
 max_bad=0                           # utterances that may be dropped for a broken recording
 langs="en cs nl"                    # languages whose test sets are recognized and translated
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+codes_clusters=100                  # number of codes
 min_words=3                         # test utterances of fewer words are not scored
 by=source                           # group of additional scores: source, spk or lang
 parse_options "$@"
