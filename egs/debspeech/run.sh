@@ -20,6 +20,7 @@ texts=                              # languages that also get texts of books and
 max_bad=0                           # utterances that may be dropped for a broken recording
 langs="en cs nl"                    # languages whose test sets are recognized and translated
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+codes_clusters=100                  # number of codes
 min_words=3                         # test utterances of fewer words are not scored
 by=source                           # group of additional scores: source, spk or lang
 parse_options "$@"
@@ -32,6 +33,9 @@ test_sets=("${languages[@]/#/test_}")
 if stage 0 data "fetch the packages and prepare data directories" data; then
   python -m m2asr.bin.download debspeech --out "$downloads" --mirror "$mirror" --parts "$parts"
   python -m m2asr.bin.prepare debspeech --corpus "$downloads" --out data --max_bad "$max_bad" --parts "$parts"
+fi
+
+if stage 0 books "fetch books and sayings, and take out few pairs, for the languages of --texts" data; then
   for lang in "${text_languages[@]}"; do
     python -m m2asr.bin.download debtexts --out "$downloads" --mirror "$mirror" --parts "$lang"
     python -m m2asr.bin.prepare debtexts --corpus "$downloads" --out data --parts "$lang"

@@ -13,6 +13,7 @@ cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=corpus                       # folder that holds transcripts.tsv and audio/
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+codes_clusters=100                  # number of codes
 min_words=3                         # test prompts of fewer words are not scored
 parse_options "$@"
 . ./cmd.sh
