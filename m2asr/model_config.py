@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from m2asr.config import Component, Strict, nearest
 from m2asr.errors import UserError
 from m2asr.limits import Factor, Masks, Natural, Share
-from m2asr.names import RULES, SYSTEM, TAKEN, is_name
+from m2asr.names import RULES, SYSTEM, TAKEN, is_name, is_text_name
 
 
 class SpecAugment(Strict):
@@ -76,3 +77,14 @@ class Objective(Component):
     weight: Factor = 1.0  # of a regular objective
     lead: bool = False
     decode: bool = True
+
+    @model_validator(mode="after")
+    def _reads_tables(self) -> Objective:
+        options = self.options()
+        view = options.get("view")
+        if view is not None and not isinstance(view, dict):
+            raise PydanticCustomError("view", "view: write a mapping, such as {mask: {probability: 0.07, length: 10}}")
+        for text in (options.get("text", "text"), (view or {}).get("text", "text")):
+            if not isinstance(text, str) or not is_text_name(text):
+                raise PydanticCustomError("text", f"text: {RULES[is_text_name]}")
+        return self

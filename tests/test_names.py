@@ -58,6 +58,13 @@ def test_names_that_become_folders_lead_nowhere_else(name: str, tmp_path: Path) 
         assert "tokens.it.text: the name of a table" in message(f"tokens.it.text='{text}{name}'")
 
 
+def test_texts_of_objectives() -> None:
+    for key in ("text", "view"):
+        value = "../../x" if key == "text" else "{text: ../../x}"
+        with pytest.raises(UserError, match="objectives.asr_it: text: the name of a table"):
+            load_config(TrainConfig, TRAIN, [f"objectives.asr_it.{key}={value}"])
+
+
 @pytest.mark.parametrize("key", ["tokens", "streams"])
 def test_names_of_tokenizers_and_streams(key: str) -> None:
     value = "{sets: [train_it]}"

@@ -13,11 +13,10 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from m2asr.errors import UserError, shortened
+from m2asr.errors import LONGEST, UserError, shortened
 from m2asr.out_of_memory import is_out_of_memory
 
 MOST = 10**9  # the largest number of an option
-LONGEST = 1500  # characters of a message, a few lines of a terminal
 
 
 class Parser(argparse.ArgumentParser):

@@ -109,7 +109,8 @@ def test_tables_that_are_folders_or_pipes(small_data: Path, tmp_path: Path) -> N
     start = time.monotonic()
     assert "it is a pipe or a device" in refused("combine_data", tmp_path / "out", small_data)
     assert "it is a pipe or a device" in refused("fbank", "x", "--config", small_data / "text")
-    assert "it is a pipe or a device" in refused("prepare_text", small_data / "text", "--lang", "it", "--out", tmp_path / "texts")
+    os.mkfifo(tmp_path / "lines.txt")
+    assert "it is a pipe or a device" in refused("prepare_text", tmp_path / "lines.txt", "--lang", "it", "--out", tmp_path / "texts")
     assert time.monotonic() - start < 100
     line = f"{sys.executable} -m m2asr.bin.prepare_text <(echo buongiorno a tutti) --lang it --out {tmp_path / 'texts'}"
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
