@@ -13,7 +13,8 @@ if stage 1 texts "write the phones and codes that the config reads" "data/.$tag"
   need data data
   if [ -n "$codes_config" ]; then
     need "$dump" fbank
-    $train_cmd python -m m2asr.bin.train --config "$codes_config" --data data --dump "$dump" --exp "$codes_exp" --ngpu "$ngpu" --nproc "$nproc"
+    $train_cmd python -m m2asr.bin.train --config "$codes_config" --data data --dump "$dump" --exp "$codes_exp" --ngpu "$ngpu" \
+      --nproc "$nproc" "${pipes[@]}"
   fi
   python -m m2asr.bin.texts --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" "${reading[@]}"
 fi
