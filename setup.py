@@ -20,6 +20,8 @@ setup(
         "espnet_tts_frontend",  # English text cleaners
         "pypinyin",  # Mandarin as phones: how characters are read in their phrases
         "num2words",  # numbers as words, per language
+        "scikit-learn",  # clusters of encoder states, by mini-batch k-means
+        "threadpoolctl",  # limits its threads, so that a seed gives the same clusters
         "jiwer",  # word and character errors
         "rapidfuzz",  # edit distances, many at once
         "sacrebleu",  # BLEU and chrF

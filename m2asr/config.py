@@ -12,14 +12,16 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 
-from m2asr.errors import UserError
-from m2asr.yaml_file import Loader, read_yaml
+from m2asr.errors import UserError, shortened
+from m2asr.limits import Beam, Count, Factor, Natural, Positive, Share, Signed, Speed
+from m2asr.names import FileName
+from m2asr.yaml_file import parse_yaml, read_yaml
 
 
 class Strict(BaseModel):
     """A section of a config: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -28,7 +30,7 @@ class Component(BaseModel):
     A word alone is short for `{type: word}`: `--set weighting=mgda` swaps the method together with its options.
     """
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
     type: str
 
     @model_validator(mode="before")
@@ -48,19 +50,20 @@ class Component(BaseModel):
 class FbankConfig(Strict):
     """Log mel filterbank features as Kaldi computes them; times in milliseconds, frequencies in Hz."""
 
-    sample_rate: int = 16000
-    num_mel_bins: int = 80
-    frame_length: float = 25.0
-    frame_shift: float = 10.0
-    dither: float = 0.0
-    low_freq: float = 20.0
-    high_freq: float = 0.0
+    sample_rate: Annotated[int, Field(ge=1000, le=1_000_000)] = 16000
+    num_mel_bins: Annotated[int, Field(ge=1, le=1000)] = 80
+    frame_length: Annotated[float, Field(gt=0, le=1000)] = 25.0
+    frame_shift: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    dither: Factor = 0.0
+    low_freq: Factor = 20.0
+    high_freq: Signed = 0.0  # from 0 down it counts from half the sample rate
     compress: bool = False
-    speed: float = Field(1.0, gt=0)  # speed at which recordings are played; at 0.9 they are a tenth slower and lower
+    speed: Speed = 1.0  # speed at which recordings are played; at 0.9 they are a tenth slower and lower
+    channel: Annotated[int, Field(ge=0)] | Literal["mix"] | None = None  # of several channels: the number (from 0), or mix for their mean
 
     def geometry(self) -> dict[str, Any]:
         """The arguments of Fbank: all options but those of how recordings are played and features are stored."""
-        return self.model_dump(exclude={"compress", "speed"})
+        return self.model_dump(exclude={"compress", "speed", "channel"})
 
 
 NUMBER, NUMBERS = "(number)", "(numbers)"  # pydantic's tags of the two forms of a value; `_explain` leaves them out of messages
@@ -73,9 +76,9 @@ def _or_list(element: Any) -> Any:
 
 
 # A number, or a list of numbers: decoding takes the one that is best on the dev sets.
-Numbers = _or_list(Annotated[float, Field(allow_inf_nan=False)])
-Weights = _or_list(Annotated[float, Field(ge=0, allow_inf_nan=False)])
-Shares = _or_list(Annotated[float, Field(ge=0, le=1)])
+Numbers = _or_list(Signed)
+Weights = _or_list(Factor)
+Shares = _or_list(Share)
 Words = _or_list(str)  # a word, or a list of words
 
 
@@ -87,9 +90,9 @@ class LanguageModel(Strict):
 
     unit: Literal["tokens", "words"] = "tokens"  # a model of the tokenizer's tokens, or of words, each scored when it ends
     order: int = Field(6, ge=1, le=10)
-    prune: list[Annotated[int, Field(ge=0)]] = [0]  # per order: n-grams with at most this count are left out; the last for all higher
+    prune: list[Natural] = [0]  # per order: n-grams with at most this count are left out; the last for all higher
     texts: dict[str, list[str]] = {}  # by tokenizer: data directories, text sets, or files with a sentence per line, also .gz
-    every: int = Field(1, ge=1)  # read only every n-th line
+    every: Count = 1  # read only every n-th line
     normalize: str | None = None  # language whose rules normalize the lines of `texts`, as they normalize transcripts
     arpa: dict[str, str] = {}  # by tokenizer: an ARPA file of an existing model, also .gz
     weight: Weights = 0.5  # factor of its natural log-probability
@@ -124,23 +127,26 @@ class DecodeConfig(Strict):
     is tried on the dev sets, and the best one decodes.
     """
 
-    name: str = Field("greedy", pattern=r"^[A-Za-z0-9._=-]+$")
+    name: FileName = "greedy"
     method: Literal["greedy", "prefix_beam", "transducer", "attention", "joint", "rescoring"] = "greedy"
-    beam: int = Field(10, ge=1)
-    token_prune: int = Field(20, ge=1)  # prefix beam: tokens tried per state; transducers: per prefix and state
+    beam: Beam = 10
+    token_prune: Count = 20  # prefix beam: tokens tried per state; transducers: per prefix and state
     ctc_weight: Shares = 0.3  # joint and rescoring: factor of the CTC score; the decoder's score has 1 - ctc_weight
     length_penalty: Weights = 0.0  # decoder scores are divided by (tokens + 1) ** length_penalty: higher values favour longer texts
-    max_ratio: float = Field(1.0, gt=0)  # a decoder writes at most this many tokens per encoder state
+    min_tokens: Natural = 0  # a text has at least so many tokens, as far as its encoder states can write them; 1 allows no empty text
+    min_ratio: Share = 0.0  # ... and at least so many per encoder state
+    max_ratio: Positive = 1.0  # a decoder writes at most this many tokens per encoder state
     language: Literal["oracle", "predicted"] = "oracle"  # the language whose heads decode an utterance: that of utt2lang, or langid's
-    batch_seconds: float = Field(120.0, gt=0)
+    batch_seconds: Positive = 120.0
     lm: LanguageModel | None = None
     bonus: Numbers = 0.0  # added to the score for every token
     hotwords: HotWords | None = None
 
     @model_validator(mode="after")
     def _greedy_takes_no_other_scores(self) -> DecodeConfig:
-        if self.method == "greedy" and (self.lm or self.hotwords or self.bonus):
-            raise UserError("method greedy uses no lm, hotwords or bonus; take these away, or choose another method, such as prefix_beam")
+        if self.method == "greedy" and (self.lm or self.hotwords or self.bonus or self.min_tokens or self.min_ratio):
+            keys = "lm, hotwords, bonus, min_tokens or min_ratio"
+            raise UserError(f"method greedy uses no {keys}; take these away, or choose another method, such as prefix_beam")
         return self
 
     @model_validator(mode="after")
@@ -229,9 +235,9 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"override `{override}`: `{parent}` is a value, not a section; correct the key", exit_code=2)
     try:
-        data[last] = yaml.load(value, Loader=Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"override `{override}`: the value is not valid YAML: {getattr(error, 'problem', error)}", exit_code=2) from None
+        data[last] = parse_yaml(value, "the value")
+    except UserError as error:
+        raise UserError(f"override `{override}`: {error}", exit_code=2) from None
 
 
 def merge_patch(data: Any, patch: Any) -> Any:
@@ -256,12 +262,18 @@ def check_exists(name: str, names: typing.Iterable[str], where: str) -> None:
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS)) or "config"
+    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS, "[key]")) or "config"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(schema, problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return f"{where}: missing; this key has no default"
-    return f"{where}: {problem['msg']}, got {problem['input']!r}"
+    value = problem["input"]
+    if problem["type"] == "string_type" and isinstance(value, bool | int | float):
+        kind = "truth value" if isinstance(value, bool) else "number"
+        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; quote it: '{str(value).lower()}'"
+    if problem["type"] == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
+        return f"{where}: write true or false, not {value}"
+    return f"{where}: {problem['msg']}, got {shortened(repr(value))}"
 
 
 def _keys_at(schema: Any, loc: tuple) -> list[str]:
@@ -282,7 +294,7 @@ def _inner(annotation: Any) -> Any:
 
 
 def _schema_of(cls: type, supplied: tuple[str, ...]) -> type[BaseModel]:
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         if name not in supplied:

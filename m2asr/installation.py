@@ -26,6 +26,8 @@ MODULES = {  # package that m2asr needs: its module to import
     "espnet_tts_frontend": "tacotron_cleaner.cleaners",
     "pypinyin": "pypinyin",
     "num2words": "num2words",
+    "scikit-learn": "sklearn.cluster",
+    "threadpoolctl": "threadpoolctl",
     "jiwer": "jiwer",
     "rapidfuzz": "rapidfuzz",
     "sacrebleu": "sacrebleu",

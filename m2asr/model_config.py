@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from m2asr.config import Component, Strict, nearest
 from m2asr.errors import UserError
-
-RESERVED = {"objectives", "mean", "scale", "training", "module_names"}  # attributes of a system beside its modules
+from m2asr.limits import Factor, Masks, Natural, Share
+from m2asr.names import RULES, SYSTEM, TAKEN, is_name, is_text_name
 
 
 class SpecAugment(Strict):
     """Frequency and time masking; widths in mel channels and frames (Park et al. 2019)."""
 
-    freq_masks: int = 2
-    freq_width: int = 27
-    time_masks: int = 2
-    time_width: int = 40
-    time_share: float = 0.2  # one time mask covers at most this share of the utterance
+    freq_masks: Masks = 2
+    freq_width: Natural = 27
+    time_masks: Masks = 2
+    time_width: Natural = 40
+    time_share: Share = 0.2  # one time mask covers at most this share of the utterance
 
 
 class Model(BaseModel):
@@ -51,8 +52,10 @@ class Model(BaseModel):
         for name, value in data.items():
             if name not in cls.model_fields and not (isinstance(value, str | Component) or (isinstance(value, dict) and "type" in value)):
                 raise UserError(f"model.{name}: unknown key; {nearest(name, cls.model_fields)}; a module has a `type`")
-            if not str(name).isidentifier() or name in RESERVED:
-                raise UserError(f"model.{name}: a module needs a name of letters, digits and _ that is not {' or '.join(sorted(RESERVED))}")
+            if not isinstance(name, str) or not is_name(name):
+                raise UserError(f"model.{name}: {RULES[is_name]}; quote it, or choose another one")
+            if name in TAKEN | SYSTEM - cls.model_fields.keys():
+                raise UserError(f"model.{name}: this name is taken; choose another one")
         return data
 
     def modules(self) -> dict[str, Component]:
@@ -71,6 +74,17 @@ class Objective(Component):
     stream: str
     level: Literal["upper", "lower"] | None = None  # short for `levels`; upper where neither is given
     role: Literal["merged", "regular"] = "merged"
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False)  # of a regular objective
+    weight: Factor = 1.0  # of a regular objective
     lead: bool = False
     decode: bool = True
+
+    @model_validator(mode="after")
+    def _reads_tables(self) -> Objective:
+        options = self.options()
+        view = options.get("view")
+        if view is not None and not isinstance(view, dict):
+            raise PydanticCustomError("view", "view: write a mapping, such as {mask: {probability: 0.07, length: 10}}")
+        for text in (options.get("text", "text"), (view or {}).get("text", "text")):
+            if not isinstance(text, str) or not is_text_name(text):
+                raise PydanticCustomError("text", f"text: {RULES[is_text_name]}")
+        return self

@@ -75,6 +75,18 @@ def check_levels(levels: Sequence[Level], objectives: Mapping[str, Objective], w
             raise UserError(f"{where}.{index}.penalty: missing; give the factor of this level's gradient, such as {{start: 0.0, end: 0.2}}")
 
 
+def sets_with(text: str, config: TrainConfig) -> list[str]:
+    """The sets of which a config reads the file `text`: as a target, as an input of the encoder, or for a tokenizer."""
+    sets = [name for tokens in config.tokens.values() if tokens.text == text for name in tokens.sets]
+    for objective in config.objectives.values():
+        options, view = objective.options(), objective.options().get("view") or {}
+        written = "tokens" in options and options.get("text", "text") == text
+        if written or (view.get("input", "feats") != "feats" and view.get("text", "text") == text):
+            stream = config.streams[objective.stream]
+            sets += [*stream.sets, *stream.dev]
+    return list(dict.fromkeys(sets))
+
+
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
     """Dotted names of the values that differ between two dumped configs, without `free` names and those that do not change the model."""
     before, after = _flat(old), _flat(new)

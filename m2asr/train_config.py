@@ -8,7 +8,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from m2asr.config import Component, Strict, Words, check_exists, merge_patch
 from m2asr.errors import UserError
+from m2asr.limits import Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne, Speed
 from m2asr.model_config import Model, Objective
+from m2asr.names import FileName, Name, ObjectiveName, TextName, TokensName
 from m2asr.train_checks import check_leads, check_levels, check_selection
 
 
@@ -21,19 +23,28 @@ class Features(Strict):
 class Stream(Strict):
     """A named stream of utterances: training sets, development sets, and the language where it has only one."""
 
-    sets: list[str] = Field(min_length=1)
-    dev: list[str] = []
-    lang: str | None = None
-    speeds: list[Annotated[float, Field(gt=0)]] = Field([1.0], min_length=1)  # speed perturbation (Ko et al. 2015), drawn per utterance
+    sets: list[FileName] = Field(min_length=1)
+    dev: list[FileName] = []
+    lang: FileName | None = None
+    speeds: list[Speed] = Field([1.0], min_length=1)  # speed perturbation (Ko et al. 2015), drawn per utterance
 
 
 class Tokens(Strict):
     """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
 
-    type: Literal["char", "words", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones
-    size: int | None = Field(None, ge=4)  # vocabulary size of unigram and bpe, and of the most frequent words
-    sets: list[str] = Field(min_length=1)
-    text: str = "text"
+    type: Literal["char", "words", "codes", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones; codes: BPE over them
+    size: Annotated[int, Field(ge=4, le=1_000_000)] | None = None  # of unigram, bpe and codes, and of the most frequent words
+    sets: list[FileName] = Field(min_length=1)
+    text: TextName = "text"
+    coverage: Annotated[float, Field(ge=0.5, le=1)] = 1.0  # unigram and bpe: share of all letters that are among the tokens
+    byte_fallback: bool = False  # unigram and bpe: 256 tokens of bytes write the characters that are no tokens
+
+    @model_validator(mode="after")
+    def _pieces_alone(self) -> Tokens:
+        for name in ("coverage", "byte_fallback"):
+            if self.type not in ("unigram", "bpe") and getattr(self, name) != type(self).model_fields[name].default:
+                raise UserError(f"tokens: {name} is of types unigram and bpe; take it away, or choose one of them")
+        return self
 
 
 class Weighting(Component):
@@ -48,7 +59,7 @@ class Weighting(Component):
 
     over: list[str] = Field(["encoder"], min_length=1)  # modules
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
-    every: int = Field(1, ge=1)
+    every: Count = 1
     layers: Literal["all", "conflicting"] = "all"
     gradients: Literal["exact", "features"] = "exact"
 
@@ -60,12 +71,12 @@ class Penalty(Strict):
     up to `max` (M2ASR: growth 0.002, every epoch, max 1). `rescale` multiplies this level and the one above by min(1 / gamma, 1).
     """
 
-    start: float = Field(0.0, ge=0)
-    end: float = Field(0.2, ge=0)
-    over: float = Field(1.0, gt=0, le=1)
-    growth: float | None = Field(None, ge=0)
+    start: Factor = 0.0
+    end: Factor = 0.2
+    over: PositiveShare = 1.0
+    growth: Factor | None = None
     every: Literal["step", "epoch"] = "epoch"
-    max: float = Field(1.0, ge=0)
+    max: Factor = 1.0
     rescale: bool = False
 
     @model_validator(mode="after")
@@ -93,29 +104,29 @@ class Batching(Strict):
     A batch of the dev sets holds at most as much as the largest micro-batch.
     """
 
-    seconds: float = Field(200.0, gt=0)
-    language_temperature: float = Field(1.0, ge=1)
-    buckets: int = Field(20, ge=1)
+    seconds: Positive = 200.0
+    language_temperature: Annotated[float, Field(ge=1, le=1e9)] = 1.0
+    buckets: Count = 20
     cost: Literal["frames", "frames_tokens"] = "frames"
-    token_frames: float = Field(4.0, ge=0)  # frames that one target token costs under frames_tokens
-    shares: dict[str, Annotated[float, Field(gt=0)]] = {}  # relative share of the seconds per stream, 1 by default
-    tokens_per_second: float = Field(15.0, gt=0, allow_inf_nan=False)  # so many tokens that are read count as a second of speech
+    token_frames: Factor = 4.0  # frames that one target token costs under frames_tokens
+    shares: dict[str, Positive] = {}  # relative share of the seconds per stream, 1 by default
+    tokens_per_second: Positive = 15.0  # so many tokens that are read count as a second of speech
 
 
 class Rates(Strict):
     """Learning rates per parameter group."""
 
-    backbone: float = Field(5.0e-4, ge=0)
-    heads: float = Field(5.0e-4, ge=0)
-    ssl: float = Field(5.0e-3, ge=0)
+    backbone: Factor = 5.0e-4
+    heads: Factor = 5.0e-4
+    ssl: Factor = 5.0e-3
 
 
 class Muon(Strict):
     """Options of Muon, which updates the encoder's matrices."""
 
-    rate: float = Field(3.0, gt=0)  # its learning rate as a factor of lr.backbone
-    momentum: float = Field(0.95, ge=0, lt=1)
-    steps: int = Field(3, ge=1)  # iterations that make an update orthogonal
+    rate: Positive = 3.0  # its learning rate as a factor of lr.backbone
+    momentum: ShareBelowOne = 0.95
+    steps: Annotated[int, Field(ge=1, le=100)] = 3  # iterations that make an update orthogonal
 
 
 class Optim(Strict):
@@ -125,11 +136,11 @@ class Optim(Strict):
     lr: Rates = Rates()
     muon: Muon = Muon()
     schedule: Literal["warmup_cosine", "warmup_constant", "warmup_linear", "noam"] = "warmup_cosine"
-    warmup_steps: int | dict[Literal["backbone", "heads", "ssl"], int] = 2000
-    final_lr: float = Field(0.01, ge=0, le=1)  # rate at the end of the cosine or the line, as a share of the peak
-    weight_decay: float = Field(1.0e-2, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = Field(5.0, gt=0)
+    warmup_steps: Natural | dict[Literal["backbone", "heads", "ssl"], Natural] = 2000
+    final_lr: Share = 0.01  # rate at the end of the cosine or the line, as a share of the peak
+    weight_decay: Factor = 1.0e-2
+    betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.98)
+    clip: Positive = 5.0
 
     @model_validator(mode="before")
     @classmethod
@@ -142,22 +153,22 @@ class Optim(Strict):
 class Train(Strict):
     """The run: its length, precision, selection of epochs, and limits."""
 
-    epochs: int | None = Field(None, ge=1)  # default: 100, where no hours are given
-    hours: float | None = Field(None, gt=0)  # hours of audio through the encoder, instead of epochs: for equal budgets
+    epochs: Count | None = None  # default: 100, where no hours are given
+    hours: Positive | None = None  # hours of audio through the encoder, instead of epochs: for equal budgets
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = Field(1, ge=0)
-    accumulation: int = Field(1, ge=1)
+    seed: Seed = 1
+    accumulation: Count = 1
     expert_parallel: bool = False  # every process has a part of the experts, and states go where their expert is; for static weights
-    average_best: int = Field(5, ge=1)
+    average_best: Count = 5
     select: Words = "dev"  # epochs by error on the dev sets, by loss there, the last ones; or objectives whose mean error decides
-    eval_every: int = Field(1, ge=1)  # epochs between two evaluations on the dev sets
-    save_every: int | None = Field(None, ge=1)  # steps between two checkpoints, beside the one at each epoch's end
-    log_every: int = Field(20, ge=1)
+    eval_every: Count = 1  # epochs between two evaluations on the dev sets
+    save_every: Count | None = None  # steps between two checkpoints, beside the one at each epoch's end
+    log_every: Count = 20
     conflicts: bool | None = None  # measure conflicts of gradients in one step per log line; default: if weights need all gradients
-    max_skipped: int = Field(10, ge=0)
-    max_bad: int = Field(0, ge=0)
-    workers: int = Field(1, ge=0)
+    max_skipped: Natural = 10
+    max_bad: Natural = 0
+    workers: Annotated[int, Field(ge=0, le=1000)] = 1
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
@@ -175,10 +186,10 @@ class Init(Strict):
     A prefix may map to several prefixes, or to none (null). Later sources overwrite what earlier ones have set.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
     path: str = Field(alias="from")
     map: dict[str, str | list[str] | None] = {}
-    noise: float = Field(0.0, ge=0, allow_inf_nan=False)  # of weights copied to every expert, as a share of their standard deviation
+    noise: Factor = 0.0  # of weights copied to every expert, as a share of their standard deviation
 
 
 class Phase(Strict):
@@ -188,9 +199,9 @@ class Phase(Strict):
     `epochs` (1 by default) before each epoch of the next phase, and these count towards the length of the next phase in hours.
     """
 
-    name: str
-    epochs: int | None = Field(None, ge=1)
-    share: float | None = Field(None, gt=0, le=1)
+    name: Name
+    epochs: Count | None = None
+    share: PositiveShare | None = None
     every: Literal["epoch"] | None = None
     epoch_of: str | None = None
     levels: list[Level] | None = Field(None, min_length=1)  # default: those of the config
@@ -214,9 +225,9 @@ class TrainConfig(Strict):
 
     model: Model
     features: Features = Features()
-    streams: dict[str, Stream] = Field(min_length=1)
-    tokens: dict[str, Tokens] = {}
-    objectives: dict[str, Objective] = Field(min_length=1)
+    streams: dict[Name, Stream] = Field(min_length=1)
+    tokens: dict[TokensName, Tokens] = {}
+    objectives: dict[ObjectiveName, Objective] = Field(min_length=1)
     weighting: Weighting | None = None  # static where neither this nor levels are given
     penalty: Penalty | None = None
     levels: list[Level] | None = Field(None, min_length=1)
@@ -323,8 +334,8 @@ class TrainConfig(Strict):
     def _phases_have_lengths(self) -> TrainConfig:
         names = [phase.name for phase in self.phases]
         for name in names:
-            if names.count(name) > 1 or not name.isidentifier():
-                raise UserError(f"phases: `{name}` must be a name of letters, digits and _ that no other phase has")
+            if names.count(name) > 1:
+                raise UserError(f"phases: `{name}` is the name of two phases; give each its own")
         if self.phases and self.phases[-1].every:
             raise UserError(f"phases.{names[-1]}.every: it runs before the epochs of the next phase, and there is none; add one")
         for phase in self.phases:

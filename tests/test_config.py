@@ -226,7 +226,7 @@ def decode_message(tmp_path: Path, text: str) -> str:
         ("bonus: '1'", "bonus: Input should be a valid number, got '1'"),
         ("bonus: {a: 1}", "bonus: Input should be a valid number, got {'a': 1}"),
         ("ctc_weight: [0.1, 1.5]", "ctc_weight.1: Input should be less than or equal to 1, got 1.5"),
-        ("ctc_weight: .nan", "ctc_weight: Input should be less than or equal to 1, got nan"),
+        ("ctc_weight: .nan", "ctc_weight: Input should be a finite number, got nan"),
         ("length_penalty: -1", "length_penalty: Input should be greater than or equal to 0, got -1"),
         ("hotwords: {phrases: [a], bonus: [1, x]}", "hotwords.bonus.1: Input should be a valid number, got 'x'"),
         ("hotwords: {bonus: 2}", "hotwords: no phrases and no file; name some, or leave the section out"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from m2asr.files import open_atomic, replace_dir
+from m2asr.files import _exchange, open_atomic, recover, replace_dir
 
 
 class Broken(Exception):
@@ -20,7 +20,7 @@ class Broken(Exception):
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".m2asr")
 
 
 def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_a_failure_leaves_no_new_file(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "parent/folder"
-    with replace_dir(path) as temporary:
+    with replace_dir(path, "features") as temporary:
         (temporary / "one").write_text("1")
         assert not path.exists()
-    with replace_dir(path) as temporary:
+    with replace_dir(path, "features") as temporary:
         (temporary / "two").write_text("2")
         assert names(path) == ["one"]
     assert names(path) == ["two"] and names(tmp_path / "parent") == ["folder"]
@@ -64,9 +64,9 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
 def test_a_failure_keeps_the_old_folder(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "folder"
-    with replace_dir(path) as temporary:
+    with replace_dir(path, "features") as temporary:
         (temporary / "one").write_text("1")
-    with pytest.raises(error), replace_dir(path) as temporary:
+    with pytest.raises(error), replace_dir(path, "features") as temporary:
         (temporary / "two").write_text("2")
         raise error
     assert names(path) == ["one"] and names(tmp_path) == ["folder"]
@@ -94,13 +94,20 @@ FOLDER_KILLED = """
 import os, signal, sys
 import m2asr.files
 from m2asr.files import replace_dir
-if sys.argv[2] == "between":  # where the old folder is moved away and the new one is not there yet
+if sys.argv[2] == "between":  # where the old folder is moved away and the new one is not there yet: on disks that cannot exchange names
+    m2asr.files._exchange = lambda first, second: False
     replace = os.replace
     def kill(source, target):
         replace(source, target)
         os.kill(os.getpid(), signal.SIGKILL)
     m2asr.files.os.replace = kill
-with replace_dir(sys.argv[1]) as folder:
+if sys.argv[2] == "after":
+    exchange = m2asr.files._exchange
+    def kill(first, second):
+        exchange(first, second)
+        os.kill(os.getpid(), signal.SIGKILL)
+    m2asr.files._exchange = kill
+with replace_dir(sys.argv[1], "features") as folder:
     (folder / "two").write_text("2")
     if sys.argv[2] == "while":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -120,20 +127,36 @@ def test_leftovers_of_a_killed_process_go_away_when_its_target_is_written_again(
     with open_atomic(tmp_path / "text") as file:
         file.write("new")
     assert len(names(tmp_path)) == 2 and "text" in names(tmp_path)  # the folder's is left alone
-    with replace_dir(tmp_path / "folder"):
+    with replace_dir(tmp_path / "folder", "features"):
         pass
     assert names(tmp_path) == ["folder", "text"]
 
 
 def test_a_folder_that_was_moved_away_when_its_process_was_killed_is_put_back(tmp_path: Path) -> None:
     path = tmp_path / "folder"
-    with replace_dir(path) as temporary:
+    with replace_dir(path, "features") as temporary:
         (temporary / "one").write_text("1")
     killed(path, "between")
     assert not path.exists()
-    with pytest.raises(Broken), replace_dir(path):
+    assert recover(path) == path and names(path) == ["one"]  # whoever reads it
+    killed(path, "between")
+    assert not path.exists()
+    with pytest.raises(Broken), replace_dir(path, "features"):
         raise Broken
     assert names(path) == ["one"] and names(tmp_path) == ["folder"]
+
+
+def test_names_are_exchanged_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    with replace_dir(path, "features") as temporary:
+        (temporary / "one").write_text("1")
+    if not _exchange(tmp_path / "folder", tmp_path / "folder"):
+        pytest.skip("this disk cannot exchange names")
+    killed(path, "after")
+    assert names(path) == ["two"]
+    with pytest.raises(Broken), replace_dir(path, "features"):
+        raise Broken
+    assert names(path) == ["two"] and names(tmp_path) == ["folder"]
 
 
 def test_temporaries_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -145,7 +168,7 @@ def test_temporaries_of_others_are_left_alone(tmp_path: Path) -> None:
     for name in foreign:
         (tmp_path / name).mkdir()
     (tmp_path / f".a.{host}.{ended}.tmp").mkdir()
-    with replace_dir(tmp_path / "a"):
+    with replace_dir(tmp_path / "a", "features"):
         pass
     assert set(names(tmp_path)) == foreign | {"a"}
     shutil.rmtree(tmp_path / "a")

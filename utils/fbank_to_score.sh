@@ -6,7 +6,17 @@ if stage 1 fbank "compute features of the sets that the configs name" "$dump/.$t
   need data data
   find_prepared "${test_sets[@]}"
   python -m m2asr.bin.fbank "${prepared[@]}" --config "$fbank_config" --nj "$nj" --data data --dump "$dump" --keep \
-    --train_config "${configs[@]}" --train_set "${overrides[@]}"
+    --train_config "${configs[@]}" --train_set "${overrides[@]}" "${pipes[@]}"
+fi
+
+if stage 1 texts "write the phones and codes that the config reads" "data/.$tag" tokens; then
+  need data data
+  if [ -n "$codes_config" ]; then
+    need "$dump" fbank
+    $train_cmd python -m m2asr.bin.train --config "$codes_config" --data data --dump "$dump" --exp "$codes_exp" --ngpu "$ngpu" \
+      --nproc "$nproc" "${pipes[@]}"
+  fi
+  python -m m2asr.bin.texts --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" "${reading[@]}"
 fi
 
 if stage 2 tokens "train tokenizers" "$exp/tokens"; then
@@ -24,7 +34,7 @@ if stage 3 pretrain "pretrain the encoder, where --pretrain_config is given" "$e
   if [ -n "$pretrain_config" ]; then
     need "$dump" fbank
     $train_cmd python -m m2asr.bin.train --config "$pretrain_config" --data data --dump "$dump" --exp "$exp/pretrain" --ngpu "$ngpu" \
-      --nproc "$nproc"
+      --nproc "$nproc" "${pipes[@]}"
   fi
 fi
 
@@ -32,7 +42,7 @@ if stage 4 train "train on all objectives" "$exp"; then
   need "$dump" fbank
   need "$exp/tokens" tokens
   $train_cmd python -m m2asr.bin.train --config "$train_config" --set "${overrides[@]}" --data data --dump "$dump" --exp "$exp" \
-    "${init[@]}" --ngpu "$ngpu" --nproc "$nproc"
+    "${init[@]}" --ngpu "$ngpu" --nproc "$nproc" "${pipes[@]}"
 fi
 
 if stage 5 decode "recognize and translate the test sets" "$exp/decode_${searches[0]}"; then

@@ -8,6 +8,10 @@ nproc=1                         # processes that train without GPUs and share ea
 nj=$(nproc)                     # number of processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
+phones=                         # reader of text.phones: pypinyin, espeak or letters; default: by language
+codes_config=                   # config of the run whose states become text.codes, in EXPDIR/<its name>; empty: none
+codes_tap=output                # its states: frontend, block1, block2 ... or output
+codes_clusters=500              # number of codes
 train_config=                   # config of the training: streams, objectives, how they are merged
 decode_config="conf/decode.yaml conf/decode_lm.yaml"  # config of the search, or configs of several searches
 min_words=1                     # test utterances of fewer words are not scored
@@ -16,6 +20,7 @@ set=                            # changes to the training config: --set "a.b=c d
 tag=                            # name of the run; default: that of the training config
 dump=dump                       # folder of the features
 expdir=exp                      # folder of the runs
+allow_pipes=false               # run the commands that wav.scp holds; read them before
 dry_run=false                   # print the commands without running them
 force=false                     # run finished stages again
 
@@ -23,8 +28,9 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; decode_configs and searches, the configs and names of the
-# searches; command, the command line that repeats this run.
+# configs of the trainings; init, the option that names the pretrained model; pipes, the option --allow_pipes if it is given; reading, those
+# of the phones and codes; codes_exp, the folder of the run whose states become codes; decode_configs and searches, the configs and names of
+# the searches; command, the command line that repeats this run.
 parse_options() {
   local name value
   _read_options <(sed -n '/recipe\.sh$/,/^parse_options/p' "$recipe")
@@ -93,22 +99,36 @@ _check_options() {
     [[ $name == decode_config || ${#files[@]} -lt 2 ]] || files=("${!name}")
     for file in "${files[@]}"; do
       [[ ! -L $file || -e $file ]] || die "--$name $file: a link to $(readlink "$file"), which is missing; copy recipes with cp -rL"
-      [[ -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
+      [[ -f $file && -r $file ]] || die "--$name $file: no such file; there is $(echo conf/"${name%_config}"*.yaml)"
     done
   done
+  [[ ${decode_config// /} ]] || die "--decode_config: missing; there is $(echo conf/decode*.yaml)"
+  [[ $expdir ]] || die "--expdir: missing; give a folder"
+  [[ ! -e $expdir || -d $expdir ]] || die "--expdir $expdir: it is no folder"
+  [[ ! -e $dump || -d $dump ]] || die "--dump $dump: it is no folder"
   [[ $train_config || $tag ]] || die "--train_config: missing; there is $(echo conf/train*.yaml)"
   [[ $tag ]] || tag=$(basename "$train_config" .yaml)
-  [[ $tag =~ ^[A-Za-z0-9._+=-]+$ ]] || die "--tag $tag: only letters, digits and . _ + = - make a folder name"
+  [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._+=-]*$ && ${#tag} -le 100 ]] ||
+    die "--tag $tag: a folder name begins with a letter, digit or _, and has letters, digits and . _ + = -, 100 at most"
   problem=$(python_problem)
   [[ $dry_run == true || ! $problem ]] || die "$problem"
   exp=$expdir/$tag
   read -ra decode_configs <<<"$decode_config"
   searches=()
   for file in "${decode_configs[@]}"; do
-    searches+=("$(yaml_value "$file" name)")
+    name=$(yaml_value "$file" name)
+    [[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._+=@,-]*$ && ${#name} -le 100 ]] ||
+      die "$file: name: $name: a folder name begins with a letter, digit or _, and has letters, digits and . _ + = @ , -, 100 at most"
+    searches+=("$name")
   done
-  configs=("$train_config") init=()
+  configs=("$train_config") init=() pipes=() reading=() codes_exp=
+  [[ $allow_pipes == false ]] || pipes=(--allow_pipes)
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
+  [[ ! $phones ]] || reading+=(--how "$phones")
+  if [[ $codes_config ]]; then
+    configs+=("$codes_config") codes_exp=$expdir/$(basename "$codes_config" .yaml)
+    reading+=(--codes_exp "$codes_exp" --tap "$codes_tap" --clusters "$codes_clusters")
+  fi
   _split_set
 }
 

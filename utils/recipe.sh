@@ -12,7 +12,9 @@ recipe=./${0##*/}
 . "$utils/python.sh"
 
 die() {  # message: ends the recipe after a mistake in the command line or in run.sh, with one line and exit code 2
-  echo "error: $1" >&2
+  local message=${1//$'\n'/ }
+  ((${#message} <= 1500)) || message="${message:0:750} ... ${message: -750}"
+  printf 'error: %s\n' "$message" >&2
   exit 2
 }
 

@@ -153,7 +153,13 @@ _on_exit() {
   local again="$command --stage $_name${stop_stage:+ --stop_stage $stop_stage}"
   if [[ $_problem ]]; then
     echo "error: $_problem" | tee -a "$_log" >&2
-  elif ((code >= 129 && code <= 143)); then
+  elif ((code == 137)); then
+    echo "error: stage $_number $_name was killed (exit code 137), most likely since memory ran out: lower batching.seconds of the config," \
+      "or --nj or --nproc; then: $again" | tee -a "$_log" >&2
+  elif ((code == 132 || code == 134 || code == 135 || code == 136 || code == 139)); then
+    echo "error: stage $_number $_name crashed (signal $((code - 128))), a fault of a library or of the machine; see $_log," \
+      "check the installation with: make check; to go on: $again" | tee -a "$_log" >&2
+  elif ((code == 129 || code == 130 || code == 143)); then
     echo "stage $_number $_name: interrupted; go on with: $again" | tee -a "$_log" >&2
   else
     printf '\nlast lines of %s:\n' "$_log" >&2

@@ -30,5 +30,5 @@ if stage 0 data "prepare data directories" data; then
   python -m m2asr.bin.prepare covost2 --corpus "$corpus" --out data --max_bad "$max_bad" --parts "$parts"
 fi
 
-# stages 1 fbank, 2 tokens and lm, 3 pretrain, 4 train, 5 decode, 6 score
+# stages 1 fbank and texts, 2 tokens and lm, 3 pretrain, 4 train, 5 decode, 6 score
 . ../../utils/fbank_to_score.sh

@@ -13,6 +13,7 @@ cd "$(dirname "$0")" || exit 2
 . ../../utils/recipe.sh
 corpus=corpus                       # folder that holds transcripts.tsv and audio/
 train_config=conf/train_m2asr.yaml  # config of the training: streams, objectives, how they are merged
+codes_clusters=100                  # number of codes
 min_words=3                         # test prompts of fewer words are not scored
 parse_options "$@"
 . ./cmd.sh
@@ -24,5 +25,5 @@ if stage 0 data "prepare data directories" data; then
   python -m m2asr.bin.prepare mini --corpus "$corpus" --out data
 fi
 
-# stages 1 fbank, 2 tokens and lm, 3 pretrain, 4 train, 5 decode, 6 score
+# stages 1 fbank and texts, 2 tokens and lm, 3 pretrain, 4 train, 5 decode, 6 score
 . ../../utils/fbank_to_score.sh

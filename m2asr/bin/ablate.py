@@ -15,9 +15,10 @@ import os
 import sys
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,12 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it, e.g. hours=2 seeds=[1]")
     parser.add_argument("--expdir", type=Path, default=Path("exp"), help="runs go to EXPDIR/<name of the config>[_<other hours>h]")
     parser.add_argument("--decode", default="greedy", help="the search to be compared")
-    parser.add_argument("--jobs", type=int, default=0, help="runs at the same time; 0: one per core")
+    parser.add_argument("--jobs", type=natural, default=0, help="runs at the same time; 0: one per core")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--archive", type=Path, help="a .tar.gz of finished runs without their models, to read and write")
     args = parser.parse_args(argv)
-    if args.jobs < 0:
-        raise UserError(f"--jobs {args.jobs}: it is a number from 0", exit_code=2)
+    check_option("--decode", args.decode)
 
     from m2asr.files import lock
     from m2asr.report.ablation import Ablation, call_recipe, config_changes, finished_runs, helper_processes, make_jobs, run_job

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, device_of, finite, natural, run
 
 if TYPE_CHECKING:
     from m2asr.decode.align import Aligned
@@ -33,10 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dump", type=Path, help="folder of stored features; without it they are computed from the recordings")
     parser.add_argument("--out", type=Path, help="folder to write to (default: <exp>/align)")
     parser.add_argument("--format", nargs="+", default=["ctm", "textgrid"], choices=["ctm", "textgrid"], help="files beside scores")
-    parser.add_argument("--worst", type=int, default=5, help="how many utterances with the worst scores to print")
-    parser.add_argument("--batch_seconds", type=float, default=120.0, help="seconds of audio that are encoded together")
+    parser.add_argument("--worst", type=natural, default=5, help="how many utterances with the worst scores to print")
+    parser.add_argument("--batch_seconds", type=finite, default=120.0, help="seconds of audio that are encoded together")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
-    parser.add_argument("--ngpu", type=int, default=0, help="0 aligns on the CPU, more on the first GPU")
+    parser.add_argument("--ngpu", type=natural, default=0, help="0 aligns on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.audio):
         parser.error("give either data directories or --audio")
@@ -49,8 +49,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.decode.align import Aligner
     from m2asr.decode.aligned_files import write_aligned
+    from m2asr.decode.trained import open_features
 
-    aligner = Aligner(args.exp, "cuda" if args.ngpu else "cpu")
+    aligner = Aligner(args.exp, device_of(args.ngpu))
     out = args.out or args.exp / "align"
     if args.audio:
         result = aligner.recording(args.audio, args.text, args.lang)
@@ -60,25 +61,11 @@ def main(argv: list[str] | None = None) -> int:
         return _report(out / result.utt, written, 0)
     failed = 0
     for folder in args.data:
-        index, feats, fbank = _open(folder, args.dump, args.exp, args.allow_pipes)
+        index, feats, fbank = open_features(folder, args.dump, args.exp, args.allow_pipes)
         results = aligner.align_set(index, feats, fbank, args.batch_seconds)
         written = write_aligned(out / index.name, _progress(results, index.name, len(index)), args.format)
         failed |= _report(out / index.name, written, args.worst)
     return failed
-
-
-def _open(folder: Path, dump: Path | None, exp: Path, allow_pipes: bool) -> tuple:
-    """The index of a data directory, the reader of its features, and the config of the features."""
-    from m2asr.data.feats import AudioFeats, StoredFeats
-    from m2asr.data.index import UtteranceIndex
-    from m2asr.train.initialize import trained_fbank
-    from m2asr.train.materials import fbank_config, open_set
-
-    folder = folder if folder.name else folder.resolve()
-    if dump is not None:
-        return open_set(folder.name, folder.parent, dump), StoredFeats(), fbank_config(dump, [folder.name])
-    fbank = trained_fbank(exp)
-    return UtteranceIndex(folder, allow_pipes=allow_pipes), AudioFeats(fbank), fbank
 
 
 def _progress(results: Iterable[Aligned], name: str, count: int) -> Iterator[Aligned]:

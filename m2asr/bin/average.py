@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="average", description=__doc__)
     parser.add_argument("--exp", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--n", type=int, default=5, help="how many epochs, at most train.average_best; default 5")
+    parser.add_argument("--n", type=natural, default=5, help="how many epochs, at most train.average_best; default 5")
     args = parser.parse_args(argv)
 
     from m2asr.train.average import average_best

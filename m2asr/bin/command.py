@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
+import math
+import os
 import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from m2asr.errors import UserError
+from m2asr.errors import LONGEST, UserError, shortened
+from m2asr.out_of_memory import is_out_of_memory
+
+MOST = 10**9  # the largest number of an option
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,20 +39,81 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message} (--help lists the options)", exit_code=2)
 
 
-def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
-    """Run `main` and end the process with its exit code, or with that of its error: of a UserError, 130 after Ctrl-C, 1 on a full disk."""
+def natural(text: str) -> int:
+    """The value of an option that is a whole number from 0. Raises ArgumentTypeError."""
+    if not text.isascii() or not text.isdecimal() or int(text[:20]) > MOST:
+        raise argparse.ArgumentTypeError(f"give a whole number from 0 to {MOST}, not {shortened(repr(text))}")
+    return int(text)
+
+
+def finite(text: str) -> float:
+    """The value of an option that is a number. Raises ArgumentTypeError."""
     try:
-        sys.exit(main(None) or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-written is left; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= MOST:
+        raise argparse.ArgumentTypeError(f"give a number, not {shortened(repr(text))}")
+    return value
+
+
+def device_of(ngpu: int) -> str:
+    """The name of the device that --ngpu chooses. Raises UserError where there is no such GPU."""
+    if not ngpu:
+        return "cpu"
+    from m2asr.train.distributed import check_gpus
+
+    check_gpus(ngpu)
+    return "cuda"
+
+
+def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
+    """Run `main` and end the process with its exit code, or with that of its error: of a UserError, 130 after Ctrl-C, 1 of the system's."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
+        stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    code = _code_of(main)
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+        code = code or _report(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # Python flushes once more at its end
+    sys.exit(code)
+
+
+def _code_of(main: Callable[[list[str] | None], int | None]) -> int:
+    try:
+        return main(None) or 0
+    except UserError as error:
+        _tell(f"error: {error}")
+        return error.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        print(f"error: cannot write {error.filename or ''}: {error.strerror}; free some space or check permissions", file=sys.stderr)
-        sys.exit(1)
+        _tell(f"error: out of memory: {shortened(str(error))}; lower the size of a batch or the number of processes")
+        return 1
+    except KeyboardInterrupt:
+        _tell("interrupted: nothing half-written is left; run the same command again to go on")
+        return 130
+    except OSError as error:
+        return _report(error)
+
+
+def _report(error: OSError) -> int:
+    """Tell of an error of the system in one line; returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return 141
+    if error.errno is None:  # raised by a library, with a text alone
+        raise error
+    name = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+        _tell(f"error: cannot write{name or ' standard output'}: {error.strerror}; free some space or check permissions")
+    else:
+        _tell(f"error: cannot use{name}: {error.strerror}; correct the path")
+    return 1
+
+
+def _tell(message: str) -> None:
+    """Print a line on stderr, if it is there."""
+    with contextlib.suppress(OSError):  # it may be closed or full as well
+        print(shortened(message, LONGEST), file=sys.stderr, flush=True)

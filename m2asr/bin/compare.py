@@ -10,6 +10,7 @@ from pathlib import Path
 
 from m2asr.bin.command import Parser, run
 from m2asr.errors import UserError
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--decode", default="greedy", help="name of the search to compare: the folder decode_<name> of each run")
     parser.add_argument("--objectives", nargs="+", default=[], metavar="NAME", help="objectives whose scores are compared; default: all")
     args = parser.parse_args(argv)
+    check_option("--decode", args.decode)
     rows: dict[str, list[list[Path]]] = {}
     for argument in args.runs:
         name, equals, folder = argument.partition("=")

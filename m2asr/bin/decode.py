@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, device_of, natural, run
 from m2asr.config import DecodeConfig, load_config
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,14 +23,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configs, e.g. beam=20")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--ngpu", type=int, default=0, help="0 decodes on the CPU, more on the first GPU")
+    parser.add_argument("--ngpu", type=natural, default=0, help="0 decodes on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
+    check_option("sets", *args.sets)
     searches = [load_config(DecodeConfig, path, args.set) for path in args.config]
 
     from m2asr.decode.run import decode
     from m2asr.decode.trained import Trained
 
-    decode(Trained.load(args.exp, args.data, args.dump, "cuda" if args.ngpu else "cpu"), searches, args.sets)
+    decode(Trained.load(args.exp, args.data, args.dump, device_of(args.ngpu)), searches, args.sets)
     return 0
 
 

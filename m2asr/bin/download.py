@@ -1,13 +1,13 @@
 """Download a public corpus, check it and extract it.
 
-The corpora: librispeech, aishell1, tedlium2, mls, covost2 (its tables), debspeech, and librispeech_lm, the language models and the text
-that were published with LibriSpeech. An interrupted download goes on with the same command, and finished files are not fetched again.
-Files are checked against published checksums. Where none is published, the checksum of the first download is stored beside the file.
-aishell2, wenetspeech and commonvoice are given out on application: the command tells where.
+The corpora: librispeech, aishell1, tedlium2, mls, covost2 (its tables), debspeech, debtexts (books and sayings), and librispeech_lm, the
+language models and the text that were published with LibriSpeech. An interrupted download goes on with the same command, and finished
+files are not fetched again. Files are checked against published checksums. Where none is published, the checksum of the first download is
+stored beside the file. aishell2, wenetspeech and commonvoice are given out on application: the command tells where.
 
 The parts (--parts) are those of LibriSpeech (dev-clean), languages of MLS as FLAC or Opus (italian, italian_opus), pairs of CoVoST 2
-(fr_en), sources of debspeech (fillets), files of librispeech_lm (3-gram, text). The packages of debspeech come through apt-get (of Debian
-12; run apt-get update first) and pip.
+(fr_en), sources of debspeech (fillets), languages of debtexts (zh), files of librispeech_lm (3-gram, text). The packages of debspeech and
+debtexts come through apt-get (of Debian 12; run apt-get update first) and pip.
 
 Example:
   python -m m2asr.bin.download librispeech --out /corpora --parts train-clean-100 dev-clean dev-other test-clean test-other

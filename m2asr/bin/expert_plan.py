@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import load_config
 from m2asr.train_config import TrainConfig
 
@@ -17,8 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="expert_plan", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the training (TrainConfig)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it")
-    parser.add_argument("--processes", type=int, default=8, help="GPUs, or processes on CPUs")
-    parser.add_argument("--vocab", type=int, default=5000, help="characters of a tokenizer without a size")
+    parser.add_argument("--processes", type=natural, default=8, help="GPUs, or processes on CPUs")
+    parser.add_argument("--vocab", type=natural, default=5000, help="characters of a tokenizer without a size")
     args = parser.parse_args(argv)
     for name in ("processes", "vocab"):
         if getattr(args, name) < 1:

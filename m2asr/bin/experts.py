@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, device_of, natural, run
+from m2asr.names import check_option
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,15 +20,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", help="sets to measure, folders of --data; by default the dev sets of the run")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--ngpu", type=int, default=0, help="0 computes on the CPU, more on the first GPU")
+    parser.add_argument("--ngpu", type=natural, default=0, help="0 computes on the CPU, more on the first GPU")
     args = parser.parse_args(argv)
+
+    check_option("--sets", *(args.sets or []))
 
     from m2asr.decode.expert_use import expert_use
     from m2asr.decode.trained import Trained
     from m2asr.errors import UserError
     from m2asr.report.experts import write_report
 
-    trained = Trained.load(args.exp, args.data, args.dump, "cuda" if args.ngpu else "cpu")
+    trained = Trained.load(args.exp, args.data, args.dump, device_of(args.ngpu))
     sets = args.sets or list(dict.fromkeys(name for stream in trained.config.streams.values() for name in stream.dev))
     if not sets:
         raise UserError(f"{args.exp}: the run has no dev sets; name sets with --sets")

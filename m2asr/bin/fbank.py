@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import FbankConfig, load_config
 from m2asr.errors import UserError
+from m2asr.names import check_option
 from m2asr.train_config import TrainConfig
 
 
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the config, e.g. num_mel_bins=40")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--nj", type=int, default=2, help="number of processes")
+    parser.add_argument("--nj", type=natural, default=2, help="number of processes")
     parser.add_argument("--compress", action="store_true", help="one byte per value")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
     parser.add_argument("--train_config", nargs="+", default=[], help="training configs whose sets are computed too")
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
+    check_option("sets", *args.sets)
     config = load_config(FbankConfig, args.config, [*args.set, *(["compress=true"] if args.compress else [])])
     if config.speed != 1:
         raise UserError(f"{args.config}: speed {config.speed}: remove it; speeds belong into streams.*.speeds of a training config")

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, finite, natural, run
+from m2asr.names import RULES, is_text_name
 
 PRUNE = "leave out n-grams that occur at most COUNT times; a count per order, the last for all higher orders, e.g. 0 0 1"
 THRESHOLD = "leave out n-grams whose removal raises the perplexity by a smaller share than this, e.g. 1e-8"
@@ -29,13 +30,15 @@ def main(argv: list[str] | None = None) -> int:
     unit.add_argument("--tokens", type=Path, help="folder of the tokenizer whose tokens are modelled")
     unit.add_argument("--words", action="store_true", help="model words, split at spaces")
     parser.add_argument("--column", default="text", help="table of the data directories, e.g. text.en for translations into English")
-    parser.add_argument("--order", type=int, help="longest n-grams, 1 to 10 (6 for tokens, 3 for words)")
-    parser.add_argument("--prune", type=int, nargs="+", default=[0], metavar="COUNT", help=PRUNE)
-    parser.add_argument("--threshold", type=float, default=0.0, help=THRESHOLD)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="read only every N-th line of --text")
+    parser.add_argument("--order", type=natural, help="longest n-grams, 1 to 10 (6 for tokens, 3 for words)")
+    parser.add_argument("--prune", type=natural, nargs="+", default=[0], metavar="COUNT", help=PRUNE)
+    parser.add_argument("--threshold", type=finite, default=0.0, help=THRESHOLD)
+    parser.add_argument("--every", type=natural, default=1, metavar="N", help="read only every N-th line of --text")
     parser.add_argument("--dev", type=Path, nargs="*", default=[], help="texts whose perplexity is printed")
     parser.add_argument("--gzip", action="store_true", help="compress the ARPA file: lm.arpa.gz")
     args = parser.parse_args(argv)
+    if not is_text_name(args.column):
+        parser.error(f"--column {args.column}: {RULES[is_text_name]}")
     if args.text and not (args.tokens or args.words):
         parser.error("--text needs --tokens DIR or --words")
     if args.arpa and (args.order is not None or args.prune != [0] or args.threshold or args.every != 1 or args.gzip):

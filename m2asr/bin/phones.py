@@ -19,7 +19,7 @@ from m2asr.bin.command import Parser, run
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="phones", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="data/<set>", help="data directories or text sets")
-    parser.add_argument("--lang", help="language of all texts (ISO 639-1); default: that of every utterance in utt2lang")
+    parser.add_argument("--lang", help="language of all texts such as en or zh-CN; default: that of every utterance in utt2lang")
     parser.add_argument("--how", choices=["pypinyin", "espeak", "letters"], help="the reader; default: pypinyin for zh, else letters")
     args = parser.parse_args(argv)
 

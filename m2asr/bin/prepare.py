@@ -1,12 +1,13 @@
 """Turn a corpus into Kaldi data directories: mini, the downloaded parts of a public corpus, or your own recordings in tables (tsv).
 
-The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini, tsv. All sets appear at the same time,
-when all of them are complete. The summary shows utterances, hours, speakers and words per set beside the published counts; it names what
-was dropped and what is missing.
+The corpora: librispeech, aishell1, aishell2, covost2, tedlium2, mls, wenetspeech, debspeech, mini, tsv; and debtexts, text sets without
+recordings, of sentences that the dev and test sets beside them do not have. All sets appear at the same time, when all of them are
+complete. The summary shows utterances, hours, speakers and words per set beside the published counts; it names what was dropped and what
+is missing.
 
 The parts (--parts) are those of LibriSpeech (dev-clean), train, dev and test of AISHELL-1 and TED-LIUM 2, sets of AISHELL-2 and WenetSpeech
-(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources of debspeech (fillets), tables of tsv (train
-of train.tsv).
+(dev_ios, train_m), languages of MLS and mini (german, en), pairs of CoVoST 2 (de_en), sources of debspeech (fillets), languages of debtexts
+(zh), tables of tsv (train of train.tsv).
 
 Example:
   python -m m2asr.bin.prepare mini --corpus corpus --out data
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import nearest
 from m2asr.errors import UserError
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="parts to prepare; default or empty: all in --corpus")
-    parser.add_argument("--max_bad", type=int, default=0, help="utterances that may be dropped for a broken recording or transcript")
+    parser.add_argument("--max_bad", type=natural, default=0, help="utterances that may be dropped for a broken recording or transcript")
     args = parser.parse_args(argv)
     parts = " ".join(args.parts).split()  # a recipe passes several parts as a single argument
 

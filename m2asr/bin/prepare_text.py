@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, finite, natural, run
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="prepare_text", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="text files")
-    parser.add_argument("--lang", required=True, help="language of the texts (ISO 639-1)")
+    parser.add_argument("--lang", required=True, help="language of the texts such as en or zh-CN")
     parser.add_argument("--out", type=Path, required=True, help="the text set, such as data/text_zh")
     parser.add_argument("--without", nargs="+", type=Path, default=[], metavar="data/<set>", help="sets whose sentences are left out")
-    parser.add_argument("--min", type=int, default=1, help="fewest words of a sentence, or characters (zh, ja)")
-    parser.add_argument("--max", type=int, default=200, help="most words of a sentence, or characters (zh, ja)")
-    parser.add_argument("--foreign", type=float, default=0.2, help="largest share of letters in scripts that LANG is not written in")
+    parser.add_argument("--min", type=natural, default=1, help="fewest words of a sentence, or characters in scripts without spaces")
+    parser.add_argument("--max", type=natural, default=200, help="most words of a sentence, or characters in scripts without spaces")
+    parser.add_argument("--foreign", type=finite, default=0.2, help="largest share of letters in scripts that LANG is not written in")
     args = parser.parse_args(argv)
     if not 1 <= args.min <= args.max:
         parser.error(f"--min {args.min} --max {args.max}: the first is at least 1, the second no less than the first")
@@ -30,10 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--foreign {args.foreign}: it is a share, from 0 to 1")
 
     from m2asr.corpora.text_files import Limits, prepare_texts
-    from m2asr.data.validate import LANGUAGE
+    from m2asr.text.language import CODE
 
-    if not LANGUAGE.fullmatch(args.lang):
-        parser.error(f"--lang {args.lang}: not a language code like en or zh")
+    if not CODE.fullmatch(args.lang):
+        parser.error(f"--lang {args.lang}: not a language code like en or zh-CN")
     print(prepare_texts(args.files, args.out, args.lang, args.without, Limits(args.min, args.max, args.foreign)))
     return 0
 

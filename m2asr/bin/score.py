@@ -6,11 +6,11 @@ Example:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.errors import UserError
+from m2asr.names import check_option
 from m2asr.score.bars import reached, read_bars
 
 BARS = 'bars for means over languages, e.g. "cer<=0.30 lm.wer<=0.43": for every search, or for the search called lm; exit 1 if missed'
@@ -21,17 +21,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--exp", type=Path, required=True, help="folder of the run")
     parser.add_argument("--decode", nargs="+", default=["greedy"], help="names of the searches to score: the folders decode_<name>")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
-    parser.add_argument("--min_words", type=int, default=1, help="references with fewer words are not scored")
+    parser.add_argument("--min_words", type=natural, default=1, help="references with fewer words are not scored")
     parser.add_argument("--by", default="", help="add scores per group: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
     parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
     parser.add_argument("--check", default="", help=BARS)
-    parser.add_argument("--page", type=int, default=20000, help="most utterances in report.html, the ones with most errors; 0 writes none")
+    parser.add_argument("--page", type=natural, default=20000, help="most utterances in report.html, those with most errors; 0: no page")
     args = parser.parse_args(argv)
-    if args.page < 0:
-        parser.error(f"--page {args.page}: give a number of utterances, or 0 for no page")
+    check_option("--decode", *args.decode)
+    check_option("--by", *filter(None, [args.by]))
     bars = read_bars(args.check, args.decode)
 
+    from m2asr.json_file import read_json
     from m2asr.score.error_page import write_page
     from m2asr.score.evaluate import score_folder
     from m2asr.score.report import mean_rows, write_results
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     training = args.exp / "train_info.json"
     results = {"recipe": args.recipe, "tag": args.exp.name, "decode": args.decode, "min_words": args.min_words}
     results |= {"by": args.by} if args.by else {}
-    results |= json.loads(training.read_text(encoding="utf-8")) if training.is_file() else {}
+    results |= read_json(training, "run stage 4 (train) again") if training.is_file() else {}
     results["rows"] = rows + mean_rows(rows)
     print(write_results(args.exp, results, args.command or ["./run.sh"]))
     if args.page > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.errors import UserError
 
 
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="subset_data_dir", description=__doc__)
     parser.add_argument("folder", type=Path, help="data directory")
     parser.add_argument("out", type=Path, help="data directory to write")
-    parser.add_argument("--first", type=int, help="the first N utterances")
+    parser.add_argument("--first", type=natural, help="the first N utterances")
     parser.add_argument("--utt_list", type=Path, help="file with an utterance id per line; the rest of a line is ignored")
     args = parser.parse_args(argv)
     if (args.first is None) == (args.utt_list is None):

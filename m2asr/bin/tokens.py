@@ -22,14 +22,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     config = load_config(TrainConfig, args.config, args.set)
 
-    from m2asr.data.texts import read_texts, training_texts
+    from m2asr.data.texts import check_codebooks, read_texts, training_texts
     from m2asr.text.coverage import coverage
     from m2asr.text.tokenizer import train_tokenizer
 
     for name, section in config.tokens.items():
         folders = [args.data / set_name for set_name in section.sets]
+        if section.type == "codes":
+            writers = [objective for objective in config.objectives.values() if objective.options().get("tokens") == name]
+            streams = [config.streams[objective.stream] for objective in writers]
+            check_codebooks([*folders, *(args.data / set_name for stream in streams for set_name in [*stream.sets, *stream.dev])])
         texts = training_texts(folders, section.text, config.batching.language_temperature)
-        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name)
+        tokenizer = train_tokenizer(section.type, section.size, texts, args.out / name, section.coverage, section.byte_fallback)
         print(f"tokens.{name}: {section.type}, {tokenizer.size} tokens from {len(texts)} texts of {', '.join(section.sets)}")
         for key, objective in config.objectives.items():
             view = objective.options().get("view") or {}

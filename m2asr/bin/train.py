@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, natural, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
 from m2asr.train.launch import launch, launched
@@ -25,6 +25,8 @@ from m2asr.train_config import Init, TrainConfig
 
 if TYPE_CHECKING:
     from m2asr.moo.collectives import Collectives
+
+MOST_PROCESSES = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,14 +45,15 @@ def main(argv: list[str] | None = None) -> int:
         help="model.pt of another run to start from; OLD=NEW renames the beginnings of its parameter names (OLD= leaves them out, "
         "OLD=NEW,NEW2 copies to both); may be given several times (a stopped run resumes without it)",
     )
-    parser.add_argument("--ngpu", type=int, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
+    parser.add_argument("--ngpu", type=natural, default=0, help="GPUs of this machine to train on, a process for each; 0 trains on the CPU")
     parser.add_argument("--nproc", default="1", help="processes that share out each step without GPUs; auto: a process per core")
-    parser.add_argument("--max_restarts", type=int, default=3, help="how often processes that were killed are started again")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training process; 0: its share of all cores")
+    parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds, with `features.source: audio`")
+    parser.add_argument("--max_restarts", type=natural, default=3, help="how often processes that were killed are started again")
+    parser.add_argument("--threads", type=natural, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
-    nproc = len(os.sched_getaffinity(0)) if args.nproc == "auto" else int(args.nproc) if args.nproc.isdecimal() else 0
-    if min(args.ngpu, args.max_restarts, args.threads) < 0 or nproc < 1:
-        raise UserError("--ngpu, --max_restarts and --threads are numbers from 0, --nproc from 1, or auto", exit_code=2)
+    nproc = len(os.sched_getaffinity(0)) if args.nproc == "auto" else int(args.nproc[:9]) if args.nproc.isdecimal() else 0
+    if not 1 <= nproc <= MOST_PROCESSES:
+        raise UserError(f"--nproc {args.nproc}: it is a number from 1 to {MOST_PROCESSES}, or auto", exit_code=2)
     if not launched():
         load_config(TrainConfig, args.config, args.set)  # mistakes in it are reported before any process is started
         processes = args.ngpu or nproc
@@ -79,7 +82,7 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
 
     config = resolve(load_config(TrainConfig, args.config, args.set))
     with group.first_alone():  # the first process builds the indexes, the others read them
-        materials = gather(config, args.data, args.dump, args.exp)
+        materials = gather(config, args.data, args.dump, args.exp, args.allow_pipes)
     trainer = Trainer(config, materials, args.exp, "cuda" if args.ngpu else "cpu", group)
     print(trainer.describe())
     if trainer.resume():

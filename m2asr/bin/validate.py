@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, finite, natural, run
+from m2asr.config import FbankConfig, load_config
 from m2asr.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="validate", description=__doc__)
     parser.add_argument("folder", type=Path, help="data directory")
-    parser.add_argument("--sample_rate", type=int, help="sample rate of every recording in Hz; default: that of most recordings")
+    parser.add_argument("--config", help="YAML file (FbankConfig) of the features: recordings must have its sample rate or a higher one")
+    parser.add_argument("--sample_rate", type=natural, help="sample rate of the features in Hz, if not that of --config or 16000")
     parser.add_argument("--no_wav", action="store_true", help="do not open the recordings")
     parser.add_argument("--no_text", action="store_true", help="utterances need no text")
     parser.add_argument("--tokens", type=Path, help="folder of a tokenizer; without it characters are counted")
-    parser.add_argument("--subsampling", type=int, default=4, help="frames per encoder state")
-    parser.add_argument("--frame_shift", type=float, default=10.0, help="ms between frames")
+    parser.add_argument("--subsampling", type=natural, default=4, help="frames per encoder state")
+    parser.add_argument("--frame_shift", type=finite, help="ms between frames, if not that of --config or 10")
     parser.add_argument("--keep_long_text", action="store_true", help="report, but accept, texts with more tokens than encoder states")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
     args = parser.parse_args(argv)
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from m2asr.data.validate import validate
 
+    options = {name: value for name in ("sample_rate", "frame_shift") if (value := getattr(args, name)) is not None}
+    fbank = (load_config(FbankConfig, args.config) if args.config else FbankConfig()).model_copy(update=options)
     tokenize = tuple
     if args.tokens:
         from m2asr.text.tokenizer import Tokenizer
@@ -37,12 +41,11 @@ def main(argv: list[str] | None = None) -> int:
         tokenize = Tokenizer.load(args.tokens).encode
     report = validate(
         args.folder,
-        sample_rate=args.sample_rate,
+        fbank=fbank,
         audio=not args.no_wav,
         text=not args.no_text,
         allow_pipes=args.allow_pipes,
         subsampling=args.subsampling,
-        frame_shift=args.frame_shift,
         tokenize=tokenize,
         keep_long_text=args.keep_long_text,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m2asr.corpora import aishell1, aishell2, covost2, librispeech, librispeech_lm, mini, mls, tedlium2, tsv, wenetspeech
+from m2asr.corpora import aishell1, aishell2, covost2, debtexts, librispeech, librispeech_lm, mini, mls, tedlium2, tsv, wenetspeech
 from m2asr.corpora.debspeech import prepare as debspeech
 
 CORPORA = {
@@ -10,6 +10,7 @@ CORPORA = {
     "aishell2": aishell2.prepare,
     "covost2": covost2.prepare,
     "debspeech": debspeech.prepare,
+    "debtexts": debtexts.prepare,
     "librispeech": librispeech.prepare,
     "mini": mini.prepare,
     "mls": mls.prepare,
@@ -21,6 +22,7 @@ DOWNLOADS = {
     "aishell1": aishell1.fetch,
     "covost2": covost2.fetch,
     "debspeech": debspeech.fetch,
+    "debtexts": debtexts.fetch,
     "librispeech": librispeech.fetch,
     "librispeech_lm": librispeech_lm.fetch,
     "mls": mls.fetch,

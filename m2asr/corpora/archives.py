@@ -22,7 +22,21 @@ from m2asr.errors import UserError
 from m2asr.files import lock
 from m2asr.progress import visible
 
+SLACK = 1 << 24  # bytes that an archive may unpack to beyond its growth
 COMPLETE = ".complete"  # marks a complete folder, as Kaldi's download_and_untar.sh does
+
+
+class Room:
+    """The bytes that may still be unpacked: archives whose sizes lie are found before they fill memory or disk."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self.left = size
+
+    def take(self, count: int) -> None:
+        """Count unpacked bytes. Raises ValueError if they are too many."""
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"it unpacks to more than {self.size / 1e6:,.0f} MB, far more than the published one")
 
 
 class Archive(NamedTuple):
@@ -88,8 +102,9 @@ def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> N
 
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
+        room = Room(int(archive.remote.size * archive.growth) + SLACK)
         with open(path, "rb") as packed:
-            _unpack(CallbackIOWrapper(read, packed), folder)
+            _unpack(CallbackIOWrapper(read, packed), folder, room)
         if not (folder / archive.member).exists():
             raise ValueError(f"there is no {archive.member} in it")
         if not archive.remote.checksum:
@@ -104,13 +119,14 @@ def _extract(archive: Archive, stop: threading.Event, out: Path, bar: tqdm) -> N
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unpack(packed: BinaryIO, folder: Path) -> None:
+def _unpack(packed: BinaryIO, folder: Path, room: Room) -> None:
     """Write the files of a .tar.gz, and of those in it (AISHELL-1 has one per speaker), as they come.
 
     Links are left out and no rights are taken over, so nothing gets outside of `folder` without the filters of tarfile, which Debian 12's
-    Python lacks. Raises ValueError for a name that leads outside.
+    Python lacks. Raises ValueError for a name that leads outside, and where more is unpacked than there is `room`.
     """
-    with gzip.open(packed) as unpacked:
+    with gzip.open(packed) as unzipped:
+        unpacked = CallbackIOWrapper(room.take, unzipped)
         with tarfile.open(fileobj=unpacked, mode="r|", bufsize=BLOCK) as tar:
             for member in tar:
                 tar.members.clear()  # it would remember millions
@@ -121,7 +137,7 @@ def _unpack(packed: BinaryIO, folder: Path) -> None:
                     raise ValueError(f"{name} leads outside")
                 path, content = folder / name, tar.extractfile(member)
                 if name.name.endswith(".tar.gz"):
-                    _unpack(content, path.parent)
+                    _unpack(content, path.parent, room)
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, "wb") as file:
@@ -137,7 +153,7 @@ def _move(source: Path, target: Path) -> None:
         (source / COMPLETE).touch()
         os.sync()  # thousands of files, which must be on the disk before the folder has its name
     for path in source.parent.iterdir():
-        if path.is_file():
+        if path.is_file() and not (target.parent / path.name).exists():  # a README of others stays
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(path, target.parent / path.name)

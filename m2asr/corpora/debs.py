@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import tarfile
 import zlib
@@ -10,9 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tqdm.utils import CallbackIOWrapper
+
+from m2asr.corpora.archives import SLACK, Room
 from m2asr.errors import UserError
 
 MAGIC = b"!<arch>\n"
+GROWTH = 50  # a package unpacks to at most this many times its size
+LARGEST = 1 << 26  # bytes of a text in a package
 HEADER = 60  # bytes before every member of an ar archive: name 16, date 12, owner 6, group 6, mode 8, size 10, end 2
 
 
@@ -24,7 +30,8 @@ def package_files(deb: Path, select: Callable[[str], bool]) -> Iterator[tuple[st
     try:
         with open(deb, "rb") as file:
             _seek_member(file, b"data.tar.xz")
-            with lzma.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+            room = Room(GROWTH * deb.stat().st_size + SLACK)
+            with lzma.open(file) as unpacked, tarfile.open(fileobj=CallbackIOWrapper(room.take, unpacked), mode="r|") as tar:
                 for member in tar:
                     name = member.name.removeprefix("./")
                     if member.isfile() and select(name):
@@ -38,9 +45,18 @@ def package_files(deb: Path, select: Callable[[str], bool]) -> Iterator[tuple[st
 def file_text(deb: Path, name: str, data: bytes) -> str:
     """The text of a file of a package, UTF-8, unpacked if its name ends in .gz. Raises UserError naming both if it cannot be read."""
     try:
-        return (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        return (_unzipped(data) if name.endswith(".gz") else data).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{deb}: cannot read {name} in it: {error}; remove the package and fetch it again") from None
+
+
+def _unzipped(data: bytes) -> bytes:
+    """What gzip has packed. Raises ValueError if it is too much for a text."""
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST >> 20} MB")
+    return text
 
 
 def _seek_member(file: BinaryIO, member: bytes) -> None:

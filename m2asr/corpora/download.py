@@ -33,6 +33,7 @@ BLOCK = 1 << 18  # bytes read at once
 SPARE = 100 << 20  # bytes of disk that stay free
 LATER = (408, 429)  # request timeout, too many requests: answers below 500 after which a later request may succeed
 
+LONGEST = 1 << 22  # bytes of a list of checksums
 BROKEN = (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError)  # errors of a connection
 
 Item = TypeVar("Item")
@@ -189,7 +190,7 @@ def _ask(origin: str, method: str = "GET") -> tuple[Message, bytes]:
         time.sleep(2.0 ** (tries - 1) if tries else 0.0)
         try:
             with urllib.request.urlopen(urllib.request.Request(origin, method=method), timeout=TIMEOUT) as answer:
-                return answer.headers, b"" if method == "HEAD" else answer.read()
+                return answer.headers, b"" if method == "HEAD" else answer.read(LONGEST)
         except BROKEN as error:
             problem = _describe(error, origin)
     raise UserError(f"{origin}: {problem}, {TRIES} times; run the same command again to go on")
@@ -197,10 +198,16 @@ def _ask(origin: str, method: str = "GET") -> tuple[Message, bytes]:
 
 def _server_size(origin: str) -> int:
     """Ask the server for the size of a file in bytes."""
-    length = _ask(origin, "HEAD")[0].get("Content-Length", "")
-    if not length.isdigit():
+    length = _length(_ask(origin, "HEAD")[0])
+    if length is None:
         raise UserError(f"{origin}: the server does not tell its size; give another --mirror")
-    return int(length)
+    return length
+
+
+def _length(headers: Message) -> int | None:
+    """The bytes that headers announce, or None where they announce none, or no number."""
+    text = headers.get("Content-Length", "").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _append(file: Remote, fetched: int, partial_file: Path, stop: threading.Event, bar: tqdm) -> None:
@@ -208,7 +215,8 @@ def _append(file: Remote, fetched: int, partial_file: Path, stop: threading.Even
     request = urllib.request.Request(file.origin, headers={"Range": f"bytes={fetched}-"} if fetched else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
-        length = (fetched if resumed else 0) + int(answer.headers.get("Content-Length", file.size - fetched * resumed))
+        announced = _length(answer.headers)
+        length = file.size if announced is None else (fetched if resumed else 0) + announced
         if length != file.size:
             partial_file.unlink(missing_ok=True)
             raise _mismatch(file, f"{length} bytes, not {file.size}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 CHUNK = 1 << 20  # bytes read at once
 WORD = 16  # characters of the longest literal or escape sequence: more text cannot repair an error further from the end
@@ -51,10 +52,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.line = path, 1
-        try:
-            self.file = open(path, "rb")  # noqa: SIM115 - closed by array_items
-        except OSError as error:
-            raise UserError(f"{path}: cannot read: {error.strerror}; fetch it again") from None
+        self.file = open_input(path)  # closed by array_items
         self.text, self.position, self._tail, self._end = "", 0, b"", False
         self._decoder = json.JSONDecoder()
 
@@ -85,6 +83,8 @@ class _Reader:
                 value, end = self._decoder.raw_decode(self.text, self.position)
                 if self.text[end : end + 1] in _AFTER or not self._more():  # a number may go on
                     break
+            except RecursionError:
+                raise self._error("lists or objects are too deep within each other; fetch the file again") from None
             except json.JSONDecodeError as error:
                 string = error.msg.startswith("Unterminated")
                 if (not string and len(self.text) - error.pos > WORD) or not self._more(size):  # more text would not help

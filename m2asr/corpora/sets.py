@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from m2asr.config import FbankConfig
 from m2asr.corpora.summary import Summary
 from m2asr.data.audio import audio_seconds
 from m2asr.data.directory import Utterance
@@ -19,6 +20,7 @@ from m2asr.progress import visible
 
 THREADS = 4  # recordings whose headers are read in parallel, since network drives are slow
 CHUNK = 1024
+WINDOW = FbankConfig().frame_length  # ms; features need one at least
 OVERSHOOT = 0.5  # seconds by which a segment may end after its recording; it then ends with the recording
 
 T = TypeVar("T")
@@ -36,6 +38,13 @@ def write_sets(out: Path, utterances: Iterable[CorpusUtterance], summary: Summar
     """Write utterances into the data directories of their sets. Raises UserError if there are none, or a required set has none."""
     with DataDirs(out) as dirs, tqdm(utterances, unit="utt", disable=not visible()) as items:
         for item in items:
+            if 1000 * item.utterance.seconds < WINDOW:
+                problem = f"{item.utterance.seconds:.3f} s are shorter than a window of {WINDOW:g} ms"
+                if item.utterance.text is None:
+                    summary.drop("unlabelled and too short", f"{item.location}: {problem}")
+                else:
+                    summary.bad(f"{item.location}: {item.utterance.id}: {problem}")
+                continue
             if item.utterance.text == "":
                 summary.drop("nothing left after normalization", item.utterance.id)
                 continue

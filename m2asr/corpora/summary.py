@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
-from m2asr.text.normalize import UNSPACED
+from m2asr.text.scripts import mixed_tokens
 
 UNTEXTED = "unlabelled"  # prefix of the names of sets without text; they may be empty
 SHOWN = 5  # dropped utterances named before the rest are only counted
@@ -67,7 +67,7 @@ class Summary:
         self.seconds[name] += utterance.seconds
         self.speakers[name].add(utterance.speaker)
         text = utterance.text or ""
-        self.words[name] += len(text.replace(" ", "")) if utterance.lang in UNSPACED else len(text.split())
+        self.words[name] += len(mixed_tokens(text))
 
     def add(self, name: str, utterances: Iterable[Utterance]) -> None:
         """Count a finished set."""

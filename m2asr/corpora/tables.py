@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from m2asr.corpora.summary import Summary
 from m2asr.errors import UserError
+from m2asr.files import open_input
+
+LONGEST = 1 << 24  # characters of a column
+
+_QUOTED = re.compile('"((?:[^"]|"")*)"')
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of every line. Raises UserError if the file cannot be read or a line is not UTF-8."""
     try:
-        with open(path, "rb") as file:
+        with open_input(path, "table") as file:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
     except OSError as error:
@@ -48,22 +56,36 @@ def transcripts(path: Path, ids: UniqueIds) -> Iterator[tuple[str, str, str]]:
             yield location, key, text[0].strip()
 
 
-def tsv_rows(path: Path, columns: Sequence[str], summary: Summary) -> Iterator[tuple[str, dict[str, str]]]:
+def tsv_rows(path: Path, columns: Sequence[str], summary: Summary, quotes: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
     """file:line and {column: value} of every row of a TSV with a header; `columns` must be in it.
 
     A backslash escapes the next character, as in the tables of Common Voice and CoVoST. Rows that are shorter or longer than the
-    header are bad. Raises UserError for columns that are missing.
+    header are bad. With `quotes` the table may be that of a spreadsheet, which puts fields into quotes and doubles those inside: all fields
+    if the names of the columns are in quotes, or else those with quotes inside. Raises UserError for columns that are missing.
     """
     lines = text_lines(path)
     rows = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
-    header = next(rows, [])
+    csv.field_size_limit(LONGEST)
+    header = next(_rows(rows, path), [])
+    unquote = partial(_unquoted, everywhere=all(map(_QUOTED.fullmatch, header))) if quotes else str
+    header = [*map(unquote, header)]
     if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path}:1: no column {', '.join(missing)} in its header ({', '.join(header[:12])}): another version of the file?")
+    for row in _rows(rows, path):
+        if len(row) != len(header):
+            summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
+        else:
+            yield f"{path}:{rows.line_num}", dict(zip(header, map(unquote, row), strict=True))
+
+
+def _rows(rows: Any, path: Path) -> Iterator[list[str]]:
+    """The rows of a csv.reader. Raises UserError (file:line) where it cannot read on."""
     try:
-        for row in rows:
-            if len(row) != len(header):
-                summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
-            else:
-                yield f"{path}:{rows.line_num}", dict(zip(header, row, strict=True))
+        yield from rows
     except csv.Error as error:
         raise UserError(f"{path}:{rows.line_num}: {error}; fetch the file again") from None
+
+
+def _unquoted(field: str, everywhere: bool) -> str:
+    match = _QUOTED.fullmatch(field)
+    return match[1].replace('""', '"') if match and (everywhere or '""' in match[1]) else field

@@ -12,14 +12,16 @@ from typing import IO
 
 from tqdm import tqdm
 
-from m2asr.data.directory import check_replaceable
+from m2asr.data.directory import KIND
 from m2asr.data.lines import rows_of
 from m2asr.data.report import SHOWN, first_of
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
 from m2asr.lm.lines import open_lines
+from m2asr.ownership import check_different, check_replaceable
 from m2asr.progress import visible
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.language import language_of
+from m2asr.text.normalize import normalize
 from m2asr.text.scripts import foreign_share
 
 
@@ -33,7 +35,8 @@ class Limits:
 
     def broken_by(self, line: str, text: str, lang: str) -> str | None:
         """The reason to drop a line that is `text` after normalization, or None."""
-        unit, length = ("characters", len(text.replace(" ", ""))) if lang in UNSPACED else ("words", len(text.split()))
+        unspaced = language_of(lang).unspaced
+        unit, length = ("characters", len(text.replace(" ", ""))) if unspaced else ("words", len(text.split()))
         if not text:
             return "nothing left after normalization"
         if length < self.least:
@@ -77,12 +80,13 @@ def prepare_texts(files: Sequence[Path], out: Path, lang: str, without: Sequence
     UserError for a file that cannot be read, and if nothing is left; then `out` stays as it was.
     """
     report = TextReport(out)
-    check_replaceable(out)
+    check_different(out, list(without))
+    check_replaceable(out, KIND)
     named = _named(files)
     if not without:
         report.notes.append("no held-out sets were given (--without): sentences of dev and test sets may be among these")
     held_out = {_hash(text) for folder in without for text in _held_out(folder, lang)}
-    with replace_dir(out) as folder:
+    with replace_dir(out, KIND) as folder:
         with _table(folder / "text") as text_file, _table(folder / "utt2lang") as lang_file:
             for utt, text in _kept(named, lang, limits or Limits(), held_out, report):
                 text_file.write(f"{utt} {text}\n")
@@ -135,7 +139,7 @@ def _numbered(path: Path, report: TextReport) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(bar, 1):
             report.read += 1
             try:
-                yield number, line.decode().removeprefix("\ufeff" if number == 1 else "")
+                yield number, line.decode()
             except UnicodeDecodeError:
                 report.drop("not UTF-8", f"{path}:{number}", line.decode(errors="replace"))
 

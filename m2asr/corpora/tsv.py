@@ -1,7 +1,7 @@
 """The user's own recordings: each table, train.tsv, dev.tsv ..., becomes the data directory of its name.
 
-Columns, named in the first line: path (of the recording, from the table's folder), speaker, lang (ISO 639-1), text (none in a table of
-unlabelled recordings), text.<language> for translations, and start and end in seconds where a recording holds several utterances.
+Columns, named in the first line: path (of the recording, from the table's folder), speaker, lang (such as it or zh-CN), text (none in a
+table of unlabelled recordings), text.<language> for translations, and start and end in seconds where a recording holds several utterances.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from m2asr.corpora.summary import Summary
 from m2asr.corpora.tables import UniqueIds, tsv_rows
 from m2asr.data.directory import Utterance
 from m2asr.errors import UserError
+from m2asr.text.language import CODE
 from m2asr.text.normalize import normalize
 
 NEEDED = ("path", "speaker", "lang")
@@ -47,16 +48,21 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
 
 def _rows(name: str, table: Path, recordings: set[str], summary: Summary) -> Iterator[tuple[str, str, Path, dict[str, str]]]:
     """Set, file:line, recording and columns of every row with valid required columns; adds the recordings of all rows to `recordings`."""
-    for location, row in tsv_rows(table, NEEDED, summary):
+    for location, row in tsv_rows(table, NEEDED, summary, quotes=True):
         recordings.add(os.path.normpath(table.parent / row["path"]))
-        if unknown := [column for column in row if column not in (*NEEDED, *KNOWN) and not re.fullmatch(r"text\.[a-z]{2,3}", column)]:
+        if unknown := [column for column in row if column not in (*NEEDED, *KNOWN) and not _is_translation(column)]:
             raise UserError(f"{table}:1: unknown column {unknown[0]}; valid: {', '.join((*NEEDED, *KNOWN))}, text.<language>")
-        invalid = [column for column in ("speaker", "lang") if not re.fullmatch(r"\S+", row[column])]
-        invalid += [column for column in ("path", "text") if not row.get(column, "-").strip()]
-        if invalid:
-            summary.bad(f"{location}: the column `{invalid[0]}` is empty or holds a space; correct this line")
+        invalid = [column for column in ("path", "text") if not row.get(column, "-").strip()]
+        if invalid or not re.fullmatch(r"\S+", row["speaker"]):
+            summary.bad(f"{location}: the column `{(*invalid, 'speaker')[0]}` is empty or holds a space; correct this line")
+        elif not CODE.fullmatch(row["lang"]):
+            summary.bad(f"{location}: the column `lang` holds `{row['lang']}`, no language code like it or zh-CN; correct this line")
         else:
             yield name, location, table.parent / row["path"], row
+
+
+def _is_translation(column: str) -> bool:
+    return column.startswith("text.") and CODE.fullmatch(column[5:]) is not None
 
 
 def _read_utterances(rows: Iterator[tuple[str, str, Path, dict[str, str]]], summary: Summary) -> Iterator[CorpusUtterance]:

@@ -14,16 +14,21 @@ from kaldiio import matio
 from m2asr.errors import UserError
 
 
-def read_matrix(path: str | Path, offset: int = 0) -> np.ndarray:
+def read_matrix(path: str | Path, offset: int = 0, key: str | None = None) -> np.ndarray:
     """The binary matrix (T, F) at `offset` bytes of a file, compressed or not, as float32 or float64 as stored, read-only.
 
-    Raises UserError if the path is a command, or there is no complete matrix at this offset.
+    Raises UserError if the path is a command, or there is no complete matrix at this offset, or not that of `key`, which stands before it.
     """
     path = str(path)
     if "|" in path:
         raise UserError(f"{path}: commands are not run; store the features in a file with stage 1 (fbank)")
     try:
         file = _open_file(path, os.getpid())
+        if key is not None:
+            before = f"{key} ".encode()
+            file.seek(max(0, offset - len(before)))
+            if file.read(min(offset, len(before))) != before:
+                raise UserError(f"{path}:{offset}: the matrix there is not that of {key}; run stage fbank again")
         file.seek(offset)
         matrix = matio.read_matrix_or_vector(file)  # not read_kaldi, which also loads pickles
         if matrix.ndim != 2:

@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 import io
-import shlex
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
 import torch
 
-from m2asr.data.truncation import truncated
+from m2asr.data.mp3 import mp3_with_length
+from m2asr.data.pipes import run_pipeline
+from m2asr.data.truncation import truncated, wav_with_length
 from m2asr.errors import UserError
 
 DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt2dur
+MP3_RUN_UP = 32 * 1152  # samples: a frame of MP3 needs bytes of frames before it, and its decoder starts with one frame too late
+LOUDEST = 2.0**32  # of samples; files of floats may hold 32-bit integers, but no larger numbers
 _FILTER_WIDTH = 32  # zero crossings of the low-pass filter of the resampler
 
+Channel = int | Literal["mix"] | None  # a channel (from 0), the mean of all; None where there must be one only
 
-def read_audio(wav: str, start: float = 0.0, end: float | None = None, allow_pipes: bool = False) -> tuple[np.ndarray, int]:
+
+def read_audio(
+    wav: str, start: float = 0.0, end: float | None = None, allow_pipes: bool = False, channel: Channel = None
+) -> tuple[np.ndarray, int]:
     """Samples (N,) float32 in [-1, 1] of one channel, and the sample rate in Hz, between two times in seconds.
 
     `wav` is the value of a wav.scp line. A command (`cmd |`) runs only with `allow_pipes`, and without a shell. Raises UserError if
-    the file is missing, unreadable, shorter than its header says, or has several channels.
+    the file is missing, unreadable, shorter than its header says, has several channels of which none is chosen, or samples that are no
+    sound.
     """
     with _open(wav, allow_pipes) as file:
+        if channel is None and file.channels != 1:
+            advice = "set `channel: mix`, or `channel: 0` and so on, in the fbank config"
+            raise UserError(f"{wav}: {file.channels} channels; {advice}, or give each segment its channel as the fifth word")
+        if isinstance(channel, int) and channel >= file.channels:
+            raise UserError(f"{wav}: no channel {channel}; it has {file.channels}, and they are numbered from 0")
         first = min(file.frames, round(start * file.samplerate))
         last = file.frames if end is None else min(file.frames, round(end * file.samplerate))
-        file.seek(first)
-        wave = file.read(max(0, last - first), dtype="float32")
-        if len(wave) < last - first:
-            raise UserError(f"{wav}: truncated: {len(wave)} of {last - first} samples can be read; fetch the file again")
-        return wave, file.samplerate
+        run_up = min(first, MP3_RUN_UP) if file.format == "MP3" else 0
+        file.seek(first - run_up)
+        waves = file.read(max(0, last - first + run_up), dtype="float32", always_2d=True)[run_up:]  # (N, C)
+        if len(waves) < last - first:
+            raise UserError(f"{wav}: truncated: {len(waves)} of {last - first} samples can be read; fetch the file again")
+        wave = waves.mean(axis=1) if channel == "mix" else waves[:, channel or 0]
+        sound = np.abs(wave) <= LOUDEST  # false for NaN
+        if not sound.all():
+            second = (first + int(sound.argmin())) / file.samplerate
+            count = len(wave) - int(sound.sum())
+            raise UserError(f"{wav}: {count} of {len(wave)} samples are not finite numbers, the first at {second:.2f} s; convert it again")
+        return np.ascontiguousarray(wave), file.samplerate
 
 
 def at_rate(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
@@ -48,9 +68,15 @@ def at_rate(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
     return resampler(rate, target)(torch.from_numpy(wave)).numpy()
 
 
-def at_speed(wave: np.ndarray, rate: int, speed: float) -> np.ndarray:
-    """Play samples (N,) at `rate` Hz at another speed: 1.1 makes them a tenth faster and higher (Ko et al. 2015)."""
-    return wave if speed == 1 else _player(rate, speed)(torch.from_numpy(wave))[0].numpy()
+def at_speed(wave: np.ndarray, rate: int, speed: float, least: int = 0) -> np.ndarray:
+    """Play samples (N,) at `rate` Hz at another speed: 1.1 makes them a tenth faster and higher (Ko et al. 2015).
+
+    Where N is at least `least`, so is the result: zeros follow the last sample.
+    """
+    if speed == 1:
+        return wave
+    played = _player(rate, speed)(torch.from_numpy(wave))[0].numpy()
+    return np.pad(played, (0, max(0, min(least, len(wave)) - len(played))))
 
 
 @cache
@@ -85,12 +111,10 @@ def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
 
 @contextmanager
 def _open(wav: str, allow_pipes: bool) -> Iterator[soundfile.SoundFile]:
-    """Open a recording that must be complete and have one channel. Errors in the block, while it is read, become UserErrors too."""
+    """Open a recording that must be complete. Errors in the block, while it is read, become UserErrors too."""
     with open_audio(wav, allow_pipes) as (file, truncation):
-        if file.channels != 1:
-            raise UserError(f"{wav}: {file.channels} channels; make it one channel first")
         if truncation:
-            raise UserError(f"{wav}: truncated: {truncation}; fetch the file again")
+            raise UserError(f"{wav}: truncated: {truncation}; fetch or convert the file again")
         yield file
 
 
@@ -102,25 +126,28 @@ def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.
     """
     piped = _run(wav.rstrip()[:-1], allow_pipes) if wav.rstrip().endswith("|") else None
     try:
-        with (
-            open(wav, "rb") if piped is None else io.BytesIO(piped) as raw,
-            soundfile.SoundFile(wav if piped is None else io.BytesIO(piped)) as file,
-        ):
-            yield file, truncated(raw, file.format)
+        with open(wav, "rb") if piped is None else io.BytesIO(piped) as raw, ExitStack() as stack:
+            file = stack.enter_context(soundfile.SoundFile(wav if piped is None else io.BytesIO(piped)))
+            truncation = truncated(raw, file.format)
+            if mended := _mended(raw, file):
+                file = stack.enter_context(soundfile.SoundFile(mended))
+            yield file, truncation
     except FileNotFoundError:
         raise UserError(f"{wav}: cannot read this recording: no such file") from None
     except (OSError, ValueError, soundfile.SoundFileError) as error:
         raise UserError(f"{wav}: cannot read this recording: {str(error).split(': ')[-1].rstrip('.')}") from None
 
 
+def _mended(raw: BinaryIO, file: soundfile.SoundFile) -> BinaryIO | None:
+    """The recording behind a header that tells its length; None where its own header does. Raises ValueError where nothing tells it."""
+    if file.format == "MP3":
+        return mp3_with_length(raw)
+    if file.format == "FLAC" and file.frames > 2**36:  # what libsndfile makes of the length 0
+        raise ValueError("a pipe wrote its header, which has no length; decode it to WAV, with `flac -d` for instance")
+    return wav_with_length(raw) if file.format.startswith("WAV") and not file.frames else None
+
+
 def _run(command: str, allow_pipes: bool) -> bytes:
     if not allow_pipes:
         raise UserError(f"`{command.strip()} |`: commands in wav.scp run only with --allow_pipes; read them before you allow them")
-    try:
-        process = subprocess.run(shlex.split(command), capture_output=True, check=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"`{command.strip()} |`: cannot run this command: {error}") from None
-    if process.returncode:
-        output = " ".join(process.stderr.decode(errors="replace").split())
-        raise UserError(f"`{command.strip()} |`: exit code {process.returncode}: {output[-200:]}")
-    return process.stdout
+    return run_pipeline(command)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic, replace_dir
+from m2asr.files import open_atomic, open_input, recover, replace_dir
+from m2asr.ownership import Kind, check_different
 
+CODE_LENGTHS = "utt2codes"  # `utterance count seconds codebook`: what text.codes was made of, see m2asr/decode/codes.py
 Tables = Mapping[str, Mapping[str, str]]  # file name -> id -> value
+KIND: Kind = "a data directory"
 
 
 @dataclass
@@ -31,13 +34,11 @@ class Utterance:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number (from 1), id and value of every line. Raises UserError (file:line) for an empty line or text that is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
+    with open_input(path, "table") as file:
+        data = file.read()
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            key, _, value = line.decode("utf-8").replace("\t", " ").partition(" ")
+            key, _, value = line.decode("utf-8").removeprefix("\ufeff").replace("\t", " ").partition(" ")
         except UnicodeDecodeError as error:
             raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from None
         if not key:
@@ -76,18 +77,23 @@ def is_text_set(data_dir: Path) -> bool:
     return not (data_dir / "wav.scp").exists() and not (data_dir / "utt2spk").exists() and any(data_dir.glob("text*"))
 
 
-def table_files(folder: Path) -> list[Path]:
+def table_files(folder: Path, made: Container[str] = ()) -> list[Path]:
     """The paths of the tables of a data directory or text set, without spk2utt, which follows from utt2spk.
 
-    Raises UserError for any other folder.
+    Raises UserError for any other folder; tables in `made` may be missing.
     """
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise UserError(f"{folder}: no such data directory; correct the path, or run stage 0 (data) first")
     for name in ("utt2lang",) if is_text_set(folder) else ("wav.scp", "utt2spk"):
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and name not in made:
             raise UserError(f"{folder}: {name} is missing, this is no data directory; run stage 0 (data) first")
     names = {"wav.scp", "segments", "utt2spk", "utt2lang", "utt2dur", "utt2source", "text"}
-    return [path for path in sorted(folder.iterdir()) if path.name in names or path.name.startswith("text.")]
+    return [path for path in sorted(folder.iterdir()) if path.name in names or may_lack(path.name)]
+
+
+def may_lack(table: str) -> bool:
+    """Whether a table may lack utterances, and a set this table: further texts, such as translations, and the lengths of codes."""
+    return table.startswith("text.") or table == CODE_LENGTHS
 
 
 def reference_of(tables: Container[str]) -> str:
@@ -118,18 +124,14 @@ def write_tables(folder: Path, tables: Tables) -> None:
         write_table(folder / "spk2utt", speakers(tables["utt2spk"]))
 
 
-def check_replaceable(path: Path) -> None:
-    """Raise UserError if `path` exists and is neither a data directory nor a text set."""
-    tables = ("utt2spk", "utt2lang")
-    if path.exists() and not (path.is_dir() and (any((path / name).exists() for name in tables) or not any(path.iterdir()))):
-        raise UserError(f"{path}: it exists and is no data directory; choose another path or remove it")
+def replace_data_dir(path: str | Path, tables: Tables, sources: Sequence[str | Path] = ()) -> None:
+    """Write a data directory that replaces `path` in one step; its tables were read from the folders `sources`.
 
-
-def replace_data_dir(path: str | Path, tables: Tables) -> None:
-    """Write a data directory that replaces `path` in one step. Raises UserError if `path` exists and is not a data directory."""
+    Raises UserError if `path` is one of these, or is no data directory that this toolkit made.
+    """
     path = Path(path)
-    check_replaceable(path)
-    with replace_dir(path) as folder:
+    check_different(path, list(map(Path, sources)))
+    with replace_dir(path, KIND) as folder:
         write_tables(folder, tables)
 
 

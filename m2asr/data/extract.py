@@ -21,9 +21,10 @@ import yaml
 from tqdm import tqdm
 
 from m2asr.config import FbankConfig, load_config
-from m2asr.data.audio import DURATION_TOLERANCE, at_rate, at_speed, read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, Channel, at_rate, at_speed, read_audio
 from m2asr.data.directory import write_table
 from m2asr.data.recordings import Item, read_items
+from m2asr.data.report import FIX
 from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
 from m2asr.features.fbank import Fbank
@@ -64,7 +65,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
     frames, locations, bad, resampled = {}, {}, [], Counter()
     stats = np.zeros((2, fbank.num_mel_bins + 1))
-    with replace_dir(dump) as out, ExitStack() as stack:
+    with replace_dir(dump, "features") as out, ExitStack() as stack:
         writers = [_Writer(out / f"feats.{job}.ark", config, allow_pipes, stack) for job in range(1, min(jobs, len(chunks)) + 1)]
         work = [(writers[n % len(writers)], chunk) for n, chunk in enumerate(chunks)]
         futures = [(writer.ark.name, writer.submit(chunk)) for writer, chunk in work]
@@ -79,7 +80,8 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
                 bar.update(len(result.utts) + len(result.bad))
         if bad:
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-            raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {'; '.join(bad[:SHOWN])}{more}")
+            advice = f"drop them with: {FIX} --check_wav --config FBANK_CONFIG {data}"
+            raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {'; '.join(bad[:SHOWN])}{more}; {advice}")
         write_table(out / "feats.scp", locations)
         write_table(out / "utt2num_frames", frames)
         kaldiio.save_mat(str(out / "cmvn.ark"), stats)
@@ -153,11 +155,11 @@ def _write(chunk: list[Item], ark: Path, config: str, allow_pipes: bool) -> Chun
         for item in chunk:
             try:
                 rng = np.random.default_rng(zlib.crc32(item.utt.encode()))  # dither does not depend on the process
-                wave, rate = _read(item, allow_pipes)
-                wave = at_speed(at_rate(wave, rate, fbank.sample_rate), fbank.sample_rate, options.speed)
+                wave, rate = _read(item, allow_pipes, options.channel)
+                wave = at_speed(at_rate(wave, rate, fbank.sample_rate), fbank.sample_rate, options.speed, fbank.length)
                 feats = fbank(wave, rng)  # (T, F)
                 if not len(feats):
-                    raise UserError("shorter than one frame")
+                    raise UserError(f"{len(wave) / fbank.sample_rate:.3f} s are shorter than a window of {options.frame_length:g} ms")
             except UserError as error:
                 result.bad.append(f"{item.location}: {item.utt}: {error}")
                 continue
@@ -174,9 +176,9 @@ def _fbank(config: str) -> Fbank:
     return Fbank(**FbankConfig.model_validate_json(config).geometry())
 
 
-def _read(item: Item, allow_pipes: bool) -> tuple[np.ndarray, int]:
+def _read(item: Item, allow_pipes: bool, channel: Channel) -> tuple[np.ndarray, int]:
     """The samples of an utterance and their rate. Raises UserError for audio that is shorter than utt2dur."""
-    wave, rate = read_audio(item.wav, item.start, item.end, allow_pipes)
+    wave, rate = read_audio(item.wav, item.start, item.end, allow_pipes, channel if item.channel is None else item.channel)
     seconds = len(wave) / rate
     if item.seconds is not None and seconds < item.seconds - DURATION_TOLERANCE:
         raise UserError(f"{seconds:.2f} s of audio where {item.seconds:.2f} s are expected: truncated? fetch the file again")

@@ -48,7 +48,7 @@ class AudioFeats:
     def __init__(self, config: FbankConfig, speeds: Sequence[float] = (1.0,)) -> None:
         from m2asr.features.fbank import Fbank
 
-        self.fbank, self.speeds = Fbank(**config.geometry()), list(speeds)
+        self.fbank, self.speeds, self.channel = Fbank(**config.geometry()), list(speeds), config.channel
 
     def frames(self, lengths: np.ndarray, speed: float) -> np.ndarray:
         """The frames at a speed, (N,) int32; `lengths` (N,) are the durations at speed 1 in units of 10 ms."""
@@ -57,9 +57,9 @@ class AudioFeats:
 
     def __call__(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> np.ndarray:
         """Float32 (T, F) of utterance i. Raises UserError if its recording cannot be read or has a lower sample rate."""
-        wave, rate = index.audio(i)
+        wave, rate = index.audio(i, self.channel)
         wave = at_rate(wave, rate, self.fbank.sample_rate)
-        wave = at_speed(wave, self.fbank.sample_rate, self.speeds[rng.integers(len(self.speeds))])
+        wave = at_speed(wave, self.fbank.sample_rate, self.speeds[rng.integers(len(self.speeds))], self.fbank.length)
         feats = self.fbank(wave, rng)  # (T, F)
         if not len(feats):
             raise UserError(f"{len(wave)} samples are shorter than one window; remove this utterance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m2asr.data.ark import read_matrix
-from m2asr.data.audio import DURATION_TOLERANCE, read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, Channel, read_audio
+from m2asr.data.checked import is_whole, write_checked
 from m2asr.data.index_build import open_cache, print_if_long
+from m2asr.data.recordings import Segment
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
 
 if TYPE_CHECKING:
     from m2asr.text.tokenizer import Tokenizer
@@ -28,12 +30,13 @@ class UtteranceIndex:
 
     def __init__(self, data_dir: str | Path, dump_dir: str | Path | None = None, allow_pipes: bool = False) -> None:
         self.data_dir, self.dump_dir, self.allow_pipes = Path(data_dir), dump_dir and Path(dump_dir), allow_pipes
-        self.name = self.data_dir.name
+        self.name, self._width = self.data_dir.name, 0  # features per frame, once any were read
         cache = open_cache(self.data_dir, self.dump_dir)
         self.frames: np.ndarray = cache.frames  # (N,) int32, memory-mapped; of 10 ms where features come from audio
         self.lang_ids: np.ndarray = cache.lang_ids  # (N,) int16, memory-mapped, positions in `languages`
         self.languages: list[str] = cache.languages
         self._cache, self._lines = cache.folder, cache.lines
+        self._counts: dict[Path, np.ndarray] = {}  # of tokens, memory-mapped
         self._ids = self._lines.get("utt2spk", self._lines.get("utt2lang"))  # the file that has a line for every utterance
 
     def __len__(self) -> int:
@@ -57,37 +60,58 @@ class UtteranceIndex:
 
     def text(self, i: int, name: str = "text") -> str | None:
         """The text of utterance i in the file `name` (`text`, `text.de` ...): None if it has no line, "" if the line is empty."""
-        line = self._lines[name].get(i) if self.has_text(name) else None
-        return None if line is None else line[1]
+        return self._value(name, i) if self.has_text(name) else None
 
     def token_counts(self, name: str, tokenizer: Tokenizer) -> np.ndarray:
         """The number of tokens of every utterance in the file `name`, (N,) int32, 0 without a line; counted once and kept in the cache."""
         if not self.has_text(name):
             return np.zeros(len(self), dtype=np.int32)
         path = self._cache / f"tokens.{name}.{tokenizer.digest}"
-        if not path.exists():
-            print_if_long(f"counting the tokens of {self.data_dir / name}", len(self))
-            with open_atomic(path, "wb") as file:
-                file.write(array("i", (len(tokenizer.encode(self.text(i, name) or "")) for i in range(len(self)))))
-        return np.memmap(path, "<i4", mode="r")
+        if path not in self._counts:
+            if not is_whole(path, 4 * len(self)):
+                print_if_long(f"counting the tokens of {self.data_dir / name}", len(self))
+                write_checked(path, array("i", (len(tokenizer.encode(self.text(i, name) or "")) for i in range(len(self)))))
+            self._counts[path] = np.memmap(path, "<i4", mode="r", shape=len(self))
+        return self._counts[path]
 
     def feats(self, i: int) -> np.ndarray:
         """The stored features of utterance i, float32 (T, F). Raises UserError naming the file and the problem."""
-        _, where = self._lines["feats.scp"].get(i)
+        where = self._value("feats.scp", i)
         path, _, offset = where.rpartition(":")
         if not offset.isdecimal():
             raise UserError(f"{self.dump_dir / 'feats.scp'}: `{where}` is not `file:offset`; make the features again (stage fbank)")
-        feats = np.asarray(read_matrix(path, int(offset)), dtype=np.float32)
+        feats = np.asarray(read_matrix(path, int(offset), self.utt_ids(i)), dtype=np.float32)
         if len(feats) != self.frames[i]:
             raise UserError(f"{where}: {len(feats)} frames, utt2num_frames says {self.frames[i]}; make the features again (stage fbank)")
+        self._width = self._width or feats.shape[1]
+        if feats.shape[1] != self._width:
+            raise UserError(f"{where}: {feats.shape[1]} features per frame, not {self._width}; make the features again (stage fbank)")
+        if not np.isfinite(feats).all():
+            raise UserError(f"its features are not finite numbers ({where}); look at its recording, then make them again (stage fbank)")
         return feats  # (T, F)
 
-    def audio(self, i: int) -> tuple[np.ndarray, int]:
-        """The samples of utterance i, float32 (N,) in [-1, 1], and their rate in Hz. Raises UserError naming the file and the problem."""
-        _, wav = self._lines["wav.scp"].get(i)
-        span = self._lines["segments"].get(i)[1].split()[1:] if "segments" in self._lines else []
-        wave, rate = read_audio(wav, *map(float, span), allow_pipes=self.allow_pipes)
+    def audio(self, i: int, channel: Channel = None) -> tuple[np.ndarray, int]:
+        """The samples of utterance i, float32 (N,) in [-1, 1], and their rate in Hz; of the `channel`, unless its segment names another.
+
+        Raises UserError naming the file and the problem.
+        """
+        segment = Segment.parse(self._value("segments", i)) if "segments" in self._lines else Segment(self.utt_ids(i), 0.0)
+        wav = self._value("wav.scp", i, segment.recording)
+        channel = channel if segment.channel is None else segment.channel
+        wave, rate = read_audio(wav, segment.start, segment.end, self.allow_pipes, channel)
         seconds = self.frames[i] / 100
         if len(wave) / rate < seconds - DURATION_TOLERANCE:
             raise UserError(f"{wav}: {len(wave) / rate:.2f} s of audio, utt2dur says {seconds:.2f} s: truncated? fetch the file again")
         return wave, rate
+
+    def _value(self, name: str, i: int, expected: str | None = None) -> str | None:
+        """What follows the id in the line of utterance i, or of the id that is `expected`; None if it has no line.
+
+        Raises UserError if the line there is that of another id.
+        """
+        line, expected = self._lines[name].get(i), expected or self.utt_ids(i)
+        if line is None or line[0] == expected:
+            return line and line[1]
+        shutil.rmtree(self._cache, ignore_errors=True)  # the next run makes a new one
+        path = self._lines[name].path
+        raise UserError(f"{path}: the line of {expected} is not where it was when the file was indexed; it has changed, run this again")

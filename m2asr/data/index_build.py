@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from m2asr.data.checked import is_whole, read_checked, write_checked
 from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
+from m2asr.data.report import FIX, MADE
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import recover
+from m2asr.ownership import note
 
-_VERSION = 1  # of the cache's layout
+_VERSION = 2  # of the cache's layout
+_CONTENTS = "contents.json"
 _READ_FULLY = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids, so they need no offsets
 
 
@@ -38,15 +44,20 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
     """Open the cache of a set; build it first if there is none for the present state of the files.
 
     The cache is a folder named after sizes and times of its sources, which appears complete: processes that build it at the same time
-    build the same, and the first one wins. Raises UserError (file:line) for ids that do not agree between the files.
+    build the same, and the first one wins. A damaged one is built again. Raises UserError (file:line) for ids that do not agree between
+    the files.
     """
+    for folder in (data_dir, dump_dir) if dump_dir else (data_dir,):
+        recover(folder)
     files = _sources(data_dir, dump_dir)
     home = (dump_dir or data_dir) / "index"
     cache = home / _fingerprint(files)
-    if not cache.is_dir():
+    if (contents := _contents(cache)) is None:
+        shutil.rmtree(cache, ignore_errors=True)
+        note(home.parent, home.name)
         home.mkdir(parents=True, exist_ok=True)
         print_if_long(f"indexing {data_dir}", next(iter(files.values())).stat().st_size // 50)
-        old = [path for path in home.iterdir() if not path.name.startswith(".")]
+        old = [path for path in home.iterdir() if re.fullmatch(r"[0-9a-f]{24}", path.name)]
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
             _build(files, temporary)
@@ -59,10 +70,20 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
         for path in old:
             if path != cache:
                 shutil.rmtree(path, ignore_errors=True)
-    lines = {name: Lines(path, cache / name) for name, path in files.items() if (cache / name).exists()}
-    frames, lang_ids = (np.memmap(cache / name, dtype, mode="r") for name, dtype in (("frames", "<i4"), ("lang_ids", "<i2")))
-    languages = json.loads((cache / "languages.json").read_text(encoding="utf-8"))
-    return CachedIndex(cache, lines, frames, lang_ids, languages)
+        if (contents := _contents(cache)) is None:
+            raise UserError(f"{cache}: what was written there cannot be read back; is the disk damaged?")
+    lines = {name: Lines(path, cache / name) for name, path in files.items() if name in contents["bytes"]}
+    types = (("frames", "<i4"), ("lang_ids", "<i2"))
+    frames, lang_ids = (np.memmap(cache / name, dtype, mode="r", shape=contents["utterances"]) for name, dtype in types)
+    return CachedIndex(cache, lines, frames, lang_ids, contents["languages"])
+
+
+def _contents(cache: Path) -> dict[str, Any] | None:
+    """The utterances, languages and sizes of the files of a cache; None if any of them is not as it was written."""
+    if not is_whole(cache / _CONTENTS):
+        return None
+    contents = json.loads(read_checked(cache / _CONTENTS))
+    return contents if all(is_whole(cache / name, size) for name, size in contents["bytes"].items()) else None
 
 
 def print_if_long(task: str, utterances: int) -> None:
@@ -82,8 +103,10 @@ def _sources(data_dir: Path, dump_dir: Path | None) -> dict[str, Path]:
         files |= {name: data_dir / name for name in ("wav.scp", "utt2dur")}
     for path in files.values():
         if not path.is_file():
-            stage = "fbank" if path.parent == dump_dir else "data"
-            raise UserError(f"{path}: this file is missing; make it with stage {stage}")
+            advice = "make it with stage fbank" if path.parent == dump_dir else "make it with stage data"
+            if path.name in MADE and path.parent == data_dir:
+                advice += f", or with: {FIX}{' --lang CODE' if path.name == 'utt2lang' else ''} {data_dir}"
+            raise UserError(f"{path}: this file is missing; {advice}")
     if dump_dir is None and "wav.scp" in files and (data_dir / "segments").exists():
         files["segments"] = data_dir / "segments"
     return files | {path.name: path for path in sorted(data_dir.glob("text*")) if path.name.split(".")[0] == "text"}
@@ -151,10 +174,10 @@ def _build(files: dict[str, Path], out: Path) -> None:
     if recordings is not None:
         arrays["wav.scp"] = wav
     for name, values in arrays.items():
-        with open_atomic(out / name, "wb") as file:
-            file.write(values)
-    with open_atomic(out / "languages.json") as file:
-        json.dump(list(languages), file)
+        write_checked(out / name, values)
+    sizes = {name: len(values) * values.itemsize for name, values in arrays.items()}
+    contents = {"utterances": len(offsets), "languages": list(languages), "bytes": sizes}
+    write_checked(out / _CONTENTS, json.dumps(contents).encode())
 
 
 def _frames(files: dict[str, Path], rows: dict[str, Row | None]) -> int:

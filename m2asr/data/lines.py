@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import NamedTuple
 
 from m2asr.data.report import FIX
 from m2asr.errors import UserError
+from m2asr.files import open_input
+
+BOM = codecs.BOM_UTF8  # byte order mark, with which some programs begin a file
+_WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 class Lines:
     """The lines of `path`, found by the file `offsets`: an 8-byte integer per utterance, -1 for an utterance without a line."""
 
     def __init__(self, path: Path, offsets: Path) -> None:
+        self.path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the index: a file replaced meanwhile changes nothing
         self._offsets = open(offsets, "rb", buffering=0)  # noqa: SIM115
 
@@ -29,8 +35,8 @@ class Lines:
             if not block:
                 break
             line, size = line + block, 4 * size
-        utt, *value = line.partition(b"\n")[0].decode().split(None, 1)
-        return utt, value[0].rstrip() if value else ""
+        utt, value = (*line.partition(b"\n")[0].decode(errors="replace").split(None, 1), "", "")[:2]
+        return utt, value.rstrip()
 
 
 class Row(NamedTuple):
@@ -45,12 +51,10 @@ class Row(NamedTuple):
 def rows_of(path: Path) -> Iterator[Row]:
     """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
-    try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; only errors of this line are caught here
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
-        for number, line in enumerate(file, 1):
+    with open_input(path, "table") as file:
+        for number, raw in enumerate(file, 1):
+            line = raw.removeprefix(BOM)
+            offset += len(raw) - len(line)
             utt, value = (*line.split(None, 1), b"", b"")[:2]
             if not utt:
                 raise UserError(f"{path}:{number}: an empty line; {remedy(path)}")
@@ -64,6 +68,16 @@ def rows_of(path: Path) -> Iterator[Row]:
                     raise UserError(f"{path}:{number}: not UTF-8 text; convert this file to UTF-8") from None
             yield Row(number, offset, utt, value.strip())
             offset, last = offset + len(line), utt
+
+
+def as_utf8(data: bytes) -> tuple[bytes, str]:
+    """The bytes of a file as UTF-8 without byte order marks, and a message if that is not what they are, or else an empty string."""
+    for mark, encoding in _WIDE.items():
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace").encode(), f"the file is {encoding.upper()}, not UTF-8"
+    lines = data.split(b"\n")  # joined files have marks inside
+    marked = sum(line.startswith(BOM) for line in lines)
+    return (b"\n".join(line.removeprefix(BOM) for line in lines), f"{marked} lines begin with a byte order mark") if marked else (data, "")
 
 
 def remedy(path: Path) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import filecmp
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO
 
 from tqdm import tqdm
 
@@ -16,7 +13,8 @@ from m2asr.data.lines import Row, shown
 from m2asr.data.report import SHOWN, first_of
 from m2asr.data.texts import rows_with_language
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import keep_time, open_atomic
+from m2asr.ownership import note
 from m2asr.progress import visible
 from m2asr.text.phones import Reader, Reading, reader_for
 
@@ -36,6 +34,7 @@ def write_phones(folder: Path, lang: str | None = None, how: str | None = None) 
     if not (folder / "text").is_file():
         raise UserError(f"{folder}: it has no file text to read out; correct the path, or run stage 0 (data) first")
     report = PhoneReport(folder)
+    note(folder, FILE)
     with open_atomic(path) as file:
         for (row, _), reading in _read(rows_with_language(folder, "text"), lang, how):
             report.add(row, reading)
@@ -43,7 +42,7 @@ def write_phones(folder: Path, lang: str | None = None, how: str | None = None) 
                 file.write(f"{shown(row.id)} {reading.phones}\n")
         if not report.written:
             raise UserError(f"{folder / 'text'}: no utterance can be read out; correct --lang, or take another --how")
-        report.state = _keep_time(file, path)
+        report.state = keep_time(file, path)
     return report
 
 
@@ -56,18 +55,6 @@ def _read(rows: Iterable[tuple[Row, str]], lang: str | None, how: str | None) ->
                 readers[spoken] = reader_for(spoken, how)
             while chunk := list(islice(group, CHUNK)):
                 yield from zip(chunk, readers[spoken]([row.value.decode() for row, _ in chunk]), strict=True)
-
-
-def _keep_time(file: IO[str], path: Path) -> str:
-    """Give the new file the times of the old one if both have the same content; returns what happens to `path`."""
-    if not path.exists():
-        return "written"
-    file.flush()
-    if not filecmp.cmp(file.name, path, shallow=False):
-        return "replaced"
-    times = path.stat()
-    os.utime(file.name, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return "unchanged"
 
 
 class PhoneReport:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from m2asr.data.audio import open_audio, resampler
+from m2asr.data.audio import LOUDEST, open_audio, resampler
 from m2asr.errors import UserError
 
 BLOCK_SECONDS = 20.0
@@ -45,7 +45,7 @@ class Recording:
         resample = StreamResampler(self.rate, rate) if self.rate != rate else None
         with open_audio(str(self.path)) as (file, _):
             while len(block := file.read(round(BLOCK_SECONDS * self.rate), dtype="float32", always_2d=True)):  # (N, C)
-                if not np.isfinite(block).all():
+                if not (np.abs(block) <= LOUDEST).all():  # false for NaN
                     raise UserError(f"{self.path}: samples before {file.tell() / self.rate:.0f} s are not finite numbers; convert it again")
                 wave = np.ascontiguousarray((block.mean(axis=1, keepdims=True) if mix else block).T)  # (C, N)
                 yield resample(wave) if resample else wave

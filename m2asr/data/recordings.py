@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,30 @@ class Item(NamedTuple):
     start: float = 0.0
     end: float | None = None
     seconds: float | None = None
+    channel: int | None = None  # that its segment names, from 0
+
+
+class Segment(NamedTuple):
+    """A stretch of a recording in seconds; without an end it goes to the end of the recording. A channel (from 0) may be named."""
+
+    recording: str
+    start: float
+    end: float | None = None
+    channel: int | None = None
+
+    @classmethod
+    def parse(cls, value: str) -> Segment:
+        """Read `recording start end` or, as Kaldi does, `recording start end channel`, where an end of -1 is that of the recording.
+
+        Raises ValueError for anything else, and if the end does not lie after the start.
+        """
+        recording, start, end, *channel = value.split()
+        begin, finish = float(start), float(end)
+        if not (0 <= begin < math.inf and (finish < 0 or begin < finish < math.inf)) or len(channel) > 1:
+            raise ValueError(value)
+        if channel and not channel[0].isdecimal():
+            raise ValueError(value)
+        return cls(recording, begin, None if finish < 0 else finish, int(channel[0]) if channel else None)
 
 
 def read_items(data: Path) -> list[Item]:
@@ -46,12 +71,9 @@ def _duration(data: Path, utt: str, value: str | None) -> float | None:
 
 def _segment(utt: str, location: str, value: str, wavs: dict[str, str]) -> Item:
     try:
-        recording, start, end = value.split()
-        wav, begin, finish = wavs[recording], float(start), float(end)
-        if finish < 0:  # in Kaldi: to the end of the recording
-            return Item(utt, location, wav, begin)
-        if not 0 <= begin < finish:
-            raise ValueError
+        segment = Segment.parse(value)
+        wav = wavs[segment.recording]
     except (ValueError, KeyError):
         raise UserError(f"{location}: {utt}: write `utterance recording start end`, a recording of wav.scp and start < end") from None
-    return Item(utt, location, wav, begin, finish, finish - begin)
+    seconds = None if segment.end is None else segment.end - segment.start
+    return Item(utt, location, wav, segment.start, segment.end, seconds, segment.channel)

@@ -10,11 +10,15 @@ from typing import NamedTuple
 SHOWN = 3  # examples per kind of problem
 FIX = "python -m m2asr.bin.fix_data_dir"
 
-MENDED = ("cut off", "not UTF-8", "malformed line", "duplicate id", "not sorted", "missing id", "unknown id", "unused recording",
-          "contradiction", "text not normalized")  # fmt: skip - fix_data_dir sorts, drops lines, makes text and spk2utt anew
-UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment")  # fix_data_dir drops such utterances
-UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir drops such utterances if it checks the recordings
+# fix_data_dir sorts, drops lines, makes text and spk2utt anew
+MENDED = ("cut off", "byte order mark", "not UTF-8", "malformed line", "duplicate id", "not sorted", "missing id", "unknown id",
+          "unused recording", "contradiction", "text not normalized")  # fmt: skip
+UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment", "too short")  # fix_data_dir drops such utterances
+UNHEARD = ("unreadable audio", "sample rate", "wrong duration")
+MADE = ("utt2lang", "utt2dur", "spk2utt")  # files that fix_data_dir makes  # fix_data_dir drops such utterances if it checks the recordings
 LONG_TEXT = "text too long"
+WRONG_CODES = "wrong codes"
+MISSING = "missing file"
 
 
 def first_of(examples: Sequence[object], count: int) -> list[str]:
@@ -64,6 +68,10 @@ class Report:
         """Lines of advice, commands first."""
         kinds = self.problems.keys() - self.tolerated
         lines = []
+        missing = {problem.file.name for problem in self.problems.get(MISSING, [])}
+        if made := missing & {*MADE}:
+            lang = " --lang CODE" if "utt2lang" in made else ""
+            lines.append(f"{FIX}{lang} {self.folder} makes {', '.join(sorted(made))}")
         if kinds & {*MENDED, *UNUSABLE}:
             lines.append(f"repair it with: {FIX} {self.folder}")
         if kinds & {*UNHEARD}:
@@ -71,6 +79,9 @@ class Report:
                          f"{FIX} --check_wav {self.folder}")  # fmt: skip
         if LONG_TEXT in kinds:
             lines.append("texts too long for CTC: take larger tokens or less subsampling, or accept them with --keep_long_text")
-        if kinds - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT}:
+        if WRONG_CODES in kinds:
+            lines.append("codes of other audio or of another codebook: write them again with m2asr.bin.codes --codebook, "
+                         "or remove text.codes and utt2codes")  # fmt: skip
+        if kinds - {*MENDED, *UNUSABLE, *UNHEARD, LONG_TEXT, WRONG_CODES, MISSING} or missing - {*MADE}:
             lines.append("only stage 0 (data) can repair what is missing, and ids without their speaker: run it again")
         return lines

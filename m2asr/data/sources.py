@@ -138,7 +138,7 @@ class Source:
 
     def _read(self, index: UtteranceIndex, i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The inputs of an utterance by kind. Raises UserError if one of them is missing."""
-        inputs = {} if self.feats is None else {"feats": _finite(self.feats(index, i, rng))}
+        inputs = {} if self.feats is None else {"feats": self.feats(index, i, rng)}
         for kind, (text, tokenizer) in self.tokens.items():
             line = index.text(i, text)
             if line is None:
@@ -176,8 +176,3 @@ class Source:
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # a single array stays memory-mapped
 
-
-def _finite(feats: np.ndarray) -> np.ndarray:
-    if not np.isfinite(feats).all():
-        raise UserError("its features are not finite numbers; look at its recording, then make them again (stage fbank)")
-    return feats

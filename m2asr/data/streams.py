@@ -206,10 +206,13 @@ def eval_batches(
 
 
 class BadUtterances:
-    """Counts utterances that cannot be read, names each once on stderr, and raises UserError when there are more than `limit`."""
+    """Counts utterances that cannot be read, names each once on stderr, and raises UserError when there are more than `limit`.
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    `option` is the name of the option that gives the limit.
+    """
+
+    def __init__(self, limit: int, option: str = "train.max_bad") -> None:
+        self.limit, self.option = limit, option
         self.messages: set[str] = set()
 
     def add(self, messages: Iterable[str]) -> None:
@@ -218,7 +221,7 @@ class BadUtterances:
                 continue
             self.messages.add(message)
             if len(self.messages) > self.limit:
-                raise UserError(f"{message} (bad utterances: {len(self.messages)}, train.max_bad allows {self.limit})")
+                raise UserError(f"{message} (bad utterances: {len(self.messages)}, {self.option} allows {self.limit})")
             print(f"skipped: {message} ({len(self.messages)} of at most {self.limit})", file=sys.stderr)
 
 

@@ -22,5 +22,5 @@ def subset(folder: str | Path, out: str | Path, keep: Iterable[str] | int) -> in
         raise UserError(f"{folder}: {unknown[0]}: no such utterance ({len(unknown)} unknown ids); correct the list of ids")
     if not chosen:
         raise UserError(f"{out}: the subset would be empty; choose at least one utterance")
-    replace_data_dir(out, select(tables, chosen))
+    replace_data_dir(out, select(tables, chosen), [folder])
     return len(chosen)

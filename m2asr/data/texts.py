@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from m2asr.data.directory import CODE_LENGTHS
 from m2asr.data.lines import Row, rows_of, shown
 from m2asr.errors import UserError
 
@@ -38,6 +39,16 @@ def rows_with_language(folder: Path, text: str) -> Iterator[tuple[Row, str]]:
             where = f"{folder / text}:{row.number}: {shown(row.id)}"
             raise UserError(f"{where} has no language in {folder / 'utt2lang'}; run `python -m m2asr.bin.validate {folder}`")
         yield row, lang.value.decode()
+
+
+def check_codebooks(folders: Sequence[Path]) -> None:
+    """Raise UserError if the codes of two sets are of different codebooks, as far as the first line of their utt2codes tells."""
+    tables = {folder / CODE_LENGTHS: folder for folder in folders if (folder / CODE_LENGTHS).is_file()}
+    digests = {folder: next((row.value.split()[-1:] for row in rows_of(path)), []) for path, folder in tables.items()}
+    for folder, digest in digests.items():
+        if digest != next(iter(digests.values())):
+            problem = f"its codes are of another codebook than those of {next(iter(digests))}"
+            raise UserError(f"{folder}: {problem}; write them again with m2asr.bin.codes --codebook")
 
 
 def training_texts(folders: Sequence[Path], text: str, temperature: float) -> list[str]:

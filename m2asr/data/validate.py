@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from m2asr.config import FbankConfig
 from m2asr.data.audio import DURATION_TOLERANCE, read_audio
-from m2asr.data.directory import is_text_set, speakers
-from m2asr.data.report import LONG_TEXT, Report
+from m2asr.data.directory import CODE_LENGTHS, is_text_set, may_lack, speakers
+from m2asr.data.lines import as_utf8
+from m2asr.data.recordings import Segment
+from m2asr.data.report import LONG_TEXT, MISSING, WRONG_CODES, Report
 from m2asr.errors import UserError
+from m2asr.text.language import CODE
 from m2asr.text.normalize import normalize
 
 NEEDED = ("wav.scp", "utt2spk", "spk2utt", "utt2lang", "utt2dur")
 NEEDED_OF_TEXTS = ("utt2lang",)  # of a set without recordings
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # ISO 639, with a region or script where one is needed
 
 Table = dict[str, tuple[int, str]]  # id -> line number, value
 
@@ -25,42 +26,44 @@ Table = dict[str, tuple[int, str]]  # id -> line number, value
 def validate(
     folder: str | Path,
     *,
-    sample_rate: int | None = None,
+    fbank: FbankConfig | None = None,
     audio: bool = True,
     text: bool = True,
     allow_pipes: bool = False,
     subsampling: int = 4,
-    frame_shift: float = 10.0,
     tokenize: Callable[[str], Sequence[object]] = tuple,
     keep_long_text: bool = False,
 ) -> Report:
-    """Check ids, sorting, durations, segments, languages, texts and recordings of a data directory.
+    """Check ids, sorting, durations, segments, languages, texts, codes and recordings of a data directory.
 
-    `audio` reads every recording; `text` requires a text for every utterance. `tokenize` (by default into characters) gives the tokens of a
-    text; a text is too long if CTC cannot write them in the encoder states of the utterance, one per `subsampling` frames of `frame_shift`
-    ms. `keep_long_text` reports but tolerates such texts. Raises UserError, exit code 2, if the directory cannot be read at all.
+    `audio` reads every recording; `text` requires a text for every utterance. `fbank` tells what features need: recordings of their sample
+    rate or a higher one, of one channel or with a channel that is chosen, no shorter than a window. `tokenize` (by default into characters)
+    gives the tokens of a text; a text is too long if CTC cannot write them in the encoder states of the utterance, one per `subsampling`
+    frames. `keep_long_text` reports but tolerates such texts. Raises UserError, exit code 2, if the directory cannot be read at all.
     """
+    fbank = fbank or FbankConfig()
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
     report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))
-    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or path.name.startswith("text.")]
+    optional = [path.name for path in folder.iterdir() if path.name in ("text", "segments", "utt2source") or may_lack(path.name)]
     tables: dict[str, Table] = {}
     needed = NEEDED_OF_TEXTS if is_text_set(folder) else NEEDED
     for name in sorted({*needed, *optional, *(["text"] if text else [])}):
         if (folder / name).exists():
             tables[name] = _read(folder, name, report)
         else:
-            report.add("missing file", name, None, "-", "there is no such file")
+            report.add(MISSING, name, None, "-", "there is no such file")
     reference = "utt2lang" if needed is NEEDED_OF_TEXTS else "utt2spk"
     report.utterances = len(tables.get(reference, {}))
     _check_ids(tables, reference, report)
     _check_speakers(tables, report)
     _check_values(tables, report)
-    recordings = _check_recordings(tables, sample_rate, allow_pipes, report) if audio else {}
+    recordings = _check_recordings(tables, fbank, allow_pipes, report) if audio else {}
     _check_segments(tables, recordings, report)
-    _check_durations(tables, recordings, report)
-    _check_text_lengths(tables, subsampling * frame_shift / 1000, tokenize, report)
+    _check_durations(tables, recordings, fbank.frame_length, report)
+    _check_text_lengths(tables, subsampling * fbank.frame_shift / 1000, tokenize, report)
+    _check_codes(tables, report)
     return report
 
 
@@ -70,6 +73,9 @@ def _read(folder: Path, name: str, report: Report) -> Table:
         data = (folder / name).read_bytes()
     except OSError as error:
         raise UserError(f"{folder / name}: cannot read: {error.strerror}", exit_code=2) from None
+    data, encoding = as_utf8(data)
+    if encoding:
+        report.add("byte order mark", name, 1, "-", encoding)
     table: Table = {}
     before = b""
     if data and not data.endswith(b"\n"):
@@ -104,7 +110,7 @@ def _check_ids(tables: Mapping[str, Table], reference: str, report: Report) -> N
             continue
         for utt in table.keys() - utterances.keys():
             report.add("unknown id", name, table[utt][0], utt, f"is not in {reference}")
-        for utt in () if name.startswith("text.") else utterances.keys() - table.keys():
+        for utt in () if may_lack(name) else utterances.keys() - table.keys():
             report.add("missing id", reference, utterances[utt][0], utt, f"has no line in {name}")
     for kind in ("unknown id", "missing id"):
         if kind in report.problems:
@@ -136,9 +142,9 @@ def _check_values(tables: Mapping[str, Table], report: Report) -> None:
         if not _positive(value):
             report.add("bad duration", "utt2dur", line, utt, f"`{value}` is not a number of seconds above 0")
     for utt, (line, value) in tables.get("utt2lang", {}).items():
-        if not LANGUAGE.fullmatch(value):
-            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a language code like en or zh")
-    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items() if LANGUAGE.fullmatch(value)}
+        if not CODE.fullmatch(value):
+            report.add("bad language", "utt2lang", line, utt, f"`{value}` is not a language code like en or zh-CN")
+    langs = {utt: value for utt, (_, value) in tables.get("utt2lang", {}).items() if CODE.fullmatch(value)}
     for name in (name for name in tables if name.startswith("text")):
         for utt, (line, value) in tables[name].items():
             if not value:
@@ -148,49 +154,73 @@ def _check_values(tables: Mapping[str, Table], report: Report) -> None:
                 report.add("text not normalized", name, line, utt, message)
 
 
-def _check_recordings(tables: Mapping[str, Table], sample_rate: int | None, allow_pipes: bool, report: Report) -> dict[str, float]:
-    """Check that recordings can be read and have one sample rate; returns the seconds of the readable ones."""
+def _check_recordings(tables: Mapping[str, Table], fbank: FbankConfig, allow_pipes: bool, report: Report) -> dict[str, float]:
+    """Check that features can be computed of the recordings; returns the seconds of the readable ones."""
     seconds: dict[str, float] = {}
-    rates: dict[str, int] = {}
+    channels = _channels(tables)
     for key, (line, wav) in tables.get("wav.scp", {}).items():
         try:
-            wave, rates[key] = read_audio(wav, allow_pipes=allow_pipes)
-            seconds[key] = len(wave) / rates[key]
+            for channel in channels.get(key, {fbank.channel}):
+                wave, rate = read_audio(wav, allow_pipes=allow_pipes, channel=fbank.channel if channel is None else channel)
         except UserError as error:
             report.add("unreadable audio", "wav.scp", line, key, str(error))
-    usual = sample_rate or Counter(rates.values()).most_common(1)[0][0] if rates else None
-    for key, rate in rates.items():
-        if rate != usual:
-            report.add("sample rate", "wav.scp", tables["wav.scp"][key][0], key, f"{rate} Hz, not {usual} Hz")
+            continue
+        seconds[key] = len(wave) / rate
+        if rate < fbank.sample_rate:
+            message = f"{rate} Hz is below the {fbank.sample_rate} Hz of the features; set sample_rate there, and give --config"
+            report.add("sample rate", "wav.scp", line, key, message)
     return seconds
+
+
+def _channels(tables: Mapping[str, Table]) -> dict[str, set[int | None]]:
+    """The channels of every recording that segments name; None where a segment names none."""
+    channels: dict[str, set[int | None]] = {}
+    for _, value in tables.get("segments", {}).values():
+        if segment := _segment(value):
+            channels.setdefault(segment.recording, set()).add(segment.channel)
+    return channels
+
+
+def _segment(value: str) -> Segment | None:
+    try:
+        return Segment.parse(value)
+    except ValueError:
+        return None
 
 
 def _check_segments(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
     wavs = tables.get("wav.scp", {})
     named = set()
     for utt, (line, value) in tables.get("segments", {}).items():
-        fields = value.split()
-        if len(fields) != 3 or not all(_number(field) for field in fields[1:]):
-            report.add("bad segment", "segments", line, utt, "write `utterance recording start end`")
+        named.update(value.split()[:1])
+        segment = _segment(value)
+        if segment is None:
+            message = f"`{value}`: write `utterance recording start end`, the end after the start, or -1 for the end of the recording"
+            report.add("bad segment", "segments", line, utt, message)
             continue
-        recording, start, end = fields[0], float(fields[1]), float(fields[2])
-        named.add(recording)
+        recording, start, end, _ = segment
+        length = recordings.get(recording, math.inf)
         if recording not in wavs:
             report.add("bad segment", "segments", line, utt, f"its recording {recording} is not in wav.scp")
-        elif not 0 <= start < end:
-            report.add("bad segment", "segments", line, utt, f"from {start} to {end} s: the end must lie after the start")
-        elif end > recordings.get(recording, math.inf) + DURATION_TOLERANCE:
-            report.add("bad segment", "segments", line, utt, f"ends at {end} s, its recording {recording} at {recordings[recording]:.2f} s")
+        elif (end or 0) > length + DURATION_TOLERANCE or start >= length:
+            what = f"begins at {start} s" if start >= length else f"ends at {end} s"
+            report.add("bad segment", "segments", line, utt, f"{what}, its recording {recording} ends at {length:.2f} s")
     for recording in wavs.keys() - named if "segments" in tables else ():
         report.add("unused recording", "wav.scp", wavs[recording][0], recording, "no segment names it")
 
 
-def _check_durations(tables: Mapping[str, Table], recordings: Mapping[str, float], report: Report) -> None:
-    """Compare utt2dur with segments, or else with the recordings."""
+def _check_durations(tables: Mapping[str, Table], recordings: Mapping[str, float], window: float, report: Report) -> None:
+    """Compare utt2dur with segments, or else with the recordings; find utterances that are shorter than a window of `window` ms."""
     actual = dict(recordings)
     if "segments" in tables:
-        spans = {utt: value.split()[1:] for utt, (_, value) in tables["segments"].items()}
-        actual = {utt: float(span[1]) - float(span[0]) for utt, span in spans.items() if len(span) == 2 and all(map(_number, span))}
+        parsed = {utt: segment for utt, (_, value) in tables["segments"].items() if (segment := _segment(value))}
+        ends = {utt: recordings.get(segment.recording) if segment.end is None else segment.end for utt, segment in parsed.items()}
+        actual = {utt: end - parsed[utt].start for utt, end in ends.items() if end is not None}
+    durations = {utt: float(value) for utt, (_, value) in tables.get("utt2dur", {}).items() if _positive(value)}
+    where = "segments" if "segments" in tables else "wav.scp"
+    for utt, (line, _) in tables.get(where, {}).items():
+        if 1000 * (length := actual.get(utt, durations.get(utt, math.inf))) < window:
+            report.add("too short", where, line, utt, f"{length:.3f} s are shorter than a window of {window:g} ms")
     for utt, (line, value) in tables.get("utt2dur", {}).items():
         if _positive(value) and utt in actual and abs(actual[utt] - float(value)) > DURATION_TOLERANCE:
             source = "its segment" if "segments" in tables else "its recording"
@@ -207,6 +237,27 @@ def _check_text_lengths(tables: Mapping[str, Table], state: float, tokenize: Cal
             needed = len(tokens) + sum(token == next_token for token, next_token in pairwise(tokens))
             if needed > (states := int(float(seconds) / state)):
                 report.add(LONG_TEXT, "text", line, utt, f"{len(tokens)} tokens need {needed} encoder states, {seconds} s give {states}")
+
+
+def _check_codes(tables: Mapping[str, Table], report: Report) -> None:
+    """Compare text.codes with utt2codes, which says how much audio was made codes, and by which codebook."""
+    codes, durations, codebook = tables.get("text.codes", {}), tables.get("utt2dur", {}), ""
+    for utt in codes.keys() - tables[CODE_LENGTHS].keys() if CODE_LENGTHS in tables else ():
+        report.add(WRONG_CODES, "text.codes", codes[utt][0], utt, f"has no line in {CODE_LENGTHS}")
+    for utt, (line, value) in tables.get(CODE_LENGTHS, {}).items():
+        count, seconds, digest = (*value.split(), "", "", "")[:3]
+        if not (count.isdecimal() and _positive(seconds) and digest):
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, "write `utterance count seconds codebook`")
+            continue
+        codebook = codebook or digest
+        duration, written = durations.get(utt, (0, ""))[1], len(codes.get(utt, (0, ""))[1].split())
+        covered = int(count) * float(seconds)
+        if digest != codebook:
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"its codes are of the codebook {digest}, those before of {codebook}")
+        elif _positive(duration) and abs(covered - float(duration)) > 2 * float(seconds) + DURATION_TOLERANCE:
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"{count} codes cover {covered:.2f} s, its audio has {duration} s")
+        elif not 0 < written <= int(count):
+            report.add(WRONG_CODES, CODE_LENGTHS, line, utt, f"{count} codes here, {written} without repeats in text.codes")
 
 
 def _number(value: str) -> bool:

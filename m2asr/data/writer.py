@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 
-from m2asr.data.directory import Utterance, check_replaceable, table_rows
+from m2asr.data.directory import KIND, Utterance, table_rows
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
 
@@ -31,8 +31,7 @@ class DataDirs:
     def add(self, name: str, utterance: Utterance) -> None:
         """Write an utterance into the set `name`. Raises UserError if another file or folder has that name."""
         if name not in self._folders:
-            check_replaceable(self.out / name)
-            self._folders[name] = self._stack.enter_context(replace_dir(self.out / name))
+            self._folders[name] = self._stack.enter_context(replace_dir(self.out / name, KIND))
         for file, key, value in table_rows(utterance):
             if (name, file) not in self._tables:
                 self._tables[name, file] = _Table(self._folders[name] / file)

@@ -22,6 +22,7 @@ from m2asr.decode.marks import Mark, StateTimes, token_marks, word_marks
 from m2asr.decode.search import Reader, readers
 from m2asr.errors import UserError
 from m2asr.features.fbank import Fbank
+from m2asr.out_of_memory import explained
 from m2asr.text.normalize import normalize
 from m2asr.text.tokenizer import UNK
 from m2asr.train.initialize import load_trained, trained_fbank
@@ -142,7 +143,11 @@ class Aligner:
                 else:
                     batch.append(AlignmentInput(utt, utt_feats, text, utterances.lang(index), seconds))
             if batch:
-                yield from self.align(batch, fbank)
+                longest = max(batch, key=lambda item: item.seconds)
+                what = f"{len(batch)} utterances, the longest {longest.utt} of {longest.seconds:.1f} s"
+                with explained(lambda what=what: what, "lower --batch_seconds"):
+                    aligned = list(self.align(batch, fbank))
+                yield from aligned
 
 
 def _problem(tokens: Sequence[int], states: int, written: str) -> str:

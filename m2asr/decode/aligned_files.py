@@ -9,7 +9,6 @@ from m2asr.data.directory import write_table
 from m2asr.decode.align import Aligned
 from m2asr.decode.ctm import ctm_lines
 from m2asr.decode.textgrid import textgrid
-from m2asr.errors import UserError
 from m2asr.files import open_atomic, replace_dir
 
 FORMATS = ("ctm", "textgrid")
@@ -20,14 +19,12 @@ def write_aligned(out: Path, results: Iterable[Aligned], formats: Iterable[str] 
 
     words.ctm and tokens.ctm are sorted by utterance; textgrid/<utterance>.TextGrid has a tier of words and one of tokens. `scores` has
     lines `utterance score text`, the worst first, so that wrong texts come early; `unaligned` has lines `utterance reason`. Raises
-    UserError if the folder exists and holds no alignment.
+    UserError if another folder has that path.
     """
-    if out.exists() and not (out / "scores").is_file():
-        raise UserError(f"{out}: this folder exists and holds no alignment; choose another --out or remove the folder")
     words: dict[str, str] = {}
     tokens: dict[str, str] = {}
     aligned, problems = [], []
-    with replace_dir(out) as folder:
+    with replace_dir(out, "an alignment") as folder:
         for result in results:
             if result.problem:
                 problems.append(result)

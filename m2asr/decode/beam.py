@@ -34,14 +34,16 @@ def beam_search(
     beam: int,
     length_penalty: float = 0.0,
     most_gain: float = 0.0,
+    least: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """The texts of every utterance, the best first.
 
     `scorers` are pairs of a factor and a scorer. The score of a text is the sum of factor * score, over (tokens + 1) ** length_penalty.
     Every step keeps the `beam` best of all prefixes extended by a token or by the end. `limits` (B,) are the maximum numbers of tokens; a
-    prefix of that length can only end. A token adds at most `most_gain` to a score, above 0 with a bonus. The search of an utterance ends
-    when no prefix can become better than its best text; as soon as half of the utterances have ended, the others go on alone. The result
-    of an utterance does not depend on the rest of the batch.
+    prefix of that length can only end. `least` (B,) are the minimum numbers, as far as `limits` allow them; a shorter prefix cannot end.
+    A token adds at most `most_gain` to a score, above 0 with a bonus. The search of an utterance ends when no prefix can become better
+    than its best text; as soon as half of the utterances have ended, the others go on alone. The result of an utterance does not depend on
+    the rest of the batch.
     """
     batch, device = len(limits), limits.device
     vacant = torch.full((batch, beam), NEVER, dtype=torch.float64, device=device)  # 0 where there is a prefix
@@ -50,9 +52,11 @@ def beam_search(
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     utts = torch.arange(batch, device=device)  # those that the search still goes on with
     best_ended = torch.full((batch,), NEVER, dtype=torch.float64, device=device)  # score of the best text so far
+    least = torch.zeros_like(limits) if least is None else torch.minimum(least, limits)
     for length in range(int(limits.max()) + 1):
         total = sum(factor * scorer.scores() for factor, scorer in scorers) + vacant[:, :, None]  # (B, W, V)
         total[:, :, BLANK] = NEVER
+        total[:, :, eos].masked_fill_((length < least)[:, None], NEVER)
         total[:, :, :eos].masked_fill_((limits <= length)[:, None, None], NEVER)
         best, chosen = total.flatten(1).topk(beam, dim=1)  # (B, W)
         source, token = chosen // total.shape[2], chosen % total.shape[2]
@@ -75,5 +79,6 @@ def beam_search(
         if 2 * len(active) <= len(utts):
             for _, scorer in scorers:
                 scorer.keep(active)
-            utts, limits, tokens, vacant, best_ended = (rows[active] for rows in (utts, limits, tokens, vacant, best_ended))
+            kept = (utts, limits, least, tokens, vacant, best_ended)
+            utts, limits, least, tokens, vacant, best_ended = (rows[active] for rows in kept)
     return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in ended]

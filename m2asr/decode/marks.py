@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,10 +10,8 @@ from typing import NamedTuple
 from m2asr.config import FbankConfig
 from m2asr.decode.ctc_align import Alignment
 from m2asr.models.subsampling import Subsampling
-from m2asr.text.normalize import CJK
-from m2asr.text.tokenizer import SPACE, Tokenizer
-
-_CJK = re.compile(f"[{CJK}]")
+from m2asr.text.scripts import is_unspaced
+from m2asr.text.tokenizer import SPACE, Tokenizer, read_bytes
 
 
 class Mark(NamedTuple):
@@ -70,20 +68,25 @@ def token_marks(alignment: Alignment, tokenizer: Tokenizer, times: StateTimes, s
 
 
 def word_marks(tokens: Iterable[Mark]) -> list[Mark]:
-    """The words that tokens write, separated by spaces; every Chinese or Japanese character is a word.
+    """The words that tokens write, separated by spaces; every character of a script without spaces, such as Chinese, is a word.
 
     A word begins with its first token and ends with its last. If a token holds several words, as pieces of Chinese do, its letters share
     its time evenly. The confidence is the mean over the letters.
     """
     words: list[list[Mark]] = [[]]
     for letter in _letters(tokens):
-        alone = _CJK.match(letter.text) is not None
-        if words[-1] and (letter.text == SPACE or alone or _CJK.match(words[-1][-1].text)):
+        mark = unicodedata.category(letter.text)[0] == "M"  # such as a vowel of Thai, belongs to the letter before
+        if words[-1] and not mark and (letter.text == SPACE or is_unspaced(letter.text) or is_unspaced(words[-1][-1].text)):
             words.append([])
         if letter.text != SPACE:
             words[-1].append(letter)
     return [
-        Mark("".join(letter.text for letter in word), word[0].start, word[-1].end, sum(letter.confidence for letter in word) / len(word))
+        Mark(
+            read_bytes("".join(letter.text for letter in word)),
+            word[0].start,
+            word[-1].end,
+            sum(letter.confidence for letter in word) / len(word),
+        )
         for word in words
         if word
     ]
@@ -101,8 +104,8 @@ def _letters(tokens: Iterable[Mark]) -> Iterator[Mark]:
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Join words to a text, with spaces between them except beside Chinese and Japanese characters."""
+    """Join words to a text, with spaces between them except beside characters of scripts without spaces."""
     text = ""
     for word in words:
-        text += word if not text or _CJK.match(word) or _CJK.match(text[-1]) else f" {word}"
+        text += word if not text or is_unspaced(word[:1]) or is_unspaced(text[-1]) else f" {word}"
     return text

@@ -16,12 +16,15 @@ HASH_FACTOR = 6364136223846793005  # a prefix is recognized by a 64-bit rolling 
 NEVER = float("-inf")
 
 
-def prefix_beam(log_probs: Tensor, lengths: Tensor, beam: int, token_prune: int, fusion: Fusion | None = None) -> list[list[Hypothesis]]:
+def prefix_beam(
+    log_probs: Tensor, lengths: Tensor, beam: int, token_prune: int, fusion: Fusion | None = None, least: Tensor | None = None
+) -> list[list[Hypothesis]]:
     """The `beam` best prefixes of every utterance, best first (Hannun et al. 2014); log_probs (B, T, V), lengths (B,).
 
     The probability of a prefix is the sum over all its alignments. At each state only the `token_prune` most probable tokens extend a
     prefix. `fusion` adds its scores whenever a prefix grows, and at the end of the text. The end is the last token; with fusion it is
-    never written. If the beam and token_prune hold everything, the scores are exact.
+    never written. Prefixes that cannot come to the `least` (B,) numbers of tokens, one at each state that is left, are dropped. If the
+    beam and token_prune hold everything, the scores are exact.
     """
     fusion = fusion or None  # a fusion that changes no score is skipped
     vocab = log_probs.shape[2]
@@ -30,10 +33,15 @@ def prefix_beam(log_probs: Tensor, lengths: Tensor, beam: int, token_prune: int,
     candidates = _Candidates(len(log_probs), beam, values.shape[2], log_probs.device)
     prefixes = _empty_prefixes(candidates.vacant, vocab, fusion)
     steps: list[tuple[Tensor, Tensor]] = []  # per state: the prefix that each prefix comes from, the token it adds or -1
+    missing = _Missing(least, lengths, candidates) if least is not None and bool((least > 0).any()) else None
     for step_probs, step_values, step_tokens in zip(probs.unbind(1), values.unbind(1), tokens.unbind(1), strict=True):
         _score_candidates(candidates, prefixes, step_probs, step_values, step_tokens)
+        if missing is not None:
+            missing.drop()
         prefixes, source, grows = _select(candidates, prefixes, step_tokens, vocab, fusion)
         steps.append((source, grows))
+        if missing is not None:
+            missing.advance(source, grows)
     text = prefixes.text + fusion.ends(prefixes.states) if fusion else prefixes.text
     return _trace(torch.logaddexp(prefixes.blank, prefixes.token), text, steps)
 
@@ -73,6 +81,26 @@ class _Candidates:
             values[:, beam : self.size].view(batch, beam, tokens) for values in (self.ends_token, self.total, self.fused)
         )
         self.vacant = torch.arange(-1, -beam - 1, -1, device=device).repeat(batch, 1)  # (B, W) hashes where there is no prefix
+
+
+class _Missing:
+    """The numbers of tokens (B, W) that prefixes lack; drops candidates that have more of them to write than states are left."""
+
+    def __init__(self, least: Tensor, lengths: Tensor, candidates: _Candidates) -> None:
+        self.candidates, self.left = candidates, lengths[:, None].clone()  # (B, 1) states
+        self.tokens = torch.minimum(least, lengths)[:, None].repeat(1, candidates.beam)  # (B, W)
+
+    def drop(self) -> None:
+        """Make candidates impossible that come out too short."""
+        self.left = (self.left - 1).clamp(min=0)
+        grown = (self.candidates.column < self.candidates.tokens).long()  # (W + W K,)
+        short = self.tokens[:, self.candidates.source] - grown > self.left  # (B, W + W K)
+        for values in (self.candidates.total, self.candidates.ends_blank, self.candidates.ends_token[:, : self.candidates.size]):
+            values.masked_fill_(short, NEVER)
+
+    def advance(self, source: Tensor, grows: Tensor) -> None:
+        """Count the tokens of the prefixes that were chosen."""
+        self.tokens = self.tokens.gather(1, source) - (grows >= 0).long()
 
 
 def _extensions(probs: Tensor, token_prune: int) -> tuple[Tensor, Tensor]:

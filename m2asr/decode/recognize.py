@@ -20,6 +20,7 @@ from m2asr.models.encoded import Encoded
 from m2asr.objectives.ctc import representable
 from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
+from m2asr.out_of_memory import describe, explained
 from m2asr.text.tokenizer import Tokenizer
 
 Routes = Mapping[str, Reader]  # language -> the reader of its utterances
@@ -72,23 +73,24 @@ def recognize(
     system.eval()
     with torch.inference_mode():
         for batch in batches:
-            start = time.perf_counter()
-            encoded = encode_batch(system, batch)
-            predicted_langs = langid.predict(encoded) if langid else batch.lang
-            encode_seconds = time.perf_counter() - start
-            for key, task in tasks.items():
-                result, start = results[key], time.perf_counter()
-                spoken = predicted_langs if task.predicted else batch.lang
-                row_readers = [task.routes.get(lang) for lang in spoken]
-                for reader in dict.fromkeys(row_readers):
-                    rows = [row for row, row_reader in enumerate(row_readers) if row_reader == reader]
-                    result.texts |= _read(system, reader, _rows(encoded, rows), [batch.utt_ids[row] for row in rows], tokenizers, task)
-                result.without_head += row_readers.count(None)
-                result.seconds += time.perf_counter() - start + encode_seconds
-                result.audio_seconds += batch.seconds
-                if task.predicted:
-                    _judge(result, batch, spoken, langid)
-                _count(result, batch, task.routes, system)
+            with explained(lambda batch=batch: describe([batch]), "lower batch_seconds or beam of the decode config"):
+                start = time.perf_counter()
+                encoded = encode_batch(system, batch)
+                predicted_langs = langid.predict(encoded) if langid else batch.lang
+                encode_seconds = time.perf_counter() - start
+                for key, task in tasks.items():
+                    result, start = results[key], time.perf_counter()
+                    spoken = predicted_langs if task.predicted else batch.lang
+                    row_readers = [task.routes.get(lang) for lang in spoken]
+                    for reader in dict.fromkeys(row_readers):
+                        rows = [row for row, row_reader in enumerate(row_readers) if row_reader == reader]
+                        result.texts |= _read(system, reader, _rows(encoded, rows), [batch.utt_ids[row] for row in rows], tokenizers, task)
+                    result.without_head += row_readers.count(None)
+                    result.seconds += time.perf_counter() - start + encode_seconds
+                    result.audio_seconds += batch.seconds
+                    if task.predicted:
+                        _judge(result, batch, spoken, langid)
+                    _count(result, batch, task.routes, system)
     return results
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from m2asr.config import DecodeConfig
 from m2asr.decode.attention import AttentionPrefix, rescore
 from m2asr.decode.beam import PrefixScorer, beam_search
@@ -86,18 +88,19 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
     An utterance whose scores are not finite has an empty text with the score -inf; only greedy search and decoders give it another one.
     """
     lengths, fusion = encoded.lengths, fusion or Fusion()
+    least = (lengths * config.min_ratio).long().clamp(min=config.min_tokens)  # (B,) tokens
     if reader.transducer:
-        return _transduce(system.objectives[reader.transducer], encoded, config, fusion)
+        return _transduce(system.objectives[reader.transducer], encoded, config, fusion, least)
     log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
     if reader.attention is None:
         if config.method == "greedy":
             return greedy(log_probs, lengths)
-        return _first(prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion))
+        return _first(prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion, least))
 
     head = system.objectives[reader.attention]
     decoder, memory = head.decoder, encoded.states[head.tap]
     if config.method == "rescoring":
-        hypotheses = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion)
+        hypotheses = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion, least)
         return _first(rescore(decoder, memory, lengths, hypotheses, config.ctc_weight, config.length_penalty, head.prefix))
     beam = 1 if config.method == "greedy" else config.beam
     ctc_weight = config.ctc_weight if config.method == "joint" else 0.0
@@ -109,14 +112,14 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
     if fusion:
         scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()
-    return _first(beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain))
+    return _first(beam_search(scorers, limits, head.eos, beam, config.length_penalty, fusion.most_gain, least))
 
 
-def _transduce(head: Transducer, encoded: Encoded, config: DecodeConfig, fusion: Fusion) -> list[Hypothesis]:
+def _transduce(head: Transducer, encoded: Encoded, config: DecodeConfig, fusion: Fusion, least: Tensor) -> list[Hypothesis]:
     states, models = encoded.states[head.tap], (head.predictor, head.joiner, head.max_symbols)
     if config.method == "greedy":
         return list(map(Hypothesis, *transducer.greedy(states, encoded.lengths, *models)))
-    return _first(transducer_beam(states, encoded.lengths, *models, config.beam, config.token_prune, fusion))
+    return _first(transducer_beam(states, encoded.lengths, *models, config.beam, config.token_prune, fusion, least))
 
 
 def _first(hypotheses: Iterable[Sequence[Hypothesis]]) -> list[Hypothesis]:

@@ -16,7 +16,8 @@ from m2asr.decode.trained import Trained
 from m2asr.decode.tuning import open_numbers, tune
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
-from m2asr.text.normalize import UNSPACED
+from m2asr.names import check_option
+from m2asr.text.language import language_of
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 from m2asr.yaml_file import read_yaml
@@ -42,11 +43,14 @@ def tuned_setups(trained: Trained, search: DecodeConfig, readers: Iterable[Reade
 
 def saved_search(exp: Path, name: str) -> tuple[DecodeConfig, dict[str, DecodeConfig]]:
     """A search that stage 5 decoded with, and its best settings for each reader. Raises UserError if there is no such search."""
+    check_option("--search", name)
     path = exp / f"decode_{name}" / SAVED
     if not path.is_file():
         names = ", ".join(sorted(folder.parent.name.removeprefix("decode_") for folder in exp.glob(f"decode_*/{SAVED}")))
         raise UserError(f"{path}: no such search; {f'name one of {names}' if names else 'run stage 5 (decode) first'}")
     data = read_yaml(path)
+    if not isinstance(data.get("readers"), dict) or not isinstance(data.get("search"), dict):
+        raise UserError(f"{path}: damaged; run stage 5 (decode) again with --force")
     settings = {reader: check_config(DecodeConfig, options, f"{path}: {reader}") for reader, options in data["readers"].items()}
     return check_config(DecodeConfig, data["search"], str(path)), settings
 
@@ -67,7 +71,7 @@ def text_models(
     device: torch.device | str,
 ) -> TextModels:
     """Load the language models and hot words of a search for the tokenizers of these readers."""
-    unspaced = {reader.tokens for reader in readers if _language(config, reader) in UNSPACED}
+    unspaced = {reader.tokens for reader in readers if (lang := _language(config, reader)) and language_of(lang).unspaced}
     return TextModels(search, exp, {reader.tokens: tokenizers[reader.tokens] for reader in readers}, unspaced, device)
 
 

@@ -15,6 +15,7 @@ from m2asr.decode.prefix_table import PrefixTable
 from m2asr.decode.token_lm import TokenNgram
 from m2asr.decode.word_lm import WordNgram
 from m2asr.errors import UserError
+from m2asr.files import read_text
 from m2asr.lm.build import BINARY, convert, estimate_model, write_both
 from m2asr.lm.ngram import NgramModel
 from m2asr.lm.report import estimated_lines, table_lines
@@ -134,8 +135,7 @@ def read_phrases(search: DecodeConfig) -> list[str]:
     phrases = list(search.hotwords.phrases)
     if search.hotwords.file:
         try:
-            phrases += Path(search.hotwords.file).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            problem = f"hotwords.file: {search.hotwords.file}: cannot be read ({error})"
-            raise UserError(f"search {search.name}: {problem}; name a text file with a phrase per line") from None
+            phrases += read_text(search.hotwords.file).splitlines()
+        except UserError as error:
+            raise UserError(f"search {search.name}: hotwords.file: {error}; name a text file with a phrase per line") from None
     return list(dict.fromkeys(" ".join(phrase.split()) for phrase in phrases if phrase.strip()))

@@ -11,8 +11,10 @@ from tqdm import tqdm
 from m2asr.data.recording import Recording, recordings
 from m2asr.decode.transcriber import Transcriber
 from m2asr.decode.transcript import Transcript
-from m2asr.decode.transcript_files import output_names, text_lines, write_transcript
+from m2asr.decode.transcript_files import file_names, output_names, text_lines, write_transcript
 from m2asr.errors import UserError
+from m2asr.out_of_memory import explained
+from m2asr.ownership import claim
 from m2asr.progress import visible
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}]"
@@ -52,12 +54,15 @@ def transcribe(
     with tqdm(total=total, desc="transcribe", disable=not visible(), bar_format=BAR) as bar:
         for path, _ in recordings:
             try:
-                transcript = transcriber(path, lang, to, bar.update)
+                stem = out / names[path]
+                claim(stem.parent, list(file_names(stem.name, formats, to)))
+                with explained(lambda path=path: str(path), "lower --longest, or batch_seconds or beam of the search"):
+                    transcript = transcriber(path, lang, to, bar.update)
             except UserError as error:
                 bar.write(f"error: {error}", file=sys.stderr)
                 failed.append(path)
                 continue
-            write_transcript(transcript, out / names[path], formats)
+            write_transcript(transcript, stem, formats)
             _print(transcript, bar, named=len(recordings) > 1 or to is not None)
             if not transcript.complete:
                 failed.append(path)

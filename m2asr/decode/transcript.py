@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from m2asr.decode.marks import Mark, join_words
-from m2asr.text.normalize import UNSPACED
+from m2asr.text.language import language_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Transcript:
 def join_texts(texts: Sequence[str], lang: str) -> str:
     """Join texts in one language to one text."""
     present = [text for text in texts if text]
-    return join_words(present) if lang in UNSPACED else " ".join(present)
+    return join_words(present) if language_of(lang).unspaced else " ".join(present)
 
 
 def spread(text: str, start: float, end: float) -> list[Mark]:

@@ -26,13 +26,21 @@ def text_lines(transcript: Transcript, translation: bool = False) -> list[str]:
 def write_transcript(transcript: Transcript, stem: Path, formats: Iterable[str]) -> list[Path]:
     """Write <stem>.<format>, and <stem>.<language>.<format> of the translation; json has both in one file. Returns the paths."""
     written = []
-    for kind in formats:
-        for translation in (False, True) if transcript.to and kind != "json" else (False,):
-            path = stem.with_name(f"{stem.name}.{transcript.to}.{kind}" if translation else f"{stem.name}.{kind}")
-            with open_atomic(path) as file:
-                file.write(_content(transcript, kind, translation, stem.name))
-            written.append(path)
+    for name, (kind, translation) in file_names(stem.name, formats, transcript.to).items():
+        with open_atomic(stem.with_name(name)) as file:
+            file.write(_content(transcript, kind, translation, stem.name))
+        written.append(stem.with_name(name))
     return written
+
+
+def file_names(stem: str, formats: Iterable[str], to: str | None) -> dict[str, tuple[str, bool]]:
+    """The files of a transcript by name: the format, and whether the file has the translation."""
+    names = {}
+    for kind in formats:
+        names[f"{stem}.{kind}"] = kind, False
+        if to and kind != "json":
+            names[f"{stem}.{to}.{kind}"] = kind, True
+    return names
 
 
 def output_names(recordings: Sequence[tuple[Path, Path]]) -> dict[Path, Path]:

@@ -28,6 +28,7 @@ def transducer_beam(
     beam: int,
     token_prune: int,
     fusion: Fusion | None = None,
+    least: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """The `beam` best texts of every utterance, best first, by alignment-length synchronous search (Saon et al. 2020).
 
@@ -37,10 +38,12 @@ def transducer_beam(
     probability of its alignments for every number of tokens at its state, so this limit is exact too. `fusion` adds its scores whenever a
     prefix grows, and at the end of the text; the end is the last token, and with fusion it is never written.
 
+    A prefix takes no blank after which the states that are left could not write the `least` (B,) number of tokens.
+
     If the beam and token_prune hold everything, the scores are exact; a beam of one without fusion is greedy search. states (B, T, S),
     lengths (B,). The result of an utterance does not depend on the rest of the batch.
     """
-    search = _Search(joiner.encoded(states), lengths, predictor, joiner, max_symbols, beam, token_prune, fusion or None)
+    search = _Search(joiner.encoded(states), lengths, predictor, joiner, max_symbols, beam, token_prune, fusion or None, least)
     prefixes = search.retire(search.begin())
     for _ in range(int(lengths.max()) * (max_symbols + 1)):  # no alignment has more symbols
         if not len(prefixes.rows):
@@ -57,6 +60,7 @@ class _Prefixes:
     counts: Tensor  # (R, W, N + 1) log-probabilities of the alignments with n tokens at the newest state; N is max_symbols
     total: Tensor  # ... of all alignments
     text: Tensor  # score that fusion has added
+    size: Tensor  # number of tokens
     position: Tensor  # the newest state
     hashes: Tensor
     parents: Tensor  # hash of the prefix without its last token
@@ -68,7 +72,7 @@ class _Prefixes:
 
     def keep(self, kept: Tensor) -> _Prefixes:
         """The prefixes of some utterances alone: those where `kept` (R,) is True."""
-        tensors = ("rows", "counts", "total", "text", "position", "hashes", "parents", "last", "nodes", "predicted")
+        tensors = ("rows", "counts", "total", "text", "size", "position", "hashes", "parents", "last", "nodes", "predicted")
         memory = self.memory.rows(kept.repeat_interleave(self.text.shape[1]))
         fused = [state[kept] for state in self.fused]
         return _Prefixes(**{name: getattr(self, name)[kept] for name in tensors}, memory=memory, fused=fused)
@@ -98,8 +102,10 @@ class _Search:
         beam: int,
         token_prune: int,
         fusion: Fusion | None,
+        least: Tensor | None,
     ) -> None:
         self.encoded, self.lengths = encoded, lengths  # (B, T, J), (B,)
+        self.least = torch.zeros_like(lengths) if least is None else torch.minimum(least, lengths * max_symbols)  # (B,)
         self.predictor, self.joiner = predictor, joiner
         self.max_symbols, self.beam, self.token_prune, self.fusion = max_symbols, beam, token_prune, fusion
         device = encoded.device
@@ -120,6 +126,7 @@ class _Search:
             counts=counts,
             total=counts[:, :, 0],
             text=torch.zeros(batch, beam, dtype=torch.float64, device=device),
+            size=zeros,
             position=zeros,
             hashes=hashes,
             parents=zeros,
@@ -134,6 +141,9 @@ class _Search:
         """The best prefixes with one symbol more."""
         logits = self.joiner.logits(self.encoded[prefixes.rows[:, None], prefixes.position], prefixes.predicted)  # (R, W, V)
         candidates = self._candidates(prefixes, full_precision(logits).log_softmax(-1))
+        left = self.lengths[prefixes.rows][:, None] - prefixes.position - 1  # (R, W) states after a blank
+        short = prefixes.size + left * self.max_symbols < self.least[prefixes.rows][:, None]
+        candidates.total[:, : self.beam].masked_fill_(short, NEVER)
         scores = candidates.total + candidates.text if self.fusion else candidates.total
         scores, chosen = scores.topk(self.beam, dim=1)  # (R, W)
         return self._select(prefixes, candidates, chosen, scores == NEVER)
@@ -203,6 +213,7 @@ class _Search:
             counts=torch.where(grown[:, :, None], after_token, candidates.blank.gather(1, of_counts)),
             total=candidates.total.gather(1, chosen),
             text=candidates.text.gather(1, chosen) if self.fusion else prefixes.text,
+            size=prefixes.size.gather(1, source) + grown,
             position=prefixes.position.gather(1, source) + ~grown,
             hashes=torch.where(grown, source_hash * HASH_FACTOR + added + 1, source_hash),
             parents=torch.where(grown, source_hash, prefixes.parents.gather(1, source)),

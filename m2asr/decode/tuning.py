@@ -16,9 +16,9 @@ from m2asr.decode.text_models import TextModels
 from m2asr.decode.trained import Trained
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
-from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.error_rate import character_errors, mixed_errors
 from m2asr.score.translation import translation_scores
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.normalize import normalize
 
 TUNABLE = ("lm.weight", "bonus", "hotwords.bonus", "ctc_weight", "length_penalty")
 Error = tuple[float, ...]  # errors to minimize, the most important first
@@ -58,12 +58,11 @@ def tune(trained: Trained, search: DecodeConfig, reader: Reader, models: TextMod
 
 
 def dev_error(references: Sequence[str], hypotheses: Sequence[str], langs: Sequence[str], recognition: bool) -> Error:
-    """The errors to minimize: word, then character error rate, in the opposite order for languages without spaces; or 100 - chrF."""
+    """The errors to minimize: word, or in scripts without spaces character, errors, then errors of all characters; or 100 - chrF."""
     if not recognition:
         return (100.0 - translation_scores("chrf", references, hypotheses, langs[0]).score,)
     pairs = list(map(normalize, references, langs)), list(map(normalize, hypotheses, langs))
-    rates = word_errors(*pairs).rate, character_errors(*pairs).rate
-    return rates[::-1] if set(langs) <= UNSPACED else rates
+    return mixed_errors(*pairs).rate, character_errors(*pairs).rate
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from m2asr.errors import UserError
 from m2asr.lm.ngram import NgramModel
-from m2asr.text.tokenizer import SPACE, UNK, Tokenizer
+from m2asr.text.tokenizer import SPACE, UNK, Tokenizer, read_bytes
 
 MARKS = ("<s>", "</s>", "<unk>")
 UNKNOWN = -15.0  # natural log-probability of a word that a model without <unk> does not know
@@ -49,7 +49,7 @@ class WordNgram:
     def _end(self, states: Sequence[WordState]) -> tuple[Tensor, Tensor]:
         """Scores (N,) of the words that the letters form, and the states (N,) of the model after them; without letters no word ends."""
         before, letters = zip(*states, strict=True)
-        before, words = torch.tensor(before), torch.tensor(self.model.ids(map(self.spelled, letters)))
+        before, words = torch.tensor(before), torch.tensor(self.model.ids([self.spelled(read_bytes(word)) for word in letters]))
         word, after = self.model.scores(before, words)
         word = word.masked_fill(words < 0, UNKNOWN)
         empty = torch.tensor([not word_letters for word_letters in letters])

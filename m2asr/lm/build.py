@@ -17,6 +17,7 @@ from m2asr.lm.prune import prune
 from m2asr.lm.sources import Sources
 from m2asr.lm.states import write_model
 from m2asr.lm.table import BOS, Table
+from m2asr.ownership import claim
 from m2asr.text.tokenizer import SPECIAL_FIRST, SPECIAL_LAST
 
 BINARY, ARPA = "lm.bin", "lm.arpa"  # in the folder of a model
@@ -59,6 +60,7 @@ def estimate_model(sources: Sources, order: int, cutoffs: Sequence[int], thresho
 def write_both(folder: Path, table: Table, gzip: bool) -> list[Path]:
     """Write the compact form and the ARPA file of a model into a folder; returns their paths."""
     arpa = folder / (f"{ARPA}.gz" if gzip else ARPA)
+    claim(folder, [BINARY, ARPA, f"{ARPA}.gz"])
     write_arpa(arpa, table)
     write_model(folder / BINARY, table)
     (folder / (ARPA if gzip else f"{ARPA}.gz")).unlink(missing_ok=True)  # of an earlier model
@@ -68,5 +70,6 @@ def write_both(folder: Path, table: Table, gzip: bool) -> list[Path]:
 def convert(arpa: Path, folder: Path) -> tuple[Table, list[Path]]:
     """Write the compact form of an ARPA file into a folder; returns the model and the path."""
     table = read_arpa(arpa)
+    claim(folder, [BINARY])
     write_model(folder / BINARY, table)
     return table, [folder / BINARY]

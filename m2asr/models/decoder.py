@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
+from m2asr.limits import Depth, ShareBelowOne, Width
 from m2asr.models.attention import CrossAttention, KeyValue, SelfAttention, causal_bias, padding_bias
 from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
 from m2asr.models.key_values import PastKeyValues
@@ -110,11 +111,11 @@ class TransformerDecoder(nn.Module):
         memory_dim: int,
         vocab: int,
         prefixes: Sequence[str] = (),
-        blocks: int = 6,
-        dim: int = 256,
-        heads: int = 4,
-        ff_mult: int = 4,
-        dropout: float = 0.1,
+        blocks: Depth = 6,
+        dim: Width = 256,
+        heads: Width = 4,
+        ff_mult: Width = 4,
+        dropout: ShareBelowOne = 0.1,
         experts: Experts | None = None,
         joined: list[str] | None = None,
         sizes: Mapping[str, int] | None = None,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from m2asr.config import Strict
 from m2asr.errors import UserError
+from m2asr.limits import Depth
 from m2asr.models.attention import causal_bias, padding_bias
 from m2asr.models.experts import ExpertFeedForward, Experts, Router
 from m2asr.models.layers import Dropout, round_length, valid_positions
@@ -22,7 +23,7 @@ MakeBlock = Callable[[ExpertFeedForward | None], nn.Module]
 class Condition(Strict):
     """Give the states behind some blocks a linear map of the tokens' probabilities there (Nozaki and Komatsu 2021, equation 15)."""
 
-    blocks: list[int] = Field(min_length=1)  # counted from 1
+    blocks: list[Depth] = Field(min_length=1)  # counted from 1
     head: str  # a module of the type token_head, which a CTC objective trains
 
 
@@ -118,15 +119,16 @@ class Encoder(nn.Module):
     ) -> dict[str, Tensor]:
         """Run the blocks after the first `start` ones over states (B, T', D) with lengths (B,); returns the states at `taps`.
 
-        In a `causal` pass no state sees a later one. `padded` is False where no state is padding; then no mask is needed. Routers also
-        read `beside` (B, T', C). `head` maps states to the logits (B, T', V) that later blocks are conditioned on.
+        Blocks after the last tap do not run. In a `causal` pass no state sees a later one. `padded` is False where no state is padding;
+        then no mask is needed. Routers also read `beside` (B, T', C). `head` maps states to the logits (B, T', V) that later blocks are
+        conditioned on.
         """
         valid = valid_positions(lengths, states.shape[1]) if padded else None
         bias = self._bias(states, lengths, valid, causal)
         valid = None if valid is None else valid.unsqueeze(-1)  # (B, T', 1)
         tapped: dict[str, Tensor] = {}
         x = self.dropout(states)
-        for number, block in enumerate(self.blocks[start:], start + 1):
+        for number, block in enumerate(self.blocks[start : self._last_block(taps)], start + 1):
             x, logits = block(x, bias, valid, causal, beside, self.shared_router)
             if f"block{number}" in taps:
                 tapped[f"block{number}"] = x
@@ -135,6 +137,11 @@ class Encoder(nn.Module):
             if self.condition is not None and number in self.condition.blocks:
                 x = x + self.feedback(head(x).softmax(-1))
         return tapped | ({"output": self.norm(x)} if "output" in taps else {})
+
+    def _last_block(self, taps: Collection[str]) -> int:
+        """The number of blocks that must run for these taps."""
+        needed = [number for number in range(1, len(self.blocks) + 1) if {f"block{number}", f"router{number}"} & set(taps)]
+        return len(self.blocks) if "output" in taps else max(needed, default=0)
 
     def _experts(self, hidden: int, dropout: float) -> ExpertFeedForward:
         router = None if self.shared_router else Router(self.router_dim, self.experts.count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from m2asr.config import Strict
 from m2asr.errors import UserError
+from m2asr.limits import Depth, Positive, ShareBelowOne, Width
 from m2asr.models.grouped import grouped_feed_forward
 from m2asr.models.layers import Dropout, full_precision, valid_positions
 
@@ -28,14 +29,14 @@ class Experts(Strict):
     A router reads the layer's normalized state, and beside it what `embedding`, `mean` and `languages` add.
     """
 
-    count: int = Field(ge=1)
-    top: int = Field(1, ge=1)  # experts that every state goes through
-    blocks: Literal["all", "even", "upper"] | list[Annotated[int, Field(ge=1)]] = "all"  # upper: the upper half; or numbers from 1
+    count: Width
+    top: Width = 1  # experts that every state goes through
+    blocks: Literal["all", "even", "upper"] | list[Depth] = "all"  # upper: the upper half; or numbers from 1
     router: Literal["block", "shared"] = "block"  # one for each block, or one for all of them (Gu et al. 2025, Omni-router)
     scale: Scale = "probability"  # what an expert's output is multiplied by; see `scales`
-    capacity: float | None = Field(None, gt=0, allow_inf_nan=False)  # times an equal share of the states; null is no limit
-    hidden: int | None = Field(None, ge=1)  # width inside an expert; null is that of the other feed-forward modules
-    dropout: float | None = Field(None, ge=0, lt=1)  # inside an expert; null is that of the other modules
+    capacity: Positive | None = None  # times an equal share of the states; null is no limit
+    hidden: Width | None = None  # width inside an expert; null is that of the other feed-forward modules
+    dropout: ShareBelowOne | None = None  # inside an expert; null is that of the other modules
     embedding: str | None = Field(None, min_length=1)  # an encoder among the modules, whose states routers read without a gradient
     mean: bool = False  # also the mean of these states over the utterance
     languages: list[str] = []  # also which of these languages is spoken

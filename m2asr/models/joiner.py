@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
+from m2asr.limits import Width
 
 
 class Joiner(nn.Module):
@@ -22,7 +23,7 @@ class Joiner(nn.Module):
 
     system_arguments = ("memory_dim", "predictor_dim", "vocab")
 
-    def __init__(self, memory_dim: int, predictor_dim: int, vocab: int, dim: int = 256) -> None:
+    def __init__(self, memory_dim: int, predictor_dim: int, vocab: int, dim: Width = 256) -> None:
         super().__init__()
         if dim < 1:
             raise UserError(f"dim: {dim} is below 1; give at least 1")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
+from m2asr.limits import Depth, Kernel, ShareBelowOne, Width
 from m2asr.models.layers import Dropout
 
 BLANK = 0  # stands before the first token: no text contains it
@@ -52,7 +53,7 @@ class LSTMPredictor(nn.Module):
 
     system_arguments = ("vocab",)
 
-    def __init__(self, vocab: int, layers: int = 2, dim: int = 256, dropout: float = 0.1) -> None:
+    def __init__(self, vocab: int, layers: Depth = 2, dim: Width = 256, dropout: ShareBelowOne = 0.1) -> None:
         super().__init__()
         _check(layers=layers, dim=dim, dropout=dropout)
         self.dim = dim
@@ -100,7 +101,7 @@ class StatelessPredictor(nn.Module):
 
     system_arguments = ("vocab",)
 
-    def __init__(self, vocab: int, context: int = 2, dim: int = 256, dropout: float = 0.1) -> None:
+    def __init__(self, vocab: int, context: Kernel = 2, dim: Width = 256, dropout: ShareBelowOne = 0.1) -> None:
         super().__init__()
         _check(context=context, dim=dim, dropout=dropout)
         self.dim, self.context = dim, context

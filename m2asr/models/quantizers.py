@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
+from m2asr.limits import Factor, Positive, PositiveShare, Seed, Width
 from m2asr.models.layers import full_precision
 
 Quantized = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -74,12 +75,12 @@ class GumbelQuantizer(Quantizer):
     def __init__(
         self,
         dim: int,
-        groups: int = 2,
-        entries: int = 320,
-        width: int = 256,
-        start: float = 2.0,
-        end: float = 0.5,
-        decay: float = 0.999995,
+        groups: Width = 2,
+        entries: Width = 320,
+        width: Width = 256,
+        start: Positive = 2.0,
+        end: Positive = 0.5,
+        decay: PositiveShare = 0.999995,
     ) -> None:
         super().__init__(groups, entries, width)
         if not 0 < end <= start < float("inf"):
@@ -130,7 +131,7 @@ class NearestQuantizer(Quantizer):
 
     diversity = 5.0  # on 80 steps of speech this kept a perplexity of 12 of 320, and 1 that of 4
 
-    def __init__(self, dim: int, groups: int = 1, entries: int = 320, width: int = 256, commitment: float = 0.25) -> None:
+    def __init__(self, dim: int, groups: Width = 1, entries: Width = 320, width: Width = 256, commitment: Factor = 0.25) -> None:
         super().__init__(groups, entries, width)
         if not 0 <= commitment < float("inf"):
             raise UserError(f"quantizer.commitment: {commitment:g} is not possible; give a number from 0 up")
@@ -160,7 +161,7 @@ class ProjectionQuantizer(Quantizer):
     projection: Tensor
     codebook: Tensor
 
-    def __init__(self, dim: int, groups: int = 1, entries: int = 8192, width: int = 16, seed: int = 0) -> None:
+    def __init__(self, dim: int, groups: Width = 1, entries: Width = 8192, width: Width = 16, seed: Seed = 0) -> None:
         super().__init__(groups, entries, width)
         generator = torch.Generator().manual_seed(seed)
         bound = (6 / (dim + width)) ** 0.5

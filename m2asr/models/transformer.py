@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from m2asr.limits import Depth, Natural, ShareBelowOne, Width
 from m2asr.models.attention import SelfAttention
 from m2asr.models.encoder import Condition, Encoder
 from m2asr.models.experts import ExpertFeedForward, Experts, Router, feed_forward
@@ -50,13 +51,13 @@ class Transformer(Encoder):
     def __init__(
         self,
         feat_dim: int,
-        blocks: int = 12,
-        dim: int = 512,
-        heads: int = 8,
-        ff_mult: int = 4,
-        dropout: float = 0.1,
+        blocks: Depth = 12,
+        dim: Width = 512,
+        heads: Width = 8,
+        ff_mult: Width = 4,
+        dropout: ShareBelowOne = 0.1,
         subsampling: Kind = "conv2d",
-        window: list[int] | None = None,
+        window: list[Natural] | None = None,
         experts: Experts | None = None,
         condition: Condition | None = None,
         embedding_dim: int = 0,

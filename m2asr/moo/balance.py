@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from m2asr.limits import Factor
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.weighting import from_zero
 
@@ -51,7 +52,7 @@ class FairGrad(Borrowed):
         alpha: 0 is the mean gradient, large values look at the slowest objective.
     """
 
-    def __init__(self, objectives: list[str], alpha: float = 2.0) -> None:
+    def __init__(self, objectives: list[str], alpha: Factor = 2.0) -> None:
         from_zero(alpha=alpha)
         self.alpha = alpha
         super().__init__(objectives)

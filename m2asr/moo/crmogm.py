@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from m2asr.limits import Share
 from m2asr.moo.learned import same_objectives
 from m2asr.moo.mgda import MGDA
 from m2asr.moo.projections import CAGrad, UPGrad
@@ -31,7 +32,7 @@ class CRMOGM(Weighting):
 
     recalls = True
 
-    def __init__(self, objectives: list[str], of: Literal["mgda", "pcgrad", "cagrad", "upgrad"] = "mgda", alpha: float = 0.9) -> None:
+    def __init__(self, objectives: list[str], of: Literal["mgda", "pcgrad", "cagrad", "upgrad"] = "mgda", alpha: Share = 0.9) -> None:
         super().__init__(objectives)
         up_to_one(alpha=alpha)
         self.alpha = alpha

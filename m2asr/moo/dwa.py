@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.limits import Count, Positive
 from m2asr.moo.learned import same_objectives
 from m2asr.moo.weighting import Weighting
 
@@ -27,7 +28,7 @@ class DWA(Weighting):
 
     dynamic = False
 
-    def __init__(self, objectives: list[str], temperature: float = 2.0, window: int = 100) -> None:
+    def __init__(self, objectives: list[str], temperature: Positive = 2.0, window: Count = 100) -> None:
         super().__init__(objectives)
         if not temperature > 0:
             raise UserError(f"weighting.temperature: {temperature} is not possible; give a number above 0")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2asr.limits import Factor
 from m2asr.moo.learned import LearnedScalars, same_objectives
 from m2asr.moo.weighting import Weighting
 
@@ -30,7 +31,7 @@ class FAMO(Weighting):
 
     dynamic = False
 
-    def __init__(self, objectives: list[str], rate: float = 0.025, decay: float = 1e-3) -> None:
+    def __init__(self, objectives: list[str], rate: Factor = 0.025, decay: Factor = 1e-3) -> None:
         super().__init__(objectives)
         self._logits = LearnedScalars(self.objectives, rate, decay)
         self._last: dict[str, float | None] = dict.fromkeys(self.objectives)

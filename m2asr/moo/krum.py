@@ -7,6 +7,7 @@ from types import ModuleType
 import torch
 
 from m2asr.errors import UserError
+from m2asr.limits import Count, Natural
 from m2asr.moo.borrowed import Borrowed
 
 
@@ -23,7 +24,7 @@ class Krum(Borrowed):
         selected: how many are averaged.
     """
 
-    def __init__(self, objectives: list[str], byzantine: int = 0, selected: int = 1) -> None:
+    def __init__(self, objectives: list[str], byzantine: Natural = 0, selected: Count = 1) -> None:
         if byzantine < 0:
             raise UserError(f"weighting.byzantine: {byzantine} is not possible; give a number from 0 up")
         if not 1 <= selected <= len(objectives):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.form import check_form
 from m2asr.moo.weighting import from_zero
 
 
@@ -44,6 +45,9 @@ class LearnedScalars:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of other objectives."""
         same_objectives(state.get("values", {}), self._values)
+        for moments in state["adam"].values():
+            scalar = torch.zeros((), dtype=torch.float64)
+            check_form(moments, {"step": torch.zeros(()), "exp_avg": scalar, "exp_avg_sq": scalar}, "adam")
         index = {name: number for number, name in enumerate(state["values"])}
         moments = {number: state["adam"][index[name]] for number, name in enumerate(self._values) if index[name] in state["adam"]}
         with torch.no_grad():

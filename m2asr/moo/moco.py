@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from m2asr.errors import UserError
+from m2asr.limits import Factor, Positive, PositiveShare
 from m2asr.moo.carried import CarriedWeights
 
 
@@ -29,10 +30,10 @@ class MoCo(CarriedWeights):
     def __init__(
         self,
         objectives: list[str],
-        step: float = 0.1,
-        rho: float = 0.0,
+        step: Positive = 0.1,
+        rho: Factor = 0.0,
         scale: Literal["auto", "each", "none"] = "auto",
-        beta: float = 0.1,
+        beta: PositiveShare = 0.1,
     ) -> None:
         super().__init__(objectives, step, rho, scale)
         if not 0 < beta <= 1:

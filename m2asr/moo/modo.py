@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.limits import Factor, Positive
 from m2asr.moo.carried import CarriedWeights
 
 
@@ -35,8 +36,8 @@ class MoDo(CarriedWeights):
     def __init__(
         self,
         objectives: list[str],
-        step: float = 0.1,
-        rho: float = 0.0,
+        step: Positive = 0.1,
+        rho: Factor = 0.0,
         scale: Literal["auto", "each", "none"] = "auto",
         samples: Literal[2, 3] = 2,
     ) -> None:

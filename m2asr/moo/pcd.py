@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2asr.config import check_exists
 from m2asr.errors import UserError
+from m2asr.limits import Factor, ShareBelowOne
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.learned import same_objectives
 from m2asr.moo.weighting import up_to_one
@@ -32,7 +33,7 @@ class PCD(Borrowed):
 
     recalls = True
 
-    def __init__(self, objectives: list[str], primary: str | None = None, tau: float = 0.02, beta: float = 0.999) -> None:
+    def __init__(self, objectives: list[str], primary: str | None = None, tau: Factor = 0.02, beta: ShareBelowOne = 0.999) -> None:
         up_to_one(tau=tau)
         if not 0 <= beta < 1:
             raise UserError(f"weighting.beta: {beta} is not possible; give a number from 0, below 1")

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import torch
 
+from m2asr.limits import Factor
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.weighting import from_zero
 
@@ -53,7 +54,7 @@ class CAGrad(Borrowed):
         c: radius of the ball; 0 is the mean gradient.
     """
 
-    def __init__(self, objectives: list[str], c: float = 0.5) -> None:
+    def __init__(self, objectives: list[str], c: Factor = 0.5) -> None:
         from_zero(c=c)
         self.c = c
         super().__init__(objectives)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.limits import Count, Factor, Positive, ShareBelowOne
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.learned import same_objectives
 from m2asr.moo.weighting import from_zero
@@ -33,7 +34,9 @@ class SDMGrad(Borrowed):
     draws = 2
     recalls = True
 
-    def __init__(self, objectives: list[str], step: float = 10.0, momentum: float = 0.5, iterations: int = 20, pull: float = 0.3) -> None:
+    def __init__(
+        self, objectives: list[str], step: Positive = 10.0, momentum: ShareBelowOne = 0.5, iterations: Count = 20, pull: Factor = 0.3
+    ) -> None:
         from_zero(pull=pull)
         if not 0 < step < float("inf"):
             raise UserError(f"weighting.step: {step} is not possible; give a number above 0")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2asr.errors import UserError
+from m2asr.limits import Factor
 from m2asr.moo.weighting import Weighting
 
 
@@ -26,7 +27,7 @@ class Static(Weighting):
 
     dynamic = False
 
-    def __init__(self, objectives: list[str], weights: dict[str, float] | Literal["equal", "sum"] = "sum") -> None:
+    def __init__(self, objectives: list[str], weights: dict[str, Factor] | Literal["equal", "sum"] = "sum") -> None:
         super().__init__(objectives)
         self.equal = weights == "equal"
         given = weights if isinstance(weights, dict) else dict.fromkeys(objectives, 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2asr.limits import Share
 from m2asr.moo.borrowed import Borrowed
 from m2asr.moo.learned import same_objectives
 from m2asr.moo.weighting import up_to_one
@@ -43,7 +44,7 @@ class GradVac(Borrowed):
     random = True
     recalls = True
 
-    def __init__(self, objectives: list[str], beta: float = 0.01) -> None:
+    def __init__(self, objectives: list[str], beta: Share = 0.01) -> None:
         up_to_one(beta=beta)
         self.beta = beta
         super().__init__(objectives)

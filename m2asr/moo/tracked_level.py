@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
+
+from m2asr.form import check_form
 from m2asr.moo.gramian import Pair, all_pairs
 from m2asr.moo.level import Level, Terms
 from m2asr.moo.rows import GradientRows
@@ -41,6 +44,9 @@ class TrackedLevel(Level):
 
     def load_state_dict(self, state: Mapping[str, Any], rows: GradientRows) -> None:
         super().load_state_dict(state, rows)
+        size = rows.shard.layout.size
+        like = dict.fromkeys(self.objectives, torch.empty(size, dtype=rows.layout.dtype, device="meta"))
+        check_form(state["tracked"], like, "tracked", partial=True)
         for name, vector in state["tracked"].items():
             rows.part(self.tracked(name)).copy_(rows.shard.part_of(vector))
 

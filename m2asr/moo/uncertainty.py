@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2asr.limits import Factor
 from m2asr.moo.learned import LearnedScalars
 from m2asr.moo.weighting import Weighting
 
@@ -26,7 +27,7 @@ class Uncertainty(Weighting):
 
     dynamic = False
 
-    def __init__(self, objectives: list[str], rate: float = 0.01) -> None:
+    def __init__(self, objectives: list[str], rate: Factor = 0.01) -> None:
         super().__init__(objectives)
         self._log_variance = LearnedScalars(self.objectives, rate)
 

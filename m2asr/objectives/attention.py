@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from m2asr.config import construct
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
+from m2asr.limits import Factor, ShareBelowOne
 from m2asr.models import DECODERS
 from m2asr.models.decoder import DecoderPart, TransformerDecoder
 from m2asr.models.encoded import Encoded
 from m2asr.models.experts import choices, expert_counts
 from m2asr.models.layers import full_precision, round_length
+from m2asr.names import TextName
 from m2asr.objectives.balance import router_loss
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
@@ -45,13 +47,13 @@ class Attention(Objective):
         vocab: int,
         modules: Mapping[str, nn.Module],
         tokens: str,
-        text: str = "text",
+        text: TextName = "text",
         decoder: str | dict[str, Any] = {"type": "transformer"},  # noqa: B006 - read only
         prefix: str | None = None,
-        smoothing: float = 0.1,
+        smoothing: ShareBelowOne = 0.1,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
-        balance: float = 0.0,
+        balance: Factor = 0.0,
         view: ViewOptions | None = None,
     ) -> None:
         super().__init__([(view_of(view), tap)], target_key(tokens, text))

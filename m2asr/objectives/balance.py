@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
+from m2asr.limits import Factor
 from m2asr.models.encoded import Encoded
 from m2asr.models.experts import choices, expert_counts, limit
 from m2asr.models.layers import valid_positions
@@ -38,10 +39,10 @@ class Balance(Objective):
     def __init__(
         self,
         modules: Mapping[str, nn.Module],
-        sparsity: float = 0.15,
-        importance: float = 0.15,
-        switch: float = 0.0,
-        z: float = 0.0,
+        sparsity: Factor = 0.15,
+        importance: Factor = 0.15,
+        switch: Factor = 0.0,
+        z: Factor = 0.0,
         view: ViewOptions | None = None,
     ) -> None:
         weights = {"sparsity": sparsity, "importance": importance, "switch": switch, "z": z}

@@ -102,6 +102,8 @@ def build_system(
             check_exists(tap, readable, f"objectives.{name}.tap")
         _check_width(name, section.options().get("tap"), dim, encoder.dim, objectives[name])
     views = [view for objective in objectives.values() for view in objective.views]
+    if config.train.expert_parallel and any(view.average is not None for view in views):
+        raise UserError("train.expert_parallel: not with `teacher: ema`, which is the mean of a whole network; take one of them away")
     used_names = {name for objective in objectives.values() for name in objective.runs}
     _check_trained(modules, used_names, objectives)
     used_names |= {name for objective in objectives.values() for name in objective.labelled_by}

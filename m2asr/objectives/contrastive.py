@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
+from m2asr.limits import Count, Factor, Positive
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
 from m2asr.models.quantizers import perplexity
@@ -51,10 +52,10 @@ class Contrastive(MaskedObjective):
         quantizer: str,
         view: ViewOptions | None = None,
         tap: str = "output",
-        temperature: float = 0.1,
-        distractors: int = 100,
+        temperature: Positive = 0.1,
+        distractors: Count = 100,
         negatives: Literal["utterance", "batch"] = "utterance",
-        diversity: float | None = None,
+        diversity: Factor | None = None,
         languages: list[str] | None = None,
     ) -> None:
         for name, value in {"temperature": temperature, "distractors": distractors}.items():

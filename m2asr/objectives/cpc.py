@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
+from m2asr.limits import Count, Positive
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
 from m2asr.objectives.objective import Loss, Objective
@@ -54,12 +55,12 @@ class CPC(Objective):
         dim: int,
         frame_shift: float,
         frame_length: float,
-        context: float = 2.0,
-        future: float = 1.0,
-        temperature: float = 0.1,
+        context: Positive = 2.0,
+        future: Positive = 1.0,
+        temperature: Positive = 0.1,
         predictor: Literal["recursive", "per_step"] = "recursive",
-        steps: int = 24,
-        windows: int = 8,
+        steps: Count = 24,
+        windows: Count = 8,
         tap: str = "output",
         encoding: Literal["cut", "causal"] = "cut",
         negatives: Literal["mixed", "utterance", "batch"] = "mixed",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
+from m2asr.names import TextName
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.view import View, ViewOptions, view_of
 
@@ -37,7 +38,7 @@ class CTC(Objective):
         vocab: int,
         modules: Mapping[str, nn.Module],
         tokens: str,
-        text: str = "text",
+        text: TextName = "text",
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         head: str | None = None,

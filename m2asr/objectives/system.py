@@ -41,6 +41,9 @@ class System(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.module_names = tuple(modules)
         self.spread_names: frozenset[str] = frozenset()  # names of parameters of which every process has another part
+        self.averages = {
+            view: objective.average for objective in objectives.values() for view in objective.views if view.average is not None
+        }
         experts, condition = modules["encoder"].experts, modules["encoder"].condition
         self.embedding_name = experts and experts.embedding  # the name of the network that routers read, or None
         self.head_name = condition and condition.head  # the name of the head that states are conditioned on, or None
@@ -63,16 +66,17 @@ class System(nn.Module):
     def encode(self, batch: Batch, view: View, taps: Collection[str]) -> Encoded:
         """The states at `taps` of a prepared view; the key of the batch seeds dropout and augmentation."""
         drawn, train = batch.drawn[view], self.training and view.train
-        self.encoder.train(train)
+        network = self.averages.get(view, self)
+        network.encoder.train(train)
         torch.manual_seed(seed_of(*batch.key, view.key))
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
             feats = self._features(batch, view, train) if view.input == "feats" else None  # (R, T, F)
             if feats is not None:
-                states = self.encoder.frontend(feats)  # (R, T', D)
+                states = network.encoder.frontend(feats)  # (R, T', D)
             else:
                 tokens = drawn.tensors.get("tokens", batch.inputs[view.input])  # (B, U)
                 size = round_length(max(1, tokens.shape[1]))  # texts that are all empty still need a padded position
-                states = getattr(self, view.embed)(F.pad(tokens, (0, size - tokens.shape[1])))
+                states = getattr(network, view.embed)(F.pad(tokens, (0, size - tokens.shape[1])))
             states_at = {"frontend": states} if "frontend" in taps else {}
             mask = drawn.tensors.get("mask")  # (R, at most T')
             if mask is not None:
@@ -83,9 +87,9 @@ class System(nn.Module):
             if self.embedding_name in taps:
                 states_at[self.embedding_name] = embedded
             beside = self._beside(states, drawn, embedded, view.causal)
-            head = getattr(self, self.head_name) if self.head_name else None
+            head = getattr(network, self.head_name) if self.head_name else None
             if set(taps) - states_at.keys():
-                states_at |= self.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
+                states_at |= network.encoder(states, lengths, taps, view.start, view.causal, padded, beside, head)
         return Encoded(states_at, lengths, mask)
 
     def normalize(self, feats: Tensor, lengths: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ from torch import nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
+from m2asr.limits import Count, Factor
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
+from m2asr.names import TextName
 from m2asr.objectives.objective import Loss, Metric, Objective, row_selection, select_rows
 from m2asr.objectives.rnnt import rnnt_loss
 from m2asr.objectives.rnnt_prune import pruned_cells, sum_loss
@@ -46,10 +48,10 @@ class Transducer(Objective):
         tokens: str,
         predictor: str,
         joiner: str,
-        text: str = "text",
-        max_symbols: int = 5,
-        prune: int | None = None,
-        prune_weight: float | None = None,
+        text: TextName = "text",
+        max_symbols: Count = 5,
+        prune: Count | None = None,
+        prune_weight: Factor | None = None,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         view: ViewOptions | None = None,

@@ -11,10 +11,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from m2asr.config import Strict
 from m2asr.data.batch import Drawn, target_key
+from m2asr.limits import Count, Natural, PositiveShare, Share
+from m2asr.names import TextName
 from m2asr.text.tokenizer import UNK
 
 
@@ -122,7 +123,7 @@ class View:
     input: `feats`, or the key of a text whose tokens are read. embed: the module that turns these tokens into states. start: number of
     encoder blocks that are skipped. mask: spans of input states that are replaced. cut: encode pieces of utterances instead of complete
     ones. causal: no state sees a later one. train: use dropout and augmentation while the system trains. grad: compute a gradient. noise:
-    tokens that are corrupted before they are read.
+    tokens that are corrupted before they are read. average: means of the modules encode, which follow these with this decay.
     """
 
     input: str = "feats"
@@ -134,6 +135,7 @@ class View:
     train: bool = True
     grad: bool = True
     noise: Noise | None = None
+    average: float | None = None
 
     @property
     def key(self) -> str:
@@ -152,26 +154,26 @@ class View:
 class MaskOptions(Strict):
     """Options of `Mask`; `vector` names a module of the type mask_vector, or is null for random vectors."""
 
-    probability: float = Field(gt=0, le=1)
-    length: int = Field(gt=0)
+    probability: PositiveShare
+    length: Count
     vector: str | None = None
 
 
 class NoiseOptions(Strict):
     """Options of `Noise`."""
 
-    share: float = Field(gt=0, le=1)
-    random: float = Field(0.1, ge=0, le=1)
-    span: int = Field(1, gt=0)
+    share: PositiveShare
+    random: Share = 0.1
+    span: Count = 1
 
 
 class ViewOptions(Strict):
     """Options of `View` in the section of an objective."""
 
     input: str = "feats"  # or the tokenizer whose tokens are read
-    text: str = "text"  # the text whose tokens are read
+    text: TextName = "text"  # the text whose tokens are read
     embed: str | None = None
-    start: int = Field(0, ge=0)
+    start: Natural = 0
     mask: MaskOptions | None = None
     causal: bool = False
     noise: NoiseOptions | None = None

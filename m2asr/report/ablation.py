@@ -18,6 +18,8 @@ from pydantic import Field
 from m2asr.config import Strict, check_config, merge_patch
 from m2asr.errors import UserError
 from m2asr.files import lock, open_atomic
+from m2asr.limits import Positive, Seed
+from m2asr.names import FileName
 from m2asr.objectives.build import resolve
 from m2asr.train_checks import changed_keys
 from m2asr.train_config import TrainConfig
@@ -32,7 +34,7 @@ class Row(Strict):
 
     base: str
     patch: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {}
+    parts: dict[FileName, dict[str, Any]] = {}
 
 
 class Ablation(Strict):
@@ -42,10 +44,10 @@ class Ablation(Strict):
     which must be those of all rows; by default it is that of run.sh.
     """
 
-    hours: float = Field(gt=0)
-    seeds: list[int] = Field([1, 2, 3], min_length=1)
+    hours: Positive
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1)
     options: dict[str, str] = {}
-    rows: dict[str, Row] = Field(min_length=1)
+    rows: dict[FileName, Row] = Field(min_length=1)
 
     def recipe_options(self, without: str = "") -> list[str]:
         """The words of `options` on a command line, without one of them."""

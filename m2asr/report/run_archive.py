@@ -63,7 +63,7 @@ def load_runs(archive: Path, folder: Path) -> list[str]:
                 raise UserError(f"--archive {archive}: {tag} lacks its config or results.json; it is not an archive of an ablation")
             with open_atomic(folder / "conf" / f"{tag}.yaml", "wb") as file:
                 file.write(run.pop("config"))
-            with replace_dir(folder / tag) as temporary:
+            with replace_dir(folder / tag, "a run") as temporary:
                 for name, data in run.items():
                     (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / name).write_bytes(data)

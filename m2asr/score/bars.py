@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from m2asr.errors import UserError
-from m2asr.score.report import mean
+from m2asr.score.report import languages_of, mean
 
 
 class Bar(NamedTuple):
@@ -22,7 +22,7 @@ def read_bars(text: str, searches: Sequence[str]) -> list[Bar]:
     """Parse bars; one without the name of a search is for all searches. Raises UserError if the text is not a list of bars."""
     bars = []
     for word in text.split():
-        match = re.fullmatch(r"(?:(.+)\.)?(wer|cer)<=(\d+(?:\.\d*)?|\.\d+)", word)
+        match = re.fullmatch(r"(?:(.+)\.)?(wer|mer|cer)<=(\d+(?:\.\d*)?|\.\d+)", word)
         if not match or match[1] not in (None, *searches):
             names = ", ".join(searches)
             raise UserError(f'--check "{text}": write bars as "cer<=0.30 {searches[0]}.wer<=0.80"; searches: {names}', exit_code=2)
@@ -38,6 +38,7 @@ def reached(bars: Sequence[Bar], rows: Sequence[Mapping[str, Any]]) -> bool:
         if value is None:
             print(f"missed: {search}: {metric} was not measured, the bar is {maximum}")
         else:
-            print(f"{'reached' if value <= maximum else 'missed'}: {search}: {metric} {value:.4f}, the bar is {maximum}")
+            over = f" (mean over {' '.join(languages)})" if len(languages := languages_of(rows, metric)) > 1 else ""
+            print(f"{'reached' if value <= maximum else 'missed'}: {search}: {metric} {value:.4f}{over}, the bar is {maximum}")
         all_reached &= value is not None and value <= maximum
     return all_reached

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
+from m2asr.text.scripts import mixed_tokens
 
-def nearest_sentences(references: Sequence[str], training: Sequence[str], characters: bool = False) -> list[str]:
-    """The training sentence with the fewest word (or character) errors for every reference, as an oracle would choose it.
+
+def nearest_sentences(
+    references: Sequence[str], training: Sequence[str], tokens: Callable[[str], Sequence[str]] = mixed_tokens
+) -> list[str]:
+    """The training sentence with the fewest wrong tokens for every reference, as an oracle would choose it.
 
     Of sentences with equal distances it is the first in the alphabet.
     """
     sentences = sorted(set(training))
-    # rapidfuzz is fastest on strings, so each word becomes a character; words in no reference match nothing and share a character
-    codes = {word: chr(code) for code, word in enumerate(sorted({word for text in references for word in text.split()}), 1)}
+    # rapidfuzz is fastest on strings, so each token becomes a character; tokens in no reference match nothing and share a character
+    codes = {token: chr(code) for code, token in enumerate(sorted({token for text in references for token in tokens(text)}), 1)}
 
     def encode(text: str) -> str:
-        return text if characters else "".join(codes.get(word, "\0") for word in text.split())
+        return "".join(codes.get(token, "\0") for token in tokens(text))
 
     encoded = [encode(text) for text in sentences]
     nearest = []

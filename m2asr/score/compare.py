@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from m2asr.errors import UserError
+from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.bootstrap import error_rate, paired_mean_interval
-from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.error_rate import COUNTS, metrics_of
 from m2asr.score.result_txt import read_trn
 from m2asr.score.translation import translation_scores
 
-METRICS = {"wer": "asr", "cer": "asr", "chrf": "st"}  # metric -> the task that it measures
+METRICS = {"wer": "asr", "mer": "asr", "cer": "asr", "chrf": "st"}  # metric -> the task that it measures
 EvalSet = tuple[str, str, str]  # what a metric is measured on: set, language of the text, source language
 
 
@@ -86,7 +86,7 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectiv
                 searches = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
                 hint = f"give another with --decode: {', '.join(searches)}; or " if searches else ""
                 raise UserError(f"{exp}: not scored with the search {decode}; {hint}run stages 5 (decode) and 6 (score) there")
-            infos.append(json.loads(results.read_text(encoding="utf-8")))
+            infos.append(read_json(results, "run stage 6 (score) again"))
             for out in decoded:
                 for metric, eval_set, counts in _count(out):
                     if eval_set in counted[metric]:
@@ -121,7 +121,7 @@ def table(systems: Sequence[ComparedSystem]) -> str:
     metrics = [metric for metric in METRICS if any(system.scores(metric) for system in systems)]
     head = ["system", "seeds"]
     for metric in metrics:
-        head += [_title(metric), f"difference from {systems[0].name} (95 %)"]
+        head += [title(metric), f"difference from {systems[0].name} (95 %)"]
     facts = [
         ("train, min", "train_seconds", 60, sum),
         ("audio, h", "audio_seconds", 3600, sum),
@@ -142,7 +142,7 @@ def table(systems: Sequence[ComparedSystem]) -> str:
 
 def _count(out: Path) -> list[tuple[str, EvalSet, Counts]]:
     """The counts of one decoded and scored folder by metric; empty if its set has no references."""
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     eval_set = (info["set"], info["lang"], info["source"])
     utts, references = read_trn(out / "ref.trn")
     hyp_utts, hypotheses = read_trn(out / "hyp.trn")
@@ -151,32 +151,32 @@ def _count(out: Path) -> list[tuple[str, EvalSet, Counts]]:
     if not utts:
         return []
     if info["task"] == "asr":
-        counts = {"wer": word_errors(references, hypotheses).counts, "cer": character_errors(references, hypotheses).counts}
-        return [(metric, eval_set, Counts(utts, values, error_rate)) for metric, values in counts.items()]
+        metrics = metrics_of(references, info["lang"].split("+"))
+        return [(metric, eval_set, Counts(utts, COUNTS[metric](references, hypotheses).counts, error_rate)) for metric in metrics]
     chrf = translation_scores("chrf", references, hypotheses, info["lang"])
     return [("chrf", eval_set, Counts(utts, chrf.statistics, chrf.score_of))]
 
 
-def _title(metric: str) -> str:
+def title(metric: str) -> str:
     return metric.upper() if METRICS[metric] == "asr" else "chrF"
 
 
-def _factor(metric: str) -> float:
+def factor(metric: str) -> float:
     return 100.0 if METRICS[metric] == "asr" else 1.0
 
 
 def _mean(values: Sequence[float], metric: str) -> str:
     if not values:
         return ""
-    deviation = f" ± {_factor(metric) * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{_factor(metric) * statistics.fmean(values):.1f}{deviation}"
+    deviation = f" ± {factor(metric) * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{factor(metric) * statistics.fmean(values):.1f}{deviation}"
 
 
 def _difference(first: ComparedSystem, second: ComparedSystem, metric: str) -> str:
     interval = None if first is second else difference(first, second, metric)
     if interval is None:
         return ""
-    center, low, high = (_factor(metric) * value for value in interval)
+    center, low, high = (factor(metric) * value for value in interval)
     return f"{center:+.1f} ({low:+.1f} to {high:+.1f})" + (", no difference" if low <= 0 <= high else "")
 
 

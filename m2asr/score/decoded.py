@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
-from m2asr.score.error_rate import Errors, character_errors, word_errors
+from m2asr.json_file import INFO, REMEDY, read_json
+from m2asr.score.error_rate import Errors, mixed_errors
 from m2asr.score.result_txt import read_trn
 from m2asr.score.translation import translation_scores
-from m2asr.text.normalize import UNSPACED
 
 
 @dataclass
@@ -31,13 +27,13 @@ class Decoded:
     hypotheses: list[str]
     langs: list[str]  # language of every utterance's texts
     decoded: int  # utterances with a hypothesis, scored or not
-    errors: Errors | None  # of a recognition: in words, or in characters for languages without spaces
+    errors: Errors | None  # of a recognition: in words, or in characters of scripts without spaces
     chrf: list[float]  # chrF of every translation, 0 to 100
 
 
 def read_decoded(out: Path, data: Path) -> Decoded:
     """Read a scored folder and align its texts. Raises UserError if it was not scored."""
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     utts, references = read_trn(out / "ref.trn")
     hyp_utts, hypotheses = read_trn(out / "hyp.trn")
     if utts != hyp_utts:
@@ -47,7 +43,7 @@ def read_decoded(out: Path, data: Path) -> Decoded:
     langs = [spoken.get(utt, info["lang"]) for utt in utts]
     errors, chrf = None, []
     if recognition:
-        errors = token_errors(references, hypotheses, langs)
+        errors = mixed_errors(references, hypotheses)
     elif utts:
         chrf_score = translation_scores("chrf", references, hypotheses, info["lang"])
         chrf = [chrf_score.score_of(statistics) for statistics in chrf_score.statistics]
@@ -55,18 +51,3 @@ def read_decoded(out: Path, data: Path) -> Decoded:
     description = info["set"], info["objective"], info["task"], info["lang"]
     return Decoded(search, *description, utts, references, hypotheses, langs, len(read_table(out / "text")), errors, chrf)
 
-
-def token_errors(references: Sequence[str], hypotheses: Sequence[str], langs: Sequence[str]) -> Errors:
-    """Errors in words, or in characters for utterances in languages without spaces."""
-    words = word_errors(references, hypotheses)
-    unspaced = [lang in UNSPACED for lang in langs]
-    if not any(unspaced):
-        return words
-    kinds = (words, character_errors(references, hypotheses))
-    rows = [(kinds[use_characters], row) for row, use_characters in enumerate(unspaced)]
-    return Errors(
-        np.array([kind.counts[row] for kind, row in rows]),
-        [kind.references[row] for kind, row in rows],
-        [kind.hypotheses[row] for kind, row in rows],
-        [kind.alignments[row] for kind, row in rows],
-    )

@@ -1,13 +1,16 @@
-"""Word and character error rates with their kinds of errors, over a corpus."""
+"""Word, character and mixed error rates with their kinds of errors, over a corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 import jiwer
 import numpy as np
+
+from m2asr.text.language import language_of
+from m2asr.text.scripts import is_unspaced, mixed_tokens
 
 KINDS = {"substitute": 0, "delete": 1, "insert": 2}
 
@@ -47,6 +50,26 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
 def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
     """Errors in characters, spaces between words included."""
     return _errors(jiwer.process_characters(_single_spaces(references), _single_spaces(hypotheses)))
+
+
+def mixed_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
+    """Errors in words; where a script has no spaces between words, in characters, without regard to spaces."""
+    mixed = ([" ".join(mixed_tokens(text)) for text in texts] for texts in (references, hypotheses))
+    return _errors(jiwer.process_words(*mixed))
+
+
+COUNTS = {"wer": word_errors, "mer": mixed_errors, "cer": character_errors}
+
+
+def metrics_of(references: Sequence[str], languages: Collection[str]) -> list[str]:
+    """The keys of COUNTS that tell how well texts in these languages are recognized; the most telling one comes first.
+
+    `wer` needs languages with spaces between words, `mer` references with both: words, and characters of scripts without spaces. Such are
+    English names in Chinese, and a set in both languages.
+    """
+    spaced = not any(language_of(lang).unspaced for lang in languages)
+    mixed = {is_unspaced(token) for text in references for token in mixed_tokens(text)} == {True, False}
+    return ["wer"] * spaced + ["mer"] * mixed + ["cer"]
 
 
 def _single_spaces(texts: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,12 +12,14 @@ import numpy as np
 
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
+from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
-from m2asr.score.error_rate import Errors, character_errors, word_errors
+from m2asr.score.error_rate import COUNTS, Errors, metrics_of, mixed_errors
 from m2asr.score.result_txt import write_result, write_trn
 from m2asr.score.translation import TranslationScores, translation_scores
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.normalize import normalize
+from m2asr.text.scripts import mixed_tokens
 
 Row = dict[str, Any]
 LARGEST_TEXTS = 100_000_000  # bytes of training texts that are read for the baselines
@@ -55,7 +56,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     has the figures of each language. Prints how many utterances were scored and left out. A set without references has no rows and empty
     trn files. Raises UserError if no reference can be scored, or if an utterance has no group.
     """
-    info = json.loads((out / "info.json").read_text(encoding="utf-8"))
+    info = read_json(out / "info.json", REMEDY, INFO)
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
     references = read_table(folder / info["text"]) if (folder / info["text"]).is_file() else {}
     if not references:
@@ -106,11 +107,6 @@ def _training_texts(folders: Sequence[Path], name: str) -> tuple[list[tuple[str,
     return texts, f"no training set has {name}"
 
 
-def word_count(text: str, lang: str) -> int:
-    """The number of words of a text; in Chinese and Japanese every character is a word."""
-    return len(text.replace(" ", "") if lang in UNSPACED else text.split())
-
-
 def match(
     references: Mapping[str, str],
     hypotheses: Mapping[str, str],
@@ -130,7 +126,7 @@ def match(
         raise UserError(
             f"{path}: {missing[0]}: no hypothesis ({len(missing)} of {len(references)} utterances); decode the whole set again (stage 5)"
         )
-    utts = [utt for utt, text in references.items() if word_count(text, langs[utt]) >= min_words]
+    utts = [utt for utt, text in references.items() if len(mixed_tokens(text)) >= min_words]
     if not any(references[utt] for utt in utts):
         raise UserError(f"{path}: none of the {len(references)} references has {max(1, min_words)} words to score; lower --min_words")
     return ScoredUtterances(
@@ -146,17 +142,19 @@ def match(
 
 
 def score_recognition(answers: ScoredUtterances, lang: str, training: Sequence[str], out: Path) -> list[Row]:
-    """WER and CER rows; writes ref.trn, hyp.trn and result.txt. The baseline is the nearest of the normalized `training` sentences."""
+    """The rows of the error rates; writes ref.trn, hyp.trn and result.txt.
+
+    The baseline is the nearest of the normalized `training` sentences.
+    """
     references, hypotheses = (list(map(normalize, texts, answers.langs)) for texts in (answers.references, answers.hypotheses))
     write_trn(out / "ref.trn", answers.utts, references)
     write_trn(out / "hyp.trn", answers.utts, hypotheses)
+    write_result(out / "result.txt", answers.utts, answers.speakers, mixed_errors(references, hypotheses))
     rows = []
-    for metric, count in (("wer", word_errors), ("cer", character_errors)):
-        errors = count(references, hypotheses)
-        if metric == ("cer" if lang in UNSPACED else "wer"):
-            write_result(out / "result.txt", answers.utts, answers.speakers, errors)
-        oracle = count(references, nearest_sentences(references, training, characters=metric == "cer")) if training else None
-        rows.append({"metric": metric, **answers.figures(partial(_error_figures, errors, oracle))})
+    for metric in metrics_of(references, lang.split("+")):
+        count, tokens = COUNTS[metric], str if metric == "cer" else mixed_tokens
+        oracle = count(references, nearest_sentences(references, training, tokens)) if training else None
+        rows.append({"metric": metric, **answers.figures(partial(_error_figures, count(references, hypotheses), oracle))})
     return rows
 
 
@@ -178,9 +176,9 @@ def score_translation(answers: ScoredUtterances, lang: str, training: Sequence[s
     """
     write_trn(out / "ref.trn", answers.utts, answers.references)
     write_trn(out / "hyp.trn", answers.utts, answers.hypotheses)
-    write_result(out / "result.txt", answers.utts, answers.speakers, word_errors(answers.references, answers.hypotheses))
-    frequent = most_frequent([text for text in training if word_count(text, lang) >= answers.min_words])
-    words = np.array([len(text.split()) for text in answers.references])
+    write_result(out / "result.txt", answers.utts, answers.speakers, mixed_errors(answers.references, answers.hypotheses))
+    frequent = most_frequent([text for text in training if len(mixed_tokens(text)) >= answers.min_words])
+    words = np.array([len(mixed_tokens(text)) for text in answers.references])
     rows = []
     for metric in ("bleu", "chrf"):
         scores = translation_scores(metric, answers.references, answers.hypotheses, lang)

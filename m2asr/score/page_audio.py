@@ -67,7 +67,7 @@ def _copy(item: Item) -> str:
     from m2asr.data.audio import read_audio  # imports torch, which few pages need
 
     try:
-        wave, rate = read_audio(item.wav, item.start, item.end)
+        wave, rate = read_audio(item.wav, item.start, item.end, channel="mix" if item.channel is None else item.channel)
     except UserError:
         return ""
     container, kind = ("MP3", "mpeg") if rate in MP3_RATES and "MP3" in soundfile.available_formats() else ("FLAC", "flac")

@@ -10,9 +10,8 @@ from rapidfuzz.distance import Levenshtein
 
 from m2asr.score.decoded import Decoded
 from m2asr.score.error_rate import Errors
-from m2asr.text.normalize import UNSPACED
-
-RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "ks", "nqo", "ps", "sd", "syr", "ug", "ur", "yi"}  # ISO 639 codes
+from m2asr.text.language import language_of
+from m2asr.text.scripts import is_unspaced
 
 
 def card(utt: str, name: str, seconds: float | None, source: str, answers: list[tuple[Decoded, int]]) -> Iterator[str]:
@@ -30,7 +29,7 @@ def card(utt: str, name: str, seconds: float | None, source: str, answers: list[
 
 def language(lang: str) -> str:
     """The HTML attributes of a text in this language."""
-    return f'lang="{escape(lang)}"' + (' dir="rtl"' if lang in RIGHT_TO_LEFT else "")
+    return f'lang="{escape(lang)}"' + (' dir="rtl"' if language_of(lang).right_to_left else "")
 
 
 def _opening(decoded: Decoded, figures: str) -> str:
@@ -44,7 +43,8 @@ def _title(decoded: Decoded) -> str:
 def _recognition(decoded: Decoded, row: int) -> Iterator[str]:
     substituted, deleted, inserted, tokens = decoded.errors.counts[row].tolist()
     wrong, lang = substituted + deleted + inserted, decoded.langs[row]
-    unit = "character" if lang in UNSPACED else "word"
+    kinds = {is_unspaced(token) for token in decoded.errors.references[row]}
+    unit = "token" if len(kinds) > 1 else "character" if kinds == {True} else "word"
     summary = f"{wrong or 'no'} error{'' if wrong == 1 else 's'} in {tokens} {unit}{'' if tokens == 1 else 's'}"
     if wrong:
         kinds = ((substituted, "sub"), (deleted, "del"), (inserted, "ins"))
@@ -52,7 +52,7 @@ def _recognition(decoded: Decoded, row: int) -> Iterator[str]:
         summary += f"{share} · " + ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     yield _opening(decoded, f'data-errors="{wrong}" data-tokens="{tokens}"')
     yield f'<p class="told">{_title(decoded)} · {summary}</p>'
-    yield f'<p class="aligned" {language(lang)}>{aligned(decoded.errors, row, lang)}</p></section>'
+    yield f'<p class="aligned" {language(lang)}>{aligned(decoded.errors, row)}</p></section>'
 
 
 def _translation(decoded: Decoded, row: int) -> Iterator[str]:
@@ -64,17 +64,20 @@ def _translation(decoded: Decoded, row: int) -> Iterator[str]:
     yield "</dl></section>"
 
 
-def aligned(errors: Errors, row: int, lang: str) -> str:
+def aligned(errors: Errors, row: int) -> str:
     """A line of text in which every error is a column with the reference above the hypothesis."""
-    columns = []
+    line, spaced = "", False
     for reference, hypothesis in errors.aligned(row):
-        columns.append(escape(reference) if reference == hypothesis else _error(reference, hypothesis))
-    return ("" if lang in UNSPACED else " ").join(columns)
+        token = reference or hypothesis
+        line += " " if line and not is_unspaced(token[0]) and spaced else ""
+        line += escape(reference) if reference == hypothesis else _error(reference, hypothesis)
+        spaced = not is_unspaced(token[-1])
+    return line
 
 
 def _error(reference: str, hypothesis: str) -> str:
     kind = "i" if not reference else "d" if not hypothesis else "s"
-    left, right = _marked(reference, hypothesis) if kind == "s" else (visible_token(reference), visible_token(hypothesis))
+    left, right = _marked(reference, hypothesis) if kind == "s" else (escape(reference), escape(hypothesis))
     return f'<span class="{kind}">' + (f"<del>{left}</del>" if left else "") + (f"<ins>{right}</ins>" if right else "") + "</span>"
 
 
@@ -85,7 +88,7 @@ def _marked(reference: str, hypothesis: str) -> tuple[str, str]:
     unlike = 2 * Levenshtein.distance(reference, hypothesis) > max(len(reference), len(hypothesis))
     # a piece that begins with a combining mark cannot be separated from its letter
     if unlike or any(unicodedata.category(piece[0])[0] == "M" for pair in pieces for piece in pair if piece):
-        return visible_token(reference), visible_token(hypothesis)
+        return escape(reference), escape(hypothesis)
     left, right = zip(*pieces, strict=True)
     return _underlined(left, right), _underlined(right, left)
 
@@ -93,8 +96,3 @@ def _marked(reference: str, hypothesis: str) -> tuple[str, str]:
 def _underlined(pieces: Sequence[str], counterparts: Sequence[str]) -> str:
     pairs = zip(pieces, counterparts, strict=True)
     return "".join(escape(piece) if piece == counterpart or not piece else f"<u>{escape(piece)}</u>" for piece, counterpart in pairs)
-
-
-def visible_token(token: str) -> str:
-    """A token as HTML; a space, which is a token in character alignments, is shown as a symbol."""
-    return "␣" if token.isspace() else escape(token)

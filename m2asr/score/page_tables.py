@@ -9,11 +9,11 @@ from typing import Any
 
 from m2asr.score.confusions import confusions
 from m2asr.score.decoded import Decoded
-from m2asr.score.page_cards import language, visible_token
+from m2asr.score.page_cards import language
 from m2asr.score.report import format_value
 
 LISTED = 12  # of the most frequent confusions
-METRICS = {"wer": "WER", "cer": "CER", "bleu": "BLEU", "chrf": "chrF"}
+METRICS = {"wer": "WER", "mer": "MER", "cer": "CER", "bleu": "BLEU", "chrf": "chrF"}
 LEGEND = """<p class="legend aligned">Reference above, hypothesis below:
 <span class="s"><del>subs<u>t</u>ituted</del><ins>subs<u>d</u>ituted</ins></span>
 <span class="d"><del>deleted</del></span> <span class="i"><ins>inserted</ins></span></p>
@@ -24,7 +24,8 @@ def totals(results: Mapping[str, Any]) -> Iterator[str]:
     """A table of the results of every set: values with their intervals, kinds of errors, utterances."""
     lines: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results["rows"]:
-        key = row["set"], row.get("objective", ""), row["search"]
+        name = f"mean over {' '.join(row['languages'])}" if "languages" in row else row["set"]
+        key = name, row.get("objective", ""), row["search"]
         lines.setdefault(key, {})[row["metric"]] = row
     if not lines:
         yield "<p>No decoded set has references.</p>"
@@ -74,7 +75,7 @@ def _most(counted: Mapping[tuple[str, str], int], lang: str) -> str:
     """Entries of a list; a click on a button puts its text into the filter of the page."""
     lines = []
     for pair, count in sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))[:LISTED]:
-        words = (f"<bdi {language(lang)}>{visible_token(token)}</bdi>" if token else "" for token in pair)
+        words = (f"<bdi {language(lang)}>{escape(token)}</bdi>" if token else "" for token in pair)
         lines.append(f'<li><button type="button">{" → ".join(words).strip()}</button> {count}</li>')
     return "".join(lines) or "<li>none</li>"
 

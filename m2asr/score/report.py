@@ -9,11 +9,11 @@ from typing import Any
 
 from m2asr.files import open_atomic
 
-PERCENT = {"wer", "cer"}
+PERCENT = ("wer", "mer", "cer")
 
 
 def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
-    """The mean over languages of a recognition metric, or None if it was not measured. A language is the mean of its sets.
+    """The mean of a recognition metric over the languages that have it, or None if none has. A language is the mean of its sets.
 
     Sets in several languages do not count.
     """
@@ -22,14 +22,20 @@ def mean(rows: Sequence[Mapping[str, Any]], metric: str) -> float | None:
 
 
 def mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the set `mean`, for each search, if the rows have several languages."""
+    """A row with the set `mean` for each search and metric that several languages have; `languages` names them."""
     means = []
     for search in dict.fromkeys(row["search"] for row in rows):
         of_search = [row for row in rows if row["search"] == search]
-        languages = len(_by_language(of_search, "wer"))
-        keys = {"set": "mean", "task": "asr", "search": search, "languages": languages}
-        means += [{**keys, "metric": metric, "value": mean(of_search, metric)} for metric in ("wer", "cer") if languages > 1]
+        for metric in PERCENT:
+            if len(languages := languages_of(of_search, metric)) > 1:
+                keys = {"set": "mean", "task": "asr", "search": search, "languages": languages, "metric": metric}
+                means.append({**keys, "value": mean(of_search, metric)})
     return means
+
+
+def languages_of(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+    """The languages over which the mean of a metric runs."""
+    return sorted(_by_language(rows, metric))
 
 
 def _by_language(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[float]]:
@@ -65,7 +71,8 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     table: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for row in rows:
         column = row["metric"].upper() if row["task"] == "asr" else f"{row['metric']} into {row['lang']}"
-        cells = table.setdefault((row["search"], row.get("source", ""), row["set"]), {})
+        language = row["source"] if "source" in row else " ".join(row["languages"])
+        cells = table.setdefault((row["search"], language, row["set"]), {})
         cells.setdefault(column, []).append(format_value(row, row["value"]))
     columns = sorted({column for cells in table.values() for column in cells}, key=lambda name: ("into" in name, name))
     searches = list(dict.fromkeys(search for search, _, _ in table))
@@ -81,7 +88,8 @@ def _details(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in _with_groups(rows):
         task = row["task"] if row["task"] == "asr" else f"st {row['source']}-{row['lang']}"
-        cells = [row["search"], row["set"], task, row["metric"], format_value(row, row["value"])]
+        name = f"mean over {' '.join(row['languages'])}" if "languages" in row else row["set"]
+        cells = [row["search"], name, task, row["metric"], format_value(row, row["value"])]
         cells.append(" - ".join(format_value(row, end) for end in row["ci95"]) if "ci95" in row else "")
         cells.append(f"{row['sub']} / {row['del']} / {row['ins']}" if "sub" in row else "")
         cells += [str(row.get("ref_tokens", "")), str(row.get("utterances", ""))]

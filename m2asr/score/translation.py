@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from m2asr.text.language import language_of
+
 
 @dataclass
 class TranslationScores:
@@ -34,7 +36,17 @@ class TranslationScores:
 
 def translation_scores(kind: str, references: Sequence[str], hypotheses: Sequence[str], lang: str) -> TranslationScores:
     """Score cased and punctuated hypotheses against one reference each; `kind` is bleu or chrf, `lang` the target language."""
-    metric = BLEU(tokenize="zh" if lang == "zh" else "13a") if kind == "bleu" else CHRF()
+    metric = BLEU(tokenize=bleu_tokenizer(lang)) if kind == "bleu" else CHRF()
     name = metric.corpus_score(list(hypotheses), [list(references)]).name  # this call also completes the signature
     statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
     return TranslationScores(metric, np.array(statistics, dtype=np.float64), name)
+
+
+def bleu_tokenizer(lang: str) -> str:
+    """sacrebleu's tokenizer for a language: `zh` and `char` make tokens of characters where there are no spaces between words.
+
+    sacrebleu has ja-mecab and ko-mecab too, which need further packages, and flores200, which downloads a model. `zh` separates Chinese
+    characters only, no Japanese kana.
+    """
+    language = language_of(lang)
+    return "zh" if language.chinese else "char" if language.unspaced else "13a"

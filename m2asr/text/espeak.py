@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from m2asr.errors import UserError
+from m2asr.text.language import language_of
 
 PROGRAM = "espeak-ng"
 LONGEST = 300  # characters of a line; espeak-ng breaks lines of 1,000 bytes in the middle of a word
@@ -41,9 +42,13 @@ def _run(texts: Sequence[str], lang: str) -> list[str]:
     program = shutil.which(PROGRAM)
     if program is None:
         raise UserError(f"--how espeak: {PROGRAM} is not installed; apt-get install {PROGRAM}, or take --how letters")
-    command = [program, "-q", "--ipa", "--sep=_", "-v", lang]
-    result = subprocess.run(command, input="".join(f"{text}\n" for text in texts).encode(), capture_output=True, check=False)
-    if result.returncode:
+    language = language_of(lang)
+    for voice in filter(None, (language.region and f"{language.code}-{language.region.lower()}", language.code)):
+        command = [program, "-q", "--ipa", "--sep=_", "-v", voice]
+        result = subprocess.run(command, input="".join(f"{text}\n" for text in texts).encode(), capture_output=True, check=False)
+        if not result.returncode:
+            break
+    else:
         problem = " ".join(result.stderr.decode(errors="replace").split())
         raise UserError(f"--how espeak: {PROGRAM} cannot read {lang}: {problem}; `{PROGRAM} --voices` lists its languages")
     return [" ".join(re.split("[ _]+", _SILENT.sub("", line).strip(" _"))) for line in result.stdout.decode().splitlines()]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from m2asr.errors import UserError
 from m2asr.text.espeak import read_aloud
+from m2asr.text.language import language_of
 from m2asr.text.normalize import normalize
 from m2asr.text.pinyin import pinyin_phones
 from m2asr.text.scripts import foreign_letters
@@ -31,10 +32,11 @@ def reader_for(lang: str, how: str | None = None) -> Reader:
 
     It normalizes texts by the rules of the language first. Raises UserError for a reader that does not know the language.
     """
-    how = how or ("pypinyin" if lang == "zh" else "letters")
-    if how == "pypinyin" and lang != "zh":
+    mandarin = language_of(lang).code == "zh" and language_of(lang).chinese
+    how = how or ("pypinyin" if mandarin else "letters")
+    if how == "pypinyin" and not mandarin:
         raise UserError(f"--how pypinyin: it reads Mandarin (zh), not {lang}; take --how letters or espeak, or correct --lang", exit_code=2)
-    if how == "espeak" and lang == "zh":
+    if how == "espeak" and mandarin:
         raise UserError("--how espeak: it reads the tones of Mandarin as numbers; take --how pypinyin", exit_code=2)
     return partial(_normalized, READERS[how], lang)
 

@@ -38,7 +38,7 @@ def average(paths: Sequence[Path], out: Path) -> None:
         raise UserError(f"{out}: there is no checkpoint to average; train at least one epoch")
     sums: dict[str, Tensor] = {}
     for path in paths:
-        state = checkpoint.load(path)
+        state = checkpoint.load(path, needs=("model", "config"))
         weights = state["model"]
         if sums and _shapes(weights) != _shapes(sums):
             raise UserError(f"{path}: the weights of another model than {paths[0]}; average checkpoints of one run")

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, open_input
+from m2asr.form import Misfit
 
 FORMAT = 2
 LAST, PREVIOUS = "last.pt", "previous.pt"
+
+
 class Damaged(UserError):
     """A checkpoint that was cut off or changed after it was written."""
 
@@ -58,8 +61,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: {what}; what was there before is kept, make room and run again") from None
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a file that `write` made, as data only.
+def load(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a file that `write` made, as data only; it has the parts that a caller `needs`.
 
     Raises Damaged where it is cut off or changed, UserError where it is missing, of another kind, or holds code.
     """
@@ -78,17 +81,28 @@ def load(path: Path) -> dict[str, Any]:
         state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(_foreign(path))
+    for part in ("model", "config"):
+        if not isinstance(state.get(part, None if part in needs else {}), dict):
+            raise Damaged(f"{path}: its part `{part}` is missing, or no mapping; restore the file from a copy")
+    if broken := [name for name, value in state.get("model", {}).items() if not isinstance(value, Tensor)]:
+        raise Damaged(f"{path}: model.{broken[0]} is no tensor; the file was changed, remove it, or restore it from a copy")
     if isinstance(state.get("model"), dict):  # older files name shared decoders so; now every module has its own name alone
         state["model"] = {name.removeprefix("decoders."): value for name, value in state["model"].items()}
     return state
 
 
-def load_latest(folder: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a run, or None where there is none; a damaged last.pt is reported and previous.pt used."""
+def load_latest(folder: Path, restore: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a run, or None where there is none; a damaged last.pt is reported and previous.pt used.
+
+    `restore` gives the parts of the checkpoint to a run; one with a part that does not fit counts as damaged.
+    """
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for number, path in enumerate(present, start=1):
         try:
-            return load(path)
+            state = load(path)
+            if restore is not None:
+                _restore(state, restore, path)
+            return state
         except Damaged as error:
             if number == len(present):
                 raise
@@ -96,17 +110,32 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def _restore(state: dict[str, Any], restore: Callable[[dict[str, Any]], None], path: Path) -> None:
+    try:
+        restore(state)
+    except Misfit as error:
+        raise Damaged(f"{path}: damaged, or of another revision: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise Damaged(f"{path}: damaged, or of another revision: {type(error).__name__}: {reason}") from error
+
+
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Copy weights into a module. Raises UserError naming what does not fit where they belong to another model."""
+    """Copy weights into a module. Raises Misfit naming what does not fit where they belong to another model."""
     state = module.state_dict()
     problems = [f"{key} is missing" for key in state if key not in weights]
     problems += [f"{key} is not in this model" for key in weights if key not in state]
-    there = {key: tuple(value.shape) for key, value in weights.items()}
-    here = {key: tuple(value.shape) for key, value in state.items()}
-    problems += [f"{key} is {there[key]} there and {here[key]} here" for key in state if key in there and there[key] != here[key]]
+    there = {key: (tuple(value.shape), value.dtype) for key, value in weights.items()}
+    here = {key: (tuple(value.shape), value.dtype) for key, value in state.items()}
+    for key in state:
+        if key in there and there[key] != here[key]:
+            kind = int(there[key][0] == here[key][0])  # the shape, or else the type
+            problems.append(f"{key} is {there[key][kind]} there and {here[key][kind]} here")
+        elif key in there and not torch.isfinite(weights[key]).all():
+            problems.append(f"{key} is not finite")
     if problems:
         first = "; ".join(problems[:3])
-        raise UserError(f"{where}: the weights of another model: {first} ({len(problems)} differences); use the config it was trained with")
+        raise Misfit(f"{where}: the weights of another model: {first} ({len(problems)} differences); use the config it was trained with")
     module.load_state_dict(weights)
 
 
@@ -148,12 +177,14 @@ class BestCheckpoints:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on with the epochs of a checkpoint."""
+        if bad := [epoch for epoch, score in state.items() if not str(epoch).isdecimal() or type(score) not in (int, float)]:
+            raise Misfit(f"best: the score of epoch `{bad[0]}` is no number")
         self.scores = {int(epoch): score for epoch, score in state.items()}
 
 
 def _check_complete(path: Path) -> None:
     """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
-    with path.open("rb") as file:
+    with open_input(path, "checkpoint") as file:
         start = file.read(4)
     if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
         raise UserError(_foreign(path))

@@ -104,7 +104,7 @@ def check_gpus(count: int) -> None:
     """Raises UserError if fewer GPUs are visible than this machine's processes need."""
     visible = torch.cuda.device_count()
     if count > visible:
-        raise UserError(f"--ngpu {count}: {visible or 'no'} GPU is visible here; give fewer, or --ngpu 0 to train on the CPU", exit_code=2)
+        raise UserError(f"--ngpu {count}: {visible or 'no'} GPU is visible here; give fewer, or --ngpu 0 to use the CPU", exit_code=2)
 
 
 

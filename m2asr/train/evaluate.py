@@ -15,6 +15,7 @@ from m2asr.moo.collectives import Collectives
 from m2asr.objectives.objective import Metric, mean
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
+from m2asr.out_of_memory import describe, explained
 from m2asr.seeds import seed_of
 from m2asr.train.precision import autocast
 
@@ -39,10 +40,11 @@ def evaluate(
         for stream, stream_batches in batches.items():
             names = [name for name in streams if streams[name] == stream]
             for batch in _in_step(stream_batches, group) if system.spread_names else stream_batches:
-                for name, metrics in _measure(system, names, None if batch is None else system.prepare(batch, names).to(device)):
-                    for metric, (total, weight) in metrics.items():
-                        sums[name][metric][0] = sums[name][metric][0] + _on_host(total)
-                        sums[name][metric][1] += float(weight)
+                with explained(lambda batch=batch: f"the dev sets: {describe([batch] if batch else [])}", "lower batching.seconds"):
+                    for name, metrics in _measure(system, names, None if batch is None else system.prepare(batch, names).to(device)):
+                        for metric, (total, weight) in metrics.items():
+                            sums[name][metric][0] = sums[name][metric][0] + _on_host(total)
+                            sums[name][metric][1] += float(weight)
     system.train()
     sums = _summed(group.exchange({name: dict(metrics) for name, metrics in sums.items()}))
     losses = {name: mean(*pairs.pop("loss")) for name, pairs in sums.items()}

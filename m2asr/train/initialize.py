@@ -29,11 +29,14 @@ def load_trained(exp: Path, device: str = "cpu") -> tuple[TrainConfig, System, d
     path = exp / "model.pt"
     if not path.is_file():
         raise UserError(f"{path}: no trained model; run stage 4 (train) first")
-    state = checkpoint.load(path)
+    state = checkpoint.load(path, needs=("model", "config"))
     config = check_config(TrainConfig, state["config"], str(path))
     tokenizers = load_tokenizers(config, exp / "tokens")
     vocab, fbank = {name: tokenizer.size for name, tokenizer in tokenizers.items()}, trained_fbank(exp)
-    system = build_system(config, vocab, len(state["model"]["mean"]), fbank.frame_shift, fbank.frame_length)
+    mean = state["model"].get("mean")
+    if mean is None or mean.dim() != 1:
+        raise checkpoint.Damaged(f"{path}: damaged: model.mean is missing, or no vector; run stage 4 (train) again, or restore the file")
+    system = build_system(config, vocab, len(mean), fbank.frame_shift, fbank.frame_length)
     checkpoint.load_weights(system, state["model"], path)
     return config, system.to(torch.device(device)).eval(), tokenizers
 
@@ -60,7 +63,7 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     taken: dict[str, Tensor] = {}
     lines = []
     for source in sources:
-        fitting = _fitting(weights, checkpoint.load(Path(source.path))["model"], source, seed)
+        fitting = _fitting(weights, checkpoint.load(Path(source.path), needs=("model",))["model"], source, seed)
         taken |= fitting
         lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
     missing = [key for key in weights if key.startswith("encoder.") and not any(part in key for part in ADDED) and key not in taken]

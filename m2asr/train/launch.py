@@ -43,6 +43,13 @@ def launch(processes: int, module: str, arguments: Sequence[str], max_restarts: 
         if not killed:
             return max(codes, default=1)
         if not max_restarts:
-            raise UserError(f"a process was killed by signal {-killed[0]}; run the same command again to go on")
+            raise UserError(f"a process was killed by {_signal(-killed[0])}; run the same command again to go on")
         max_restarts -= 1
-        print(f"a process was killed by signal {-killed[0]}; starting again from the last checkpoint", file=sys.stderr)
+        print(f"a process was killed by {_signal(-killed[0])}; starting again from the last checkpoint", file=sys.stderr)
+
+
+def _signal(number: int) -> str:
+    """A signal by number, and what it most likely means."""
+    if number == signal.SIGKILL:
+        return f"signal {number}, most likely since memory ran out (lower batching.seconds or the number of processes)"
+    return f"signal {number}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from m2asr.config import FbankConfig, load_config
@@ -16,6 +17,7 @@ from m2asr.data.index import UtteranceIndex
 from m2asr.data.sources import Source
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
+from m2asr.files import recover
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 
@@ -39,8 +41,11 @@ class Materials:
         return {name: tokenizer.size for name, tokenizer in self.tokenizers.items()}
 
 
-def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
-    """Open what `config` names. Raises UserError for the first thing that is missing, with the stage that makes it."""
+def gather(config: TrainConfig, data: Path, dump: Path, exp: Path, allow_pipes: bool = False) -> Materials:
+    """Open what `config` names. Raises UserError for the first thing that is missing, with the stage that makes it.
+
+    With `allow_pipes` the commands in wav.scp run where features are computed while training.
+    """
     tokenizers = load_tokenizers(config, exp / "tokens")
     audio = config.audio_sets()
     stored = {name: open_set(name, data, dump) for name in audio}
@@ -60,7 +65,8 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
                 dev[name] = Source(name, [open_texts(folder, data) for folder in stream.dev], feats=None, **options)
             continue
         if config.features.source == "audio":
-            feats, indexes = AudioFeats(geometry, stream.speeds), {folder: UtteranceIndex(data / folder) for folder in stream.sets}
+            feats = AudioFeats(geometry, stream.speeds)
+            indexes = {folder: UtteranceIndex(data / folder, allow_pipes=allow_pipes) for folder in stream.sets}
         else:
             speeds = set(stream.speeds) - {1.0}
             perturbed = {speed: {folder: open_set(folder, data, dump, speed) for folder in stream.sets} for speed in speeds}
@@ -70,16 +76,26 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path) -> Materials:
             dev[name] = Source(name, [stored[folder] for folder in stream.dev], **options)
     _check_targets(config, train)
     trained = dict.fromkeys(folder for stream in config.streams.values() for folder in stream.sets)
-    mean, scale = normalization(dump, [folder for folder in trained if folder in stored])
+    mean, scale = normalization(dump, [folder for folder in trained if folder in stored], geometry.num_mel_bins)
     return Materials(tokenizers, train, dev, geometry, mean, scale)
 
 
-def normalization(dump: Path, sets: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and 1 / standard deviation (F,) of the features of training sets; 0 and 1 without sets, where texts alone are read."""
+def normalization(dump: Path, sets: Sequence[str], bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and 1 / standard deviation (F,) of `bins` features of training sets; 0 and 1 without sets, where texts alone are read.
+
+    Raises UserError for statistics that cannot be those of such features.
+    """
     if not sets:
-        return torch.zeros(FbankConfig().num_mel_bins), torch.ones(FbankConfig().num_mel_bins)
-    stats = sum(torch.from_numpy(read_matrix(str(dump / name / "cmvn.ark")).copy()).double() for name in sets)
-    mean, scale = mean_and_scale(stats.numpy())
+        return torch.zeros(bins), torch.ones(bins)
+    stats = np.zeros((2, bins + 1))
+    for path in (dump / name / "cmvn.ark" for name in sets):
+        of_set = read_matrix(path)
+        if of_set.shape != stats.shape:
+            raise UserError(f"{path}: statistics of {of_set.shape[1] - 1} features, not {bins}; remove this folder and run stage fbank")
+        if not np.isfinite(of_set).all() or of_set[0, -1] <= 0 or (of_set[1] < 0).any():
+            raise UserError(f"{path}: no statistics of features, or not finite; remove this folder and run stage fbank")
+        stats += of_set
+    mean, scale = mean_and_scale(stats)
     return torch.as_tensor(mean).float(), torch.as_tensor(scale).float()
 
 
@@ -96,7 +112,7 @@ def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
 def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
     """The tokenizers that the config's objectives name."""
     for name in config.tokens:
-        if not (folder / name).is_dir():
+        if not recover(folder / name).is_dir():
             raise UserError(f"{folder / name}: no tokenizer for tokens.{name}; run stage 2 (tokens) first")
     return {name: Tokenizer.load(folder / name) for name in config.tokens}
 
@@ -119,9 +135,9 @@ def with_languages(config: TrainConfig, train: Mapping[str, Source]) -> TrainCon
 
 def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> UtteranceIndex:
     """The index of one set, with the features of a speed. Raises UserError naming the stage that makes what is missing."""
-    if not (data / name).is_dir():
+    if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
-    folder = dump_of(dump, name, speed)
+    folder = recover(dump_of(dump, name, speed))
     if not (folder / "feats.scp").is_file():
         raise UserError(f"{folder}/feats.scp: no features; run stage 1 (fbank) first")
     return UtteranceIndex(data / name, folder)
@@ -129,16 +145,19 @@ def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> Utterance
 
 def open_texts(name: str, data: Path) -> UtteranceIndex:
     """The index of a set of which texts alone are read, whether it has recordings or not."""
-    if not (data / name).is_dir():
+    if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
     return UtteranceIndex(data / name)
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:
     for name, objective in config.objectives.items():
-        text = objective.options().get("text", "text")
-        if "tokens" in objective.options() and not any(index.has_text(text) for index in train[objective.stream].index.indexes):
-            sets = ", ".join(config.streams[objective.stream].sets)
-            raise UserError(
-                f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from"
-            )
+        options, view = objective.options(), objective.options().get("view") or {}
+        texts = [options.get("text", "text")] if "tokens" in options else []
+        texts += [view.get("text", "text")] if view.get("input", "feats") != "feats" else []
+        for text in texts:
+            if not any(index.has_text(text) for index in train[objective.stream].index.indexes):
+                sets = ", ".join(config.streams[objective.stream].sets)
+                raise UserError(
+                    f"objectives.{name}: no utterance of stream {objective.stream} ({sets}) has a `{text}`; there is nothing to learn from"
+                )

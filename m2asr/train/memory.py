@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,18 @@ def check_fit(phases: Sequence[Phase], system: System, processes: int = 1) -> No
             f"optimizer{plural} {moments / 2**30:.1f} GB{f', in each of {sharing} processes' if sharing > 1 else ''}, "
             f"but {free / 2**30:.1f} GB are free; take a weighting that keeps fewer (static 1, mgda and modo with `samples: 3` "
             "one per objective and a few, modo and moco two, `gradients: features` one per stream), or a smaller model"
+        )
+
+
+def check_model_fits(build: Callable[[], System]) -> None:
+    """Raise UserError if the model that `build` makes takes more memory than is free; it is counted without taking any."""
+    with torch.device("meta"):
+        params = sum(param.numel() * param.element_size() for param in build().parameters())
+    free = free_bytes(torch.device("cpu"))
+    if free is not None and params > free:
+        raise UserError(
+            f"model: its parameters take {params / 2**30:,.1f} GB, but {free / 2**30:.1f} GB are free; lower dim, blocks or experts.count "
+            "of `model`"
         )
 
 

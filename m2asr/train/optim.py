@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from m2asr.errors import UserError
+from m2asr.form import Misfit, check_form
 from m2asr.moo.collectives import Collectives
 from m2asr.train.muon import Muon
 from m2asr.train_config import Optim
@@ -76,13 +76,21 @@ class Optimizer:
         return {name: dict(state) for name, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on with the moments of a `state_dict`, in whichever order it names them. Raises UserError where they do not fit."""
+        """Go on with the moments of a `state_dict`, in whichever order it names them. Raises Misfit where they do not fit."""
         for name, moments in state.items():
-            param = self.params.get(name)
-            if param is None or any(value.dim() and value.shape != param.shape for value in moments.values()):
-                where = "which this model does not have in that shape: it is of another model or of an older revision"
-                raise UserError(f"the checkpoint holds optimizer moments of `{name}`, {where}; start from its weights with --init_from")
+            if name not in self.params:
+                raise Misfit(f"it holds optimizer moments of `{name}`, which this model lacks; start from its weights with --init_from")
+            check_form(moments, self._moments(self.params[name]), f"optimizer.{name}")
+        for name, moments in state.items():
+            param = self.params[name]
             self._moved_by[param].state[param] = {key: value.clone() for key, value in moments.items()}
+
+    def _moments(self, param: Parameter) -> dict[str, Tensor]:
+        """What its optimizer keeps of a parameter: names, shapes and types."""
+        like = param.detach()
+        if isinstance(self._moved_by[param], Muon):
+            return {"momentum": like}
+        return {"step": torch.zeros((), device=like.device), "exp_avg": like, "exp_avg_sq": like}
 
     def _factor(self, name: str, position: float) -> float:
         config = self.config

@@ -15,6 +15,7 @@ from m2asr import train_config
 from m2asr.data.batch import Batch
 from m2asr.data.streams import Step, StepLoader
 from m2asr.errors import UserError
+from m2asr.form import check_form
 from m2asr.moo.build import build_level
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.feature_level import FeatureLevel
@@ -177,11 +178,14 @@ class Phase:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
+        check_form(state, dict.fromkeys(("optimizer", "levels", "loader")) | {"steps": 0}, f"phases.{self.name}", partial=True)
         spread, moments = self.system.spread_names, state["optimizer"]
         parts = {name: part_of(values, values if name in spread else (), self.group) for name, values in moments.items()}
         self.optimizer.load_state_dict(parts)
         for level, saved in zip(self.levels, state["levels"], strict=True):
+            check_form(saved, level.state_dict(self.joint.rows), f"phases.{self.name}.levels", partial=True)  # older ones have less
             level.load_state_dict(saved, self.joint.rows)
+        check_form(state["loader"], self.loader.state_dict(), f"phases.{self.name}.loader")
         self.loader.load_state_dict(state["loader"])
         self.steps = state.get("steps", 0)  # older checkpoints do not have it
 

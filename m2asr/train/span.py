@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from m2asr.errors import UserError
+from m2asr.form import check_form
 from m2asr.train.phase import Phase
 from m2asr.train_config import Train
 
@@ -61,6 +62,7 @@ class Span:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, in a span that was started."""
+        check_form(state, {"audio_seconds": 0.0, "phases": {phase.name: None for phase in self.phases}}, "span")
         self.audio_seconds = state["audio_seconds"]
         for phase in self.phases:
             phase.load_state_dict(state["phases"][phase.name])

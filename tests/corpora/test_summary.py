@@ -20,7 +20,7 @@ def test_counts_sets_and_names_what_was_dropped() -> None:
 def test_words_of_chinese_are_characters() -> None:
     summary = Summary()
     summary.add("train", [Utterance("a-1", "a", "zh", "1.wav", 36, "你好abc 再见")])
-    assert str(summary).splitlines()[1].split() == ["train", "1", "0.01", "1", "7"]
+    assert str(summary).splitlines()[1].split() == ["train", "1", "0.01", "1", "5"]
 
 
 def test_compares_with_what_is_published() -> None:

@@ -101,7 +101,7 @@ def test_ids_do_not_depend_on_what_is_dropped_and_are_sorted(tmp_path: Path) -> 
         (["it.txt"], ["--min", "5", "--max", "4"], "--min 5 --max 4"),
         (["it.txt"], ["--foreign", "2"], "--foreign 2.0"),
         (["it.txt"], ["--lang", "Italian"], "--lang Italian: not a language code"),
-        (["it.txt"], ["--out", "full"], "full: it exists and is no data directory"),
+        (["it.txt"], ["--out", "full"], "full: this toolkit did not make this folder"),
     ],
 )
 def test_mistakes_are_one_line_and_change_nothing(files, options, message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from m2asr.corpora.tsv import prepare
 from m2asr.data.directory import read_table
@@ -51,7 +53,12 @@ def test_a_table_without_rows_is_told_or_refused(root: Path, tmp_path: Path) -> 
     check_refused("tsv", root, "more: no utterance in it; fetch it again, or leave it out of --parts", ("dev", "more"))
 
 
+def shorten(root: Path) -> None:
+    soundfile.write(root / "dev/10.wav", np.zeros(320), 16000)
+
+
 SPOILED = {
+    "too short": (shorten, "dev.tsv:2: anna0-dev-10: 0.020 s are shorter than a window of 25 ms"),
     "recording is missing": (remove("dev/10.wav"), "dev.tsv:2: its recording "),
     "recording is cut": (cut("dev/10.wav"), "dev.tsv:2: "),
     "no speaker": (append("dev.tsv", "dev/10.wav\t\tit\tciao"), "dev.tsv:5: the column `speaker` is empty or holds a space"),
@@ -69,6 +76,34 @@ def test_bad_input_is_named(name: str, root: Path) -> None:
     spoil, message = SPOILED[name]
     spoil(root)
     check_refused("tsv", root, message)
+
+
+def test_quotes_of_spreadsheets_go_and_those_of_the_texts_stay(root: Path, tmp_path: Path) -> None:
+    """Fields with quotes inside are in quotes, which are doubled inside; or all fields are."""
+    said, translation = "«Ciao», disse.", '"Hi," he said.'
+    quoted = '"' + translation.replace('"', '""') + '"'
+    head = ["path", "speaker", "lang", "text", "text.en"]
+    trees.write_lines(root / "minimal.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, quoted]))
+    everywhere = [f'"{field}"' for field in ("dev/10.wav", "anna", "it", said)]
+    trees.write_lines(root / "all.tsv", "\t".join(f'"{name}"' for name in head), "\t".join([*everywhere, quoted]))
+    trees.write_lines(root / "none.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, translation]))
+    trees.write_lines(root / "literal.tsv", "\t".join(head), "\t".join(["dev/10.wav", "anna", "it", said, '"Hi."']))
+    texts = {}
+    for name in ("minimal", "all", "none", "literal"):
+        prepare(root, tmp_path / name, [name])
+        texts[name] = read_table(tmp_path / name / name / "text.en")["anna-dev-10"]
+    assert texts == dict.fromkeys(("minimal", "all", "none"), translation) | {"literal": '"Hi."'}
+    assert read_table(tmp_path / "all/all/text") == {"anna-dev-10": "ciao disse"}
+
+
+def test_languages_have_regions_and_scripts(root: Path, tmp_path: Path) -> None:
+    line = "dev/10.wav\tanna\tzh-Hant-TW\t我 有 12 個\t我有十二个"
+    trees.write_lines(root / "zh.tsv", "path\tspeaker\tlang\ttext\ttext.zh-CN", line)
+    prepare(root, tmp_path / "data", ["zh"])
+    check_clean(tmp_path / "data")
+    assert read_table(tmp_path / "data/zh/text") == {"anna-dev-10": "我有十二個"}
+    append("zh.tsv", "dev/12.wav\tanna\tchinese\t我\t我")(root)
+    check_refused("tsv", root, "zh.tsv:3: the column `lang` holds `chinese`, no language code like it or zh-CN", ("zh",))
 
 
 def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:

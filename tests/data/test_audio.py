@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
-from m2asr.data.audio import at_rate, audio_seconds, read_audio
+from m2asr.data.audio import at_rate, at_speed, audio_seconds, read_audio
 from m2asr.errors import UserError
 from m2asr.features.fbank import Fbank
 from tests.corpora.trees import wave as speech
@@ -58,7 +58,13 @@ def test_commands_run_only_where_allowed_and_without_a_shell(tmp_path: Path) -> 
     assert np.array_equal(read_audio(f"cat {wav} |", allow_pipes=True)[0], WAVE)
     for command, allow, message in (
         (f"touch {tmp_path}/hacked |", False, "--allow_pipes"),
-        (f"cat {wav}; touch {tmp_path}/hacked |", True, "exit code"),
+        (f"cat {wav}; touch {tmp_path}/hacked |", True, "`;` needs a shell; write programs with"),
+        (f"cat {wav} > {tmp_path}/hacked |", True, "`>` needs a shell"),
+        (f'cat "$(touch {tmp_path}/hacked)" |', True, "needs a shell"),
+        (f"cat {wav} | | cat |", True, "a program is missing"),
+        (f"cat {wav} | false |", True, "exit code 1"),
+        (f"cat {tmp_path}/gone.wav | cat |", True, "exit code 1: cat: .*gone.wav"),
+        ("cat 'a |", True, "cannot run"),
         ("no_such_program |", True, "cannot run"),
         ("true |", True, "cannot read"),
     ):
@@ -66,6 +72,19 @@ def test_commands_run_only_where_allowed_and_without_a_shell(tmp_path: Path) -> 
             read_audio(command, allow_pipes=allow)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "hacked").exists()
+
+
+def test_commands_may_be_joined_by_pipes(tmp_path: Path) -> None:
+    wav = write(tmp_path / "a | b.wav", subtype="FLOAT")
+    (tmp_path / "odd.wav").write_bytes(b"xx" + Path(wav).read_bytes())
+    for command in (f"cat '{wav}' | cat - 2>/dev/null |", f'gzip -c "{wav}" | gzip -dc | cat |', f"tail -c +3 {tmp_path}/odd.wav | cat |"):
+        assert np.array_equal(read_audio(command, allow_pipes=True)[0], WAVE)
+    assert len(read_audio(f"cat '{wav}' | head -c 1000000 | cat |", allow_pipes=True)[0]) == len(WAVE)
+
+
+def test_a_faster_recording_keeps_a_window(tmp_path: Path) -> None:
+    assert len(at_speed(WAVE[:410], 16000, 1.1)) < 400 <= len(at_speed(WAVE[:410], 16000, 1.1, 400))
+    assert len(at_speed(WAVE[:300], 16000, 1.1, 400)) == 300  # too short before
 
 
 @pytest.mark.parametrize("rate", [44100, 48000])

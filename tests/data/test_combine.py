@@ -21,6 +21,15 @@ def test_languages_are_joined_to_a_clean_directory(mini_data: Path, tmp_path: Pa
     assert validate(tmp_path / "all", audio=False, keep_long_text=True).clean
 
 
+def test_codes_may_be_missing_in_a_set(small_data: Path, mini_data: Path, tmp_path: Path) -> None:
+    utt = next(iter(read_tables(small_data)["text"]))
+    for name, value in (("text.codes", "c001 c002"), ("utt2codes", "20 0.08 abc")):
+        write_table(small_data / name, {utt: value})
+    combine([small_data, mini_data / "dev_ru"], tmp_path / "all")
+    joined = read_tables(tmp_path / "all")
+    assert joined["text.codes"] == {utt: "c001 c002"} and joined["utt2codes"] == {utt: "20 0.08 abc"}
+
+
 def test_what_does_not_fit_together_is_told(small_data: Path, mini_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another directory has this id too"):
         combine([mini_data / "dev_it", small_data], tmp_path / "all")

@@ -31,7 +31,7 @@ def test_bad_lines_are_named(content: bytes, message: str, tmp_path: Path) -> No
 def test_a_folder_with_something_else_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("precious")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(UserError, match="is no data directory"):
+        with pytest.raises(UserError, match="did not make this folder|is a file"):
             replace_data_dir(path, {"utt2spk": {"a-1": "a"}})
     assert (tmp_path / "notes.txt").read_text() == "precious"
 

@@ -153,7 +153,7 @@ def test_all_bad_recordings_are_counted_and_named_and_the_old_features_stay(smal
         3: (f"{tmp_path}/cut.opus", "truncated"),
         4: (f"{tmp_path}/slow.wav", "8000 Hz"),
         5: (f"{tmp_path}/cut.wav", "truncated"),
-        6: (f"{tmp_path}/short.wav", "shorter than one frame"),
+        6: (f"{tmp_path}/short.wav", "0.006 s are shorter than a window of 25 ms"),
         40: (f"{tmp_path}/noise.opus", "cannot read"),
     }
     edit(small / "wav.scp", {number: wav for number, (wav, _) in bad.items()})
@@ -173,7 +173,7 @@ def test_all_bad_recordings_are_counted_and_named_and_the_old_features_stay(smal
 
 def test_only_ten_are_named(small: Path, tmp_path: Path) -> None:
     edit(small / "wav.scp", {n: "/nowhere/x.wav" for n in range(1, 31)})
-    with pytest.raises(UserError, match=r"^30 of 40 .*; and 20 more$") as error:
+    with pytest.raises(UserError, match=r"^30 of 40 .*; and 20 more; drop them with: python -m m2asr.bin.fix_data_dir .*small$") as error:
         extract(small, tmp_path / "dump", FbankConfig(), 2)
     assert str(error.value).count("no such file") == 10
 

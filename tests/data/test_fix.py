@@ -10,10 +10,11 @@ from m2asr.data.fix import fix
 from m2asr.data.subset import subset
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
-from tests.data.test_validate import SPOILED, change
+from tests.data.test_validate import SPOILED, change, value
 
 BEYOND = ("speaker", "no file")  # only the preparation knows
 KEEPS_ALL = ("unsorted", "raw text", "contradiction", "twice", "windows", "strange line", "strange translation", "no id", "latin-1")
+KEEPS_ALL += ("mark", "joined", "utf-16", "lost line")
 
 
 @pytest.mark.parametrize("name", SPOILED)
@@ -35,13 +36,15 @@ def test_what_can_be_mended_is_clean_then(name: str, small_data: Path) -> None:
 def test_nothing_that_was_there_is_lost(small_data: Path) -> None:
     (small_data / "spk2gender").write_text("it_carlo m\n")
     change("text", lambda lines: [*lines[::-1], "zz-1 boh\n"])(small_data)
+    *_, (utt, seconds) = read_table(small_data / "utt2dur").items()
     change("utt2dur", lambda lines: lines[:-1])(small_data)
     before = {path.name: path.read_bytes() for path in small_data.iterdir()}
     summary, _ = fix(small_data)
     assert {path.name: path.read_bytes() for path in (small_data / ".backup").iterdir()} == before
     assert (small_data / "spk2gender").read_text() == "it_carlo m\n"
-    assert "11 utterances kept, 2 lines or utterances dropped" in summary
-    assert "zz-1: is in text but not in utt2spk" in summary and "has no utt2dur" in summary
+    assert "12 utterances kept, 1 lines or utterances dropped" in summary
+    assert "zz-1: is in text but not in utt2spk" in summary
+    assert read_table(small_data / "utt2dur") == read_table(small_data / ".backup/utt2dur") | {utt: seconds}  # measured again
 
 
 def test_a_clean_directory_stays_as_it_is(small_data: Path) -> None:
@@ -71,7 +74,7 @@ def test_a_bad_recording_takes_its_segments_along(small_data: Path) -> None:
 def test_where_nothing_would_be_left_nothing_is_changed(small_data: Path) -> None:
     write_table(small_data / "utt2lang", {"zz-1": "it"})
     before = {path.name: path.read_bytes() for path in small_data.iterdir()}
-    with pytest.raises(UserError, match="no utterance would be left, nothing was changed"):
+    with pytest.raises(UserError, match="no utterance would be left .*has no utt2lang.*, nothing was changed"):
         fix(small_data)
     assert {path.name: path.read_bytes() for path in small_data.iterdir()} == before
     assert [path.name for path in small_data.parent.iterdir()] == [small_data.name]
@@ -111,3 +114,38 @@ def test_a_text_set_is_divided_joined_and_mended(tmp_path: Path) -> None:
     assert combine([tmp_path / "first", tmp_path / "rest"], tmp_path / "all") == 3
     assert read_tables(tmp_path / "all") == read_tables(tmp_path / "texts") and validate(tmp_path / "all").clean
     assert not (tmp_path / "all/spk2utt").exists()
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_a_directory_of_kaldi_gets_the_files_that_it_lacks(small_data: Path, segmented: bool) -> None:
+    before = {name: read_table(small_data / name) for name in ("utt2dur", "utt2lang")}
+    if segmented:
+        wavs = read_table(small_data / "wav.scp")
+        write_table(small_data / "wav.scp", {f"{utt}-call": wav for utt, wav in wavs.items()})
+        spans = [f"0 {before['utt2dur'][utt]}" if number % 2 else "0 -1" for number, utt in enumerate(wavs)]
+        write_table(small_data / "segments", {utt: f"{utt}-call {span}" for utt, span in zip(wavs, spans, strict=True)})
+    for name in ("utt2dur", "utt2lang", "spk2utt"):
+        (small_data / name).unlink()
+    assert f"fix_data_dir --lang CODE {small_data} makes spk2utt, utt2dur, utt2lang" in str(validate(small_data))
+    _, report = fix(small_data, lang="it")
+    assert report.clean and {name: read_table(small_data / name) for name in before} == before
+    assert validate(small_data).clean
+
+
+def test_what_is_known_stays_and_commands_do_not_run_unasked(small_data: Path) -> None:
+    change("utt2lang", lambda lines: lines[:6])(small_data)
+    fix(small_data, lang="en-GB")
+    assert [*read_table(small_data / "utt2lang").values()] == ["it"] * 6 + ["en-GB"] * 6
+    (utt, wav), *_ = read_table(small_data / "wav.scp").items()
+    value("wav.scp", 1, f"cat {wav} |")(small_data)
+    change("utt2dur", lambda lines: lines[1:])(small_data)
+    with pytest.raises(UserError, match="to measure what a command writes it must run; give --allow_pipes"):
+        fix(small_data)
+    fix(small_data, allow_pipes=True)
+    assert len(read_table(small_data / "utt2dur")) == 12
+
+
+def test_texts_alone_get_their_language(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a-1 Hello!\na-2 world\n")
+    assert fix(tmp_path, lang="en")[1].clean
+    assert read_tables(tmp_path) == {"text": {"a-1": "hello", "a-2": "world"}, "utt2lang": {"a-1": "en", "a-2": "en"}}

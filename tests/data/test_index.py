@@ -126,6 +126,77 @@ def test_unreadable_features_name_the_file(one_set: tuple[Path, Path], damage: s
     assert "\n" not in str(error.value)
 
 
+def exchange(path: Path, first: int, second: int) -> None:
+    """Exchange the values of two lines, and keep size and times of the file."""
+    state, lines = path.stat(), path.read_text(encoding="utf-8").splitlines()
+    rows = [line.partition(" ") for line in lines]
+    rows[first], rows[second] = (*rows[first][:2], rows[second][2]), (*rows[second][:2], rows[first][2])
+    write_lines(path, ["".join(row) for row in rows])
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def test_a_matrix_of_another_utterance_is_told(tmp_path: Path) -> None:
+    """Both are equally long, so that only the id before the matrix tells them apart."""
+    data, dump = write_set(tmp_path, "train", [7, 7, 12])
+    exchange(dump / "feats.scp", 0, 1)
+    index = UtteranceIndex(data, dump)
+    for i in (0, 1):
+        with pytest.raises(UserError, match=rf"feats.1.ark:\d+: the matrix there is not that of {index.utt_ids(i)}; run stage fbank again"):
+            index.feats(i)
+    assert len(index.feats(2)) == 12
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_must_be_finite_and_equally_wide(tmp_path: Path, wrong: float) -> None:
+    data, dump = write_set(tmp_path, "train", [7, 9, 12])
+    feats = {utt: np.array(matrix) for utt, matrix in kaldiio.load_scp(str(dump / "feats.scp")).items()}
+    first, second, third = feats
+    feats[second][3, 1], feats[third] = wrong, np.zeros((12, 5), dtype=np.float32)
+    kaldiio.save_ark(str(dump / "feats.1.ark"), feats, scp=str(dump / "feats.scp"))
+    index = UtteranceIndex(data, dump)
+    assert index.feats(0).shape == (7, 4)
+    with pytest.raises(UserError, match="its features are not finite numbers"):
+        index.feats(1)
+    with pytest.raises(UserError, match="5 features per frame, not 4"):
+        index.feats(2)
+
+
+def test_a_damaged_cache_is_built_again(one_set: tuple[Path, Path]) -> None:
+    """Whatever happens to its files: other bytes, other sizes, exchanged, gone."""
+    data, dump = one_set
+
+    def content() -> list[object]:
+        index = UtteranceIndex(data, dump)
+        texts = [(index.utt_ids(i), index.lang(i), index.text(i), index.text(i, "text.de"), len(index.feats(i))) for i in range(len(index))]
+        return [*texts, index.frames.tolist(), index.token_counts("text", Letters("a")).tolist()]
+
+    expected = content()
+    (cache,) = (dump / "index").iterdir()
+    names = sorted(path.name for path in cache.iterdir())
+    assert "tokens.text.a" in names and "contents.json" in names and "lang_ids" in names
+    for name in names:
+        whole = (cache / name).read_bytes()
+        flipped = bytes([whole[0] ^ 8, *whole[1:]])
+        for damaged in (flipped, whole[:-1], whole + b"x", b"", (cache / "frames").read_bytes(), None):
+            (cache / name).unlink()
+            if damaged is not None:
+                (cache / name).write_bytes(damaged)
+            assert content() == expected, name
+
+
+def test_a_line_that_is_not_where_it_was_is_told(one_set: tuple[Path, Path]) -> None:
+    """A file that was changed in place, with its size and times as they were."""
+    data, dump = one_set
+    UtteranceIndex(data, dump)
+    state, lines = (data / "text").stat(), (data / "text").read_text(encoding="utf-8").splitlines()
+    write_lines(data / "text", [lines[1], lines[0], *lines[2:]])
+    os.utime(data / "text", ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(UserError, match=r"/text: the line of train-spk\S+ is not where it was when the file was indexed;"):
+        UtteranceIndex(data, dump).text(1)
+    with pytest.raises(UserError, match="text:2: .* is out of order"):  # the index is made anew
+        UtteranceIndex(data, dump)
+
+
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     data, dump = write_set(tmp_path, "big", [1] * 20000, texts={"text": ["some words of text"] * 20000})
     UtteranceIndex(data, dump)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from m2asr.data.texts import read_texts, training_texts
+from m2asr.data.texts import check_codebooks, read_texts, training_texts
 from m2asr.errors import UserError
 from tests.data.sets import write_lines
 
@@ -58,3 +58,15 @@ def test_files_that_cannot_be_walked_through_are_named(two_languages: Path) -> N
 def test_texts_come_in_the_order_of_their_file_some_without_one(two_languages: Path) -> None:
     write_lines(two_languages / "text.de", ["en-003 drei", "en-007", "ru-065 eins"])
     assert read_texts(two_languages, "text.de") == {"en": ["drei", ""], "ru": ["eins"]}
+
+
+def test_codes_of_one_tokenizer_are_of_one_codebook(tmp_path: Path) -> None:
+    """A set without utt2codes, whose codes are from elsewhere, is let be."""
+    folders = [tmp_path / name for name in ("train", "dev", "more", "none")]
+    for folder, digest in zip(folders, ("abcd", "abcd", "efgh", ""), strict=True):
+        folder.mkdir()
+        if digest:
+            write_lines(folder / "utt2codes", [f"a 20 0.08 {digest}", "b 7 0.08 xxxx"])
+    check_codebooks([folders[0], folders[3], folders[1]])
+    with pytest.raises(UserError, match="more: its codes are of another codebook than those of .*train; write them again"):
+        check_codebooks(folders)

@@ -19,6 +19,10 @@ FORMATS = {
     "a.mp3": {},
     "a.ogg": {},
     "a.opus": {"format": "OGG", "subtype": "OPUS"},
+    "a.aiff": {},
+    "a.au": {},
+    "a.w64": {},
+    "a.rf64": {},
 }
 
 
@@ -73,3 +77,31 @@ def test_a_chunk_before_the_samples_is_skipped(tmp_path: Path) -> None:
     comment = b"LIST" + (20).to_bytes(4, "little") + b"INFOICMT" + (8).to_bytes(4, "little") + b"data\xff\xff\xff\x0f"
     path.write_bytes(content[:12] + comment + content[12:])
     assert len(read_audio(str(path))[0]) == len(WAVE)
+
+
+def test_a_length_of_0_is_that_of_the_file(tmp_path: Path) -> None:
+    """Programs that write to a pipe and cannot go back to the header."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    content = bytearray(path.read_bytes())
+    offset = content.find(b"data") + 4
+    content[offset : offset + 4] = bytes(4)
+    path.write_bytes(content)
+    assert audio_seconds(str(path)) == 3.0 and len(read_audio(f"cat {path} |", allow_pipes=True)[0]) == len(WAVE)
+    soundfile.write(tmp_path / "a.flac", WAVE, 16000)
+    flac = bytearray((tmp_path / "a.flac").read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(flac)
+    for read in (audio_seconds, read_audio):
+        with pytest.raises(UserError, match="a.flac: cannot read this recording: a pipe wrote its header, which has no length"):
+            read(str(tmp_path / "a.flac"))
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_streams_behind_the_first_are_told(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    soundfile.write(path, WAVE, 16000, **FORMATS[name])
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(UserError, match="it holds several streams, one behind the other, of which only the first can be read"):
+        audio_seconds(str(path))

@@ -52,7 +52,7 @@ def test_a_directory_holds_what_its_utterances_say(tmp_path: Path) -> None:
 
 def test_unlabelled_speech_has_no_text(tmp_path: Path) -> None:
     write(tmp_path, "set", [Utterance("a-1", "a", "en", "1.wav", 1.0)])
-    assert sorted(os.listdir(tmp_path / "set")) == ["spk2utt", "utt2dur", "utt2lang", "utt2spk", "wav.scp"]
+    assert sorted(os.listdir(tmp_path / "set")) == [".m2asr", "spk2utt", "utt2dur", "utt2lang", "utt2spk", "wav.scp"]
 
 
 @pytest.mark.parametrize("run", [7, 1000])
@@ -96,5 +96,5 @@ def test_nothing_is_put_in_place_after_an_error(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
     (tmp_path / "data/mine").mkdir()
     (tmp_path / "data/mine/thesis").write_text("x")
-    with pytest.raises(UserError, match="mine: it exists and is no data directory"), DataDirs(tmp_path / "data") as dirs:
+    with pytest.raises(UserError, match="mine: this toolkit did not make this folder"), DataDirs(tmp_path / "data") as dirs:
         dirs.add("mine", first)

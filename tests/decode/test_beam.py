@@ -177,3 +177,15 @@ def test_rescoring_orders_by_the_mixed_score():
                 assert hypothesis.score == pytest.approx(expected, abs=1e-9)
             assert [hypothesis.score for hypothesis in after] == sorted((hypothesis.score for hypothesis in after), reverse=True)
             assert len(after) == len(before)
+
+
+def test_a_least_length_leaves_the_best_of_the_longer_texts():
+    memory, ctc, lengths = utterances([6, 4, 5])
+    least = torch.tensor([3, 0, 9])  # the last is above the limit
+    scorers = [(1.0, AttentionPrefix(decoder(), memory, lengths, WIDE, None))]
+    with torch.inference_mode():
+        results = beam_search(scorers, torch.full_like(lengths, LIMIT), EOS, WIDE, least=least)
+    for row, (hypotheses, size) in enumerate(zip(results, (3, 0, LIMIT), strict=True)):
+        scores = brute_force(memory[row], ctc[row], int(lengths[row]), 0.0, 0.0)
+        best = max((text for text in scores if len(text) >= size), key=scores.get)
+        assert hypotheses[0].tokens == list(best) and hypotheses[0].score == pytest.approx(scores[best], abs=1e-9)

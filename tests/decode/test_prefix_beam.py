@@ -156,3 +156,23 @@ def test_the_smallest_vocabulary():
     log_probs = ctc_output(1, 4, 3, seed=6)
     (hypotheses,) = prefix_beam(log_probs, torch.tensor([4]), 20, 20, Fusion([], 1.0))
     assert sorted(hypothesis.tokens for hypothesis in hypotheses) == [[], [1], [1, 1]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_least_length_leaves_exactly_the_longer_texts(seed):
+    log_probs = ctc_output(3, 5, 3, seed)
+    least = torch.tensor([0, 2, 9])  # the last is above the number of states
+    results = prefix_beam(log_probs, torch.tensor([5, 5, 5]), 300, token_prune=10, least=least)
+    for utt_log_probs, hypotheses, size in zip(log_probs, results, (0, 2, 5), strict=True):
+        expected = {text: score for text, score in all_labels(utt_log_probs).items() if len(text) >= size}
+        assert {tuple(hypothesis.tokens) for hypothesis in hypotheses} == set(expected)
+        assert all(hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-9) for hypothesis in hypotheses)
+
+
+def test_no_text_is_empty_where_blanks_are_nearly_certain():
+    log_probs = torch.full((2, 8, 4), -20.0, dtype=torch.float64)
+    log_probs[:, :, 0] = 0.0
+    log_probs[:, 5, 2] = -9.0
+    lengths = torch.tensor([8, 7])
+    assert all(hypotheses[0].tokens == [] for hypotheses in prefix_beam(log_probs, lengths, 3, 2))
+    assert all(hypotheses[0].tokens == [2] for hypotheses in prefix_beam(log_probs, lengths, 3, 2, least=torch.tensor([1, 1])))

@@ -342,3 +342,16 @@ def test_in_float32_the_search_is_that_of_float64():
     model.predictor.float(), model.joiner.float()
     for some, others in zip(model(states.float(), lengths, 2, 4), expected, strict=True):
         assert some[0].tokens == others[0].tokens and some[0].score == pytest.approx(others[0].score, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_least_length_leaves_exactly_the_longer_texts(kind):
+    model = Model(vocab=4, kind=kind)
+    states = model.states(3, 2)
+    least = torch.tensor([0, 2, 9])  # the last is above what the states can write
+    results = transducer_beam(states, torch.tensor([2, 2, 2]), model.predictor, model.joiner, 2, 300, 4, least=least)
+    for row, (hypotheses, size) in enumerate(zip(results, (0, 2, 4), strict=True)):
+        texts = model.all_texts(states[row], 2, range(1, 4))
+        expected = {text: score for text, score in texts.items() if len(text) >= size}
+        assert {tuple(hypothesis.tokens) for hypothesis in hypotheses} == set(expected)
+        assert all(hypothesis.score == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-9) for hypothesis in hypotheses)

@@ -62,3 +62,10 @@ def test_bad_input_is_one_line(mini_data: Path, tmp_path: Path) -> None:
     assert "marks.txt:2: <s> and </s> mark sentences" in message(tmp_path / "marks.txt")
     (tmp_path / "packed.gz").write_bytes(gzip.compress(b"a b c\n" * 1000)[:-12])
     assert "packed.gz: the .gz is truncated or damaged" in message(tmp_path / "packed.gz")
+
+
+@pytest.mark.parametrize("opened", [open, gzip.open])
+def test_a_byte_order_mark_is_no_letter(tmp_path: Path, opened) -> None:
+    with opened(tmp_path / "text.gz", "wb") as file:
+        file.write("\ufeffhold the line\nwait\n".encode())
+    assert list(Sources([tmp_path / "text.gz"])) == [["hold", "the", "line"], ["wait"]]

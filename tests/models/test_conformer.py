@@ -119,6 +119,17 @@ def test_only_the_taps_that_are_asked_for_are_kept() -> None:
         assert list(states_at) == taps and all(torch.equal(state, encoded.states[tap]) for tap, state in states_at.items())
 
 
+def test_blocks_after_the_last_tap_do_not_run() -> None:
+    model, ran = conformer(), []
+    for number, block in enumerate(model.blocks, 1):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    feats, lengths = padded(utterances(FRAMES), size=97)
+    for taps, expected in (([], []), (["block1"], [1]), (["block2"], [1, 2]), (["block1", "output"], [1, 2])):
+        ran.clear()
+        model(model.frontend(feats), model.output_lengths(lengths), taps)
+        assert ran == expected
+
+
 def test_blocks_before_the_start_are_left_out() -> None:
     """Started after the first block with its states, the remaining blocks give the same output."""
     model = conformer()

@@ -188,7 +188,7 @@ def test_a_decoder_with_experts_adds_their_balance():
         expected += float((1 / p.norm(dim=-1)).mean()) + 3 * float(p.mean(0).square().sum())
     assert losses[0.5] - losses[0.0] == pytest.approx(9 * 0.5 * expected, rel=1e-9)
     assert model.objectives["att"].compares
-    for options, message in (({"balance": 0.1}, "the decoder has no experts"), ({"balance": -1.0}, "balance: -1 is not possible")):
+    for options, message in (({"balance": 0.1}, "the decoder has no experts"), ({"balance": -1.0}, "balance: Input should be greater")):
         with pytest.raises(UserError, match=message):
             system(**options)
 

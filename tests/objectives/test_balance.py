@@ -198,7 +198,7 @@ def test_a_balance_needs_experts_and_a_weight():
         build.system(objectives={"asr_x": CTC, "balance": BALANCE}, streams={"x": {"sets": ["x"]}})
     with pytest.raises(UserError, match="are all 0"):
         system({"count": 2}, balance=WEIGHTS)
-    with pytest.raises(UserError, match="switch: -1 is not possible"):
+    with pytest.raises(UserError, match="switch: Input should be greater than or equal to 0, got -1"):
         system({"count": 2}, balance={"switch": -1.0})
 
 

@@ -193,9 +193,9 @@ def test_another_batch_has_other_noise():
         ({"tap": "block3"}, "objectives.contrastive.tap: `block3` does not exist"),
         ({"quantizer": "cods"}, "objectives.contrastive.quantizer: `cods` does not exist; did you mean `codes`"),
         ({"quantizer": "gap"}, "objectives.contrastive.quantizer: model.gap has the type mask_vector; name a module of the type gumbel_"),
-        ({"temperature": 0.0}, "temperature: 0.0 is not above 0"),
-        ({"distractors": 0}, "distractors: 0 is not above 0"),
-        ({"diversity": -0.1}, "diversity: -0.1 is not possible; give a number from 0 up"),
+        ({"temperature": 0.0}, "temperature: Input should be greater than 0, got 0.0"),
+        ({"distractors": 0}, "distractors: Input should be greater than or equal to 1, got 0"),
+        ({"diversity": -0.1}, "diversity: Input should be greater than or equal to 0, got -0.1"),
     ],
 )
 def test_impossible_options_are_told_in_one_line(options, message):

@@ -104,7 +104,9 @@ def test_a_teacher_that_says_one_token_is_told():
     [
         (with_options(view=None), "objectives.msp: view.mask: missing"),
         (with_options(tap="frontend"), "objectives.msp: tap: `frontend` is before the mask"),
-        (with_options(temperature=0.0), "temperature: 0 is not above 0"),
+        (with_options(temperature=0.0), "temperature: Input should be greater than 0, got 0"),
+        (with_options(decay=0.5), "decay: only for `teacher: ema`"),
+        (with_options(teacher="ema", decay=1.0), "decay: 1 is not possible"),
         (with_options(head="phones"), "objectives.msp.head: model.phones has the type embedding"),
         ({**OBJECTIVES, "pp": {"type": "ctc", "stream": "x", "tokens": "a"}}, "no objective trains it; .* a head in one of the type ctc"),
         ({**OBJECTIVES, "pp": {**OBJECTIVES["pp"], "tokens": "a"}}, "objectives.pp.tokens: model.phones has the tokens b, not a"),
@@ -120,3 +122,59 @@ def test_a_tied_head_needs_an_embedding():
         system(phone_head={"type": "tied_head", "embedding": "encoder"})
     with pytest.raises(UserError, match="model.phone_head.embedding: `phone` does not exist"):
         system(phone_head={"type": "tied_head", "embedding": "phone"})
+
+
+def taught(steps: int = 3, **options: object) -> tuple[System, list[float]]:
+    """A system after some steps of plain gradient descent on both losses, and the losses of MSP."""
+    made, losses = system(with_options(**options)).train(), []
+    made.objectives["msp"].restart()
+    for step in range(steps):
+        speech = build.batch([130, 100], {"b:text": [[2, 3, 4], [5]]}, seed=step)
+        found = {name: build.learn(made, speech, name)[1].sum for name in ("pp", "msp")}
+        losses.append(float(found["msp"].detach()))
+        made.zero_grad()
+        sum(found.values()).backward()
+        with torch.no_grad():
+            for param in made.parameters():
+                param -= 0.01 * (0 if param.grad is None else param.grad)
+        made.objectives["msp"].after_step()
+    return made, losses
+
+
+def test_a_mean_with_decay_0_is_the_same_teacher():
+    same, follower, slow = (taught(**options)[1] for options in ({}, {"teacher": "ema", "decay": 0.0}, {"teacher": "ema", "decay": 0.9}))
+    assert follower == same and slow[0] == same[0] and slow[2] != same[2]
+
+
+def test_the_mean_by_hand():
+    """Of the encoder, the head, and the embedding that it is tied to; the final LayerNorm is in it."""
+    made = system(with_options(teacher="ema", decay=0.9)).train()
+    average = made.objectives["msp"].average
+    average.restart()
+    expected = {name: value.clone() for name, value in average.state_dict().items()}
+    assert {name.split(".")[0] for name in expected} == {"encoder", "phone_head", "phones"}
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        with torch.no_grad():
+            for param in made.parameters():
+                param += torch.randn(param.shape, generator=generator, dtype=param.dtype)
+        average.after_step()
+        for name, value in expected.items():
+            value.copy_(0.9 * value + 0.1 * made.state_dict()[name])
+    for name, value in average.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12)
+
+
+def test_the_mean_has_no_gradient_and_no_optimizer():
+    made = system(with_options(teacher="ema")).train()
+    made.objectives["msp"].restart()
+    build.learn(made, build.batch([130, 100], {}), "msp")[1].sum.backward()
+    assert not list(made.objectives["msp"].parameters()) and all(not value.requires_grad for value in made.objectives["msp"].buffers())
+    assert not any("average" in name for group in made.groups(["encoder"]).values() for name, _ in group)
+    assert any(name.startswith("objectives.msp.average.encoder.blocks.0") for name in made.state_dict())
+
+
+def test_the_mean_of_spread_experts_is_refused():
+    model = {"encoder": ENCODER, "phones": {"type": "embedding", "tokens": "b"}, "phone_head": {"type": "tied_head", "embedding": "phones"}}
+    with pytest.raises(UserError, match="train.expert_parallel: not with `teacher: ema`, which is the mean of a whole network"):
+        build.system(model=model, objectives=with_options(teacher="ema"), streams=STREAMS, train={"expert_parallel": True})

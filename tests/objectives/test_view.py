@@ -128,6 +128,7 @@ CHANGES = {
     "causal": True,
     "train": False,
     "noise": Noise(0.3),
+    "average": 0.9,
 }
 
 

@@ -17,7 +17,13 @@ from tests.recipes.recipe import ROOT
 from tests.recipes.test_configs import sizes
 
 PAGES = [*sorted(ROOT.glob("egs/*/README.md")), ROOT / "docs/systems.md"]
-SCHEMAS = {"--train_config": TrainConfig, "--pretrain_config": TrainConfig, "--decode_config": DecodeConfig, "--config": Ablation}
+SCHEMAS = {
+    "--train_config": TrainConfig,
+    "--pretrain_config": TrainConfig,
+    "--codes_config": TrainConfig,
+    "--decode_config": DecodeConfig,
+    "--config": Ablation,
+}
 
 
 def commands(page: Path) -> list[tuple[Path, list[str]]]:

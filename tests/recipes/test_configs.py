@@ -5,7 +5,8 @@ Files that are the same in all recipes are links to those of TEMPLATE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,11 +29,15 @@ from tests.recipes.recipe import ROOT
 CONFIGS = sorted([*ROOT.glob("egs/*/conf/train_*.yaml"), *ROOT.glob("egs/*/conf/pretrain_*.yaml")])
 CHARACTERS = 5000  # of Mandarin
 PAPER = {"blocks": 8, "dim": 512, "heads": 8, "kernel": 31, "ff_mult": 4, "dropout": 0.1, "subsampling": "conv2d"}
-SELF_SUPERVISED = ("cpc", "contrastive", "masked_lm")
+SELF_SUPERVISED = ("cpc", "contrastive", "masked_lm", "self_distillation")
+SMALLER = [f"model.{name}.{key}" for name in ("encoder", "writer") for key in ("dim=128", "heads=4")]
 LARGE = {  # too large for a step on a small machine
     "mls-train_just": ["model.encoder.dim=128", "model.codes.width=128"],
+    "aishell-train_mmspeech": SMALLER,
+    "aishell-train_mmspeech_large": SMALLER,
     "wenetspeech-train_3m": ["model.encoder.dim=128", "model.sounds.dim=128", "model.texts.dim=128"],
 }
+READ = 12  # tokens of a text that is read
 SHORT, LONG = 1.0, 3.5  # seconds of an utterance; the longer one holds masked spans, and a window of CPC: 2 s of context, 1 s of future
 SCHEMAS = {"train_": TrainConfig, "pretrain_": TrainConfig, "decode": DecodeConfig, "fbank": FbankConfig, "ablation": Ablation}
 
@@ -42,21 +47,27 @@ def name_of(path: Path) -> str:
 
 
 class Noise(Source):
-    """A stream of two utterances of noise per batch."""
+    """A stream of two utterances of noise per batch, or of random tokens where `inputs` are read; sizes of vocabularies are by key."""
 
-    def __init__(self, name: str, seconds: float, targets: Sequence[tuple[str, int]]) -> None:
-        self.name, self.frame_shift, self.targets, self.feats = name, 0.01, targets, StoredFeats()
-        self.keys = [key for key, _ in targets]
+    def __init__(self, name: str, seconds: float, targets: Mapping[str, int], inputs: Mapping[str, int], feats: bool) -> None:
+        self.name, self.frame_shift, self.targets, self.tokens = name, 0.01, targets, inputs
+        self.feats, self.token_seconds = StoredFeats() if feats else None, seconds / READ
         frames = np.full(8, round(seconds / self.frame_shift), dtype=np.int32)
         self.index = SimpleNamespace(frames=frames, languages=["en"], lang_ids=np.zeros(8, dtype=np.int16))
 
+    def tokens_in(self, key: str) -> np.ndarray:
+        return np.full(8, READ, dtype=np.int32)
+
     def load(self, numbers: Sequence[int] | np.ndarray, key: Key, refill: bool = True) -> tuple[Batch, list[str]]:
-        frames, generator = int(self.frames[0]), torch.Generator().manual_seed(key[3])
+        generator = torch.Generator().manual_seed(key[3])
+        inputs = {name: torch.randint(2, size - 1, (2, READ), generator=generator) for name, size in self.tokens.items()}
+        if self.feats is not None:
+            inputs["feats"] = torch.randn(2, int(self.frames[0]), 80, generator=generator)
         return Batch(
-            inputs={"feats": torch.randn(2, frames, 80, generator=generator)},
-            lengths={"feats": torch.full((2,), frames)},
-            targets={name: torch.randint(2, size - 1, (2, 6), generator=generator) for name, size in self.targets},
-            target_lengths={name: torch.tensor([6, 4]) for name in self.keys},
+            inputs=inputs,
+            lengths={name: torch.full((2,), values.shape[1]) for name, values in inputs.items()},
+            targets={name: torch.randint(2, size - 1, (2, 6), generator=generator) for name, size in self.targets.items()},
+            target_lengths={name: torch.tensor([6, 4]) for name in self.targets},
             lang=["en", "en"],
             speakers=["a", "b"],
             utt_ids=["a-1", "b-1"],
@@ -78,8 +89,9 @@ def trainer_of(path: Path, exp: Path, overrides: Sequence[str] = ()) -> Trainer:
     windowed = {objective.stream for objective in config.objectives.values() if objective.type in SELF_SUPERVISED}
     sources = {}
     for name in config.streams:
-        targets = [(target_key(*target[:2]), target[2].size) for target in targets_of(config, name, tokens)]
-        sources[name] = Noise(name, LONG if name in windowed else SHORT, targets)
+        targets = {target_key(*target[:2]): target[2].size for target in targets_of(config, name, tokens)}
+        inputs = {target_key(kind, text): tokens[kind].size for kind, text in config.reads(name) if kind != "feats"}
+        sources[name] = Noise(name, LONG if name in windowed else SHORT, targets, inputs, ("feats", "") in config.reads(name))
     return Trainer(config, Materials(tokens, sources, {}, FbankConfig(), torch.zeros(80), torch.ones(80)), exp)
 
 
@@ -98,7 +110,9 @@ def check_steps(trainer: Trainer) -> None:
         objectives = [trainer.system.objectives[name] for name in phase.streams]
         shared = {module for objective in objectives for module in objective.runs}
         networks = {tap for objective in objectives for _, tap in objective.reads if tap in trainer.system.module_names}
-        assert moved == {"encoder", *heads, *shared, *networks}
+        views = [view for objective in objectives for view in objective.views]
+        before_encoder = {name for view in views for name in (view.embed, view.mask and view.mask.vector) if name}
+        assert moved == {"encoder", *heads, *shared, *networks, *before_encoder}
         phase.stop()
 
 
@@ -110,7 +124,7 @@ def test_the_full_size_system_can_be_built(path: Path) -> None:
     assert all(parameter.is_meta for parameter in system.parameters())
     if name_of(path) == "mls-train_just":
         assert 0.6e9 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 0.65e9
-    elif path.parts[-3] not in ("mini", "debspeech", "TEMPLATE") and "_3m" not in path.stem:
+    elif path.parts[-3] not in ("mini", "debspeech", "TEMPLATE") and not re.search("_3m|_mmspeech", path.stem):
         assert {key: config.model.encoder.type_and_options()[key] for key in PAPER} == PAPER
         assert 50e6 < sum(parameter.numel() for parameter in system.encoder.parameters()) < 65e6
 

@@ -21,7 +21,7 @@ from tests.recipes.tiny import write_tiny
 
 pytestmark = pytest.mark.recipes
 
-STAGES = ["0.data", "1.fbank", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
+STAGES = ["0.data", "1.fbank", "1.texts", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
 INSIDE = {  # stage: it is killed when it is about to rename a file or folder to this path, for this time
     "0 data": (r"^data/\w+$", 2),  # sets
     "1 fbank": (r"^dump/\..+\.tmp/utt2num_frames$", 1),  # the features are there

@@ -15,7 +15,7 @@ from tests.recipes.recipe import ROOT, Copied, cpu_seconds
 
 pytestmark = pytest.mark.recipes
 
-STAGES = ["0.data", "1.fbank", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
+STAGES = ["0.data", "1.fbank", "1.texts", "2.tokens", "2.lm", "3.pretrain", "4.train", "5.decode", "6.score"]
 SMALL = (
     "model.encoder.blocks=1 model.encoder.dim=16 model.encoder.heads=2 batching.seconds=240 "
     "train.hours=null train.epochs=2 train.eval_every=1 train.average_best=1 train.log_every=1 train.save_every=3 train.precision=float32"

@@ -210,6 +210,16 @@ def test_an_interrupted_stage_is_not_finished(toy: Toy, number: signal.Signals, 
     assert toy.ran() == ["train", "decode"]
 
 
+@pytest.mark.parametrize(
+    ("number", "message"), [(signal.SIGKILL, "most likely since memory ran out: lower"), (signal.SIGSEGV, "crashed (signal 11)")]
+)
+def test_a_killed_or_crashed_command_is_not_called_interrupted(toy: Toy, number: signal.Signals, message: str) -> None:
+    toy.hook(f"python -c 'import os; os.kill(os.getpid(), {int(number)})'")
+    result = toy.run()
+    assert result.returncode == 128 + number
+    assert message in result.stderr and "interrupted" not in result.stderr and "./run.sh --stage train" in result.stderr
+
+
 def test_the_output_of_a_command_after_ctrl_c_is_logged(toy: Toy) -> None:
     (toy.folder / "program.py").write_text(PROGRAM)
     toy.hook("python program.py\necho after >>ran\n")

@@ -40,7 +40,7 @@ def test_the_mean_counts(capsys):
     assert read_bars("", ["greedy"]) == [] and reached([], ROWS)
     assert reached(read_bars("cer<=0.301", ["greedy"]), ROWS)
     assert not reached(read_bars("cer<=0.299", ["greedy"]), ROWS)
-    lines = ["reached: greedy: cer 0.3000, the bar is 0.301", "missed: greedy: cer 0.3000, the bar is 0.299"]
+    lines = [f"{word}: greedy: cer 0.3000 (mean over en it), the bar is {bar}" for word, bar in (("reached", 0.301), ("missed", 0.299))]
     assert capsys.readouterr().out.splitlines() == lines
 
 
@@ -49,7 +49,7 @@ def test_every_search_is_held_against_its_own_bars(capsys):
     assert reached(read_bars("greedy.cer<=0.31 lm.cer<=0.16", ["greedy", "lm"]), BOTH)
     assert not reached(read_bars("lm.cer<=0.14 greedy.cer<=0.31", ["greedy", "lm"]), BOTH)
     assert not reached(read_bars("cer<=0.2", ["greedy", "lm"]), BOTH)
-    lines = ["missed: greedy: cer 0.3000, the bar is 0.2", "reached: lm: cer 0.1500, the bar is 0.2"]
+    lines = [f"{line} (mean over en it), the bar is 0.2" for line in ("missed: greedy: cer 0.3000", "reached: lm: cer 0.1500")]
     assert capsys.readouterr().out.splitlines()[-2:] == lines
 
 

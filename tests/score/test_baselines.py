@@ -11,8 +11,8 @@ from m2asr.score.baselines import most_frequent, nearest_sentences
 def test_no_training_sentence_is_nearer(mini_data):
     training = list(read_table(mini_data / "train_en" / "text").values())
     references = list(read_table(mini_data / "test_en" / "text").values())
-    for characters, split in ((False, str.split), (True, list)):
-        for reference, nearest in zip(references, nearest_sentences(references, training, characters), strict=True):
+    for split in (str.split, list):
+        for reference, nearest in zip(references, nearest_sentences(references, training, split), strict=True):
             assert nearest in training
             best = min(Levenshtein.distance(split(reference), split(sentence)) for sentence in training)
             assert Levenshtein.distance(split(reference), split(nearest)) == best

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jiwer
 import pytest
 
-from m2asr.score.error_rate import character_errors, word_errors
+from m2asr.score.error_rate import character_errors, metrics_of, mixed_errors, word_errors
 
 
 def test_kinds_of_errors():
@@ -48,3 +48,18 @@ def test_aligned_tokens_are_the_two_texts():
             assert [hypothesis for _, hypothesis in columns if hypothesis] == errors.hypotheses[row]
             kinds = [(bool(reference), bool(hypothesis)) for reference, hypothesis in columns if reference != hypothesis]
             assert [kinds.count(kind) for kind in ((True, True), (True, False), (False, True))] == errors.counts[row, :3].tolist()
+
+
+def test_mixed_tokens_are_words_and_characters_of_scripts_without_spaces():
+    errors = mixed_errors(["我用 python 写程序", "สวัสดี ok"], ["我用pythom 写程序", "สวัสด ok"])
+    assert errors.references == [["我", "用", "python", "写", "程", "序"], [*"สวัสดี", "ok"]]
+    assert errors.counts.tolist() == [[1, 0, 0, 6], [0, 1, 0, 7]]
+    assert mixed_errors(["hold the line"], ["hold line"]).counts.tolist() == word_errors(["hold the line"], ["hold line"]).counts.tolist()
+    assert mixed_errors(["你好吗"], ["你号吗"]).counts.tolist() == character_errors(["你好吗"], ["你号吗"]).counts.tolist()
+
+
+def test_a_sentence_is_no_word():
+    assert metrics_of(["hold the line"], ["en"]) == metrics_of(["안녕 하세요"], ["ko-KR"]) == ["wer", "cer"]
+    assert metrics_of(["你好吗"], ["zh-CN"]) == metrics_of(["สวัสดี"], ["tha"]) == ["cer"]
+    assert metrics_of(["我用 python"], ["cmn"]) == metrics_of(["你好", "hello"], ["zh", "en"]) == ["mer", "cer"]
+    assert metrics_of(["saya suka 你好"], ["ms"]) == ["wer", "mer", "cer"]

@@ -8,7 +8,8 @@ from html import unescape
 import pytest
 
 from m2asr.data.directory import read_table
-from m2asr.score.decoded import Decoded, token_errors
+from m2asr.score.decoded import Decoded
+from m2asr.score.error_rate import mixed_errors
 from m2asr.score.page_cards import aligned, card
 
 ELEMENTS = {"article", "header", "h3", "p", "noscript", "audio", "section", "b", "span", "del", "ins", "u", "dl", "div", "dt", "dd"}
@@ -22,11 +23,11 @@ def read_back(line):
 
 
 def line_of(reference, hypothesis, lang="en"):
-    return aligned(token_errors([reference], [hypothesis], [lang]), 0, lang)
+    return aligned(mixed_errors([reference], [hypothesis]), 0)
 
 
 def answer(reference, hypothesis, lang="en", objective="asr", chrf=None):
-    errors = token_errors([reference], [hypothesis], [lang]) if chrf is None else None
+    errors = mixed_errors([reference], [hypothesis]) if chrf is None else None
     task = "asr" if chrf is None else "st"
     texts = [reference], [hypothesis]
     return Decoded("greedy", "test", objective, task, lang, ["utt"], *texts, [lang], 1, errors, [] if chrf is None else [chrf])
@@ -62,7 +63,8 @@ def test_errors_are_columns(reference, hypothesis, html):
 
 def test_characters_of_chinese_have_no_spaces_between_them():
     assert line_of("你好吗", "你号吗", "zh") == '你<span class="s"><del>好</del><ins>号</ins></span>吗'
-    assert "<del>␣</del>" in line_of("ok ok", "okok", "zh")  # a space is a token there
+    assert line_of("我用 python 写 lua", "我用 python 写 lua", "zh") == "我用python写lua"
+    assert "no errors in 4 tokens" in html_of(answer("我用 ok 好", "我用 ok 好", "zh"))
     html = html_of(answer("你好吗", "你号吗", "zh"))
     assert "1 error in 3 characters · 33 % · 1 sub" in html and 'lang="zh"' in html
 

@@ -27,7 +27,7 @@ def test_a_language_counts_once_however_many_sets_it_has():
     assert mean(ROWS, "wer") == pytest.approx((0.20 + 0.40) / 2)
     assert mean(ROWS[:2], "wer") == pytest.approx(0.20)
     assert mean([ST], "wer") is None
-    assert [row["languages"] for row in mean_rows(ROWS)] == [2, 2]
+    assert [row["languages"] for row in mean_rows(ROWS)] == [["en", "it"]] * 2
     assert mean_rows([ST]) == mean_rows(ROWS[:2]) == []
 
 
@@ -64,10 +64,21 @@ def test_tables(tmp_path):
     assert "| search | language | set | CER | WER | chrf into en |" in lines
     assert "| greedy | en | test_clean | 5.0 | 10.0 |  |" in lines
     assert "| greedy | it | test_it | 20.0 | 40.0 | 31.4 |" in lines
-    assert "| greedy |  | mean | 15.0 | 30.0 |  |" in lines
+    assert "| greedy | en it | mean | 15.0 | 30.0 |  |" in lines
     assert "| lm | it | test_it |  | 25.0 |  |" in lines
     assert "| greedy | test_it | asr | wer | 40.0 | 39.0 - 41.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
     assert "| lm | test_it | asr | wer | 25.0 | 24.0 - 26.0 | 1 / 2 / 3 | 60 | 9 | 50.0 nearest training sentence (oracle) |" in lines
     assert "2.20 M parameters; seed 1; search greedy, lm; utterances" in text
     assert "12.5% of the references" in text and "not recognized" in text
     assert lines[-4:] == ["```bash", "./run.sh --tag run", "./run.sh --stage score", "```"]
+
+
+def test_the_mean_runs_over_the_languages_that_have_the_metric(tmp_path):
+    rows = [*ROWS, asr("test_zh", "zh-CN", "cer", 0.50), asr("test_mix", "zh", "mer", 0.7)]
+    rows += mean_rows(rows)
+    assert {(row["metric"], *row["languages"]): row["value"] for row in rows if row["set"] == "mean"} == pytest.approx(
+        {("wer", "en", "it"): 0.30, ("cer", "en", "it", "zh-CN"): (0.10 + 0.20 + 0.50) / 3}
+    )
+    text = write_results(tmp_path, {**RESULTS, "rows": rows}, [])
+    assert "| greedy | en it | mean |  |  | 30.0 |" in text and "| greedy | en it zh-CN | mean | 26.7 |  |  |" in text
+    assert "| greedy | mean over en it | asr | wer | 30.0 |" in text

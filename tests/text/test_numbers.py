@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import time
+
+import num2words
 import pytest
 
+from m2asr.text.normalize import normalize
 from m2asr.text.numbers import spell_numbers
 
 
@@ -26,3 +30,29 @@ def test_examples(lang: str, text: str, expected: str) -> None:
 @pytest.mark.parametrize("lang", ["bg", "zh"])
 def test_numbers_below_ten_thousand_are_all_different(lang: str) -> None:
     assert len({spell_numbers(str(number), lang) for number in range(10000)}) == 10000
+
+
+NUMBERS = ["0", "7", "1802", "1999", "100000", "123456789012", "999999999999", "1.5", "0,25", "3.1415", "007", "1234567890123", "1,234.5"]
+
+
+@pytest.mark.parametrize("lang", sorted(num2words.CONVERTER_CLASSES))
+def test_every_language_spells_every_number_in_a_bounded_time(lang: str, capsys: pytest.CaptureFixture[str]) -> None:
+    start = time.process_time()
+    for number in NUMBERS:
+        assert spell_numbers(number, lang).strip()
+    assert time.process_time() - start < 20
+    assert all(line.startswith("warning: num2words cannot spell") for line in capsys.readouterr().err.splitlines())
+
+
+def test_numbers_that_num2words_cannot_spell_are_named_and_read_digit_by_digit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert spell_numbers("1802", "am").split() == spell_numbers("1 8 0 2", "am").split()
+    assert spell_numbers("999999999998", "kn").split() == spell_numbers("9 9 9 9 9 9 9 9 9 9 9 8", "kn").split()
+    assert capsys.readouterr().err == "warning: num2words cannot spell 999999999998 in `kn` (OverflowError); it is read digit by digit\n"
+
+
+@pytest.mark.parametrize("lang", ["en", "de", "zh", "bg", "am", "ja", "xx"])
+def test_endless_numbers_take_linear_time(lang: str) -> None:
+    for text in ("9" * 20_000, "0" * 20_000, "1," * 10_000 + "1", "1." * 10_000 + "5", "$" + "9" * 1000, "9" * 1000 + "th"):
+        start = time.process_time()
+        normalize(text, lang)
+        assert time.process_time() - start < 20

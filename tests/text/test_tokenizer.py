@@ -8,7 +8,7 @@ from m2asr.data.directory import read_table
 from m2asr.errors import UserError
 from m2asr.text.tokenizer import BLANK, UNK, Tokenizer, train_tokenizer
 
-SIZES = {"char": None, "words": None, "unigram": 60, "bpe": 60}
+SIZES = {"char": None, "words": None, "codes": 620, "unigram": 60, "bpe": 60}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_loading_gives_the_same_tokenizer_and_training_repeats(tokenizer: Tokeni
     loaded = Tokenizer.load(tmp_path / "en")
     assert tokenizer.tokens == loaded.tokens == again.tokens
     assert tokenizer.digest == loaded.digest == again.digest
-    assert tokenizer.digest != train_tokenizer(tokenizer.kind, SIZES[tokenizer.kind], texts[:50], tmp_path / "other").digest
+    assert tokenizer.digest != train_tokenizer(tokenizer.kind, SIZES[tokenizer.kind], [*texts, "più"], tmp_path / "other").digest
     for text in texts[:50]:
         assert tokenizer.encode(text) == loaded.encode(text) == again.encode(text)
 
@@ -60,6 +60,19 @@ def test_words_are_tokens_and_a_size_keeps_the_most_frequent(tmp_path: Path) -> 
     assert few.size == 8 and [token for token in phones.tokens if token not in few.tokens] == ["▁a4", "▁b"]
     with pytest.raises(UserError, match="tokens.phones.size: no 11 words in 4 texts: at most 10 are possible"):
         train_tokenizer("words", 11, texts, tmp_path / "phones")
+
+
+def test_tokens_of_codes_are_sequences_of_words(tmp_path: Path) -> None:
+    """BPE over words: a sequence that occurs often is one token, and each word alone is one, so that every sequence can be written."""
+    texts = ["c011 c002 c013", "c011 c002 c010", "c013 c011 c002", "c002 c010"]
+    codes = train_tokenizer("codes", 8, texts, tmp_path / "codes")
+    assert codes.size == 8 and sorted(codes.tokens[2:-1]) == ["▁c002", "▁c010", "▁c011", "▁c011▁c002", "▁c013"]
+    assert [codes.piece(number) for number in codes.encode(texts[2])] == ["▁c013", "▁c011▁c002"]
+    assert codes.decode(codes.encode("c010 c002  c011 c011 c002")) == "c010 c002 c011 c011 c002"
+    assert codes.decode(codes.encode("c011 c999 c002")) == "c011 ⁇ c002"
+    assert codes.decode([codes.encode("c010")[0], codes.eos]) == "c010"
+    with pytest.raises(UserError, match="tokens.codes.size: 6 tokens do not hold all 4 code words; give at least 7"):
+        train_tokenizer("codes", 6, texts, tmp_path / "codes")
 
 
 def test_odd_spaces_and_long_texts_do_no_harm(tmp_path: Path) -> None:
@@ -93,3 +106,26 @@ def test_damaged_folders_are_named(damage: str, texts: list[str], tmp_path: Path
     with pytest.raises(UserError, match=rf"{tmp_path}/en: not a readable tokenizer") as error:
         Tokenizer.load(tmp_path / "en")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_size_below_the_alphabet_is_told_with_the_least_size(kind: str, tmp_path: Path) -> None:
+    texts = ["the quick brown fox jumps over the lazy dog"] * 50
+    for bytes_too in (False, True):
+        with pytest.raises(UserError, match="lower tokens.en.coverage") as error:
+            train_tokenizer(kind, 10, texts, tmp_path / "en", byte_fallback=bytes_too)
+        assert "--" not in str(error.value) and "\n" not in str(error.value)
+        least = int(str(error.value).split(": ")[2].split(" are the least")[0])
+        with pytest.raises(UserError):
+            train_tokenizer(kind, least - 1, texts, tmp_path / "en", byte_fallback=bytes_too)
+        assert train_tokenizer(kind, least, texts, tmp_path / "en", byte_fallback=bytes_too).size == least
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_rare_characters_are_unknown_or_written_in_bytes(kind: str, texts: list[str], tmp_path: Path) -> None:
+    rare = [*texts, "x ж語 y"]
+    few = train_tokenizer(kind, 60, rare, tmp_path / "few", coverage=0.999)
+    assert UNK in few.encode("ж") and "⁇" in few.decode(few.encode("x ж y"))
+    whole = train_tokenizer(kind, 320, rare, tmp_path / "bytes", coverage=0.999, byte_fallback=True)
+    assert whole.decode(whole.encode("x ж語 y")) == "x ж語 y" and UNK not in whole.encode("ж語")
+    assert Tokenizer.load(tmp_path / "bytes").decode(whole.encode("ж語")[:-1]) == "ж�"

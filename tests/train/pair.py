@@ -44,10 +44,17 @@ WEIGHTINGS = {
     "experts": {"type": "modo"},
     "spread": {"type": "static"},  # every process has half of the experts
     "outside": {"type": "static"},  # the same, with an encoder outside theta
+    "teacher": {"type": "static"},  # a mean of the network teaches it
 }
 QUANTIZER = {"type": "gumbel_quantizer", "groups": 2, "entries": 6, "width": 8, "decay": 0.9}  # in the second step at another temperature
 MASKED = {"stream": "raw", "level": "lower", "quantizer": "codes", "view": {"mask": {"probability": 0.2, "length": 3}}}
 MASKED_OBJECTIVES = {"contrastive": {"type": "contrastive", "diversity": 0.3, **MASKED}, "mlm": {"type": "masked_lm", **MASKED}}
+TAUGHT = {
+    "pp": {"type": "ctc", "stream": "y", "tokens": "b", "head": "phone_head", "decode": False},
+    "msp": {"type": "self_distillation", "stream": "raw", "head": "phone_head", "level": "lower", "view": MASKED["view"],
+            "teacher": "ema", "decay": 0.5},
+}  # fmt: skip
+PHONES = {"phones": {"type": "embedding", "tokens": "b"}, "phone_head": {"type": "tied_head", "embedding": "phones"}}
 EXPERTS = {"count": 4, "top": 2, "embedding": "sounds", "mean": True}
 REGULAR = {
     "balance": {"type": "balance", "stream": "x", "role": "regular", "weight": 0.5, "switch": 0.1, "z": 0.01},
@@ -70,6 +77,9 @@ def make(kind: str, group: Collectives) -> JointStep:
         network, model["encoder"] = {**model["encoder"], "blocks": 1}, {**model["encoder"], "experts": EXPERTS}
         kept = {name: section.model_dump() for name, section in config.objectives.items()}
         config = build.config(model={**model, "sounds": network}, objectives={**kept, **REGULAR})
+    if kind == "teacher":
+        kept = {name: section.model_dump() for name, section in config.objectives.items()}
+        config = build.config(model={**config.model.model_dump(), **PHONES}, objectives={**kept, **TAUGHT})
     config.weighting = Weighting(**WEIGHTINGS[kind])
     streams = {name: objective.stream for name, objective in config.objectives.items()}
     objectives = {name: section.model_dump() for name, section in config.objectives.items()}
@@ -156,15 +166,16 @@ def gramian(joint: JointStep, rows: list) -> torch.Tensor:
 
 
 def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
-    """The model's weights after three steps with Muon."""
+    """The model's weights after three steps with Muon, those of teachers too."""
     joint = make(kind, group)
     system = joint.system
     optimizer = Optimizer(Optim(type="muon", warmup_steps=1), system.groups(["encoder"]), total_steps=3, stacks=system.stacks)
     for number in range(3):
-        joint(draws(joint, number), number, factors=(1, 0.1))
+        outcome = joint(draws(joint, number), number, factors=(1, 0.1))
         clip_groups(system.module_parameters(), 0.1, system.spread_parameters, group)
         optimizer.step(number)
-    return whole({name: param.detach().clone() for name, param in system.named_parameters()}, system.spread_names, group)
+        joint.applied(outcome)
+    return whole({name: value.clone() for name, value in system.state_dict().items()}, system.spread_names, group)
 
 
 def mixed_types(group: Collectives) -> tuple[torch.Tensor, torch.Tensor]:
@@ -218,7 +229,7 @@ def everything(group: Collectives, folder: Path) -> dict:
             state = joint.levels[0].state_dict(joint.rows)
             found["state"] = state
             found["after"] = step(joint, STEPS)
-    found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2", "spread")}
+    found["muon"] = {kind: weights_after(kind, group) for kind in ("static", "modo2", "spread", "teacher")}
     found["nothing"] = [step(make(kind, group), 0, "nothing") for kind in ("static", "mgda", "modo2", "features")]
     for case in ("absent", "untranslated", "unheard"):
         found[case] = [step(make(kind, group), 0, case) for kind in ("static", "mgda", "modo2", "features", "spread")]

@@ -160,7 +160,7 @@ def test_code_is_refused_and_not_run(tmp_path, dump):
 
 def test_other_files_are_named_as_such(tmp_path):
     path = tmp_path / "model.pt"
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         checkpoint.load(path)
     path.write_text("hello, this is text")
     with pytest.raises(UserError, match="not a checkpoint of this toolkit"):

@@ -113,11 +113,12 @@ def test_all_processes_end_with_the_same_bits(found, kind):
             assert torch.equal(gradient, theirs["gradients"][name]), name
 
 
-@pytest.mark.parametrize("kind", ["static", "modo2", "spread"])
+@pytest.mark.parametrize("kind", ["static", "modo2", "spread", "teacher"])
 def test_muon_moves_two_processes_as_one(found, kind):
     single, (one, other) = found
-    start = dict(pair.make(kind, Collectives()).system.named_parameters())
+    start = pair.make(kind, Collectives()).system.state_dict()
     assert not torch.equal(single["muon"][kind]["encoder.blocks.0.attention.qkv.weight"], start["encoder.blocks.0.attention.qkv.weight"])
+    assert any("average" in name for name in start) == (kind == "teacher")
     for name, weight in single["muon"][kind].items():
         assert torch.equal(one["muon"][kind][name], other["muon"][kind][name]), name
         assert close(one["muon"][kind][name] - start[name], weight - start[name]), name

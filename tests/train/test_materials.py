@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import kaldiio
 import numpy as np
 import pytest
+import torch
 
 from m2asr.bin import fbank
 from m2asr.config import check_config
+from m2asr.data.ark import read_matrix
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 from m2asr.objectives.build import resolve
-from m2asr.train.materials import gather, with_languages
+from m2asr.train.materials import gather, normalization, with_languages
 from m2asr.train_config import TrainConfig
 from tests.conftest import ROOT
 from tests.train.recipe import CONFIG, prepare
@@ -60,3 +63,23 @@ def test_an_undetermined_language_is_none_to_tell() -> None:
     source = SimpleNamespace(index=SimpleNamespace(languages=["en", "it", "und"]))
     found = with_languages(check_config(TrainConfig, config, "x"), {"raw": source})
     assert found.objectives["lid"].options()["languages"] == ["en", "it"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stats: stats * np.nan, "train_en/cmvn.ark: no statistics of features, or not finite"),
+        (lambda stats: np.where(stats == stats[0, 3], np.inf, stats), "no statistics of features, or not finite"),
+        (lambda stats: stats * 0, "no statistics of features, or not finite"),
+        (lambda stats: stats[:, 1:], "train_en/cmvn.ark: statistics of 79 features, not 80; remove this folder"),
+        (lambda stats: stats[:1], "train_en/cmvn.ark: statistics of"),
+    ],
+)
+def test_statistics_must_be_finite_and_of_the_features(change, message, mini_dump: Path, tmp_path: Path) -> None:
+    stats = read_matrix(mini_dump / "train_en/cmvn.ark")
+    for name, values in (("whole", stats.copy()), ("train_en", np.ascontiguousarray(change(stats.copy())))):
+        (tmp_path / name).mkdir()
+        kaldiio.save_mat(str(tmp_path / name / "cmvn.ark"), values)
+    assert torch.isfinite(torch.cat(normalization(tmp_path, ["whole"], 80))).all()
+    with pytest.raises(UserError, match=message):
+        normalization(tmp_path, ["whole", "train_en"], 80)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from m2asr.corpora.debs import package_files
+from m2asr.corpora.debs import LARGEST, package_files
 from m2asr.corpora.debspeech.clips import Clip, tidy
 from m2asr.corpora.debspeech.sound import RATE, decode_file, resample
 from m2asr.errors import UserError
@@ -58,6 +58,8 @@ def read_sentences(wheel: Path) -> list[Sentence]:
     """Read the sentences. Raises UserError if the wheel is damaged, or a sentence lacks a field."""
     try:
         with zipfile.ZipFile(wheel) as files:
+            if files.getinfo(SENTENCES).file_size > LARGEST:
+                raise ValueError(f"{SENTENCES} is larger than {LARGEST >> 20} MB")
             items = list(json.loads(files.read(SENTENCES)))
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{wheel}: cannot read its sentences ({error}); remove it and fetch it again") from None

@@ -23,11 +23,13 @@ from m2asr.corpora.parts import choose_parts, pick_parts
 from m2asr.corpora.sets import CorpusUtterance, write_sets
 from m2asr.corpora.splits import split_groups
 from m2asr.corpora.summary import Summary
-from m2asr.data.directory import Utterance, read_table
+from m2asr.data.directory import KIND, Utterance, read_table
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
+from m2asr.ownership import check_replaceable
 from m2asr.progress import visible
-from m2asr.text.normalize import UNSPACED, normalize
+from m2asr.text.normalize import normalize
+from m2asr.text.scripts import mixed_tokens
 
 Reader = Callable[[dict[str, Path]], Iterator[Clip]]
 
@@ -80,7 +82,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     if set(chosen) == set(SOURCES):
         summary.published = COUNTS
         summary.expect(COUNTS, required=False)
-    with _remove_if_failed(out), replace_dir(out / AUDIO) as folder:
+    with _remove_if_failed(out), replace_dir(out / AUDIO, "recordings") as folder:
         written = list(_write_sounds(_clips(corpus, chosen), folder, summary))
         texts = _normalized(written)
         splits = _split(texts)
@@ -106,8 +108,13 @@ def _remove_earlier(out: Path, names: set[str], summary: Summary) -> None:
         if folder.name in names or not re.fullmatch(rf"({'|'.join(SPLITS)})_[a-z]+", folder.name) or not wavs.is_file():
             continue
         if all(AUDIO in Path(wav).parts for wav in read_table(wavs).values()):
-            shutil.rmtree(folder)
-            summary.note(f"{folder}: removed: an earlier preparation of other --parts made it, and its recordings are gone")
+            gone = "an earlier preparation of other --parts made it, and its recordings are gone"
+            try:
+                check_replaceable(folder, KIND)
+                shutil.rmtree(folder)
+                summary.note(f"{folder}: removed: {gone}")
+            except UserError as error:
+                summary.note(f"{folder}: {gone}; not removed: {error}")
 
 
 @contextmanager
@@ -202,8 +209,7 @@ def _note_sources(utterances: Sequence[CorpusUtterance], summary: Summary) -> No
     for item in utterances:
         if item.utterance.text:
             counts[item.utterance.lang][item.utterance.source] += 1
-            words = item.utterance.text if item.utterance.lang in UNSPACED else item.utterance.text.split()
-            scored[item.sets[0]] += len(words) >= SCORED
+            scored[item.sets[0]] += len(mixed_tokens(item.utterance.text)) >= SCORED
             pairs += len(item.utterance.translations)
     for lang, sources in counts.items():
         sources_text = ", ".join(f"{source} {number}" for source, number in sources.items())
