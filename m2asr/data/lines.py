@@ -46,7 +46,7 @@ class Row(NamedTuple):
 def rows_of(path: Path) -> Iterator[Row]:
     """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
-    with open_input(path, "table") as file:
+    with open_input(path) as file:
         for number, line in enumerate(file, 1):
             utt, value = (*line.split(None, 1), b"", b"")[:2]
             if not utt:
