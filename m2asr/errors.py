@@ -19,5 +19,5 @@ class UserError(Exception):
 
 def shortened(text: str, longest: int = 200) -> str:
     """A text for a message: on one line, without what a terminal would obey, and without its middle if it is too long."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] if letter != "\n" else " " for letter in text)
+    text = "".join(letter if letter.isprintable() else " " if letter in "\n\t" else repr(letter)[1:-1] for letter in text)
     return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-longest // 2 :]}"

@@ -57,20 +57,23 @@ def keep_time(file: IO[str], path: Path) -> str:
     times = path.stat()
     os.utime(file.name, ns=(times.st_atime_ns, times.st_mtime_ns))
     return "unchanged"
-def open_input(path: str | Path, kind: str = "file") -> IO[bytes]:
+
+
+def open_input(path: str | Path, kind: str = "") -> IO[bytes]:
     """Open a file that is given by the user, and will not wait for anybody to write into it.
 
     `kind` names it in messages. Raises UserError where it is missing, a folder, a pipe or a device, or cannot be read.
     """
+    failed = f"{path}: cannot read" + (f" this {kind}" if kind else "")
     try:
         mode = os.stat(path).st_mode
         substituted = stat.S_ISFIFO(mode) and str(path).startswith(("/dev/", "/proc/"))  # of a shell: <(command)
         if not stat.S_ISREG(mode) and not substituted:
             what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise UserError(f"{path}: cannot read this {kind}: it is {what}; give a file")
+            raise UserError(f"{failed}: it is {what}; give a file")
         return open(path, "rb")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise UserError(f"{path}: cannot read this {kind}: {getattr(error, 'strerror', None) or error}") from None
+        raise UserError(f"{failed}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def read_text(path: str | Path, kind: str = "file", longest: int | None = None) -> str:

@@ -246,7 +246,8 @@ def test_mistakes_in_a_search_name_the_key(tmp_path: Path, text: str, expected: 
 @pytest.mark.parametrize("text", ["lm: {}", "hotwords: {phrases: [a]}", "bonus: 0.5", "bonus: [0.0]"])
 def test_greedy_search_uses_no_text_models(tmp_path: Path, text: str) -> None:
     (tmp_path / "decode.yaml").write_text(text)
-    expected = "method greedy uses no lm, hotwords or bonus; take these away, or choose another method, such as prefix_beam"
+    keys = "lm, hotwords, bonus, min_tokens or min_ratio"
+    expected = f"method greedy uses no {keys}; take these away, or choose another method, such as prefix_beam"
     assert message(tmp_path / "decode.yaml", schema=DecodeConfig) == f"{tmp_path}/decode.yaml: {expected}"
 
 

@@ -21,7 +21,7 @@ _QUOTED = re.compile('"((?:[^"]|"")*)"')
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of every line. Raises UserError if the file cannot be read or a line is not UTF-8."""
     try:
-        with open_input(path, "table") as file:
+        with open_input(path) as file:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
     except OSError as error:

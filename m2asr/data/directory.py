@@ -34,7 +34,7 @@ class Utterance:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number (from 1), id and value of every line. Raises UserError (file:line) for an empty line or text that is not UTF-8."""
-    with open_input(path, "table") as file:
+    with open_input(path) as file:
         data = file.read()
     for number, line in enumerate(data.splitlines(), 1):
         try:

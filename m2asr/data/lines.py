@@ -51,7 +51,7 @@ class Row(NamedTuple):
 def rows_of(path: Path) -> Iterator[Row]:
     """The lines of a file. Raises UserError if it cannot be read, is not UTF-8, or its ids are not sorted and unique."""
     offset, last = 0, b""
-    with open_input(path, "table") as file:
+    with open_input(path) as file:
         for number, raw in enumerate(file, 1):
             line = raw.removeprefix(BOM)
             offset += len(raw) - len(line)

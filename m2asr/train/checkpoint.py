@@ -184,7 +184,7 @@ class BestCheckpoints:
 
 def _check_complete(path: Path) -> None:
     """A checkpoint is a zip archive: its table stands at the end, and its members have checksums, which torch does not compare."""
-    with open_input(path, "checkpoint") as file:
+    with open_input(path) as file:
         start = file.read(4)
     if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
         raise UserError(_foreign(path))

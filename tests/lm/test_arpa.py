@@ -149,5 +149,5 @@ def test_a_truncated_or_missing_file(tmp_path: Path) -> None:
             read(damaged, tmp_path / "lm.arpa.gz")
     with pytest.raises(UserError, match=r"none.arpa: cannot read: No such file"):
         read_arpa(tmp_path / "none.arpa")
-    with pytest.raises(UserError, match=r"cannot read: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read: it is a folder"):
         read_arpa(tmp_path)
