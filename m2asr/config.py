@@ -59,7 +59,7 @@ class FbankConfig(Strict):
     high_freq: Signed = 0.0  # from 0 down it counts from half the sample rate
     compress: bool = False
     speed: Speed = 1.0  # speed at which recordings are played; at 0.9 they are a tenth slower and lower
-    channel: Annotated[int, Field(ge=0)] | Literal["mix"] | None = None  # of several channels: the number (from 0), or mix for their mean
+    channel: Annotated[int, Field(ge=0, le=1000)] | Literal["mix"] | None = None  # of several: number, or their mean
 
     def geometry(self) -> dict[str, Any]:
         """The arguments of Fbank: all options but those of how recordings are played and features are stored."""

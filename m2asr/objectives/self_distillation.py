@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
-from m2asr.limits import Positive
+from m2asr.limits import Positive, ShareBelowOne
 from m2asr.models.average import Average
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
@@ -54,7 +54,7 @@ class SelfDistillation(Objective):
         tap: str = "output",
         temperature: Positive = 1.0,
         teacher: Literal["same", "ema"] = "same",
-        decay: float | None = None,
+        decay: ShareBelowOne | None = None,
         per: Literal["utterance", "frame"] = "frame",
     ) -> None:
         if not 0 < temperature < float("inf"):
@@ -62,8 +62,6 @@ class SelfDistillation(Objective):
         if teacher == "same" and decay is not None:
             raise UserError("decay: only for `teacher: ema`; give that too, or take `decay` away")
         decay = 0.999 if decay is None else decay
-        if not 0 <= decay < 1:
-            raise UserError(f"decay: {decay:g} is not possible; give a number from 0 to below 1")
         student = masked_view(view, tap)
         unmasked = replace(student, mask=None, train=False, grad=False, average=decay if teacher == "ema" else None)
         super().__init__([(student, tap), (unmasked, tap)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 
 from m2asr.text.language import Language, language_of
 from m2asr.text.numbers import spell_numbers
@@ -86,5 +87,7 @@ def _english(text: str) -> str:
         from tacotron_cleaner.cleaners import expand_abbreviations, expand_numbers
 
         text = _ENGLISH_FIGURE.sub(lambda figure: spell_numbers(figure[0], "en").replace(" and ", " "), _STRAY_POINT.sub(" ", text))
-        text = expand_abbreviations(expand_numbers(text)).replace("misess", "missus").replace("&", " and ")
+        with suppress(ValueError):  # int() reads at most 4,300 digits; `spell_numbers` reads all of them
+            text = expand_numbers(text)
+        text = expand_abbreviations(text).replace("misess", "missus").replace("&", " and ")
     return text
