@@ -7,7 +7,7 @@ ifeq ($(origin PYTHON), undefined)  # the one that .venv was made with holds unt
 PYTHON := $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || echo python3)
 endif
 TESTS ?= tests
-TORCH_TESTS := tests/bin tests/decode tests/features tests/models tests/moo tests/objectives tests/train
+TORCH_TESTS := tests/features tests/models tests/moo tests/objectives tests/train
 
 help:  # print this list
 	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18

@@ -103,7 +103,7 @@ def replace_dir(path: str | Path, kind: Kind, repair: bool = False) -> Iterator[
     _clear(path)
     if not repair:
         check_replaceable(path, kind)
-    path = path.resolve()
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
     temporary = _beside(path, "tmp")

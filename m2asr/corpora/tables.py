@@ -24,8 +24,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         with open_input(path) as file:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}; extract or fetch its archive again") from None
+    except UserError as error:
+        raise UserError(f"{error}; extract or fetch its archive again") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); fetch the file again") from None
 

@@ -79,5 +79,5 @@ def test_runs_at_the_same_time_share_the_runs(exp, monkeypatch):
 
 
 def test_a_number_of_runs_below_zero_is_refused(exp):
-    with pytest.raises(UserError, match="--jobs -1"):
+    with pytest.raises(UserError, match="--jobs: give a whole number from 0 .*'-1'"):
         ablate.main(["--config", "ablation.yaml", "--jobs", "-1"])

@@ -82,7 +82,7 @@ def test_missing_files_are_named(root, tmp_path):
         ((data, "--exp", tmp_path), "no trained model"),
         ((tmp_path / "none", "--exp", root / "exp"), "none"),
         ((data, "--exp", root / "exp", "--dump", tmp_path), "no features"),
-        ((data, "--exp", root / "exp", "--out", root / "data"), "some_it: this folder exists and holds no alignment"),
+        ((data, "--exp", root / "exp", "--out", root / "data"), "some_it: it holds a data directory, and an alignment would replace it"),
     ):
         result = command("align", "--out", tmp_path / "out", *args)
         assert result.returncode == 1 and message in result.stderr and result.stderr.count("\n") == 1, result.stderr
@@ -94,4 +94,4 @@ def test_an_alignment_is_replaced_as_a_whole(root, tmp_path):
     data = root / "data/some_it"
     for formats, names in (("ctm", {"words.ctm", "tokens.ctm", "scores"}), ("textgrid", {"scores", "textgrid"})):
         result = command("align", data, "--exp", root / "exp", "--out", tmp_path, "--format", formats)
-        assert result.returncode == 0 and {path.name for path in (tmp_path / "some_it").iterdir()} == names, result.stderr
+        assert result.returncode == 0 and {path.name for path in (tmp_path / "some_it").glob("[!.]*")} == names, result.stderr

@@ -28,7 +28,7 @@ def test_it_prints_its_sets_and_writes_the_same_files_a_second_time(mini_data: P
         (["mini", "--corpus", "tests"], 1, "transcripts.tsv: not found"),
         (["mini", "--corpus", CORPUS, "--parts", "de"], 2, "--parts de: no such part; valid: en, it, ru"),
         (["librispeech", "--corpus", "tests"], 1, "--corpus tests: none of train-clean-100, "),
-        (["librispeech", "--corpus", "tests", "--max-bad", "some"], 2, "--max_bad: invalid int value: 'some'"),
+        (["librispeech", "--corpus", "tests", "--max-bad", "some"], 2, "--max_bad: give a whole number from 0 to 1000000000, not 'some'"),
     ],
 )
 def test_wrong_options_end_in_one_line(options: list[str], code: int, message: str, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_error_page_lies_beside_the_results(exp, mini_data):
     result = run(exp, mini_data, "--page", 0)
     assert result.returncode == 0 and "report.html" not in result.stdout and not (exp / "report.html").exists()
     result = run(exp, mini_data, "--page", -1)
-    assert result.returncode == 2 and "--page -1: give a number of utterances" in result.stderr
+    assert result.returncode == 2 and "--page: give a whole number from 0" in result.stderr
 
 
 def test_groups_are_those_of_a_table_of_the_set(exp, mini_data):

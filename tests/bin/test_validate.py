@@ -67,7 +67,7 @@ def test_a_command_in_wav_scp_is_not_run(small_data: Path, tmp_path: Path) -> No
         ([], "the following arguments are required: folder"),
         (["--no_wave", "x"], "did you mean --no_wav"),
         (["--subsampling", "0", "x"], "--subsampling 0: it must be above 0"),
-        (["--subsampling", "four", "x"], "--subsampling: invalid int value"),
+        (["--subsampling", "four", "x"], "--subsampling: give a whole number from 0 to 1000000000, not 'four'"),
     ],
 )
 def test_a_missing_directory_and_wrong_options_end_with_2(options: list[str], message: str) -> None:

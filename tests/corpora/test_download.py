@@ -161,7 +161,7 @@ def test_every_file_is_pinned() -> None:
 @pytest.mark.parametrize(
     "line, message",
     [
-        (["mini"], "cannot download `mini`; valid: aishell1, covost2, debspeech, librispeech, librispeech_lm, mls, tedlium2, "),
+        (["mini"], "cannot download `mini`; valid: aishell1, covost2, debspeech, debtexts, librispeech, librispeech_lm, mls, tedlium2, "),
         (["debspeech", "--parts", "festvoks"], "--parts festvoks: no such part; did you mean `festvox`?"),
         (["debspeech", "--out", str(ROOT / "setup.py")], "setup.py: it is no folder"),
         (["debspeech", "--mirror", "example.org/debian"], "--mirror example.org/debian: it must begin with http://"),

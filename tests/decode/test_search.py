@@ -149,7 +149,7 @@ def test_an_early_stop_reckons_with_bonuses(method, monkeypatch):
     gains = []
 
     def watched(*args):
-        gains.append(args[-1])
+        gains.append(args[5])
         return beam_search(*args)
 
     monkeypatch.setattr(search_module, "beam_search", watched)

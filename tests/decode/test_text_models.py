@@ -153,7 +153,7 @@ def test_hot_words_of_a_list_and_of_a_file(run, tmp_path):
 def test_a_file_of_hot_words_that_cannot_be_read_is_named(run, tmp_path, content):
     if content:
         (tmp_path / "names").write_bytes(content)
-    with pytest.raises(UserError, match=r"search lm: hotwords.file: .*names: cannot be read .*; name a text file with a phrase per line"):
+    with pytest.raises(UserError, match=r"search lm: hotwords.file: .*names: cannot read this file: .*; name a text file with a phrase"):
         load_models(run, search(hotwords={"file": str(tmp_path / "names")}))
 
 

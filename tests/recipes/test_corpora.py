@@ -84,7 +84,7 @@ def spoken(numbers: Iterable[int], lang: str = "en") -> list[str]:
 
 CHINESE = [text.replace(" ", "").replace("２５", "二十五") for text in trees.CHINESE]
 GREETING = 'Hallo, "Welt" en!'
-ASR, ST = {"wer", "cer"}, {"bleu", "chrf"}
+ASR, UNSPACED, ST = {"wer", "cer"}, {"cer"}, {"bleu", "chrf"}
 RESAMPLED = "resampled from 48000 Hz to 16000 Hz"
 WALKS = {
     "librispeech": Walk(
@@ -99,7 +99,7 @@ WALKS = {
     "aishell": Walk(
         lambda folder: {"--corpus": trees.aishell1(folder)},
         "train_bljust",
-        {"test": ASR},
+        {"test": UNSPACED},
         {"train": 4, "dev": 2, "test": 2},
         {"test/text": CHINESE[:2]},
     ),
@@ -116,7 +116,7 @@ WALKS = {
     "m2asr": Walk(
         _m2asr,
         "train_m2asr",
-        {"test_clean": ASR, "test_zh": ASR} | {f"test_{lang}": ST for lang in EUROPEAN},
+        {"test_clean": ASR, "test_zh": UNSPACED} | {f"test_{lang}": ST for lang in EUROPEAN},
         {"train_clean_100": 6, "train_other_500": 6, "train_zh": 4, "test_zh": 2, "train_ca": 2},
         {"test_clean/text": spoken([8, 9] * 3), "test_zh/text": CHINESE[:2], "train_ca/text.en": [GREETING] * 2},
         RESAMPLED,
@@ -138,7 +138,7 @@ WALKS = {
     "aishell2": Walk(
         lambda folder: {"--corpus": trees.aishell2(folder)},
         "train_supervised",
-        {"test_ios": ASR, "test_android": ASR},
+        {"test_ios": UNSPACED, "test_android": UNSPACED},
         {"train": 4, "dev_ios": 4, "test_android": 4},
         {"test_android/text": CHINESE},
         "data/test_mic: not prepared, left out",
@@ -147,7 +147,7 @@ WALKS = {
     "wenetspeech": Walk(
         lambda folder: {"--corpus": trees.wenetspeech(folder)},
         "train_bljust",
-        {"dev": ASR, "test_net": ASR, "test_meeting": ASR},
+        {"dev": UNSPACED, "test_net": UNSPACED, "test_meeting": UNSPACED},
         {"train_l": 7, "train_m": 2, "train_s": 1, "dev": 3},
         {"dev/text": [CHINESE[2], CHINESE[3], CHINESE[2]]},
     ),
@@ -273,7 +273,7 @@ def test_three_runs_of_3m(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert f"phase experts: started from exp/{name}/model.pt" in (exp / "log/4.train.log").read_text(encoding="utf-8")
     rows = json.loads((exp / "results.json").read_text(encoding="utf-8"))["rows"]
     sets = ("dev", "test_net", "test_meeting")
-    expected = {(search, name, metric) for search in ("rescoring", "rescoring_lm") for name in sets for metric in ASR}
+    expected = {(search, name, metric) for search in ("rescoring", "rescoring_lm") for name in sets for metric in UNSPACED}
     assert {(row["search"], row["set"], row["metric"]) for row in rows if row["set"] != "mean"} == expected
     monkeypatch.chdir(recipe.folder)
     assert experts.main(["exp/train_3m"]) == 0 and "| router1 |" in capsys.readouterr().out

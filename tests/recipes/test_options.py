@@ -173,9 +173,9 @@ def test_every_recipe_is_short_and_answers_help_and_dry_run() -> None:
 
 
 def test_commands_of_wav_scp_are_allowed_for_features_and_training() -> None:
-    for options, count in (((), 0), (("--allow_pipes",), 3)):
+    for options, count in (((), 0), (("--allow_pipes",), 4)):
         command = ["./run.sh", "--dry_run", "--stage", "fbank", *options]
         result = subprocess.run(command, cwd=ROOT / "egs/TEMPLATE", capture_output=True, text=True, check=True)
         lines = " ".join(result.stdout.splitlines()).split("python -m m2asr.bin.")
         allowed = [line.split()[0] for line in lines if " --allow_pipes " in line.replace("--command", "\n").split("\n")[0] + " "]
-        assert allowed == ["fbank", "train", "train"][:count]
+        assert allowed == ["fbank", "train", "train", "train"][:count]

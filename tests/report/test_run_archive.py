@@ -26,7 +26,8 @@ def score(job: Job, folder: Path, **texts: str) -> None:
     out.mkdir(parents=True)
     (run / "model.pt").write_bytes(b"weights")
     (run / "results.json").write_text(json.dumps({"audio_seconds": 3600.0}))
-    (out / "info.json").write_text(json.dumps({"set": "test_en", "lang": "en", "source": "", "task": "asr", "objective": "asr_en"}))
+    info = {"set": "test_en", "lang": "en", "source": "en", "task": "asr", "text": "text", "objective": "asr_en"}
+    (out / "info.json").write_text(json.dumps(info))
     for name, lines in (("ref.trn", REFERENCES), ("hyp.trn", {**REFERENCES, **texts})):
         (out / name).write_text("".join(f"{text} ({utt})\n" for utt, text in lines.items()))
 

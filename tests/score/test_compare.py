@@ -25,7 +25,8 @@ def scored(exp: Path, wrong: dict[str, int], drop: int = 0) -> Path:
         hypotheses = [text.replace("again", "gain") if number < count else text for number, text in enumerate(REFERENCES)]
         write_trn(out / "ref.trn", utts, REFERENCES[: len(utts)])
         write_trn(out / "hyp.trn", utts, hypotheses[: len(utts)])
-        (out / "info.json").write_text(json.dumps({"set": name, "task": "asr", "lang": name, "source": name}))
+        info = {"set": name, "task": "asr", "lang": name, "source": name, "text": "text", "objective": "asr"}
+        (out / "info.json").write_text(json.dumps(info))
     (exp / "results.json").write_text(json.dumps({"train_seconds": 120.0, "audio_seconds": 3600.0, "peak_memory_gb": 1.5}))
     return exp
 

@@ -202,7 +202,7 @@ def test_a_mistake_is_told_once(tmp_path):
 def test_killed_processes_are_started_again_those_that_fail_are_not(tmp_path):
     done = end("one is killed, then both fail", tmp_path, restarts=3)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("killed by signal 9; starting again") == 1
+    assert done.stderr.count("killed by signal 9, most likely since memory ran out") == 1
     assert done.stderr.splitlines()[-1] == "error: this is the mistake" and done.stderr.count("mistake") == 1
 
 

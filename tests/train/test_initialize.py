@@ -224,6 +224,6 @@ def test_the_command_line_knows_seed_and_processes(monkeypatch, tmp_path):
     monkeypatch.setattr("m2asr.objectives.build.resolve", lambda config: config)
     monkeypatch.setattr(train, "load_config", lambda *_: None)
     ours.group = Collectives()
-    args = SimpleNamespace(config="", set=[], data="", dump="", exp=tmp_path, ngpu=0, init_from=[["a.pt"]])
+    args = SimpleNamespace(config="", set=[], data="", dump="", exp=tmp_path, ngpu=0, allow_pipes=False, init_from=[["a.pt"]])
     train.train(args, ours.group)
     assert found == [(7, ours.group)]

@@ -178,5 +178,6 @@ def test_moments_are_loaded_by_name_in_any_order(kind):
 def test_moments_that_do_not_fit_are_named(name):
     model, groups = mixed()
     optimizer = Optimizer(Optim(), groups, 10)
-    with pytest.raises(UserError, match=f"moments of `{name}`.*--init_from"):
-        optimizer.load_state_dict({name: {"exp_avg": torch.zeros(7)}})
+    moments = {"step": torch.tensor(1.0), "exp_avg": torch.zeros(7), "exp_avg_sq": torch.zeros(7)}
+    with pytest.raises(UserError, match=f"optimizer.{name}.exp_avg |moments of `{name}`.*--init_from"):
+        optimizer.load_state_dict({name: moments})
