@@ -7,44 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from m2asr.config import Component, Strict, Words, check_exists, merge_patch
+from m2asr.data_config import Features, Stream, Tokens
 from m2asr.errors import UserError
-from m2asr.limits import Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne, Speed
+from m2asr.limits import Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne
 from m2asr.model_config import Model, Objective
-from m2asr.names import FileName, Name, ObjectiveName, TextName, TokensName
+from m2asr.names import Name, ObjectiveName, TokensName
 from m2asr.train_checks import check_leads, check_levels, check_selection
-
-
-class Features(Strict):
-    """The source of features: `dump` reads stored fbank, `audio` computes it from the recordings while training."""
-
-    source: Literal["dump", "audio"] = "dump"
-
-
-class Stream(Strict):
-    """A named stream of utterances: training sets, development sets, and the language where it has only one."""
-
-    sets: list[FileName] = Field(min_length=1)
-    dev: list[FileName] = []
-    lang: FileName | None = None
-    speeds: list[Speed] = Field([1.0], min_length=1)  # speed perturbation (Ko et al. 2015), drawn per utterance
-
-
-class Tokens(Strict):
-    """A tokenizer trained on one text file of some training sets; ids: 0 blank, 1 unk, last sos/eos."""
-
-    type: Literal["char", "words", "codes", "unigram", "bpe"] = "char"  # words: what spaces separate, such as phones; codes: BPE over them
-    size: Annotated[int, Field(ge=4, le=1_000_000)] | None = None  # of unigram, bpe and codes, and of the most frequent words
-    sets: list[FileName] = Field(min_length=1)
-    text: TextName = "text"
-    coverage: Annotated[float, Field(ge=0.5, le=1)] = 1.0  # unigram and bpe: share of all letters that are among the tokens
-    byte_fallback: bool = False  # unigram and bpe: 256 tokens of bytes write the characters that are no tokens
-
-    @model_validator(mode="after")
-    def _pieces_alone(self) -> Tokens:
-        for name in ("coverage", "byte_fallback"):
-            if self.type not in ("unigram", "bpe") and getattr(self, name) != type(self).model_fields[name].default:
-                raise UserError(f"tokens: {name} is of types unigram and bpe; take it away, or choose one of them")
-        return self
 
 
 class Weighting(Component):

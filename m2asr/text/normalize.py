@@ -57,7 +57,7 @@ def _visible(text: str) -> str:
         return text
     text = re.sub("([\u200c\u200d])+", r"\1", _INVISIBLE.sub("", _HEBREW_QUOTE.sub("\u05f4", text)))
     kept = {match.start() for match in _INSIDE_WORDS.finditer(text)}
-    return "".join(letter for place, letter in enumerate(text) if place in kept or unicodedata.category(letter) != "Cf")
+    return "".join(letter for index, letter in enumerate(text) if index in kept or unicodedata.category(letter) != "Cf")
 
 
 def _lower(text: str, language: Language) -> str:
@@ -71,8 +71,8 @@ def _plain(text: str) -> str:
     """The text with a space for every character that belongs to no word."""
     kept = {match.start() for match in _INSIDE_WORDS.finditer(text)}
     letters = " "
-    for place, letter in enumerate(text):
-        bound = place in kept or unicodedata.category(letter)[0] == "M"  # to the letter before
+    for index, letter in enumerate(text):
+        bound = index in kept or unicodedata.category(letter)[0] == "M"  # to the letter before
         letters += letter if letter.isalnum() or letter == "'" or (bound and letters[-1] not in " '") else " "
     return letters
 
