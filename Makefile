@@ -7,7 +7,8 @@ ifeq ($(origin PYTHON), undefined)  # the one that .venv was made with holds unt
 PYTHON := $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || echo python3)
 endif
 TESTS ?= tests
-TORCH_TESTS := tests/features tests/models tests/moo tests/objectives tests/train
+TORCH_TESTS := tests/features tests/models tests/moo tests/objectives \
+	$(patsubst %,tests/train/test_%.py,average checkpoint gate initialize levels muon optim precision step trainer)
 
 help:  # print this list
 	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -38,7 +39,7 @@ test-torch: setup  # run the tests that touch torch's interfaces, but the slow o
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download and not slow" $(TORCH_TESTS)
 
 recipes: setup  # walk through the recipes as a user does
-	$(BIN)/python -m pytest -m recipes tests/recipes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile -m recipes tests/recipes
 
 lint: setup  # check the style of Python and shell files
 	$(BIN)/ruff check .
