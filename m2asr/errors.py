@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LONGEST = 4000  # characters of a message: ten examples with long paths
+LONGEST = 1500  # characters of a message, a few lines of a terminal
 
 
 class UserError(Exception):

@@ -80,8 +80,9 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
                 bar.update(len(result.utts) + len(result.bad))
         if bad:
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            shown = "; ".join(message.removeprefix(f"{data}/") for message in bad[:SHOWN])  # the advice names the folder
             advice = f"drop them with: {FIX} --check_wav --config FBANK_CONFIG {data}"
-            raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {'; '.join(bad[:SHOWN])}{more}; {advice}")
+            raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {shown}{more}; {advice}")
         write_table(out / "feats.scp", locations)
         write_table(out / "utt2num_frames", frames)
         kaldiio.save_mat(str(out / "cmvn.ark"), stats)

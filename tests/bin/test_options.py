@@ -31,7 +31,7 @@ def refused(module: str, *args: object, code: int | None = None) -> str:
         run(main)
     text = errors.buffer.getvalue().decode()
     assert end.value.code in ((1, 2) if code is None else (code,)), text
-    assert text.startswith("error: ") and text.count("\n") == 1 and len(text) < 4100, text
+    assert text.startswith("error: ") and text.count("\n") == 1 and len(text) < 2000, text
     return text
 
 
