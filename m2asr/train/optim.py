@@ -29,6 +29,8 @@ class Optimizer:
         total_steps: at which the schedule ends.
         dtype: of Muon's products.
         stacks: names of parameters whose first dimension is that of experts, each of which has its own matrix or vector.
+        group: the processes that train together; they share Muon's products.
+        spread: parameters that are different ones in every process.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Optimizer:
         total_steps: int,
         dtype: torch.dtype = torch.float32,
         stacks: Collection[str] = (),
+        group: Collectives | None = None,
+        spread: Collection[Parameter] = (),
     ) -> None:
         self.config, self.total_steps, self.groups = config, total_steps, list(groups)
         self.params = dict(pair for members in groups.values() for pair in members)
@@ -45,9 +49,9 @@ class Optimizer:
         matrices = [param for name, param in groups.get("backbone", ()) if dims[name] == 2] if config.type == "muon" else []
         self.optimizers: list[torch.optim.Optimizer] = []
         if matrices:
-            options = {"momentum": config.muon.momentum, "steps": config.muon.steps, "dtype": dtype}
-            group = {"params": matrices, "name": "backbone", "rate": config.muon.rate}
-            self.optimizers.append(Muon([group], lr=0.0, weight_decay=config.weight_decay, **options))
+            options = {"momentum": config.muon.momentum, "steps": config.muon.steps, "dtype": dtype, "group": group, "spread": spread}
+            backbone = {"params": matrices, "name": "backbone", "rate": config.muon.rate}
+            self.optimizers.append(Muon([backbone], lr=0.0, weight_decay=config.weight_decay, **options))
         rest = _param_groups(groups, {id(param) for param in matrices}, config.weight_decay, dims)
         if rest:
             kind = torch.optim.Adam if config.type == "adam" else torch.optim.AdamW

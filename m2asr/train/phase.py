@@ -97,7 +97,8 @@ class Phase:
         if self._steps is None:
             self.joint = JointStep(self.system, self.streams, self.levels, self.dtype, self.regular, self.over, self.group)
             optim = self.section.optim or self.config.optim
-            self.optimizer = Optimizer(optim, self.system.groups(self.theta), self.total_steps, self.dtype, self.system.stacks)
+            groups, spread = self.system.groups(self.theta), self.system.spread_parameters
+            self.optimizer = Optimizer(optim, groups, self.total_steps, self.dtype, self.system.stacks, self.group, spread)
             self._steps = iter(self.loader)
 
     def stop(self) -> None:

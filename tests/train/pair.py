@@ -169,7 +169,8 @@ def weights_after(kind: str, group: Collectives) -> dict[str, torch.Tensor]:
     """The model's weights after three steps with Muon, those of teachers too."""
     joint = make(kind, group)
     system = joint.system
-    optimizer = Optimizer(Optim(type="muon", warmup_steps=1), system.groups(["encoder"]), total_steps=3, stacks=system.stacks)
+    config, groups = Optim(type="muon", warmup_steps=1), system.groups(["encoder"])
+    optimizer = Optimizer(config, groups, total_steps=3, stacks=system.stacks, group=group, spread=system.spread_parameters)
     for number in range(3):
         outcome = joint(draws(joint, number), number, factors=(1, 0.1))
         clip_groups(system.module_parameters(), 0.1, system.spread_parameters, group)
