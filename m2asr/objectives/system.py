@@ -166,13 +166,15 @@ class System(nn.Module):
         """The parameters of which every process has another part."""
         return {self.get_parameter(name) for name in self.spread_names}
 
-    def blank(self, view: View) -> Batch:
-        """A batch of one utterance that is empty, with this view drawn; it goes through the encoder and has no valid state."""
-        kind, device = view.input, self.mean.device
-        dtype = next(self.parameters()).dtype
-        empty = torch.zeros(1, 0, len(self.mean), dtype=dtype) if kind == "feats" else torch.zeros(1, 0, dtype=torch.int64)
-        batch = Batch({kind: empty}, {kind: torch.zeros(1, dtype=torch.int64)}, {}, {}, lang=[""], speakers=[""], utt_ids=[""], key=(0,))
-        return self.prepare(batch, views=[view]).to(device)
+    def blank(self, views: Iterable[View]) -> Batch:
+        """A batch of one utterance that is empty, with these views drawn and no share for any objective; it has no valid state."""
+        views = list(views)
+        inputs = {view.input: torch.zeros(1, 0, dtype=torch.int64) for view in views}
+        if "feats" in inputs:
+            inputs["feats"] = torch.zeros(1, 0, len(self.mean), dtype=next(self.parameters()).dtype)
+        lengths = {kind: torch.zeros(1, dtype=torch.int64) for kind in inputs}
+        batch = Batch(inputs, lengths, {}, {}, lang=[""], speakers=[""], utt_ids=[""], key=(0,))
+        return self.prepare(batch, views=views).to(self.mean.device)
 
     def module_parameters(self) -> list[tuple[str, list[Parameter]]]:
         """The parameters of each module and of each objective, with its name; gradients are clipped by these groups."""

@@ -67,7 +67,7 @@ def _measure(system: System, names: Sequence[str], batch: Batch | None) -> Itera
     taps: dict[View, set[str]] = defaultdict(set)
     for view, tap in (pair for name in names for pair in system.objectives[name].reads):
         taps[view].add(tap)
-    encoded = {view: system.encode(system.blank(view) if batch is None else batch, view, read) for view, read in taps.items()}
+    encoded = {view: system.encode(system.blank([view]) if batch is None else batch, view, read) for view, read in taps.items()}
     for name in names if batch is not None else ():
         share, objective, loss = batch.shares[name], system.objectives[name], None
         yield name, {"loss": (0.0, 0.0), **share.metrics}

@@ -6,16 +6,19 @@ replicated experts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from m2asr.data.batch import Batch
 from m2asr.errors import UserError
+from m2asr.models.encoded import Encoded
 from m2asr.models.experts import Apply, ExpertFeedForward
 from m2asr.moo.collectives import Collectives
 from m2asr.objectives.system import System
+from m2asr.objectives.view import View
 
 
 class RowExchange:
@@ -81,6 +84,21 @@ def spread_layer(layer: ExpertFeedForward, group: Collectives) -> None:
     for linear in (layer.wide, layer.narrow):
         for name, param in linear.named_parameters(recurse=False):
             setattr(linear, name, Parameter(param.detach()[group.part(len(param))].clone()))
+
+
+def as_many_batches(batches: Sequence[Batch], system: System, names: Sequence[str], group: Collectives) -> list[Batch]:
+    """The batches that these objectives read, and empty ones up to the number of the process that has most: it needs the experts of all."""
+    counts = torch.zeros(group.world, dtype=torch.float64)
+    counts[group.rank] = len(batches)
+    missing = int(group.all_reduce(counts).max()) - len(batches)
+    views = {view: None for name in names for view in system.objectives[name].views}
+    return [*batches, *(system.blank(views) for _ in range(missing))]
+
+
+def through_all_layers(losses: Sequence[Tensor], encoded: Mapping[View, Encoded]) -> list[Tensor]:
+    """The sum of losses, if any, whose backward pass goes through the layers behind all states, whichever of them the losses read."""
+    nothing = [0.0 * state.sum() for read in encoded.values() for state in read.states.values() if state.requires_grad]
+    return [torch.stack([*losses, *nothing]).sum()] if losses or nothing else []
 
 
 def part_of(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,19 +15,19 @@ from m2asr.objectives.view import View
 
 
 def gate(
-    encoded: Mapping[View, Encoded], factor: float = 1.0, cut: bool = False, into: Callable[[str], bool] = lambda _: True
+    encoded: Mapping[View, Encoded], factor: float = 1.0, cut: bool = False, taps: Collection[str] | None = None
 ) -> dict[View, Encoded]:
     """The same states, through which gradients go back into theta multiplied by `factor`; a factor of 0 stops them.
 
-    With `cut` they stop at these states, in `.grad`, and `gradients_at` gives what is to go on. `into` tells of a tap whether its states
-    come from theta; gradients of others are left as they are.
+    With `cut` they stop at these states, in `.grad`, and `gradients_at` gives what is to go on. `taps` are those whose states come from
+    theta, all by default; gradients of others are left as they are.
     """
 
     def leave(tap: str, state: Tensor) -> Tensor:
         if not state.requires_grad:
             return state
         state = state.detach().requires_grad_() if cut else state
-        return state if factor == 1 or not into(tap) else scale_gradient(state, factor)
+        return state if factor == 1 or (taps is not None and tap not in taps) else scale_gradient(state, factor)
 
     return {view: replace(read, states={tap: leave(tap, state) for tap, state in read.states.items()}) for view, read in encoded.items()}
 

@@ -17,6 +17,7 @@ from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.seeds import seed_of
+from m2asr.train.expert_parallel import as_many_batches, through_all_layers
 from m2asr.train.gate import crossing, gate, gradients_at
 from m2asr.train.precision import ShortWeights, autocast
 from m2asr.train.states import StateGradients, weigh_states, weighted
@@ -69,19 +70,18 @@ class Passes:
         """
         copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype, self.spread)
         streams = list(dict.fromkeys(self.streams.values()))
+        asked = {name for factors in todo.rows.values() for name in factors} | {name for group in todo.groups for name in group.objectives}
         within: dict[str, float] = {}
         for stream in streams:
-            names = [name for name in self._names(todo) if self.streams[name] == stream and name in divisors]
-            batches: Sequence[Batch | None] = draw.get(stream, ()) if names else ()
-            if self.spread and names:  # a process without a batch still has experts that others need
-                batches = [*batches, *[None] * (self._most(len(batches)) - len(batches))]
-            # all processes sum the same rows in the same order, also where one has no batch and nothing but zeros
-            due = [row for row in self._ending(todo, stream, divisors) if row in todo.complete]
+            names = [name for name, read in self.streams.items() if read == stream and name in asked and name in divisors]
+            batches = draw.get(stream, ()) if names else ()
+            if self.spread and names:
+                batches = as_many_batches(batches, self.system, names, self.rows.group)
+            due = [row for row in self._ending(todo, streams, stream, divisors) if row in todo.complete]
             due += [row for group in todo.groups if set(group.objectives) & set(names) for row in (group.row, *group.exact.values())]
             for number, batch in enumerate(batches):
                 with copies.in_place():
-                    batch = None if batch is None else batch.to(self.device)
-                    backwards = self._forward(todo, names, batch, divisors, tally, within, copies.copies)
+                    backwards = self._forward(todo, names, batch.to(self.device), divisors, tally, within, copies.copies)
                 while backwards:
                     row, tensors, gradients = backwards.pop(0)
                     with self.rows.accumulate_into(row, copies.copies):
@@ -99,7 +99,7 @@ class Passes:
         self,
         todo: Pass,
         names: Sequence[str],
-        batch: Batch | None,
+        batch: Batch,
         divisors: Mapping[str, float],
         tally: Tally,
         within: dict[str, float],
@@ -110,7 +110,7 @@ class Passes:
         Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then; `copies`
         are those of theta's weights that are in place.
         """
-        present = [name for name in names if batch is not None and batch.shares[name].weight > 0]
+        present = [name for name in names if name in batch.shares and batch.shares[name].weight > 0]
         rows = {row: {name: factor for name, factor in factors.items() if name in present} for row, factors in todo.rows.items()}
         rows = {row: factors for row, factors in rows.items() if factors}
         grouped = _members(todo, names)
@@ -119,6 +119,7 @@ class Passes:
         backwards: list[Backward] = []
         with autocast(self.device, self.dtype):
             encoded = self._encode(names if self.spread else present, factors, batch, tally)
+            of_theta = {tap for read in encoded.values() for tap in read.states if self.system.source(tap) in self.theta}
 
             def loss_of(name: str, read: Mapping[View, Encoded], factor: float) -> Tensor:
                 torch.manual_seed(seed_of(*batch.key, name))
@@ -129,7 +130,7 @@ class Passes:
 
             for row, objectives in rows.items():
                 read = gate(encoded, cut=cut)
-                losses = [loss_of(name, gate(read, factor, into=self._into_theta), factor) for name, factor in objectives.items()]
+                losses = [loss_of(name, gate(read, factor, taps=of_theta), factor) for name, factor in objectives.items()]
                 loss = torch.stack(losses).sum()
                 if not loss.requires_grad:  # a factor of 0, and no head
                     continue
@@ -142,10 +143,9 @@ class Passes:
                 within |= weigh_states(group, members, gradients, self.rows.group, self.device)
                 merged = {group.row: weighted(gradients, within), **{row: gradients.get(name, {}) for name, row in group.exact.items()}}
                 backwards += [_onward(row, at_states, encoded) for row, at_states in merged.items()]
-            if self.spread:  # all processes go backward through the same layers, whichever objectives have a target
-                nothing = [0.0 * state.sum() for read in encoded.values() for state in read.states.values() if state.requires_grad]
-                losses = [loss for _, tensors, _ in backwards for loss in tensors]
-                backwards = [(MERGED, [torch.stack([*losses, *nothing]).sum()], None)] if losses or nothing else []
+            if self.spread:
+                loss = through_all_layers([loss for _, tensors, _ in backwards for loss in tensors], encoded)
+                backwards = [(MERGED, loss, None)]
         return [backward for backward in backwards if backward[1]]  # without those that no gradient enters
 
     def _through_heads(
@@ -163,8 +163,8 @@ class Passes:
             loss.backward()
         return [_onward(row, gradients_at(read), encoded)]
 
-    def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch | None, tally: Tally) -> dict[View, Encoded]:
-        """The views that objectives read, of an empty batch if there is none; without a graph where no gradient goes back through."""
+    def _encode(self, names: Sequence[str], factors: Mapping[str, float], batch: Batch, tally: Tally) -> dict[View, Encoded]:
+        """The views that objectives read; without a graph where no gradient goes back through."""
         taps: dict[View, set[str]] = {}
         through: dict[View, bool] = {}
         for name in names:
@@ -173,35 +173,16 @@ class Passes:
                 through[view] = through.get(view, False) or factors.get(name, 1.0) != 0 or "encoder" not in self.theta
         encoded = {}
         for view, read in taps.items():
-            read_batch = self.system.blank(view) if batch is None else batch
-            tally.add_seconds(view.frames(read_batch.lengths[view.input].numpy()) * read_batch.unit(view.input))
+            tally.add_seconds(view.frames(batch.lengths[view.input].numpy()) * batch.unit(view.input))
             with torch.set_grad_enabled(through[view]):
-                encoded[view] = self.system.encode(read_batch, view, read)
+                encoded[view] = self.system.encode(batch, view, read)
         return encoded
 
-    def _most(self, count: int) -> int:
-        """The largest count of all processes."""
-        group = self.rows.group
-        counts = torch.zeros(group.world, dtype=torch.float64)
-        counts[group.rank] = count
-        return int(group.all_reduce(counts).max())
-
-    def _into_theta(self, tap: str) -> bool:
-        """Whether states at a tap come from theta."""
-        return self.system.source(tap) in self.theta
-
-    def _names(self, todo: Pass) -> list[str]:
-        asked = {name for factors in todo.rows.values() for name in factors} | {name for group in todo.groups for name in group.objectives}
-        return [name for name in self.streams if name in asked]
-
-    def _ending(self, todo: Pass, stream: str, divisors: Mapping[str, float]) -> list[Hashable]:
+    def _ending(self, todo: Pass, streams: Sequence[str], stream: str, divisors: Mapping[str, float]) -> list[Hashable]:
         """The rows into which the last gradient of this pass comes from this stream, on whichever process."""
-        order = list(dict.fromkeys(self.streams.values()))
-        enters = {
-            row: [order.index(self.streams[name]) for name, factor in factors.items() if factor != 0 and name in divisors]
-            for row, factors in todo.rows.items()
-        }
-        return [row for row, numbers in enters.items() if numbers and max(numbers) == order.index(stream)]
+        active = {row: [name for name, factor in factors.items() if factor != 0 and name in divisors] for row, factors in todo.rows.items()}
+        last = {row: max(streams.index(self.streams[name]) for name in names) for row, names in active.items() if names}
+        return [row for row, number in last.items() if streams[number] == stream]
 
 
 def _members(todo: Pass, names: Collection[str]) -> list[tuple[StateGroup, list[str]]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from m2asr.data.batch import Batch
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.gramian import Products
 from m2asr.moo.layers import layers_of
@@ -24,11 +23,9 @@ class JointStep:
     """Computes the gradients of one step: theta gets lambda_1 G_1 + gamma_2 (lambda_2 G_2 + gamma_3 (...)) over levels that nest.
 
     Two levels, recognition and translation above CPC, are M2ASR (Saif et al. 2024); a single one is multi-task learning. Weightings that
-    look at gradients get one backward per objective over theta, or one per group of objectives that read the same states, where
-    gradients at these states are enough (`FeatureLevel`). Known weights and the levels' factors multiply gradients where they
-    enter theta, so that one backward per batch serves theta and heads. What no active objective trains has no gradient, so that
-    an optimizer leaves it where it is: momentum and decay do not move it. With several processes gradients are summed over them before they
-    are weighted, and all end with the same.
+    look at gradients get one backward per objective over theta, or one per group of objectives that read the same states (`FeatureLevel`).
+    Known weights and the levels' factors multiply gradients where they enter theta: one backward per batch serves theta and heads. What
+    no active objective trains has no gradient, so that an optimizer leaves it as it is. Several processes sum gradients before weighting.
 
     Args:
         system: what is trained.
@@ -73,18 +70,18 @@ class JointStep:
         stand to each other, where those of some level are kept apart.
         """
         self.system.zero_grad(set_to_none=True)
-        for name, batch in self._batches(draws):
-            if name not in batch.shares:
-                self.system.prepare(batch, [name])
+        tally, within = Tally({name: self.system.objectives[name] for name in self.streams}, self.group), {}
+        for name, stream in self.streams.items():
+            for batch in (batch for draw in draws for batch in draw.get(stream, ())):
+                if name not in batch.shares:
+                    self.system.prepare(batch, [name])
+                tally.count(name, batch.shares[name].metrics)
         totals = self.passes.totals(draws)
         present = [{name for name, weight in total.items() if weight > 0} for total in totals]
         plan = plan_step(self.levels, factors, present, number, measure, self.regular)
         self.rows.keep([row for level in self.levels for row in level.lasting])
         comparison = self.measuring.before(plan, draws, number) if measure else None
 
-        tally, within = Tally({name: self.system.objectives[name] for name in self.streams}, self.group), {}
-        for name, batch in self._batches(draws):
-            tally.count(name, batch.shares[name].metrics)
         for todo in plan.passes:
             within |= self._run(todo, draws, totals, tally)
         products = Products(plan.pairs, tally.read(self.rows.inner_products(plan.pairs, self._columns(plan.split))))
@@ -125,12 +122,6 @@ class JointStep:
     def _columns(self, split: bool) -> list[slice]:
         """Those of each layer, or all together."""
         return list(self.layers.values()) if split else [ALL]
-
-    def _batches(self, draws: Sequence[Draw]) -> Iterator[tuple[str, Batch]]:
-        """Every objective with every batch that it reads."""
-        for name, stream in self.streams.items():
-            for draw in draws:
-                yield from ((name, batch) for batch in draw.get(stream, ()))
 
     def _run(self, todo: Pass, draws: Sequence[Draw], totals: Sequence[Mapping[str, float]], tally: Tally) -> dict[str, float]:
         """One pass; an objective's loss is the mean over the draws that hold it."""
