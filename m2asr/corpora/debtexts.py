@@ -49,7 +49,7 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> str:
     """Write the text sets text_<language> under `out`, without the sentences of dev_<language> and test_<language>, which must be there.
 
-    The sentences as they were found are kept in `corpus`/sentences. Raises UserError for a missing or damaged package.
+    The sentences before normalization and filtering are kept in `corpus`/sentences. Raises UserError for a missing or damaged package.
     """
     notes = Summary()
     fetched = {lang: all((corpus / PACKAGES[name].file).is_file() for name in ("handbook", lang)) for lang in LANGS}

@@ -16,8 +16,8 @@ from m2asr.moo.reuse import Reuse
 from m2asr.moo.rows import GradientRows
 from m2asr.moo.weighting import Weighting
 
-Terms = dict[Hashable, float]  # rows and what they are multiplied by
-Targets = dict[str, tuple[Hashable, float]]  # of every objective the row that takes its gradient, and what it is multiplied by there
+Terms = dict[Hashable, float]  # rows and their factors
+Targets = dict[str, tuple[Hashable, float]]  # of every objective the row that takes its gradient, and its factor there
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Level:
         weighting: how they are merged.
         every: steps between two times that weights are computed from gradients.
         layers: on which layers they apply.
-        apart: keep gradients apart even where the weighting does not look at them, to measure how they stand to each other.
+        apart: keep gradients apart even where the weighting does not look at them, to measure their lengths and angles.
         group: the processes that train together.
     """
 
@@ -150,7 +150,7 @@ class Level:
     def load_state_dict(self, state: Mapping[str, Any], rows: GradientRows) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if set(state) != set(self.state_dict(rows)):
-            raise self.weighting.stranger()
+            raise self.weighting.state_error()
         self.weighting.load_state_dict(dict(state["weighting"]))
         self.reuse.load_state_dict(state["reuse"])
 

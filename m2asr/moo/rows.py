@@ -122,7 +122,7 @@ class GradientRows:
                 total.add_(self.part(name)[columns], alpha=factor)
 
     def _count_own_alone(self, name: Hashable) -> None:
-        """Where a row was summed before, set to 0 what others count, so that its next sum counts everything once."""
+        """Where a row was summed before, set to 0 the columns of the other processes, so that its next sum counts every column once."""
         if name in self._reduced:
             self.group.wait()
             self.shard.zero_others(self._held[name])

@@ -1,4 +1,4 @@
-"""What a run is made of: tokenizers, the streams' sources and the backbone's normalization, from the folders of the recipe."""
+"""Opens what a run reads from the folders of the recipe: tokenizers, the sources of the streams, and the normalization of features."""
 
 from __future__ import annotations
 

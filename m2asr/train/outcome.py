@@ -1,4 +1,4 @@
-"""What a step computed."""
+"""The results of a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m2asr.train.tally import Tally
 
 @dataclass
 class Outcome:
-    """What a step computed; its gradients lie in the `.grad` of every parameter that it trains."""
+    """The results of a step; its gradients lie in the `.grad` of every parameter that it trains."""
 
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
     metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Outcome:
         return {name: total / weight for name, (total, weight) in self.losses.items() if weight}
 
     def filled(self, plan: Plan, tally: Tally) -> Outcome:
-        """The same, with what the plan and the tally of the step tell."""
+        """Fill in the fields that follow from the plan and the tally of the step; returns this outcome."""
         self.losses, self.metrics, self.seconds = tally.losses(), tally.metrics(), tally.seconds
         self.inactive = [name for step in plan.levels for name in step.level.objectives if name not in step.active]
         self.idle = not plan.plain and not any(step.active for step in plan.levels)

@@ -113,7 +113,7 @@ def flat_gradients(params: Sequence[Parameter]) -> Tensor:
 
 
 def put_back(params: Sequence[Parameter], total: Tensor) -> None:
-    """Take gradients from the sum of everyone's `flat_gradients`; a parameter that has none anywhere keeps none."""
+    """Set the gradients of parameters from `total`, the sum of all processes' `flat_gradients`; where no process has one, none is set."""
     present, *sums = total.split([len(params), *(param.numel() for param in params)])
     for param, is_present, gradient in zip(params, present.tolist(), sums, strict=True):
         if is_present and param.grad is None:
@@ -129,7 +129,7 @@ def processes_here() -> int:
 
 @contextmanager
 def reporting_lost_peers() -> Iterator[None]:
-    """Errors of the network as the message that a user can act on."""
+    """Turn an error of the network in the block into a UserError that says what to do."""
     try:
         yield
     except RuntimeError as error:

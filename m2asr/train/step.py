@@ -69,8 +69,8 @@ class JointStep:
     def __call__(self, draws: Sequence[Draw], number: int, factors: Sequence[float], measure: bool = False) -> Outcome:
         """Forward and backward of step `number` of a phase; batches that no loader has prepared are prepared here.
 
-        `factors` is what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds how gradients
-        stand to each other, where those of some level are kept apart.
+        `factors` are those of the levels' merged gradients: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds the lengths and angles of
+        gradients, where those of some level are kept apart.
         """
         self.system.zero_grad(set_to_none=True)
         for name, batch in self._batches(draws):
