@@ -1,4 +1,4 @@
-"""The gradients that agree most with the others."""
+"""A weighting that averages the gradients that agree most with the others."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class GradientRows:
         self._reduced.add(name)
 
     def gather(self, name: Hashable) -> None:
-        """Begin to fill a row with everyone's part of it."""
+        """Begin to fill a row with the part of every process."""
         self.group.all_gather(self.row(name))
 
     def inner_products(self, pairs: Sequence[Pair], groups: Sequence[slice] = (ALL,)) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradients changed pair by pair until they agree."""
+"""Weightings that change gradients pair by pair until they agree."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Outcome:
 
 
 def not_finite(plan: Plan, products: Products, within: Mapping[str, float]) -> str | None:
-    """Which objectives' gradients are not finite, where they are told apart: at the states (a weight of NaN), or on theta."""
+    """A message about gradients that are kept apart and not finite, at states (a weight of NaN) or on theta; None if all are finite."""
     steps = [step for step in plan.levels if step.apart or step.by_states]
     names = [name for name, weight in within.items() if math.isnan(weight)]
     names = names or [name for step in steps for name in step.level.not_finite(products, step.active)]

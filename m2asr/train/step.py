@@ -27,14 +27,14 @@ class JointStep:
     look at gradients get one backward per objective over theta, or one per group of objectives that read the same states, where
     gradients at these states are enough (`FeatureLevel`). Known weights and the levels' factors multiply gradients where they
     enter theta, so that one backward per batch serves theta and heads. What no active objective trains has no gradient, so that
-    an optimizer leaves it where it is: momentum and decay do not move it. With several processes gradients are summed over them before they
-    are weighted, and all end with the same.
+    an optimizer leaves it where it is: momentum and decay do not move it. With several processes, gradients are summed over them before
+    they are weighted, so all processes get the same result.
 
     Args:
         system: what is trained.
         streams: the stream that every objective reads.
         levels: from upper to lower.
-        regular: objectives outside all levels, and what their losses are multiplied by.
+        regular: objectives outside all levels, and the factors of their losses.
         over: the modules whose gradient is merged.
         dtype: of the forward passes.
         group: the processes that train together.
@@ -123,7 +123,7 @@ class JointStep:
                 level.weighting.after_step(active)
 
     def _columns(self, split: bool) -> list[slice]:
-        """Those of each layer, or all together."""
+        """The columns of each layer, or all columns in one slice."""
         return list(self.layers.values()) if split else [ALL]
 
     def _batches(self, draws: Sequence[Draw]) -> Iterator[tuple[str, Batch]]:
@@ -133,13 +133,13 @@ class JointStep:
                 yield from ((name, batch) for batch in draw.get(stream, ()))
 
     def _run(self, todo: Pass, draws: Sequence[Draw], totals: Sequence[Mapping[str, float]], tally: Tally) -> dict[str, float]:
-        """One pass; an objective's loss is the mean over the draws that hold it."""
+        """Run a pass; the loss of an objective is the mean over the draws that hold it."""
         total = totals[todo.draw]
         divisors = {name: weight * sum(weights[name] > 0 for weights in totals) for name, weight in total.items() if weight > 0}
         return self.passes.run(todo, draws[todo.draw], divisors, tally)
 
     def _merge(self, step: LevelStep, products: Products, outcome: Outcome, within: Mapping[str, float]) -> None:
-        """Find a level's weights, and bring gradients that are kept apart into the row of what is merged."""
+        """Compute the weights of a level where they are due, and add the gradients that it keeps apart to the merged row."""
         level, columns, sums = step.level, self._columns(step.solve and step.level.split), []
         if step.solve:
             if pairs := level.track(self.rows, step.active):
