@@ -27,7 +27,7 @@ COMPLETE = ".complete"  # marks a complete folder, as Kaldi's download_and_untar
 
 
 class Room:
-    """Counts the bytes that may still be unpacked, so that an archive with a false size is refused before it fills memory or disk."""
+    """The bytes that may still be unpacked: archives whose sizes lie are found before they fill memory or disk."""
 
     def __init__(self, size: int) -> None:
         self.size = self.left = size

@@ -17,10 +17,10 @@ from m2asr.objectives.view import View
 def gate(
     encoded: Mapping[View, Encoded], factor: float = 1.0, cut: bool = False, into: Callable[[str], bool] = lambda _: True
 ) -> dict[View, Encoded]:
-    """The same states, through which gradients go back into theta, multiplied by `factor`; a factor of 0 stops them.
+    """The same states, through which gradients go back into theta multiplied by `factor`; a factor of 0 stops them.
 
-    With `cut` they stop at these states, in `.grad`, where `gradients_at` reads them. `into` tells whether the states of a tap come from
-    theta; gradients at other taps are left as they are.
+    With `cut` they stop at these states, in `.grad`, and `gradients_at` gives what is to go on. `into` tells of a tap whether its states
+    come from theta; gradients of others are left as they are.
     """
 
     def leave(tap: str, state: Tensor) -> Tensor:

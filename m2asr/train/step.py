@@ -27,8 +27,8 @@ class JointStep:
     look at gradients get one backward per objective over theta, or one per group of objectives that read the same states, where
     gradients at these states are enough (`FeatureLevel`). Known weights and the levels' factors multiply gradients where they
     enter theta, so that one backward per batch serves theta and heads. What no active objective trains has no gradient, so that
-    an optimizer leaves it where it is: momentum and decay do not move it. With several processes, gradients are summed over them before
-    they are weighted, so all processes get the same result.
+    an optimizer leaves it where it is: momentum and decay do not move it. With several processes gradients are summed over them before they
+    are weighted, and all end with the same.
 
     Args:
         system: what is trained.
