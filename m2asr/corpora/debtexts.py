@@ -38,7 +38,10 @@ ENDS = re.compile(r"(?<=[。！？；…])|(?<=[.!?])[\"'”“»]*\s+")
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download the packages of the languages `parts`, or of all; returns a report."""
+    """Download the packages of the languages `parts`, or of all; returns a report.
+
+    Raises the UserErrors of `download`, and UserError for an unknown language, and for `remove`, since `prepare` reads the packages.
+    """
     if remove:
         raise UserError("--remove_archives: debtexts is prepared from the packages themselves; leave it out", exit_code=2)
     files = [PACKAGES[name].remote(mirror) for name in ("handbook", *pick_parts(parts, LANGS))]

@@ -95,7 +95,7 @@ def norms(gramian: Tensor) -> Tensor:
 
 
 def conflict_rate(gramian: Tensor) -> float:
-    """The share of pairs of gradients whose inner product is negative, by noise or in truth; 0 for a single gradient."""
+    """The share of pairs of gradients with a negative inner product in G G^T (M, M), by noise or in truth; 0 for a single gradient."""
     row, column = torch.triu_indices(len(gramian), len(gramian), offset=1, device=gramian.device)
     pairs = gramian[row, column]
     return float((pairs < 0).double().mean()) if len(pairs) else 0.0

@@ -107,7 +107,7 @@ class ProcessGroup(Collectives):
 
 
 def flat_gradients(params: Sequence[Parameter]) -> Tensor:
-    """The gradients of parameters in one vector, 0 where there are none, behind a number for each that tells whether it has one."""
+    """The gradients of K parameters in one vector (K + P,): K numbers tell which parameters have one; a missing gradient is 0."""
     present = params[0].new_tensor([param.grad is not None for param in params])
     return torch.cat([present, *((torch.zeros_like(param) if param.grad is None else param.grad).flatten() for param in params)])
 
