@@ -1,9 +1,9 @@
-# m2asr: everything that is run from here. Another python: make setup PYTHON=/path/to/python3
-# An older pair of torch and torchaudio: make setup CONSTRAINTS=constraints-torch2.11.txt; what .venv was made from holds from then on.
+# The commands of m2asr; `make` alone lists them. Another Python: make setup PYTHON=/path/to/python3
+# An older pair of torch and torchaudio: make setup CONSTRAINTS=constraints-torch2.11.txt; later calls keep this choice.
 
 SHELL := /bin/bash
 BIN := .venv/bin
-ifeq ($(origin PYTHON), undefined)  # the one that .venv was made with holds until another one is chosen
+ifeq ($(origin PYTHON), undefined)  # .venv keeps its Python until another is chosen
 PYTHON := $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || echo python3)
 endif
 TESTS ?= tests
@@ -35,7 +35,7 @@ test: setup  # run the tests, or some of them: make test TESTS=tests/moo
 fuzz: setup  # try thousands of mutated configs and data directories: make fuzz CASES=20000 SEED=1
 	OMP_NUM_THREADS=1 M2ASR_FUZZ=$(or $(CASES),5000) M2ASR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -n auto tests/fuzz
 
-test-torch: setup  # run the tests that touch torch's interfaces, but the slow ones
+test-torch: setup  # run the tests that touch torch's interfaces, without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download and not slow" $(TORCH_TESTS)
 
 recipes: setup  # walk through the recipes as a user does

@@ -192,7 +192,7 @@ def complete(family: Mapping[str, type], where: str, component: Mapping[str, Any
 def construct(family: Mapping[str, type], where: str, component: Mapping[str, Any], **supplied: Any) -> Any:
     """Build the class that `component["type"]` names from its options and those `supplied` arguments that it takes.
 
-    A UserError of the class gets `where` in front.
+    Raises UserError for options that the class does not have; a UserError of the class itself gets `where` in front.
     """
     options = _options(family, where, component, tuple(supplied))
     cls = family[component["type"]]

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
+import timeit
 from pathlib import Path
 
 import kaldiio
@@ -45,18 +44,8 @@ def main() -> None:
 
     print(f"fbank, 80 mel, one core, {len(files)} recordings, {seconds:.0f} s of speech")
     for name, work, target in (("from memory", from_memory, TARGET_MEMORY), ("Opus to ark", opus_to_ark, TARGET_ARK)):
-        speed = seconds / best(work, args.rounds)
+        speed = seconds / min(timeit.repeat(work, number=1, repeat=args.rounds))
         print(f"  {name}: {speed:,.0f} x real time (at least {target:,}: {'ok' if speed >= target else 'MISSED'})")
-
-
-def best(work: Callable[[], None], rounds: int) -> float:
-    """The shortest wall time of some rounds, in seconds."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 if __name__ == "__main__":

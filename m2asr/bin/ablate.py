@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         with helper_processes([*arguments, "--jobs", "1"], helpers, folder):
             for job in jobs:
                 if not run_job(job, folder, ablation.recipe_options(without="train_config")):
-                    print(f"== {job.tag}: another process is at it", flush=True)
+                    print(f"== {job.tag}: another process trains it", flush=True)
                 elif runs := finished_runs(jobs, folder):  # empty as long as the first row lacks one of its members
                     write_comparison(folder, runs, args.decode)
     print(write_comparison(folder, finished_runs(jobs, folder), args.decode))

@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the training (TrainConfig)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to it")
     parser.add_argument("--processes", type=natural, default=8, help="GPUs, or processes on CPUs")
-    parser.add_argument("--vocab", type=natural, default=5000, help="characters of a tokenizer without a size")
+    parser.add_argument("--vocab", type=natural, default=5000, help="tokens of a tokenizer without a size in the config")
     args = parser.parse_args(argv)
     for name in ("processes", "vocab"):
         if getattr(args, name) < 1:

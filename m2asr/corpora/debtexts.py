@@ -38,7 +38,10 @@ ENDS = re.compile(r"(?<=[。！？；…])|(?<=[.!?])[\"'”“»]*\s+")
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download the packages of the languages `parts`, or of all; returns a report."""
+    """Download the packages of the languages `parts`, or of all; returns a report.
+
+    Raises the UserErrors of `download`, and UserError for an unknown language, and for `remove`, since `prepare` reads the packages.
+    """
     if remove:
         raise UserError("--remove_archives: debtexts is prepared from the packages themselves; leave it out", exit_code=2)
     files = [PACKAGES[name].remote(mirror) for name in ("handbook", *pick_parts(parts, LANGS))]
@@ -49,7 +52,7 @@ def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remov
 def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0) -> str:
     """Write the text sets text_<language> under `out`, without the sentences of dev_<language> and test_<language>, which must be there.
 
-    The sentences as they were found are kept in `corpus`/sentences. Raises UserError for a missing or damaged package.
+    The sentences before normalization and filtering are kept in `corpus`/sentences. Raises UserError for a missing or damaged package.
     """
     notes = Summary()
     fetched = {lang: all((corpus / PACKAGES[name].file).is_file() for name in ("handbook", lang)) for lang in LANGS}

@@ -56,7 +56,10 @@ ARCHIVES = {  # bytes, SHA-256; the server lists MD5s of the others, English and
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download and extract parts, which are languages as FLAC (italian) or Opus (italian_opus); `mirror` is an address that has them."""
+    """Download and extract parts, which are languages as FLAC (italian) or Opus (italian_opus); `mirror` is an address that has them.
+
+    Raises the UserErrors of `fetch_archives`, and UserError for an unknown part, or if no part is named.
+    """
     valid = [*LANGUAGES, *(f"{language}_opus" for language in LANGUAGES)]
     if not parts:
         raise UserError(f"--parts: name what you want of MLS, English alone has 2.4 TB, as Opus 651 GB: {' '.join(valid)}", exit_code=2)

@@ -23,7 +23,7 @@ class StoredFeats:
 
     Args:
         speeds: the speeds to choose from, all equally likely.
-        played: for every speed other than 1 the sets with features of that speed, by name; they number the same utterances alike.
+        played: for every speed other than 1 the sets with features of that speed, by name; an utterance has the same number in all of them.
     """
 
     def __init__(self, speeds: Sequence[float] = (1.0,), played: Mapping[float, Mapping[str, UtteranceIndex]] | None = None) -> None:

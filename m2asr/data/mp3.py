@@ -1,4 +1,7 @@
-"""Tells libsndfile how long an MP3 is: without the header of Xing it guesses from the first frame, and is wrong unless all are alike."""
+"""Gives an MP3 a header with its length.
+
+Without the header of Xing, libsndfile guesses the length from the first frame, which is wrong unless all frames have the same size.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Promise(NamedTuple):
 
 
 def promise(file: BinaryIO) -> Promise | None:
-    """What the header of Xing promises; None if there is none, or it does not tell frames and bytes."""
+    """Read the promise of the header of Xing; None without this header, or if it lacks the number of frames or of bytes."""
     start = _sound(file)
     file.seek(start)
     head = file.read(_HEAD)

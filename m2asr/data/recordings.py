@@ -46,7 +46,10 @@ class Segment(NamedTuple):
 
 
 def read_items(data: Path) -> list[Item]:
-    """The audio of every utterance, in the order of the ids, with or without a segments file."""
+    """The audio of every utterance, in the order of the ids, with or without a segments file.
+
+    Raises UserError (file:line) if wav.scp is missing or empty, or a segment or a duration is wrong.
+    """
     wav_scp, segments = data / "wav.scp", data / "segments"
     if not wav_scp.is_file():
         raise UserError(f"{wav_scp}: not found; run stage 0 (data) first")

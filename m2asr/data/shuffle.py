@@ -9,7 +9,7 @@ _STEP, _FIRST, _SECOND = (np.uint64(constant) for constant in (0x9E3779B97F4A7C1
 
 
 def keyed(*numbers: int | np.ndarray) -> np.ndarray:
-    """A 64-bit key per element, from non-negative numbers and arrays of them, which are broadcast."""
+    """A 64-bit key per element (N,), from non-negative numbers and arrays (N,) of them, which are broadcast."""
     key = np.zeros(1, dtype=np.uint64)
     for number in numbers:
         key = _mixed(key + np.asarray(number).astype(np.uint64))

@@ -103,7 +103,10 @@ class StepLoader:
         return {"epoch": epoch, "index": index, "streams": streams, "bad": sorted(self.bad.messages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict`, also of a run with another number of processes; a new iteration starts there."""
+        """Continue from a `state_dict`, also of a run with another number of processes; a new iteration starts there.
+
+        Raises UserError if the state is that of other streams.
+        """
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}

@@ -240,7 +240,7 @@ def _check_text_lengths(tables: Mapping[str, Table], state: float, tokenize: Cal
 
 
 def _check_codes(tables: Mapping[str, Table], report: Report) -> None:
-    """Compare text.codes with utt2codes, which says how much audio was made codes, and by which codebook."""
+    """Compare text.codes with utt2codes, which says how much audio the codes stand for, and of which codebook they are."""
     codes, durations, codebook = tables.get("text.codes", {}), tables.get("utt2dur", {}), ""
     for utt in codes.keys() - tables[CODE_LENGTHS].keys() if CODE_LENGTHS in tables else ():
         report.add(WRONG_CODES, "text.codes", codes[utt][0], utt, f"has no line in {CODE_LENGTHS}")

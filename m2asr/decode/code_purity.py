@@ -1,4 +1,4 @@
-"""How well codes agree with phones or letters whose times are known from an alignment."""
+"""Measures how well codes agree with phones or letters whose times are known from an alignment."""
 
 from __future__ import annotations
 

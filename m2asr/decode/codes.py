@@ -124,7 +124,7 @@ def write_codes(speech: Speech, reader: PooledStates, codebook: Codebook, bad: B
             if purity is not None:
                 purity.add(utt, codes, reader.middles(len(codes)))
             if len(codes):
-                file.write(f"{utt} {' '.join(words[collapsed(codes)])}\n")
+                file.write(f"{utt} {' '.join(words[without_repeats(codes)])}\n")
                 lengths.write(f"{utt} {len(codes)} {reader.seconds:g} {digest}\n")
         if not report.counts.sum():
             raise UserError(f"{folder}: no utterance has codes; all are unreadable or too short")
@@ -146,7 +146,7 @@ def _codes(speech: Speech, reader: PooledStates, codebook: Codebook, bad: BadUtt
                 yield speech.index.utt_ids(i), codes.get(i, np.zeros(0, dtype=np.int64))
 
 
-def collapsed(codes: np.ndarray) -> np.ndarray:
+def without_repeats(codes: np.ndarray) -> np.ndarray:
     """Codes (N,) without those that repeat the one before."""
     return codes[np.diff(codes, prepend=-1) != 0]
 
@@ -158,14 +158,14 @@ class CodesReport:
         self.folder, self.state = folder, "written"
         self.seconds = 0.0  # of audio that has codes
         self.counts = np.zeros(clusters, dtype=np.int64)  # with repeats
-        self.utterances = self.collapsed = self.without = 0
+        self.utterances = self.written = self.without = 0
         self.examples: list[str] = []  # the first utterances without codes
 
     def add(self, utt: str, codes: np.ndarray, seconds: float) -> None:
         """Count the codes (N,), with repeats, of an utterance of `seconds` seconds."""
         self.utterances += 1
         self.counts += np.bincount(codes, minlength=len(self.counts))
-        self.collapsed += len(collapsed(codes))
+        self.written += len(without_repeats(codes))
         if len(codes):
             self.seconds += seconds
         else:
@@ -180,9 +180,9 @@ class CodesReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.folder / FILE}: {self.state}, {self.utterances - self.without} utterances, {self.collapsed} codes",
+            f"{self.folder / FILE}: {self.state}, {self.utterances - self.without} utterances, {self.written} codes",
             f"  {(self.counts > 0).sum()} of {len(self.counts)} clusters used, perplexity {self.perplexity:.1f}",
-            f"  {self.counts.sum() / self.seconds:.2f} codes per second, {self.collapsed / self.seconds:.2f} without repeats",
+            f"  {self.counts.sum() / self.seconds:.2f} codes per second, {self.written / self.seconds:.2f} without repeats",
         ]
         if self.without:
             lines += [f"  without a line, unreadable or too short: {self.without}", *first_of(self.examples, self.without)]

@@ -1,4 +1,4 @@
-"""Which experts of a trained system the states of each language go through."""
+"""Counts through which experts of a trained system the states of each language go."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NOTHING = Hypothesis([], -math.inf)  # where no score was finite
 
 
 def warn_if_not_finite(hypothesis: Hypothesis, name: str) -> None:
-    """Tell on stderr that the text of `name` says nothing, where its score is infinite or not a number."""
+    """Warn on stderr that the text of `name` is meaningless, where its score is infinite or not a number."""
     if not math.isfinite(hypothesis.score):
         reason = "is the recording damaged or far too loud, or has the training diverged?"
-        print(f"warning: {name}: its scores are not finite, so its text says nothing; {reason}", file=sys.stderr)
+        print(f"warning: {name}: its scores are not finite, so its text is meaningless; {reason}", file=sys.stderr)

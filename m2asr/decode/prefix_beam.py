@@ -137,7 +137,7 @@ def _score_candidates(candidates: _Candidates, prefixes: _Prefixes, probs: Tenso
     stays = token + probs.gather(1, last)
     repeats = tokens[:, None, :-1] == last[:, :, None]  # (B, W, K): a repeat needs a blank before it
     torch.add(torch.where(repeats, blank[:, :, None], both[:, :, None]), values[:, None, :], out=candidates.grow_token)
-    # a grown prefix that the beam holds already hands its probability over to that one
+    # an extension that equals another prefix of the beam adds its probability to that prefix
     has_parent, parent = (hashes[:, None, :] == parents[:, :, None]).max(2)  # (B, W): where a prefix grows from ...
     has_token, rank = repeats.max(2)  # ... and by which token
     twin = torch.where(has_parent & has_token, parent * candidates.tokens + rank + candidates.beam, candidates.size)

@@ -40,7 +40,10 @@ def check_names(searches: Sequence[DecodeConfig]) -> None:
 
 
 def make_models(search: DecodeConfig, config: TrainConfig, data: Path, exp: Path) -> Iterable[str]:
-    """Make the language model of a search for every tokenizer that its heads write with; yields lines that describe the models."""
+    """Make the language model of a search for every tokenizer that its heads write with; yields lines that describe the models.
+
+    Raises UserError if `lm` names a tokenizer that no objective writes with, or if a model cannot be made.
+    """
     if search.lm is None:
         yield f"{search.name}: no language model"
         return

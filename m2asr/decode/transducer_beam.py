@@ -167,7 +167,7 @@ class _Search:
     def _candidates(self, prefixes: _Prefixes, log_probs: Tensor) -> _Candidates:
         """What the prefixes can become by one symbol with log_probs (R, W, V), which are changed in place."""
         free = prefixes.counts[:, :, :-1]  # (R, W, N) alignments that may write another token at this state
-        # a grown prefix that the beam holds already hands its probability over to that one
+        # an extension that equals another prefix of the beam adds its probability to that prefix
         has_parent, parent = (prefixes.hashes[:, None, :] == prefixes.parents[:, :, None]).max(2)  # (R, W): where a prefix grows from
         twin = has_parent & (prefixes.last != NONE)
         row, rank = twin.nonzero(as_tuple=True)  # (M,)

@@ -1,4 +1,4 @@
-"""What all encoders have in common: a front end, blocks, taps, experts and conditions."""
+"""The base class of encoders: a front end, blocks, taps, experts and conditions."""
 
 from __future__ import annotations
 

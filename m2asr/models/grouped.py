@@ -22,7 +22,7 @@ def grouped_feed_forward(
 ) -> Tensor:
     """narrow_e(dropout(silu(wide_e(x)))) (N, D) of every row and its expert e; 0 for a row that no expert takes.
 
-    Under autocast all is cast as F.linear does. A second derivative cannot be had.
+    Under autocast the tensors are cast as F.linear casts them. There is no second derivative.
 
     Args:
         x: rows (N, D).
@@ -78,7 +78,7 @@ class Segments:
 
     @classmethod
     def of(cls, experts: Tensor, count: int, alignment: int) -> Segments:
-        """Those of `count` experts."""
+        """The segments of rows with these experts (N,); there are `count` experts."""
         numbers = experts.cpu().numpy()
         rows = np.bincount(numbers, minlength=count + 1)  # (E + 1,)
         if len(rows) > count + 1:

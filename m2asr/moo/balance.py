@@ -1,4 +1,4 @@
-"""Updates to which every objective contributes alike."""
+"""Weightings under which every objective contributes the same to the update."""
 
 from __future__ import annotations
 

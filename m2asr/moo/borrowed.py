@@ -16,7 +16,7 @@ TESTED = "0.18"  # of torchjd, as in setup.py: some weightings set its private a
 
 
 class Unavailable(Exception):
-    """What a weighting needs is not installed; the text says what."""
+    """A package that a weighting needs is not installed; the text names the package."""
 
 
 class Borrowed(Weighting):
@@ -55,11 +55,11 @@ class Borrowed(Weighting):
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
-        """What its solver raises where it finds no solution."""
+        """The exceptions that its solver raises where it finds no solution."""
         return ValueError, ArithmeticError, torch.linalg.LinAlgError
 
     def unit(self, size: int) -> float:
-        """What the weights of `size` objectives are multiplied by."""
+        """The factor of the weights of `size` objectives."""
         return 1.0
 
     def ask(self, gramian: Tensor, active: Tensor) -> Tensor:
@@ -98,5 +98,5 @@ class Borrowed(Weighting):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "failed" not in state:
-            raise self.stranger()
+            raise self.state_error()
         self._steps, self._failed = state["steps"], state["failed"]

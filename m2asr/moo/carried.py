@@ -27,8 +27,8 @@ class CarriedWeights(Weighting):
         rho: strength of the pull towards uniform weights.
         scale: `auto` divides A by one running mean of squared gradient norms, common to all objectives, which
             leaves the limit of lambda where it is (for rho 0); `none` is the papers'. Raw CTC gradients are so long that without
-            it lambda jumps between vertices. `each` divides every gradient by the running mean of its own length: lambda then follows
-            how gradients stand to each other, where the min-norm point otherwise rewards the shortest of them.
+            it lambda jumps between vertices. `each` divides every gradient by the running mean of its own length: lambda then depends
+            on the angles between gradients alone, where the min-norm point otherwise favours the shortest gradient.
     """
 
     recalls = True
@@ -53,7 +53,7 @@ class CarriedWeights(Weighting):
         slope = (gramian / lengths.outer(lengths)) @ inside + self.rho * inside
         inside = project_onto_simplex(inside - self.step * slope)
         self._vertex_steps += int(inside.max() > VERTEX)
-        self._lambda[active] = self._lambda[active].sum() * inside  # those that are away keep their share
+        self._lambda[active] = self._lambda[active].sum() * inside  # objectives that are not active keep their share
         weights = inside / lengths  # of the gradients themselves, which are divided by their lengths
         return weights / weights.sum()
 
@@ -90,8 +90,10 @@ class CarriedWeights(Weighting):
         return share / share.sum() if share.sum() > 0 else torch.full_like(share, 1 / len(active))
 
     def _lengths(self, active: Tensor, squared_norms: Tensor) -> Tensor:
-        """What the gradients of this step are divided by (A,): lengths from means that are plain over the first steps, then exponential,
-        since gradients shrink while a network learns."""
+        """The lengths (A,) by which the gradients of this step are divided.
+
+        They come from means that are plain over the first steps, then exponential, since gradients shrink while a network learns.
+        """
         if self.scale == "none":
             return torch.ones_like(squared_norms)
         if self.scale == "auto":

@@ -20,9 +20,9 @@ AVERAGED = {"mgda": MGDA, "pcgrad": PCGrad, "cagrad": CAGrad, "upgrad": UPGrad}
 class CRMOGM(Weighting):
     """Running means of another method's weights, so that the noise of single batches moves them less.
 
-    lambda <- alpha lambda + (1 - alpha) (the weights that the method finds in this step), from those of the first step (Zhou et al. 2022,
+    lambda <- alpha lambda + (1 - alpha) (the weights of the method in this step), beginning with those of the first step (Zhou et al. 2022,
     "On the convergence of stochastic multi-objective gradient manipulation and beyond", with a constant alpha, as in torchjd's
-    CRMOGMWeighting). Objectives that are away keep their share.
+    CRMOGMWeighting). Objectives that are not active keep their share.
 
     Args:
         objectives: names of the objectives.
@@ -45,7 +45,7 @@ class CRMOGM(Weighting):
             self._lambda = torch.full((len(self.objectives),), 1 / len(self.objectives), dtype=torch.float64)
             self._lambda[active] = newest * len(active) / len(self.objectives)
         share = self._lambda[active].sum() / self._lambda.sum()
-        if not share > 0:  # all the weight is with those that are away
+        if not share > 0:  # objectives that are not active have all the weight
             return newest
         weights = self.alpha * self._lambda[active] / share + (1 - self.alpha) * newest
         self._lambda[active] = share * weights

@@ -12,7 +12,7 @@ from m2asr.limits import Factor
 from m2asr.moo.learned import LearnedScalars, same_objectives
 from m2asr.moo.weighting import Weighting
 
-SMALLEST = 1e-8  # losses are not taken for smaller, as in the released code
+SMALLEST = 1e-8  # smaller losses count as this, as in the released code
 
 
 class FAMO(Weighting):
@@ -20,7 +20,7 @@ class FAMO(Weighting):
 
     Liu et al. 2023, "FAMO: fast adaptive multitask optimization", Algorithm 1: xi <- xi - rate (J^T delta + decay xi) by Adam, with
     delta_m = log L_m before the step - log L_m after it and J the Jacobian of the softmax; c makes the weights sum to 1. The
-    loss after a step is read from the next step, on its batch, so no second forward pass is needed; what batches differ by
+    loss after a step is read from the next step, on its batch, so no second forward pass is needed; the difference between batches
     averages out in Adam. Likewise L_m in the weights is the objective's loss in its last step. Uniform in the first step.
 
     Args:

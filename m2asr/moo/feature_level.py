@@ -47,7 +47,7 @@ class FeatureLevel(Level):
         across: the same weighting for the groups, in their order.
         groups: the objectives that read the same states; each objective is in one group.
         every: steps between two times that weights are computed from gradients.
-        apart: keep exact gradients of every objective in measured steps, to tell conflicts and the weights' deviation.
+        apart: keep exact gradients of every objective in measured steps, to measure conflicts and the weights' deviation.
         group: the processes that train together.
     """
 

@@ -1,4 +1,4 @@
-"""The gradients that agree most with the others."""
+"""A weighting that averages the gradients that agree most with the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from m2asr.moo.borrowed import Borrowed
 class Krum(Borrowed):
     """The mean of the `selected` gradients that lie nearest to their M - byzantine - 2 nearest neighbours; the others get weight 0.
 
-    Blanchard et al. 2017, "Machine learning with adversaries: Byzantine tolerant gradient descent", with several selected its Multi-Krum;
-    with distances in place of squared ones, as in torchjd. Made against gradients that cannot be trusted: an objective
-    unlike the others may never be trained. A step with fewer active objectives than it needs has no solution.
+    Blanchard et al. 2017, "Machine learning with adversaries: Byzantine tolerant gradient descent", or its Multi-Krum where `selected`
+    is above 1; with distances in place of squared ones, as in torchjd. The method protects against gradients that cannot be trusted:
+    an objective unlike the others may never be trained. A step with fewer active objectives than it needs has no solution.
 
     Args:
         objectives: names of the objectives, at least byzantine + 3.

@@ -1,4 +1,4 @@
-"""Layers of a network, and which of them the objectives fight over."""
+"""The layers of a network, and those in which gradients of objectives conflict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where every parameter lies in a vector of all of them."""
+"""The columns of every parameter in a vector that holds all parameters."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from m2asr.moo.reuse import Reuse
 from m2asr.moo.rows import GradientRows
 from m2asr.moo.weighting import Weighting
 
-Terms = dict[Hashable, float]  # rows and what they are multiplied by
-Targets = dict[str, tuple[Hashable, float]]  # of every objective the row that takes its gradient, and what it is multiplied by there
+Terms = dict[Hashable, float]  # rows and their factors
+Targets = dict[str, tuple[Hashable, float]]  # of every objective the row that takes its gradient, and its factor there
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Level:
         weighting: how they are merged.
         every: steps between two times that weights are computed from gradients.
         layers: on which layers they apply.
-        apart: keep gradients apart even where the weighting does not look at them, to measure how they stand to each other.
+        apart: keep gradients apart even where the weighting does not look at them, to measure their lengths and angles.
         group: the processes that train together.
     """
 
@@ -79,7 +79,7 @@ class Level:
         return []
 
     def row(self, objective: str, draw: int = 0) -> Hashable:
-        """The row of an objective. With one batch per step, draws for the sake of other levels add up in one row."""
+        """The row of an objective. A level that needs one batch per step adds up the draws that other levels need."""
         return (objective, draw if self.draws == 2 else 0)
 
     def targets(self, draw: int, active: list[str], solve: bool) -> Targets | None:
@@ -106,7 +106,7 @@ class Level:
         return squares + all_pairs(firsts, self._rows(active, 1))
 
     def track(self, rows: GradientRows, active: list[str]) -> list[Pair]:
-        """Move the lasting rows by those of this step; returns the further inner products that `solve` needs then."""
+        """Move the lasting rows by those of this step; returns the further pairs of rows whose inner products `solve` needs."""
         return []
 
     def not_finite(self, products: Products, active: list[str]) -> list[str]:
@@ -136,7 +136,7 @@ class Level:
         return self._solution(weights, active, sums)
 
     def terms(self, weights: Mapping[str, float], active: list[str]) -> Terms:
-        """This step's own gradients with known weights."""
+        """The rows of this step's gradients, with known weights as factors."""
         return {self.row(name, draw): weights[name] for name in active for draw in range(self.draws)}
 
     def warning(self) -> str | None:
@@ -144,13 +144,13 @@ class Level:
         return self.weighting.warning()
 
     def state_dict(self, rows: GradientRows) -> dict[str, Any]:
-        """Plain values and tensors for a checkpoint: those of process 0, which the others help to make whole."""
+        """Plain values and tensors for a checkpoint, complete in process 0; all processes take part."""
         return {"weighting": self.weighting.state_dict(), "reuse": self.reuse.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any], rows: GradientRows) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if set(state) != set(self.state_dict(rows)):
-            raise self.weighting.stranger()
+            raise self.weighting.state_error()
         self.weighting.load_state_dict(dict(state["weighting"]))
         self.reuse.load_state_dict(state["reuse"])
 

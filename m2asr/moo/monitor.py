@@ -1,4 +1,4 @@
-"""What the inner products of gradients say about conflict."""
+"""Measures of conflict between objectives, from the inner products of their gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass
 class Conflicts:
-    """How the gradients of one step stood to each other.
+    """The angles and lengths of the gradients of one step.
 
     names: objectives (M), and as the last those whose gradients were added up, joined by `+`; gramians: inner products (M, M) of their
     gradients per group of layers, of one batch, without the factors of their levels (a sum over levels of several factors: with them);
@@ -95,7 +95,7 @@ def norms(gramian: Tensor) -> Tensor:
 
 
 def conflict_rate(gramian: Tensor) -> float:
-    """The share of pairs of gradients whose inner product is negative, by noise or in truth; 0 for a single gradient."""
+    """The share of pairs of gradients with a negative inner product in G G^T (M, M), by noise or in truth; 0 for a single gradient."""
     row, column = torch.triu_indices(len(gramian), len(gramian), offset=1, device=gramian.device)
     pairs = gramian[row, column]
     return float((pairs < 0).double().mean()) if len(pairs) else 0.0

@@ -1,4 +1,4 @@
-"""Gradients of unlike objectives made comparable before they are weighted."""
+"""Divisors that make the gradients of different objectives comparable before they are weighted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Normalize = Literal["none", "l2", "loss", "loss+"]
 
 
 def gradient_lengths(how: Normalize, squared_norms: Tensor, losses: Tensor | None) -> Tensor:
-    """What each gradient is divided by, n (A,): `l2` its length, `loss` its loss, `loss+` their product; 1 where that is 0.
+    """The divisor of each gradient, n (A,): `l2` its length, `loss` its loss, `loss+` their product; 1 where that is 0.
 
     Weights w' of the gradients g_m / n_m become w_m = w'_m / n_m of the gradients themselves, divided by their sum, so the
-    update points where the weighting wants it and stays as long as weights that sum to 1 make it (Sener and Koltun 2018,
+    update has the direction that the weighting chose, and the length that weights with the sum 1 give (Sener and Koltun 2018,
     "Multi-task learning as multi-objective optimization", the normalizations of its released code).
     """
     lengths = torch.ones_like(squared_norms)

@@ -26,7 +26,7 @@ class PCD(Borrowed):
 
     Args:
         objectives: names of the objectives.
-        primary: one of them, default the first; where it is away, the first that is there takes its place.
+        primary: one of them, default the first; where it is not active, the first active objective.
         tau: share of the progress along its own gradient that every other objective gets; 0 forbids only that it gets worse.
         beta: share of the past in the running mean.
     """

@@ -28,7 +28,7 @@ class PenaltySchedule:
 
 
 def level_factors(gammas: Sequence[float], rescale: Sequence[bool]) -> list[float]:
-    """What each of the levels' merged gradients is multiplied by, from the gammas of those below the first.
+    """The factor of each level's merged gradient, from the gammas of the levels below the first.
 
     theta moves along s_1 (G_1 + gamma_2 s_2 (G_2 + gamma_3 (...))), where s_l is 1, or min(1 / gamma_(l+1), 1) where level l + 1 is
     rescaled, so that the larger of both has factor 1.

@@ -1,4 +1,4 @@
-"""What one step does, as data: which gradients are computed where, and which weights are found when."""
+"""The plan of a step, as data: which gradients each pass computes, and when weights are computed from them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from m2asr.moo.feature_level import FeatureLevel, StateGroup
 from m2asr.moo.gramian import Pair
 from m2asr.moo.level import Level, Targets
 
-MERGED = "merged"  # the row of what theta moves along
+MERGED = "merged"  # the row of the gradient along which theta moves
 
 
 @dataclass
 class LevelStep:
     """A level in one step.
 
-    active: its objectives that have a target, in all draws where the weighting needs several. factor: what its merged gradient is
-    multiplied by. solve: weights are computed from gradients of this step. apart: gradients lie in rows of their own. weights: those known.
+    active: its objectives that have a target, in all draws where the weighting needs several. factor: that of its merged gradient. solve:
+    weights are computed from gradients of this step. apart: every gradient has its own row. weights: those that are known before the step.
     """
 
     level: Level
@@ -44,7 +44,7 @@ class LevelStep:
 class Pass:
     """One forward over a draw, and one backward for each row.
 
-    rows: by row the objectives whose gradients it takes, and what these are multiplied by on theta. groups: further objectives, merged at
+    rows: for every row the objectives whose gradients it takes, with their factors on theta. groups: further objectives, merged at
     states. complete: the rows that take nothing after this pass.
     """
 
@@ -58,7 +58,7 @@ class Pass:
 class Plan:
     """The passes of a step, and its levels.
 
-    After `passes` the levels that keep gradients apart find weights from the inner products `pairs` of rows, and are merged. `last` are
+    After `passes` the levels that keep gradients apart compute weights from the inner products `pairs` of rows, and are merged. `last` are
     passes whose factors are multiplied by the weights that a level has computed by then.
     """
 
@@ -90,7 +90,7 @@ def plan_step(
 
     Args:
         levels: from upper to lower.
-        factors: what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ...
+        factors: those of the levels' merged gradients: 1, gamma_2, gamma_2 gamma_3 ...
         present: for every draw the objectives that have a target in it.
         measure: keep gradients apart wherever levels can.
         plain: objectives outside all levels, whose gradients are added as they are.

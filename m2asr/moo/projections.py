@@ -1,4 +1,4 @@
-"""Updates that conflict with no gradient."""
+"""Weightings whose update conflicts with no gradient."""
 
 from __future__ import annotations
 

@@ -24,5 +24,5 @@ class RandomWeights(Borrowed):
         return aggregation.RandomWeighting()
 
     def solve(self, active: Tensor, gramian: Tensor | None, squared_norms: Tensor | None) -> Tensor:
-        anything = torch.eye(len(active), dtype=torch.float64)  # of which torchjd takes the size
-        return super().solve(active, anything, anything.diagonal())
+        identity = torch.eye(len(active), dtype=torch.float64)  # torchjd reads its size alone
+        return super().solve(active, identity, identity.diagonal())

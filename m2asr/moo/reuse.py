@@ -1,4 +1,4 @@
-"""Weights that are used again for some steps."""
+"""Decides when weights are computed, and keeps them for the steps between."""
 
 from __future__ import annotations
 

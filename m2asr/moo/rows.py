@@ -102,7 +102,7 @@ class GradientRows:
         self._reduced.add(name)
 
     def gather(self, name: Hashable) -> None:
-        """Begin to fill a row with everyone's part of it."""
+        """Begin to fill a row with the part of every process."""
         self.group.all_gather(self.row(name))
 
     def inner_products(self, pairs: Sequence[Pair], groups: Sequence[slice] = (ALL,)) -> Tensor:
@@ -122,7 +122,7 @@ class GradientRows:
                 total.add_(self.part(name)[columns], alpha=factor)
 
     def _count_own_alone(self, name: Hashable) -> None:
-        """Where a row was summed before, set to 0 what others count, so that its next sum counts everything once."""
+        """Where a row was summed before, set to 0 the columns of the other processes, so that its next sum counts every column once."""
         if name in self._reduced:
             self.group.wait()
             self.shard.zero_others(self._held[name])

@@ -52,7 +52,7 @@ class SDMGrad(Borrowed):
         return aggregation.SDMGradWeighting(**self.options)
 
     def ask(self, gramian: Tensor, active: Tensor) -> Tensor:
-        # torchjd carries the w of one set of objectives; here those that are away keep their share
+        # torchjd carries the w of one set of objectives; here those that are not active keep their share
         share = self._carried[active].sum()
         inside = self._carried[active] / share if share > 0 else torch.full_like(self._carried[active], 1 / len(active))
         self._method._w, self._method._state_key = inside, (len(active), gramian.dtype, gramian.device)

@@ -10,9 +10,9 @@ from m2asr.moo.layout import Layout
 
 
 class Shard:
-    """This process's equal part of the columns of vectors (P,), of which the others have theirs.
+    """The columns of vectors (P,) that this process sums and merges; each process has an equal part of them.
 
-    Each process sums and merges its own part only, and a vector is made whole again at the end (ZeRO's reduce-scatter and all-gather,
+    A vector is made complete again at the end (ZeRO's reduce-scatter and all-gather,
     Rajbhandari et al. 2020). So N vectors cost (N + 1) P elements of traffic instead of the 2 N P of N all-reduces.
     """
 
@@ -25,7 +25,7 @@ class Shard:
         return vector[self.columns]
 
     def zero_others(self, vector: Tensor) -> None:
-        """Set to 0 what the other processes count."""
+        """Set to 0 the columns that other processes count."""
         vector[: self.columns.start].zero_()
         vector[self.columns.stop :].zero_()
 

@@ -1,4 +1,4 @@
-"""The probability simplex."""
+"""Projects onto the probability simplex."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients changed pair by pair until they agree."""
+"""Weightings that change gradients pair by pair until they agree."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GradVac(Borrowed):
         return 1 / size
 
     def ask(self, gramian: Tensor, active: Tensor) -> Tensor:
-        # torchjd keeps the means of one set of objectives; here they belong to pairs, and those that are away keep theirs
+        # torchjd keeps the means of one set of objectives; here they belong to pairs, and pairs that are not active keep theirs
         pairs = active[:, None], active[None, :]
         self._method._phi_t = self._cosines[pairs]
         self._method._state_key = (len(active), gramian.dtype)

@@ -1,4 +1,4 @@
-"""What every way of merging gradients has in common."""
+"""The base class of weightings, which decide how gradients are merged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Weighting(ABC):
 
     draws: int = 1  # 2: `gramian` is the cross-Gramian of two independent batches; 3: the update comes from a third one
     dynamic: bool = True  # False: the weights are known before any gradient, so one backward pass serves all objectives
-    recalls: bool = False  # True: gradients of earlier steps have a say in the weights
+    recalls: bool = False  # True: the weights also depend on gradients of earlier steps
     tracks: bool = False  # True: running means of gradients are weighted and merged, in which the newest has the share `beta`
     beta: float = 1.0
     normalize: Normalize = "none"  # what gradients are divided by before they are weighted, set by `build_weighting`
@@ -81,7 +81,7 @@ class Weighting(ABC):
         """Weights (A,) of the objectives `active` (A,) from their part of the Gramian (A, A) and their squared norms (A,)."""
 
     def after_step(self, losses: dict[str, float]) -> None:  # noqa: B027 - most weightings need no losses
-        """Told after every step that was applied: the mean losses of the objectives that were active in it, by name."""
+        """Receive, after every step that was applied, the mean losses of the objectives that were active in it, by name."""
 
     def warning(self) -> str | None:
         """One line for the user if the weights behave badly."""
@@ -94,10 +94,10 @@ class Weighting(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises UserError if it is that of another weighting or of other objectives."""
         if state:
-            raise self.stranger()
+            raise self.state_error()
 
-    def stranger(self) -> UserError:
-        """What to raise for the state of another weighting."""
+    def state_error(self) -> UserError:
+        """The error to raise for the state of another weighting."""
         return UserError(
             f"weighting: the checkpoint holds the state of another weighting than {type(self).__name__}; "
             "resume with the config of the checkpoint, or start anew from its model with --init_from"

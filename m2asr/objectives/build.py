@@ -60,6 +60,7 @@ def build_system(
     """Build the system of a config.
 
     `vocab` has the vocabulary sizes of the tokenizers; `frame_shift` and `frame_length` of the features are in milliseconds.
+    Raises UserError where modules, objectives and views do not fit together.
     """
     sections = config.model.modules()
     embedding, head = _named_by_encoder(config)

@@ -73,10 +73,10 @@ class Objective(nn.Module):
         return {}
 
     def restart(self) -> None:  # noqa: B027 - most objectives keep nothing
-        """A phase that trains it begins, with the present weights of the modules."""
+        """Called when a phase that trains it begins, with the present weights of the modules."""
 
     def after_step(self) -> None:  # noqa: B027
-        """A step of a phase that trains it was applied."""
+        """Called when a step of a phase that trains it was applied."""
 
     def warning(self, metrics: Mapping[str, float]) -> str | None:
         """One line for the user if its mean metrics between two lines of the log are bad."""

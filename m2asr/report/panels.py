@@ -103,7 +103,7 @@ def plot_shares(panel: Any, shares: np.ndarray, labels: list[str], legend: dict[
 
 
 def noise_of(values: np.ndarray) -> float:
-    """The standard deviation of the noise of a series, without its nan. It comes from differences of neighbours, which hide slow drift."""
+    """The standard deviation of the noise of a series (N,), without its nan, from differences of neighbours, which hide slow drift."""
     values = values[~np.isnan(values)]
     return float(np.sqrt(0.5 * np.mean(np.diff(values) ** 2))) if len(values) > 1 else 0.0
 

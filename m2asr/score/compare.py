@@ -81,7 +81,7 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectiv
             if decoded and objectives:
                 decoded = [out for out in decoded if out.name in objectives]
                 if not decoded:
-                    raise UserError(f"{exp}: none of {', '.join(objectives)} answers there, but {', '.join(answers)}")
+                    raise UserError(f"{exp}: no texts of {', '.join(objectives)} there; --objectives may name {', '.join(answers)}")
             if not results.is_file() or not decoded:
                 searches = [path.name.removeprefix("decode_") for path in sorted(exp.glob("decode_*"))]
                 hint = f"give another with --decode: {', '.join(searches)}; or " if searches else ""
@@ -91,7 +91,7 @@ def read_system(name: str, runs: Sequence[Sequence[Path]], decode: str, objectiv
                 for metric, eval_set, counts in _count(out):
                     if eval_set in counted[metric]:
                         advice = "choose one for each set and task with --objectives"
-                        raise UserError(f"{out}: another objective answers {eval_set[0]} too; {advice}")
+                        raise UserError(f"{out}: another objective has texts of {eval_set[0]} too; {advice}")
                     counted[metric][eval_set] = counts
         system.seeds.append(counted)
         system.infos.append(infos)

@@ -1,4 +1,4 @@
-"""How a training process uses the CPU."""
+"""Settings of the CPU for a training process: threads, and kernels that are remembered."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def joined(gpu: bool) -> Iterator[Collectives]:
 
 
 def _group(gpu: bool) -> ProcessGroup:
-    """On CPUs of one machine the processes share memory, where there is room; else they exchange messages."""
+    """The group of this run: processes on the CPUs of one machine share memory, where there is room; others exchange messages."""
     here = dist.get_world_size() == processes_here()
     return SharedMemory() if not gpu and here and usable() else ProcessGroup()
 

@@ -81,11 +81,11 @@ def _measure(system: System, names: Sequence[str], batch: Batch | None) -> Itera
 def selection_score(
     losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]], chosen: Iterable[str], how: str | Sequence[str]
 ) -> float:
-    """What chooses the best epochs, smaller is better: the mean of the metric `error` of chosen objectives, or of their losses.
+    """The score that chooses the best epochs, the smallest: the mean of the metric `error` of chosen objectives, or of their losses.
 
     `error` is a share in all of them, so that they may be averaged: token errors of the best path under CTC, of teacher forcing under an
-    attention decoder, wrong languages under langid. Where no objective has one, and under `how == "loss"`, losses count, of objectives
-    that have a target in the dev sets.
+    attention decoder, wrong languages under langid. Where no objective has an error, and under `how == "loss"`, losses count: those of
+    the objectives that have a target in the dev sets.
     """
     chosen = [name for name in chosen if name in losses]
     errors = [metrics[name]["error"] for name in chosen if not math.isnan(metrics[name].get("error", math.nan))]

@@ -33,7 +33,7 @@ class RowExchange:
         self.group, self.count = group, count
 
     def __call__(self, apply: Apply, rows: Tensor, experts: Tensor) -> Tensor:
-        """The outputs (N, D) for rows (N, D) with experts (N,) of all processes, zeros where that is their number."""
+        """The outputs (N, D) of the experts (N,) of rows (N, D); zeros for a row without an expert, whose number is `count`."""
         world = self.group.world
         counts = torch.bincount(experts, minlength=self.count + 1)[: self.count]  # (E,)
         order = experts.argsort(stable=True)[: int(counts.sum())]
@@ -46,7 +46,7 @@ class RowExchange:
 
 
 class _Exchange(torch.autograd.Function):
-    """Rows to where they belong; their gradients go the other way."""
+    """Sends rows to the processes of their experts, and the gradients of what arrives back."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, group: Collectives, sent: list[int], received: list[int]) -> Tensor:
@@ -59,7 +59,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def spread_experts(system: System, group: Collectives) -> None:
-    """Leave this process its share of the encoder's experts of a system that all processes have whole.
+    """Cut down the experts of the encoder to the share of this process, in a system that all processes have completely.
 
     Raises UserError if the system has no experts, or their number cannot be shared equally.
     """
@@ -79,7 +79,7 @@ def spread_experts(system: System, group: Collectives) -> None:
 
 
 def spread_layer(layer: ExpertFeedForward, group: Collectives) -> None:
-    """Leave this process its share of the experts of a layer."""
+    """Cut down the experts of a layer to the share of this process."""
     layer.exchange = RowExchange(group, layer.count)
     for linear in (layer.wide, layer.narrow):
         for name, param in linear.named_parameters(recurse=False):
@@ -102,17 +102,17 @@ def through_all_layers(losses: Sequence[Tensor], encoded: Mapping[View, Encoded]
 
 
 def part_of(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
-    """The same tensors, of those with these names this process's share."""
+    """The tensors `weights`, of which those in `names` are cut down to the share of this process."""
     return {name: value[group.part(len(value))] if name in names and value.dim() else value for name, value in weights.items()}
 
 
 def whole(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
-    """The same tensors, those with these names put together from everyone's share; all processes take part."""
+    """The tensors `weights`, of which those in `names` are joined from the shares of all processes, which must all call this."""
     return {name: _whole(value, group) if name in names and value.dim() else value for name, value in weights.items()}
 
 
 def whole_shapes(weights: Mapping[str, Tensor], names: Collection[str], group: Collectives) -> dict[str, Tensor]:
-    """The same tensors, those with these names as whole ones without memory."""
+    """The tensors `weights`, of which those in `names` have the shape of the joined ones, and no memory."""
     shapes = {name: (group.world * len(value), *value.shape[1:]) for name, value in weights.items() if name in names}
     return {name: torch.empty(shapes[name], device="meta") if name in shapes else value for name, value in weights.items()}
 

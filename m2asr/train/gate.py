@@ -1,4 +1,4 @@
-"""Where gradients enter theta: every way from a loss back into it passes here."""
+"""Multiplies gradients where they enter theta: every path from a loss back into theta passes here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gate(
 
 
 def gradients_at(read: Mapping[View, Encoded]) -> dict[tuple[View, str], Tensor]:
-    """The gradients that states behind a gate which cuts have collected, by view and tap."""
+    """The gradients at the states behind a gate with `cut`, by view and tap."""
     return {(view, tap): state.grad for view, encoded in read.items() for tap, state in encoded.states.items() if state.grad is not None}
 
 
@@ -41,8 +41,8 @@ def gradients_at(read: Mapping[View, Encoded]) -> dict[tuple[View, str], Tensor]
 def crossing(modules: Iterable[nn.Module], factor: float) -> Iterator[None]:
     """Within the block these modules of theta may be called by a head: their weights get gradients multiplied by `factor`.
 
-    Gradients are multiplied where they come in from the head, and divided again where they leave for what the head gave them, so that
-    its own weights, before the module or after it, keep their plain gradient. A factor of 0 leaves nothing to divide: then weights
+    Gradients are multiplied where they enter a module, and divided again where they leave it towards its inputs. So the weights of the
+    head, before the module or after it, keep their plain gradient. A factor of 0 leaves nothing to divide: then weights
     before the module get 0 as well.
     """
 

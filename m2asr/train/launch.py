@@ -13,7 +13,7 @@ from m2asr.errors import UserError
 
 
 def launched() -> bool:
-    """Whether torchrun, or whoever sets the same variables, started this process as one of several."""
+    """Whether this process is one of several that torchrun, or a program that sets the same variables, has started."""
     return {"RANK", "MASTER_ADDR"} <= os.environ.keys() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 

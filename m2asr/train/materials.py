@@ -1,4 +1,4 @@
-"""What a run is made of: tokenizers, the streams' sources and the backbone's normalization, from the folders of the recipe."""
+"""Opens what a run reads from the folders of the recipe: tokenizers, the sources of the streams, and the normalization of features."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def fbank_config(dump: Path, sets: Iterable[str]) -> FbankConfig:
 
 
 def load_tokenizers(config: TrainConfig, folder: Path) -> dict[str, Tokenizer]:
-    """The tokenizers that the config's objectives name."""
+    """The tokenizers that the config names. Raises UserError if one was not trained."""
     for name in config.tokens:
         if not recover(folder / name).is_dir():
             raise UserError(f"{folder / name}: no tokenizer for tokens.{name}; run stage 2 (tokens) first")
@@ -144,7 +144,7 @@ def open_set(name: str, data: Path, dump: Path, speed: float = 1.0) -> Utterance
 
 
 def open_texts(name: str, data: Path) -> UtteranceIndex:
-    """The index of a set of which texts alone are read, whether it has recordings or not."""
+    """The index of a set of which texts alone are read, whether it has recordings or not. Raises UserError if it was not prepared."""
     if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
     return UtteranceIndex(data / name)

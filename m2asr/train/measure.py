@@ -1,4 +1,4 @@
-"""What a measured step finds out about the gradients of its objectives: inner products on its own batches, and between independent ones."""
+"""Measures the gradients of the objectives in a step: inner products on the batches of the step, and between independent batches."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from m2asr.seeds import seed_of
 from m2asr.train.passes import Draw, Passes
 from m2asr.train.tally import Tally
 
-SECOND = "second half"  # the row of gradients on it
+SECOND = "second half"  # the row of gradients on the second half of a batch
 
 
 @dataclass
 class Gradient:
     """A gradient that is compared with others: that of an objective, or a sum of several objectives'.
 
-    terms: its objectives, each with its factor, NaN where only the step will find it; rows: where it lies after the backward passes of a
-    step, once or for several batches; unit: what makes a row the gradient itself; batches: the (stream, draw) behind every row.
+    terms: its objectives, each with its factor, NaN where the step computes it later; rows: those that hold it after the backward passes of
+    a step, for one batch or several; unit: the factor that turns a row into the gradient; batches: the (stream, draw) behind every row.
     """
 
     terms: dict[str, float]
@@ -48,7 +48,7 @@ class Gradient:
 
     @property
     def lacks_a_batch(self) -> bool:
-        """Whether it is known for no second batch, but can be computed from halves of its one."""
+        """Whether it is known for a single batch, of which halves can be computed."""
         divisible = len(self.streams) == 1 and not any(math.isnan(factor) for factor in self.terms.values())
         return divisible and not self.repeated
 
@@ -68,8 +68,8 @@ class Measuring:
     by the covariance of the noise. Between independent batches it has the right mean. MoDo has two batches in every step. For weightings
     of one batch the utterances of a stream are split into two halves, and both go through the encoder once more, before the step and
     apart from it: the step itself is the same bit for bit, and its gradients take no more memory. Since that costs about
-    what the stream costs in a step, it is done for one stream, which a hash of the step chooses; where there is only one, in every second
-    measured step.
+    what the stream costs in a step, it is done for a single stream, which a hash of the step chooses; where a run has a single stream, in
+    every second measured step.
 
     Args:
         passes: of the step.
@@ -209,7 +209,7 @@ def summed(plan: Plan) -> list[LevelStep]:
 
 
 def factor_of_sum(plan: Plan) -> float:
-    """What the gradients added up in the merged row are multiplied by there, where that is the same for all of them; else 1."""
+    """The factor of the gradients that are added up in the merged row, where all of them have the same; else 1."""
     factors = {step.factor for step in summed(plan)}
     return factors.pop() if len(factors) == 1 else 1.0
 

@@ -1,4 +1,4 @@
-"""How much memory a run takes, and whether it will fit."""
+"""Measures the memory of a run, and checks that it fits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Let the system have what `keep_freed_memory` has kept so far."""
+    """Give the memory that `keep_freed_memory` has kept so far back to the system."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

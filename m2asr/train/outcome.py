@@ -1,4 +1,4 @@
-"""What a step computed."""
+"""The results of a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m2asr.train.tally import Tally
 
 @dataclass
 class Outcome:
-    """What a step computed; its gradients lie in the `.grad` of every parameter that it trains."""
+    """The results of a step; its gradients lie in the `.grad` of every parameter that it trains."""
 
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)  # objective -> sum, weight
     metrics: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Outcome:
         return {name: total / weight for name, (total, weight) in self.losses.items() if weight}
 
     def filled(self, plan: Plan, tally: Tally) -> Outcome:
-        """The same, with what the plan and the tally of the step tell."""
+        """Fill in the fields that follow from the plan and the tally of the step; returns this outcome."""
         self.losses, self.metrics, self.seconds = tally.losses(), tally.metrics(), tally.seconds
         self.inactive = [name for step in plan.levels for name in step.level.objectives if name not in step.active]
         self.idle = not plan.plain and not any(step.active for step in plan.levels)
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def not_finite(plan: Plan, products: Products, within: Mapping[str, float]) -> str | None:
-    """Which objectives' gradients are not finite, where they are told apart: at the states (a weight of NaN), or on theta."""
+    """A message about gradients that are kept apart and not finite, at states (a weight of NaN) or on theta; None if all are finite."""
     steps = [step for step in plan.levels if step.apart or step.by_states]
     names = [name for name, weight in within.items() if math.isnan(weight)]
     names = names or [name for step in steps for name in step.level.not_finite(products, step.active)]

@@ -28,7 +28,7 @@ Backward = tuple[Hashable, list[Tensor], list[Tensor] | None]  # a row, tensors,
 
 
 class Passes:
-    """The passes of a step over its batches.
+    """Runs the passes of a step: forward and backward over its batches.
 
     The gradient of every objective on theta is multiplied by its factor and goes into its row; heads, and modules outside theta, get their
     own plain gradient.
@@ -36,9 +36,9 @@ class Passes:
     Args:
         system: what is trained.
         streams: the stream that every objective reads.
-        rows: of theta's gradients.
+        rows: those that take theta's gradients.
         theta: the modules whose gradient is merged.
-        weights: what the losses of regular objectives are multiplied by.
+        weights: the factors of the losses of regular objectives.
         dtype: of the forward passes.
     """
 
@@ -63,9 +63,9 @@ class Passes:
         return [dict(zip(self.streams, row, strict=True)) for row in total.tolist()]
 
     def run(self, todo: Pass, draw: Draw, divisors: Mapping[str, float], tally: Tally) -> dict[str, float]:
-        """One forward per batch, and one backward per batch and row; returns the weights that were found at states.
+        """One forward per batch, and one backward per batch and row; returns the weights that were computed at states.
 
-        `divisors` are what loss sums are divided by, of the objectives that have a target. Rows that take nothing after this pass are
+        `divisors` has the divisor of the loss sum of every objective that has a target. Rows that take nothing after this pass are
         summed over processes, in the same order in all of them, each as soon as its last backward and those of the rows before it are done.
         """
         copies = ShortWeights(nn.ModuleList(self.theta.values()), self.dtype, self.spread)
@@ -105,7 +105,7 @@ class Passes:
         within: dict[str, float],
         copies: Mapping[Parameter, Tensor],
     ) -> list[Backward]:
-        """The losses of one batch, and what is to go backward through theta.
+        """Compute the losses of one batch; returns the backward passes that are to go through theta.
 
         Where there are several rows, the passes through the heads are done here, so that the heads' activations are free by then; `copies`
         are those of theta's weights that are in place.
@@ -157,7 +157,7 @@ class Passes:
         names: Iterable[str],
         copies: Mapping[Parameter, Tensor],
     ) -> list[Backward]:
-        """Send a loss back to the states that it was computed from; what is to go on from there."""
+        """Send a loss back to the states that it was computed from; returns the backward pass that goes on from there."""
         called = any(module in self.theta for name in names for module in self.system.objectives[name].runs)
         with self.rows.accumulate_into(row, copies) if called else nullcontext():
             loss.backward()

@@ -131,7 +131,7 @@ class Phase:
 
     @property
     def gradient_bytes(self) -> int:
-        """Memory of these."""
+        """Bytes of these gradients."""
         params = [param for module in self.theta.values() for param in module.parameters()]
         return self.rows * padded_size(params) * params[0].element_size()
 
@@ -212,7 +212,7 @@ class Phase:
         return self.system.prepare(batch, [name for name, read in self.streams.items() if read == stream])
 
     def _load(self, stream: str, frames: np.ndarray) -> float:
-        """What a batch of utterances of so many frames costs: a forward pass of each view, and two more for each backward through it."""
+        """The cost of a batch of utterances with these frames (N,): per frame and view 1 for the forward pass, 2 for each backward pass."""
         names = [name for name, read in self.streams.items() if read == stream]
         apart = {name for level in self.levels if level.weighting.dynamic for name in level.objectives}
         views = dict.fromkeys(view for name in names for view in self.system.objectives[name].views)

@@ -1,4 +1,4 @@
-"""Which number format a run computes in."""
+"""Chooses the number format that a run computes in."""
 
 from __future__ import annotations
 

@@ -107,13 +107,13 @@ class ProcessGroup(Collectives):
 
 
 def flat_gradients(params: Sequence[Parameter]) -> Tensor:
-    """The gradients of parameters in one vector, 0 where there are none, behind a number for each that tells whether it has one."""
+    """The gradients of K parameters in one vector (K + P,): K numbers tell which parameters have one; a missing gradient is 0."""
     present = params[0].new_tensor([param.grad is not None for param in params])
     return torch.cat([present, *((torch.zeros_like(param) if param.grad is None else param.grad).flatten() for param in params)])
 
 
 def put_back(params: Sequence[Parameter], total: Tensor) -> None:
-    """Take gradients from the sum of everyone's `flat_gradients`; a parameter that has none anywhere keeps none."""
+    """Set the gradients of parameters from `total`, the sum of all processes' `flat_gradients`; where no process has one, none is set."""
     present, *sums = total.split([len(params), *(param.numel() for param in params)])
     for param, is_present, gradient in zip(params, present.tolist(), sums, strict=True):
         if is_present and param.grad is None:
@@ -129,7 +129,7 @@ def processes_here() -> int:
 
 @contextmanager
 def reporting_lost_peers() -> Iterator[None]:
-    """Errors of the network as the message that a user can act on."""
+    """Turn an error of the network in the block into a UserError that says what to do."""
     try:
         yield
     except RuntimeError as error:

@@ -35,9 +35,9 @@ def usable() -> bool:
 class SharedMemory(ProcessGroup):
     """The processes of torch's default group where all are on one machine's CPUs: they exchange numbers through a file in memory.
 
-    Every process writes into its own slot and reads all slots when everyone has written. Sums are in the order of ranks, so that all
-    processes get the same bits. There are two sets of slots, used in turn, so that nobody overwrites what others still read. Rare and large
-    things, such as messages, go through torch's group.
+    Every process writes into its own slot, and reads all slots when all processes have written. Sums are in the order of ranks, so that all
+    processes get the same bits. There are two sets of slots, used in turn, so that no process overwrites what others still read. Rare or
+    large values, such as messages, go through torch's group.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,10 @@ class SharedMemory(ProcessGroup):
         self._rows_turn = 1 - self._rows_turn
 
     def _send(self, values: Tensor, put: Callable[[list[Tensor | None]], None], columns: Sequence[slice] = (slice(None),)) -> None:
-        """Write columns of flat values for the others; `put` takes everyone's once all have met, None from those who wrote no columns."""
+        """Write columns of flat values for the others.
+
+        `put` takes the values of all processes once they have met, None from a process that wrote no columns.
+        """
         start = sum(_room(earlier) for earlier, _ in self._sent)
         size = start + _room(values)
         if size > self._rows.shape[2]:  # all processes find this at the same time, since all send the same
@@ -121,7 +124,7 @@ class SharedMemory(ProcessGroup):
         self._sent.append((values, put))
 
     def _exchanged(self, values: Tensor) -> list[Tensor]:
-        """Everyone's values, flat, in the order of ranks; they hold until the next but one exchange."""
+        """The flat values of all processes in the order of ranks; they stay valid until the next exchange but one."""
         slots = self._small[self._small_turn]
         self._small_turn = 1 - self._small_turn
         _tensor(slots[self.rank, : values.nbytes], values).copy_(values.flatten())

@@ -12,7 +12,7 @@ from m2asr.train_config import Train
 
 
 class Span:
-    """The last of `phases`, and the others, which have their turn before each epoch of it; its length is in epochs or in audio."""
+    """A main phase, the last of `phases`, and the phases that run before each of its epochs; its length is in epochs or in audio."""
 
     def __init__(self, phases: Sequence[Phase], options: Train) -> None:
         self.phases, self.leads, self.main = list(phases), list(phases[:-1]), phases[-1]

@@ -31,7 +31,7 @@ class JointStep:
         system: what is trained.
         streams: the stream that every objective reads.
         levels: from upper to lower.
-        regular: objectives outside all levels, and what their losses are multiplied by.
+        regular: objectives outside all levels, and the factors of their losses.
         over: the modules whose gradient is merged.
         dtype: of the forward passes.
         group: the processes that train together.
@@ -66,8 +66,8 @@ class JointStep:
     def __call__(self, draws: Sequence[Draw], number: int, factors: Sequence[float], measure: bool = False) -> Outcome:
         """Forward and backward of step `number` of a phase; batches that no loader has prepared are prepared here.
 
-        `factors` is what each level's merged gradient is multiplied by: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds how gradients
-        stand to each other, where those of some level are kept apart.
+        `factors` are those of the levels' merged gradients: 1, gamma_2, gamma_2 gamma_3 ... `measure` adds the lengths and angles of
+        gradients, where those of some level are kept apart.
         """
         self.system.zero_grad(set_to_none=True)
         tally, within = Tally({name: self.system.objectives[name] for name in self.streams}, self.group), {}
@@ -120,17 +120,17 @@ class JointStep:
                 level.weighting.after_step(active)
 
     def _columns(self, split: bool) -> list[slice]:
-        """Those of each layer, or all together."""
+        """The columns of each layer, or all columns in one slice."""
         return list(self.layers.values()) if split else [ALL]
 
     def _run(self, todo: Pass, draws: Sequence[Draw], totals: Sequence[Mapping[str, float]], tally: Tally) -> dict[str, float]:
-        """One pass; an objective's loss is the mean over the draws that hold it."""
+        """Run a pass; the loss of an objective is the mean over the draws that hold it."""
         total = totals[todo.draw]
         divisors = {name: weight * sum(weights[name] > 0 for weights in totals) for name, weight in total.items() if weight > 0}
         return self.passes.run(todo, draws[todo.draw], divisors, tally)
 
     def _merge(self, step: LevelStep, products: Products, outcome: Outcome, within: Mapping[str, float]) -> None:
-        """Find a level's weights, and bring gradients that are kept apart into the row of what is merged."""
+        """Compute the weights of a level where they are due, and add the gradients that it keeps apart to the merged row."""
         level, columns, sums = step.level, self._columns(step.solve and step.level.split), []
         if step.solve:
             if pairs := level.track(self.rows, step.active):

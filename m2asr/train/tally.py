@@ -1,4 +1,4 @@
-"""What a step counts: losses, metrics and seconds, summed over batches and processes with one read of the device."""
+"""Sums of a step: losses, metrics and seconds, over batches and processes, with one read of the device."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Tally:
         self._new[-1] += seconds
 
     def read(self, also: Tensor) -> Tensor:
-        """Take in what waits on the device, sum over processes, and return the sum of `also` (...), float64, on the host."""
+        """Add the numbers that wait on the device, sum over processes, and return the sum of `also` (...), float64, on the host."""
         waiting = [value.double().flatten() for _, value in self._waiting]
         numbers = torch.cat([also.flatten(), *waiting]).cpu()  # the wait for the device
         sizes = [columns.stop - columns.start for columns, _ in self._waiting]

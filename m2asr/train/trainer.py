@@ -49,7 +49,7 @@ LENGTH = {"train.epochs", "train.hours"}
 
 
 class Trainer:
-    """One run in the folder `exp`: built from a resolved config, it goes on from the last checkpoint it finds there.
+    """Trains a run in the folder `exp` from a resolved config; it goes on from the last checkpoint there.
 
     Of several processes, a `group`, all train, and the first writes.
     """
@@ -195,7 +195,7 @@ class Trainer:
             json.dump(self.facts(), file, indent=1)
 
     def facts(self) -> dict[str, Any]:
-        """What results.json tells of the run."""
+        """The facts about the run that results.json has."""
         return {
             "config": self.config.model_dump(mode="json"),
             "seed": self.options.seed,
@@ -241,7 +241,7 @@ class Trainer:
         self.group.exchange(None)  # nobody takes memory before all have looked
 
     def _train(self, log: TrainLog) -> None:
-        """One optimizer step, and what follows the last of an epoch or of the span."""
+        """Do one optimizer step and, after the last step of an epoch or of the span, what follows it."""
         span, phase = self.span, self.span.current()
         position = span.position(phase)
         step = phase.next_step()

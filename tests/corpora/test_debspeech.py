@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from m2asr.corpora.debs import package_files
 from m2asr.corpora.debspeech import asterisk, drascula, festvox, fillets, mandarin, prepare, steelsky, tuxpaint
 from m2asr.corpora.debspeech.clips import Clip, sentence_case
 from m2asr.corpora.debspeech.counts import COUNTS
@@ -41,20 +40,6 @@ def likeness(clip: Clip, samples: np.ndarray, rate: int) -> float:
     assert abs(len(decoded) - len(expected)) <= 8
     length = min(len(decoded), len(expected)) - DELAY
     return max(float(np.corrcoef(decoded[lag : lag + length], expected[:length])[0, 1]) for lag in range(DELAY))
-
-
-def test_packages_are_read_without_dpkg(tmp_path: Path) -> None:
-    path = tmp_path / "one.deb"
-    path.write_bytes(packages.deb({"usr/a": b"1", "usr/b": b"22"}, {"usr/c": "a"}))
-    assert list(package_files(path, lambda name: True)) == [("usr/a", b"1"), ("usr/b", b"22")]
-    assert list(package_files(path, lambda name: name == "usr/b")) == [("usr/b", b"22")]
-    deb = path.read_bytes()
-    for broken, problem in ((deb[:-40], "ended|end"), (deb[:100], "no data.tar.xz"), (b"PK" + deb, "does not begin as an ar archive")):
-        path.write_bytes(broken)
-        with pytest.raises(UserError, match=f"one.deb: not a complete Debian package .*({problem})"):
-            list(package_files(path, lambda name: True))
-    with pytest.raises(UserError, match="not found; fetch it"):
-        list(package_files(tmp_path / "no.deb", lambda name: True))
 
 
 ASTERISK = {

@@ -14,7 +14,7 @@ from m2asr.data.streams import BadUtterances
 from m2asr.data.validate import validate
 from m2asr.decode import codes as module
 from m2asr.decode.codebook import Codebook
-from m2asr.decode.codes import Speech, collapsed, learn_codebook, write_codes
+from m2asr.decode.codes import Speech, learn_codebook, without_repeats, write_codes
 from m2asr.decode.pooled_states import PooledStates
 from m2asr.errors import UserError
 from m2asr.train import checkpoint
@@ -40,8 +40,8 @@ def write(run, codebook: Codebook, name: str = "test_en", seconds: float = 20.0,
 
 
 def test_repeats_are_left_out() -> None:
-    assert collapsed(np.array([3, 3, 0, 0, 0, 3, 1, 1])).tolist() == [3, 0, 3, 1]
-    assert collapsed(np.zeros(0, dtype=np.int64)).tolist() == [] and collapsed(np.array([0])).tolist() == [0]
+    assert without_repeats(np.array([3, 3, 0, 0, 0, 3, 1, 1])).tolist() == [3, 0, 3, 1]
+    assert without_repeats(np.zeros(0, dtype=np.int64)).tolist() == [] and without_repeats(np.array([0])).tolist() == [0]
 
 
 def test_the_seed_decides_the_codebook(untrained, codebook: Codebook) -> None:

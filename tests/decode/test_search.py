@@ -132,7 +132,7 @@ def test_an_utterance_whose_scores_are_not_finite_is_named_and_its_neighbour_kee
     first, second = batch.utt_ids
     assert texts[0][second] == texts[1][second]
     warnings = capsys.readouterr().err.splitlines()
-    assert len(warnings) == 1 and warnings[0].startswith(f"warning: {first}: its scores are not finite, so its text says nothing")
+    assert len(warnings) == 1 and warnings[0].startswith(f"warning: {first}: its scores are not finite, so its text is meaningless")
 
 
 class Spelled:

@@ -16,7 +16,7 @@ from m2asr.train_config import TrainConfig
 from tests.recipes.recipe import ROOT
 from tests.recipes.test_configs import sizes
 
-PAGES = [*sorted(ROOT.glob("egs/*/README.md")), ROOT / "docs/systems.md"]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("egs/*/README.md")), *sorted(ROOT.glob("docs/*.md"))]
 SCHEMAS = {
     "--train_config": TrainConfig,
     "--pretrain_config": TrainConfig,
@@ -28,9 +28,8 @@ SCHEMAS = {
 
 def commands(page: Path) -> list[tuple[Path, list[str]]]:
     """The calls of run.sh and ablation.sh in the bash blocks of a page, each with the folder in which it is called."""
-    found = []
+    found, folder = [], page.parent if page.name == "README.md" else ROOT
     for text in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-        folder = page.parent if page.name == "README.md" else ROOT
         words: list[str] = []
         for line in text.replace("\\\n", " ").splitlines():
             words.append(line)
@@ -40,7 +39,8 @@ def commands(page: Path) -> list[tuple[Path, list[str]]]:
                 continue
             words = []
             if parsed[:1] == ["cd"]:
-                folder = (folder / parsed[1]).resolve()
+                folders = [path.resolve() for path in (folder / parsed[1], ROOT / parsed[1]) if path.is_dir()]
+                folder = folders[0] if folders else folder  # a copy of the recipe that the user makes
             elif parsed and parsed[0] in ("./run.sh", "./ablation.sh"):
                 found.append((folder, parsed))
     return found

@@ -68,10 +68,10 @@ def test_sets_without_references_answer_nothing(tmp_path):
 def test_objectives_are_chosen_where_several_answer_one_set(tmp_path):
     run = scored(tmp_path / "a", {"en": 8})
     shutil.copytree(run / "decode_greedy/en/asr", run / "decode_greedy/en/asr_by_language")
-    with pytest.raises(UserError, match="another objective answers en too; choose one"):
+    with pytest.raises(UserError, match="another objective has texts of en too; choose one"):
         read_system("all", [[run]], "greedy")
     assert read_system("one", [[run]], "greedy", ["asr_by_language"]).scores("wer") == pytest.approx([8 / 160])
-    with pytest.raises(UserError, match="none of lid answers there, but asr, asr_by_language"):
+    with pytest.raises(UserError, match="no texts of lid there; --objectives may name asr, asr_by_language"):
         main([f"x={run}", "--objectives", "lid"])
 
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     seeds = read_system("seeds", [[tmp_path / "a"], [tmp_path / "b"]], "greedy")
     with pytest.raises(UserError, match="seeds: not every seed was scored on the same utterances of en"):
         seeds.pooled("wer")
-    with pytest.raises(UserError, match="another objective answers en too"):
+    with pytest.raises(UserError, match="another objective has texts of en too"):
         read_system("twice", [[tmp_path / "a", tmp_path / "b"]], "greedy")
     (tmp_path / "a/decode_greedy/en/asr/hyp.trn").unlink()
     with pytest.raises(UserError, match="hyp.trn: missing; run stage 6"):

@@ -25,7 +25,10 @@ EDGE = 32  # bytes before and after the sound
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
-    """The clips of the packages drascula and drascula-spanish; links in the Spanish package to English files are not followed."""
+    """The clips of the packages drascula and drascula-spanish; links in the Spanish package to English files are not followed.
+
+    Raises UserError if the texts cannot be read.
+    """
     files = dict(package_files(debs["drascula"], lambda name: name.endswith((".ALS", "/drascula.dat"))))
     data = next((data for name, data in files.items() if name.endswith("/drascula.dat")), b"")
     try:

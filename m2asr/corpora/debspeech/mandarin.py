@@ -38,7 +38,10 @@ class Sentence(NamedTuple):
 
 
 def read(debs: dict[str, Path]) -> Iterator[Clip]:
-    """The sentences of hsk-sentences-audio whose syllables are in the package gcin-voice, once per speaker."""
+    """The sentences of hsk-sentences-audio whose syllables are in the package gcin-voice, once per speaker.
+
+    Raises UserError for a damaged syllable or wheel.
+    """
     syllables_of: dict[str, dict[str, np.ndarray]] = {voice: {} for voice in VOICES}
     for name, data in package_files(debs["gcin-voice"], lambda name: SOUND.fullmatch(name) is not None):
         syllable, voice = SOUND.fullmatch(name).groups()

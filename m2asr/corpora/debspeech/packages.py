@@ -104,7 +104,10 @@ def paths(source: str, folder: Path) -> dict[str, Path]:
 
 
 def write_attribution(folder: Path) -> None:
-    """Write ATTRIBUTION.md beside the packages, and the copyright file of each that is there into licences/."""
+    """Write ATTRIBUTION.md beside the packages, and the copyright file of each that is there into licences/.
+
+    Raises UserError for a damaged package or wheel.
+    """
     for package in PACKAGES:
         target = folder / "licences" / f"{package.name}.txt"
         if (folder / package.file).is_file() and not target.exists():

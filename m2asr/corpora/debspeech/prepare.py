@@ -56,7 +56,10 @@ class WrittenClip(NamedTuple):
 
 
 def fetch(out: Path, parts: Sequence[str] = (), mirror: str | None = None, remove: bool = False) -> str:
-    """Download the packages of the sources `parts`, or of all, and write ATTRIBUTION.md with their authors; returns a report."""
+    """Download the packages of the sources `parts`, or of all, and write ATTRIBUTION.md with their authors; returns a report.
+
+    Raises the UserErrors of `download`, and UserError for an unknown source, and for `remove`, since `prepare` reads the packages.
+    """
     if remove:
         raise UserError("--remove_archives: debspeech is prepared from the packages themselves; leave it out", exit_code=2)
     files = [file for source in pick_parts(parts, list(SOURCES)) for file in remotes(source, mirror)]

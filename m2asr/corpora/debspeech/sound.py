@@ -26,7 +26,7 @@ def decode_file(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def decode_g722(data: bytes) -> tuple[np.ndarray, int]:
-    """Samples (N,) float32 of ITU-T G.722 at 64 kbit/s, and their rate."""
+    """Samples (N,) float32 of ITU-T G.722 at 64 kbit/s, and their rate in Hz. Raises UserError if the package G722 is missing."""
     try:
         from G722 import G722
     except ImportError:
@@ -36,7 +36,7 @@ def decode_g722(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def decode_u8(data: bytes, rate: int = 11025) -> tuple[np.ndarray, int]:
-    """Samples (N,) float32 of unsigned bytes, and their rate."""
+    """Samples (N,) float32 of unsigned bytes, and their rate in Hz."""
     return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128, rate
 
 

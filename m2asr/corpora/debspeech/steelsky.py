@@ -1,6 +1,6 @@
 """Beneath a Steel Sky, an adventure game with English speech and subtitles in several languages.
 
-sky.dnr: a count, then 8 bytes per file: number, place in sky.dsk (bit 23: times 16) and size (22 bits), little-endian. Speech of text n
+sky.dnr: a count, then 8 bytes per file: number, position in sky.dsk (bit 23: times 16) and size (22 bits), little-endian. Speech of text n
 in section s is file 50000 + FIRST[s] + n: a header of 22 bytes and unsigned bytes at 11,025 Hz, nearly always packed. The texts of a
 section are file 60600 + 8 * language + s, in Huffman codes whose tree is in the program that plays the game, scummvm.
 """
