@@ -68,9 +68,9 @@ class Trainer:
         check_model_fits(build)
         torch.manual_seed(self.options.seed)
         self.system: System = build().to(self.device)
-        self.parameters = sum(parameter.numel() for parameter in self.system.parameters())
         if self.options.expert_parallel:
             spread_experts(self.system, self.group)
+        self.parameters = sum(self._size(name) for name, _ in self.system.named_parameters())
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
         self.clipped = self.system.module_parameters()
@@ -109,7 +109,7 @@ class Trainer:
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
         theta = {name for phase in self.phases for name in phase.theta}
-        shared = sum(parameter.numel() for name in theta for parameter in self.system.get_submodule(name).parameters())
+        shared = sum(self._size(name) for name, _ in self.system.named_parameters() if name.split(".")[0] in theta)
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
         rows = max(sum(phase.rows for phase in span.phases) for span in self.spans)
         size = max(sum(phase.gradient_bytes for phase in span.phases) for span in self.spans)
@@ -122,6 +122,10 @@ class Trainer:
                 f"gradients: {rows} of the shared modules, {size / 1e6:,.1f} MB",
             ]
         )
+
+    def _size(self, name: str) -> int:
+        """The number of values of a parameter, in all processes where it is spread over them."""
+        return self.system.get_parameter(name).numel() * (self.group.world if name in self.system.spread_names else 1)
 
     def resume(self) -> bool:
         """Load the newest checkpoint, if there is one. Raises UserError where it belongs to another config."""

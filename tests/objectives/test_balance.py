@@ -165,6 +165,15 @@ def test_a_causal_view_sees_nothing_later():
     assert bool(same[:18].all()) and not bool(same[-5:].any())
 
 
+def test_states_that_know_the_language_tell_no_language():
+    with pytest.raises(UserError, match="objectives.lid: its states would know the language, which routers read"):
+        build.system(
+            model={"encoder": {**ENCODER, "experts": {"count": 2, "languages": ["en", "it"]}}},
+            objectives={"lid": {"type": "langid", "stream": "x", "languages": ["en", "it"]}},
+            penalty=None,
+        )
+
+
 @pytest.mark.parametrize(
     ("experts", "changes", "told"),
     [

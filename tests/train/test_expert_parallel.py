@@ -57,6 +57,7 @@ def test_two_processes_with_half_of_the_experts_learn_what_one_learns(given, min
     line = recipe.train_command(spread, spread / "given.yaml", mini_data, mini_dump, "--set", "train.epochs=1")
     done = subprocess.run([*line, "--nproc", "2"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert alone.describe().splitlines()[0] in done.stdout  # the parameters of all processes
     ours, theirs = losses(single), losses(spread)
     assert len(ours) == len(theirs) >= 3
     for mine, other in zip(ours, theirs, strict=True):
