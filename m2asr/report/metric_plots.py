@@ -13,62 +13,86 @@ SHARES = ("accuracy", "agreement")
 GUESSES = ("chance", "majority")  # what a guess reaches of them: of any candidate, and of the most frequent code
 COUNTS = {"perplexity": "perplexity of codes or tokens", "entropy": "entropy of routers, in nats"}
 COLUMNS = 3
+Draw = Callable[[Any], None]
 
 
 def plot_metrics(train: Sequence[dict], dev: Sequence[dict]) -> Any:
     """Draw a panel for the errors of all objectives, and for the accuracies, perplexities and entropies of each; None without any."""
-    panels: list[Callable[[Any], None]] = []
-    if any(ERROR in metrics for line in dev for metrics in line["metrics"].values()):
-        panels.append(lambda panel: _errors(panel, dev))
-    for name in dict.fromkeys(name for line in train for name in line["metrics"]):
-        metrics = dict.fromkeys(metric for line in train for metric in line["metrics"].get(name, {}))
-        shares = [metric for metric in metrics if metric in SHARES + GUESSES]
-        if set(shares) & set(SHARES):
-            panels.append(lambda panel, name=name, shares=shares: _shares(panel, train, dev, name, shares))
-        for kind, title in COUNTS.items():
-            if counts := [metric for metric in metrics if metric == kind or metric.startswith(f"{kind}_")]:
-                panels.append(lambda panel, name=name, counts=counts, title=title: _counts(panel, train, name, counts, title))
-    if not panels:
+    plots = [*_errors(dev), *_shares(train, dev), *_counts(train)]
+    if not plots:
         return None
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure, drawn = new_figure(rows, columns, max(6.0, 4.6 * columns), 2.9 * rows + 0.4)
-    for panel, plot in zip(drawn, panels, strict=False):
-        plot(panel)
+    columns = min(COLUMNS, len(plots))
+    rows = math.ceil(len(plots) / columns)
+    figure, panels = new_figure(rows, columns, max(6.0, 4.6 * columns), 2.9 * rows + 0.4)
+    for panel, (title, draw) in zip(panels, plots, strict=False):
+        draw(panel)
+        panel.set_title(title, fontsize=10)
+        panel.set_xlim(0, 1.03 * train[-1]["step"])
         panel.set_ylim(bottom=0)
         panel.set_xlabel("step", fontsize=8)
         panel.legend(fontsize=7, frameon=False)
-    hide(drawn, len(panels))
+    hide(panels, len(plots))
     return figure
 
 
-def _errors(panel: Any, dev: Sequence[dict]) -> None:
-    names = [name for line in dev for name, metrics in line["metrics"].items() if ERROR in metrics]
-    for number, name in enumerate(dict.fromkeys(names)):
-        panel.plot(*_series(dev, name, ERROR), color=color_of(number), marker="o", markersize=3, linewidth=1.2, label=name)
-    panel.set_title("error on the dev sets", fontsize=10)
+def _errors(dev: Sequence[dict]) -> list[tuple[str, Draw]]:
+    """A panel with the errors of all objectives on the dev sets."""
+    names = dict.fromkeys(name for line in dev for name, metrics in line["metrics"].items() if ERROR in metrics)
+
+    def draw(panel: Any) -> None:
+        for number, name in enumerate(names):
+            panel.plot(*_series(dev, name, ERROR), color=color_of(number), marker="o", markersize=3, linewidth=1.2, label=name)
+
+    return [("error on the dev sets", draw)] if names else []
 
 
-def _shares(panel: Any, train: Sequence[dict], dev: Sequence[dict], name: str, metrics: Sequence[str]) -> None:
-    """Draw shares in training, smoothed, with what a guess reaches as dotted lines, and those on the dev sets as points."""
-    for number, metric in enumerate(metrics):
-        _line(panel, train, name, metric, number, ":" if metric in GUESSES else "-", metric)
-        steps, values = _series(dev, name, metric)
-        if steps and metric in SHARES:
-            panel.plot(steps, values, "o", color=color_of(number), markersize=4, label=f"{metric}, dev")
-    panel.set_title(f"{name}: {' and '.join(metric for metric in metrics if metric in SHARES)}", fontsize=10)
+def _shares(train: Sequence[dict], dev: Sequence[dict]) -> list[tuple[str, Draw]]:
+    """A panel per objective with its shares in training, smoothed, those of a guess as dotted lines, and those on dev sets as points."""
+
+    def draw(panel: Any, name: str, metrics: Sequence[str]) -> None:
+        for number, metric in enumerate(metrics):
+            steps, values = _series(train, name, metric)
+            style, color = ":" if metric in GUESSES else "-", color_of(number)
+            panel.plot(steps, smooth(values), style, color=color, linewidth=1.5, label=metric)
+            steps, values = _series(dev, name, metric)
+            if steps and metric in SHARES:
+                panel.plot(steps, values, "o", color=color, markersize=4, label=f"{metric}, dev")
+
+    plots: list[tuple[str, Draw]] = []
+    for name, measured in _measured(train).items():
+        metrics = [metric for metric in (*SHARES, *GUESSES) if metric in measured]
+        if shares := [metric for metric in metrics if metric in SHARES]:
+            plots.append((f"{name}: {' and '.join(shares)}", lambda panel, name=name, metrics=metrics: draw(panel, name, metrics)))
+    return plots
 
 
-def _counts(panel: Any, train: Sequence[dict], name: str, metrics: Sequence[str], title: str) -> None:
-    """Draw what is measured of all and of each part, such as a language or a block."""
-    for number, metric in enumerate(metrics):
-        _line(panel, train, name, metric, number, "-", metric.partition("_")[2] or "all")
-    panel.set_title(f"{name}: {title}", fontsize=10)
+def _counts(train: Sequence[dict]) -> list[tuple[str, Draw]]:
+    """A panel per objective and kind of count, smoothed, with a line for all and for each part, such as a language or a block.
+
+    Objectives with equal numbers, such as those that read the same codes, share a panel.
+    """
+    names: dict[tuple[str, tuple], list[str]] = {}
+    for name, measured in _measured(train).items():
+        for kind, title in COUNTS.items():
+            metrics = [metric for metric in measured if metric == kind or metric.startswith(f"{kind}_")]
+            lines = tuple((metric.partition("_")[2] or "all", *map(tuple, _series(train, name, metric))) for metric in metrics)
+            if lines:
+                names.setdefault((title, lines), []).append(name)
+
+    def draw(panel: Any, lines: tuple) -> None:
+        for number, (label, steps, values) in enumerate(lines):
+            panel.plot(steps, smooth(values), color=color_of(number), linewidth=1.5, label=label)
+
+    return [(f"{', '.join(users)}: {title}", lambda panel, lines=lines: draw(panel, lines)) for (title, lines), users in names.items()]
 
 
-def _line(panel: Any, train: Sequence[dict], name: str, metric: str, number: int, style: str, label: str) -> None:
-    steps, values = _series(train, name, metric)
-    panel.plot(steps, smooth(values), style, color=color_of(number), linewidth=1.5, label=label)
+def _measured(train: Sequence[dict]) -> dict[str, list[str]]:
+    """The metrics of every objective in a log."""
+    measured: dict[str, dict[str, None]] = {}
+    for line in train:
+        for name, metrics in line["metrics"].items():
+            measured.setdefault(name, {}).update(dict.fromkeys(metrics))
+    return {name: list(metrics) for name, metrics in measured.items()}
 
 
 def _series(lines: Sequence[dict], name: str, metric: str) -> tuple[list[int], list[float]]:

@@ -89,17 +89,18 @@ def test_a_picture_has_panels_only_for_numbers_of_the_log(tmp_path):
 
 
 def test_metrics_have_a_panel_for_what_an_objective_measures():
-    contrastive = {"accuracy": 0.5, "chance": 0.1, "perplexity": 20.0, "perplexity_en": 12.0, "few": 0.3}
-    losses = {"contrastive": contrastive, "asr": {"unrepresentable": 0.0}, "balance": {"entropy_router1": 2.0, "load_router1": [0.5, 0.5]}}
-    train = [{"step": step, "metrics": losses} for step in (1, 2, 3)]
-    dev = [{"step": 3, "metrics": {"asr": {"error": 0.9}, "contrastive": {**contrastive, "accuracy": None}}}]
+    codes = {"perplexity": 20.0, "perplexity_en": 12.0}
+    contrastive, mlm = {"accuracy": 0.5, "chance": 0.1, "few": 0.3, **codes}, {"accuracy": 0.4, "majority": 0.2, **codes}
+    balance = {"entropy_router1": 2.0, "load_router1": [0.5, 0.5]}
+    train = [{"step": step, "metrics": {"contrastive": contrastive, "mlm": mlm, "asr": {}, "balance": balance}} for step in (1, 2, 3)]
+    dev = [{"step": 3, "metrics": {"asr": {"error": 0.9}, "contrastive": {**contrastive, "accuracy": None}, "mlm": mlm}}]
     panels = [panel for panel in plot_metrics(train, dev).axes if panel.get_visible()]
-    drawn = {panel.get_title(): [(line.get_label(), list(line.get_ydata())) for line in panel.get_lines()] for panel in panels}
-    assert drawn == {
-        "error on the dev sets": [("asr", [0.9])],
-        "contrastive: accuracy": [("accuracy", pytest.approx([0.5] * 3)), ("chance", pytest.approx([0.1] * 3))],
-        "contrastive: perplexity of codes or tokens": [("all", pytest.approx([20.0] * 3)), ("en", pytest.approx([12.0] * 3))],
-        "balance: entropy of routers, in nats": [("router1", pytest.approx([2.0] * 3))],
+    assert {panel.get_title(): {line.get_label(): line.get_ydata()[-1] for line in panel.get_lines()} for panel in panels} == {
+        "error on the dev sets": {"asr": 0.9},
+        "contrastive: accuracy": pytest.approx({"accuracy": 0.5, "chance": 0.1}),
+        "mlm: accuracy": pytest.approx({"accuracy": 0.4, "accuracy, dev": 0.4, "majority": 0.2}),
+        "contrastive, mlm: perplexity of codes or tokens": pytest.approx({"all": 20.0, "en": 12.0}),
+        "balance: entropy of routers, in nats": pytest.approx({"router1": 2.0}),
     }
     assert plot_metrics([{"step": 1, "metrics": {"asr": {"unrepresentable": 0.0}}}], []) is None
 
