@@ -166,6 +166,16 @@ class System(nn.Module):
         """The parameters of which every process has another part."""
         return {self.get_parameter(name) for name in self.spread_names}
 
+    def sizes(self, processes: int) -> dict[str, int]:
+        """The numbers of values of all parameters, in all `processes` where these have parts of them."""
+        return {name: param.numel() * (processes if name in self.spread_names else 1) for name, param in self.named_parameters()}
+
+    @property
+    def untrained(self) -> str | None:
+        """The network that routers read, where nothing trains it: the gradient of an objective at another tap does not go through it."""
+        taps = {tap for objective in self.objectives.values() for _, tap in objective.reads}
+        return None if self.embedding_name in taps else self.embedding_name
+
     def blank(self, view: View) -> Batch:
         """A batch of one utterance that is empty, with this view drawn; it goes through the encoder and has no valid state."""
         kind, device = view.input, self.mean.device

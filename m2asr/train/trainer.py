@@ -46,6 +46,7 @@ from m2asr.train_config import TrainConfig
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "span_index")  # plain numbers of a checkpoint
 LESS_MEMORY = "lower batching.seconds, raise train.accumulation, or leave long utterances out"
 LENGTH = {"train.epochs", "train.hours"}
+UNTRAINED = "warning: model.{0}: no objective has `tap: {0}`, so routers read it as it starts; add a ctc there, or start from a trained one"
 
 
 class Trainer:
@@ -70,7 +71,8 @@ class Trainer:
         self.system: System = build().to(self.device)
         if self.options.expert_parallel:
             spread_experts(self.system, self.group)
-        self.parameters = sum(self._size(name) for name, _ in self.system.named_parameters())
+        self.sizes = self.system.sizes(self.group.world)  # by parameter
+        self.parameters = sum(self.sizes.values())
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
         self.clipped = self.system.module_parameters()
@@ -109,7 +111,7 @@ class Trainer:
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
         theta = {name for phase in self.phases for name in phase.theta}
-        shared = sum(self._size(name) for name, _ in self.system.named_parameters() if name.split(".")[0] in theta)
+        shared = sum(size for name, size in self.sizes.items() if name.split(".")[0] in theta)
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
         rows = max(sum(phase.rows for phase in span.phases) for span in self.spans)
         size = max(sum(phase.gradient_bytes for phase in span.phases) for span in self.spans)
@@ -120,12 +122,9 @@ class Trainer:
                 "utterances per stream: " + ", ".join(f"{name} {size}" for name, size in streams.items()),
                 *(phase.describe() for phase in self.phases),
                 f"gradients: {rows} of the shared modules, {size / 1e6:,.1f} MB",
+                *([UNTRAINED.format(self.system.untrained)] if self.system.untrained else []),
             ]
         )
-
-    def _size(self, name: str) -> int:
-        """The number of values of a parameter, in all processes where it is spread over them."""
-        return self.system.get_parameter(name).numel() * (self.group.world if name in self.system.spread_names else 1)
 
     def resume(self) -> bool:
         """Load the newest checkpoint, if there is one. Raises UserError where it belongs to another config."""

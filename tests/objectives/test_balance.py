@@ -118,6 +118,7 @@ def test_the_embedding_network_learns_from_its_own_objective_alone():
         reached = {module for module in ("encoder", "sounds") if any(p.grad is not None for p in getattr(made, module).parameters())}
         assert reached == ({"sounds"} if name == "sounds_ctc" else {"encoder"}), name
     assert not made.reaches("sounds_ctc", {"encoder"}) and made.reaches("balance", {"encoder"})
+    assert made.untrained is None and system({"count": 3, "embedding": "sounds"}, sounds=NETWORK).untrained == "sounds"
     before = build.encode(made.eval(), batch).states["output"]
     with torch.no_grad():
         for param in made.sounds.parameters():
