@@ -21,7 +21,7 @@ from m2asr.objectives.objective import Objective
 from m2asr.objectives.view import View, cut_windows
 from m2asr.seeds import seed_of
 
-MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chung et al. 2021, w2v-BERT)
+MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chiu et al. 2022, BEST-RQ; w2v-BERT names none)
 
 
 class System(nn.Module):
