@@ -22,7 +22,7 @@ from m2asr.files import open_atomic
 from m2asr.form import Misfit, check_form
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
-from m2asr.objectives.build import build_system
+from m2asr.objectives.build import build_system, resolve
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.system import System
 from m2asr.out_of_memory import describe, explained
@@ -148,7 +148,7 @@ class Trainer:
         # a run may become longer, but not for some of its phases alone
         free = {"train.average_best"} | (LENGTH if state["span_index"] == 0 else set())
         try:
-            before = check_config(TrainConfig, state["config"], "config")  # with the defaults of keys that are new since
+            before = resolve(check_config(TrainConfig, state["config"], "config"))  # with the defaults of keys that are new since
         except UserError as error:
             raise Misfit(str(error)) from None
         changed = changed_keys(before.model_dump(mode="json"), self.config.model_dump(mode="json"), free)

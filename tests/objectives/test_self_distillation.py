@@ -58,7 +58,7 @@ def test_by_hand(temperature, per):
 
 
 def test_padding_changes_nothing():
-    found, objectives = [], with_options(view={"mask": {**MASK, "vector": "hidden"}})
+    found, objectives = [], with_options(view={"mask": {**MASK, "probability": 0.3, "vector": "hidden"}})
     for padding in (0, 43):
         made, batch = system(objectives, hidden={"type": "mask_vector"}).train(), build.batch([130, 100], {})
         batch.inputs["feats"] = torch.nn.functional.pad(batch.inputs["feats"], (0, 0, 0, padding), value=5.0)
