@@ -113,7 +113,7 @@ class Transducer(Objective):
         logits = full_precision(self.of_states(states)), full_precision(self.of_predicted(predicted))  # (R, T', V), (R, U + 1, V)
         choosing, passed = sum_loss(*logits, targets, *lengths)
         losses = rnnt_loss(*joint, targets, *lengths, cells=pruned_cells(passed, *lengths, self.prune))
-        done = (self.steps / self.prune_warmup).clamp(max=1) if self.prune_warmup and self.training else 1.0  # share of the warm-up
+        done = (self.steps.double() / self.prune_warmup).clamp(max=1) if self.prune_warmup and self.training else 1.0
         return Loss(((0.1 + 0.9 * done) * losses + (1 - (1 - self.prune_weight) * done) * choosing).sum())
 
     def after_step(self) -> None:
