@@ -33,7 +33,7 @@ from m2asr.train import checkpoint
 from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.expert_parallel import part_of, spread_experts, whole
-from m2asr.train.initialize import initialize
+from m2asr.train.initialize import initialize, other_tokens
 from m2asr.train.materials import Materials, with_languages
 from m2asr.train.memory import check_fit, check_model_fits, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
@@ -230,8 +230,9 @@ class Trainer:
         """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
         self._check_fit()
         for phase in self.span.phases:
-            for line in initialize(self.system, phase.section.init, self.options.seed, self.group) if phase.section.init else ():
-                print(f"phase {phase.name}: {line}")
+            if sources := phase.section.init:
+                lines = initialize(self.system, sources, self.options.seed, self.group) + other_tokens(sources, self.exp / "tokens")
+                print("\n".join(f"phase {phase.name}: {line}" for line in lines))
             for name in phase.streams:
                 self.system.objectives[name].restart()
         self.span.start()

@@ -69,7 +69,7 @@ def test_the_choice_of_the_band_is_learned_first():
     """The factors go from (0.1, 1) to (1, 0.5) over the steps of the warm-up, and are the last ones outside training."""
     batch = build.batch([120, 90, 77], {"a:text": TARGETS})
     plain = system(prune=3)
-    band, choosing = (run(batch, system(prune=3, prune_weight=weight))[1].sum for weight in (1.0, 2.0))
+    band, choosing = (run(batch, system(prune=3, prune_weight=weight))[1].sum.detach() for weight in (1.0, 2.0))
     band, choosing = float(2 * band - choosing), float(choosing - band)
     made = system(prune=3, prune_warmup=4)
     made.load_state_dict(plain.state_dict(), strict=False)
