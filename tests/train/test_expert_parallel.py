@@ -87,6 +87,16 @@ def test_gradients_that_are_kept_apart_are_refused(given, mini_data, mini_dump, 
         trainer(exp, mini_data, mini_dump, *changes)
 
 
+def test_parts_count_as_what_they_are_parts_of():
+    class Two(Collectives):
+        world = 2
+
+    made = system({"count": 4, "embedding": "sounds"}, sounds=NETWORK)
+    whole = made.sizes(1)
+    spread_experts(made, Two())
+    assert made.sizes(2) == whole and sum(param.numel() for param in made.parameters()) < 0.9 * sum(whole.values())
+
+
 def test_numbers_that_cannot_be_shared_are_refused():
     class Three(Collectives):
         world = 3
