@@ -62,6 +62,10 @@ class Model(BaseModel):
         """The modules by name, the encoder first."""
         return {"encoder": self.encoder, **(self.model_extra or {})}
 
+    def router_languages(self) -> list[str]:
+        """The languages that the routers of the encoder's experts tell apart, by what the data say."""
+        return (self.encoder.options().get("experts") or {}).get("languages") or []
+
 
 class Objective(Component):
     """A named loss on one stream; the remaining keys belong to the loss class.

@@ -25,7 +25,7 @@ _OF_TORCH = """
 """
 _OF_SYSTEM = """
     after_step augment blank cmvn compares embedding_name encode groups head_name mean module_names module_parameters normalize objectives
-    prepare reaches scale source spread_names spread_parameters stacks theta
+    prepare reaches scale sizes source spread_names spread_parameters stacks theta untrained
 """
 TAKEN = frozenset(_OF_TORCH.split())  # attributes of torch's modules, under which a module of that name could not be found
 SYSTEM = frozenset(_OF_SYSTEM.split())  # attributes of a system beside its modules

@@ -93,6 +93,21 @@ def test_a_model_that_does_not_fit_is_refused_before_it_takes_memory() -> None:
         check_model_fits(partial(build_system, config, dict.fromkeys(config.tokens, 40), 80))
 
 
+def test_the_mean_of_a_network_counts_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    ema = ["objectives.msp.teacher=ema"]
+    sizes = []
+    for changes in ([], ema):
+        config = resolve(load_config(TrainConfig, ROOT / "egs/mini/conf/train_mmspeech.yaml", changes))
+        build = partial(build_system, config, dict.fromkeys(config.tokens, 40), 80)
+        sizes.append(sum(value.numel() * value.element_size() for value in build().state_dict().values()))
+        monkeypatch.setattr("m2asr.train.memory.free_bytes", lambda device: 1.3 * sizes[0])
+        if not changes:
+            check_model_fits(build)
+    assert sizes[1] > 1.5 * sizes[0]
+    with pytest.raises(UserError, match="model: its parameters take"):
+        check_model_fits(build)
+
+
 @pytest.mark.parametrize(
     "change", ["frame_shift=.nan", "frame_shift=0", "num_mel_bins=-1", "sample_rate=0", "frame_length=1e9", "dither=.inf"]
 )

@@ -8,6 +8,7 @@ nproc=1                         # processes that train without GPUs and share ea
 nj=$(nproc)                     # number of processes for data and features
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
+init_from=                      # model.pt of another run to start from; after it OLD=NEW renames its parameters; empty: none
 phones=                         # reader of text.phones: pypinyin, espeak or letters; default: by language
 codes_config=                   # config of the run whose states become text.codes, in EXPDIR/<its name>; empty: none
 codes_tap=output                # its states: frontend, block1, block2 ... or output
@@ -28,8 +29,8 @@ declare -A _help=()
 _options=() _arguments=() _numbers=() _names=() _titles=() _text=''
 
 # Sets the options, and the variables that follow from them: exp, the folder of this run; overrides, the changes of --set; configs, the
-# configs of the trainings; init, the option that names the pretrained model; pipes, the option --allow_pipes if it is given; reading, those
-# of the phones and codes; codes_exp, the folder of the run whose states become codes; decode_configs and searches, the configs and names of
+# configs of the trainings; init, the option with the model to start from; pipes, the option --allow_pipes if it is given; reading, those of
+# the phones and codes; codes_exp, the folder of the run whose states become codes; decode_configs and searches, the configs and names of
 # the searches; command, the command line that repeats this run.
 parse_options() {
   local name value
@@ -124,6 +125,12 @@ _check_options() {
   configs=("$train_config") init=() pipes=() reading=() codes_exp=
   [[ $allow_pipes == false ]] || pipes=(--allow_pipes)
   [[ ! $pretrain_config ]] || configs+=("$pretrain_config") init=(--init_from "$exp/pretrain/model.pt")
+  if [[ $init_from ]]; then
+    [[ ! $pretrain_config ]] || die "--init_from: the training starts from the pretrained model already; take --pretrain_config away"
+    read -ra files <<<"$init_from"
+    [[ -f ${files[0]} ]] || die "--init_from ${files[0]}: no such file; give the model.pt of another run"
+    init=(--init_from "${files[@]}")
+  fi
   [[ ! $phones ]] || reading+=(--how "$phones")
   if [[ $codes_config ]]; then
     configs+=("$codes_config") codes_exp=$expdir/$(basename "$codes_config" .yaml)

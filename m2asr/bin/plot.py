@@ -1,4 +1,4 @@
-"""Draw the plots of a run from its train.jsonl: losses, weights and gamma, cosines and conflicts. The run may still be training.
+"""Draw the plots of a run, which may still be training: losses, errors, accuracies, weights, gamma, cosines and conflicts.
 
 Example:
   python -m m2asr.bin.plot --exp exp/m2asr

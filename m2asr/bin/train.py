@@ -76,7 +76,7 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
     """Train as a process of a group."""
 
     from m2asr.objectives.build import resolve
-    from m2asr.train.initialize import initialize
+    from m2asr.train.initialize import initialize, other_tokens
     from m2asr.train.materials import gather
     from m2asr.train.trainer import Trainer
 
@@ -90,7 +90,8 @@ def train(args: argparse.Namespace, group: Collectives) -> None:
         print(f"{args.exp}: {state} after step {trainer.number} of about {trainer.total_steps}")
     elif args.init_from:
         sources = [source_of(*words) for words in args.init_from]
-        print("\n".join(initialize(trainer.system, sources, trainer.options.seed, trainer.group)))
+        lines = initialize(trainer.system, sources, trainer.options.seed, trainer.group)
+        print("\n".join(lines + other_tokens(sources, args.exp / "tokens")))
     trainer.run()
     hours = trainer.audio_seconds / 3600
     print(f"{args.exp / 'model.pt'}: trained in {trainer.train_seconds:.0f} s, {trainer.number} steps, {hours:.2f} h of audio")

@@ -20,7 +20,7 @@ class Route:
 
     readers: dict[str, Reader]
     task: dict[str, str]  # task, lang, source, text
-    language: str  # `oracle` if the true language chooses the reader, else `predicted`
+    language: str  # `oracle` if the true language chooses the reader, or experts in the encoder, else `predicted`
     train_sets: list[str]  # the training sets of its readers
 
 
@@ -33,7 +33,7 @@ def routes(
     `asr_by_language` or `st_<lang>_by_language`: each reads the utterances in its language, as `langid` predicts it or as the data say.
     But if the set has one language, each head of this language has its own route, under its own name.
     """
-    source = "+".join(sorted(languages))
+    source, known = "+".join(sorted(languages)), "oracle" if config.model.router_languages() else "predicted"
     routes_by_name: dict[str, Route] = {}
     kinds: dict[str, dict[str, list[str]]] = {}  # text -> language -> its heads
     for name, reader in heads.items():
@@ -41,7 +41,7 @@ def routes(
         if lang is None:
             spoken = [*languages, *(langid.languages if langid else [])]
             sets = config.streams[reader.stream].sets
-            routes_by_name[name] = Route(dict.fromkeys(spoken, reader), _task(reader.text, source), "predicted", sets)
+            routes_by_name[name] = Route(dict.fromkeys(spoken, reader), _task(reader.text, source), known, sets)
         else:
             kinds.setdefault(reader.text, {}).setdefault(lang, []).append(name)
     led = len(languages) == 1 and any(source in by_language for by_language in kinds.values())

@@ -126,8 +126,10 @@ class Transcriber:
         """The language to use if none is given.
 
         It is the only language of the run, `und` if a head reads every language, or None if langid predicts it for each recording. Raises
-        UserError if the run has several languages and no langid.
+        UserError if the run has several languages and no langid, or experts that it needs the language for.
         """
+        if routed := self.trained.model.router_languages():
+            raise UserError(f"which language? give --lang; the experts of this system are chosen by the language too: {', '.join(routed)}")
         if self._langid is not None:
             return None
         if recognizer(self.trained, self.heads, UNDETERMINED) or to and translator(self.trained, self.heads, UNDETERMINED, to):
@@ -254,6 +256,8 @@ class Transcriber:
             notes.append("no speech was found")
         elif all(not segment.words for segment in segments):
             notes.append("times are those of segments: there is no CTC objective that tells when words are said")
+        if lang not in (routed := self.trained.model.router_languages()) and routed:
+            notes.append(f"{lang} is none of the languages that its experts are chosen by, {', '.join(routed)}: expect more errors")
         if to is not None and to == lang:
             notes.append(f"its language is {lang}: not translated")
         return notes

@@ -94,6 +94,10 @@ def build_system(
         dim = networks.get(section.options().get("tap"), encoder).dim
         available = {"dim": dim, "vocab": size, "modules": modules, "frame_shift": frame_shift, "frame_length": frame_length}
         objectives[name] = construct(OBJECTIVES, f"objectives.{name}", section.type_and_options(), **available)
+        if section.type == "langid" and config.model.router_languages():
+            raise UserError(
+                f"objectives.{name}: its states would know the language, which routers read; take model.encoder.experts.languages away"
+            )
         for view, tap in objectives[name].reads:
             _check_view(config, name, view, encoder)
             skipped = {f"{kind}{number}" for number in range(1, view.start + 1) for kind in ("block", "router")}

@@ -21,7 +21,7 @@ from m2asr.objectives.objective import Objective
 from m2asr.objectives.view import View, cut_windows
 from m2asr.seeds import seed_of
 
-MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chung et al. 2021, w2v-BERT)
+MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chiu et al. 2022, BEST-RQ; w2v-BERT names none)
 
 
 class System(nn.Module):
@@ -165,6 +165,16 @@ class System(nn.Module):
     def spread_parameters(self) -> set[Parameter]:
         """The parameters of which every process has another part."""
         return {self.get_parameter(name) for name in self.spread_names}
+
+    def sizes(self, processes: int) -> dict[str, int]:
+        """The numbers of values of all parameters, in all `processes` where these have parts of them."""
+        return {name: param.numel() * (processes if name in self.spread_names else 1) for name, param in self.named_parameters()}
+
+    @property
+    def untrained(self) -> str | None:
+        """The network that routers read, where nothing trains it: the gradient of an objective at another tap does not go through it."""
+        taps = {tap for objective in self.objectives.values() for _, tap in objective.reads}
+        return None if self.embedding_name in taps else self.embedding_name
 
     def blank(self, views: Iterable[View]) -> Batch:
         """A batch of one utterance that is empty, with these views drawn and no share for any objective; it has no valid state."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
-from m2asr.limits import Count, Factor
+from m2asr.limits import Count, Factor, Natural
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
@@ -29,7 +29,8 @@ class Transducer(Objective):
 
     With `prune` it is summed only over alignments within a band: so many neighbouring positions in the text per state (Kuang et al. 2022).
     A joiner that adds logits of the states to logits of the predictor chooses the band. It is trained with the objective: `prune_weight`
-    (0.5) times its own loss is added. It is not used otherwise.
+    (0.5) times its own loss is added. It is not used otherwise. At first it chooses badly, so over the first `prune_warmup` steps (0) the
+    factor of its loss falls from 1 to `prune_weight`, and that of the loss in the band grows from 0.1 to 1, as in the recipes of icefall.
 
     `predictor` and `joiner` name modules of `model:`, which several objectives may share. A state writes at most `max_symbols` tokens in a
     search. A target with more tokens than its states can write so, or without any state, is left out of the loss and counted in the metric
@@ -52,6 +53,7 @@ class Transducer(Objective):
         max_symbols: Count = 5,
         prune: Count | None = None,
         prune_weight: Factor | None = None,
+        prune_warmup: Natural = 0,
         tap: str = "output",
         per: Literal["token", "utterance", "frame"] = "token",
         view: ViewOptions | None = None,
@@ -64,8 +66,12 @@ class Transducer(Objective):
             raise UserError("prune_weight: it needs `prune`; set `prune: 5`, or take it away")
         if prune_weight is not None and not 0 < prune_weight < float("inf"):
             raise UserError(f"prune_weight: {prune_weight} is no positive number, so nothing would train the choice of the band; try 0.5")
+        if prune_warmup and prune is None:
+            raise UserError("prune_warmup: it needs `prune`; set `prune: 5`, or take it away")
         super().__init__([(view_of(view), tap)], target_key(tokens, text))
-        self.prune, self.prune_weight = prune, 0.5 if prune_weight is None else prune_weight
+        self.prune, self.prune_weight, self.prune_warmup = prune, 0.5 if prune_weight is None else prune_weight, prune_warmup
+        if prune_warmup:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         if prune:
             self.of_states, self.of_predicted = nn.Linear(dim, vocab), nn.Linear(modules[predictor].dim, vocab, bias=False)
         self.tokens, self.text, self.tap, self.per, self.max_symbols = tokens, text, tap, per, max_symbols
@@ -107,7 +113,12 @@ class Transducer(Objective):
         logits = full_precision(self.of_states(states)), full_precision(self.of_predicted(predicted))  # (R, T', V), (R, U + 1, V)
         choosing, passed = sum_loss(*logits, targets, *lengths)
         losses = rnnt_loss(*joint, targets, *lengths, cells=pruned_cells(passed, *lengths, self.prune))
-        return Loss((losses + self.prune_weight * choosing).sum())
+        done = (self.steps.double() / self.prune_warmup).clamp(max=1) if self.prune_warmup and self.training else 1.0
+        return Loss(((0.1 + 0.9 * done) * losses + (1 - (1 - self.prune_weight) * done) * choosing).sum())
+
+    def after_step(self) -> None:
+        if self.prune_warmup:
+            self.steps += 1
 
     def dev_metrics(self, encoded: Mapping[View, Encoded], batch: Batch, loss: Loss | None) -> dict[str, Metric]:
         """The token error rate of a greedy search: edits to the reference, and tokens of the reference."""

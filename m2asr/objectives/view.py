@@ -69,7 +69,8 @@ class Mask:
         """A mask (B, size) of utterances with `lengths` (B,) valid states; padding is never masked."""
         starts = rng.random((len(lengths), int(lengths.max(initial=0)))) < self.probability
         counts = np.cumsum(starts, axis=1)
-        ended = np.pad(counts, ((0, 0), (self.length, 0)))[:, : counts.shape[1]]  # spans that ended before a state
+        passed = min(self.length, counts.shape[1])
+        ended = np.pad(counts, ((0, 0), (passed, 0)))[:, : counts.shape[1]]  # spans that ended before a state
         masked = np.zeros((len(lengths), size), dtype=bool)
         masked[:, : counts.shape[1]] = counts > ended
         return masked & (np.arange(size) < lengths[:, None])

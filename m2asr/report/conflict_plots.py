@@ -97,14 +97,13 @@ def _over_time(panel: Any, cosines: Cosines, steps: list[int], bounded: bool) ->
     panel.set_xlabel("step", fontsize=9)
 
 
-def plot_conflicts(train: list[dict], measured: list[dict]) -> Any:
-    """Draw conflicts and cosines by layer, lengths of gradients by layer and merged, and accuracies of contrastive objectives."""
-    with_norms = [line for line in measured if "norms" in line["conflict"]]  # logs of older versions lack norms, cross or chance
+def plot_conflicts(measured: list[dict]) -> Any:
+    """Draw conflicts and cosines by layer, and lengths of gradients by layer and merged."""
+    with_norms = [line for line in measured if "norms" in line["conflict"]]  # logs of older versions lack norms or cross
     with_noise = [line for line in measured if "cross" in line["conflict"]]
-    with_chance = [line for line in train if any("chance" in metrics for metrics in line["metrics"].values())]
     pictures = [(_shares, with_noise)] if with_noise else [(_rates, measured)]
     pictures += [(_layer_cosines, with_noise or measured), (_merged, measured)]
-    pictures += [(_layer_norms, with_norms), (_layer_selves, with_noise), (_accuracies, with_chance)]
+    pictures += [(_layer_norms, with_norms), (_layer_selves, with_noise)]
     pictures = [(plot, lines) for plot, lines in pictures if lines]
     rows = math.ceil(len(pictures) / 2)
     figure, panels = new_figure(rows, 2, 2 * max(6.0, 2.5 + 0.42 * len(_layers(measured))), 3.2 * rows + 0.2)
@@ -193,20 +192,6 @@ def _merged(panel: Any, lines: list[dict]) -> None:
             panel.legend(fontsize=8, frameon=False)
     panel.set_title("length of the merged gradient, raw and smoothed", fontsize=10)
     panel.set_xlabel("step", fontsize=9)
-
-
-def _accuracies(panel: Any, lines: list[dict]) -> None:
-    """Draw how often contrastive objectives find the true future, and how often chance alone would."""
-    contrastive = dict.fromkeys(name for line in lines for name, metrics in line["metrics"].items() if "chance" in metrics)
-    for number, name in enumerate(contrastive):
-        for metric, style, label in (("accuracy", "-", name), ("chance", ":", f"{name}, chance")):
-            values = [line["metrics"].get(name, {}).get(metric) for line in lines]
-            smoothed = smooth([math.nan if value is None else value for value in values])
-            panel.plot([line["step"] for line in lines], smoothed, style, color=color_of(number), linewidth=1.5, label=label)
-    panel.set_title("accuracy of contrastive objectives, smoothed", fontsize=10)
-    panel.set_xlabel("step", fontsize=9)
-    panel.set_ylim(bottom=0)
-    panel.legend(fontsize=8, frameon=False)
 
 
 def _layers(measured: list[dict]) -> list[str]:

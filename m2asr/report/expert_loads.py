@@ -37,5 +37,6 @@ def plot_loads(loads: Loads) -> Any:
         labels = [str(number) if count <= 16 or number % 8 == 0 else "" for number in range(len(values))]
         plot_strips(panel, steps, values.tolist(), labels, vmin=0, vmax=MOST)
         panel.set_title(name, fontsize=10)
+        panel.set_ylabel("expert", fontsize=9)
     panels[-1].set_xlabel("step", fontsize=9)
     return figure

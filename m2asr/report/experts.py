@@ -63,13 +63,14 @@ def _heat_maps(use: Used) -> Any:
     count = len(next(iter(next(iter(use.values())).values())).shares)
     columns = 1 if count > 16 else min(2, len(use))
     rows = math.ceil(len(use) / columns)
-    width, height = max(4.0, 0.42 * count + 1.2), 0.32 * len(langs) + 1.1
+    width, height = max(4.0, 0.42 * count + 1.2), 0.32 * len(langs) + 1.2
     figure, panels = new_figure(rows, columns, columns * width, rows * height + 0.4)
     figure.suptitle("share of each expert in the states of each language, in %", fontsize=10)
     for panel, (tap, used) in zip(panels, use.items(), strict=False):
         shares = 100 * np.array([used[lang].shares for lang in langs])
         plot_table(panel, shares, langs, [str(number) for number in range(count)], ".0f", vmin=0, vmax=max(100 / count, shares.max()))
         panel.set_title(tap, fontsize=10)
+        panel.set_xlabel("expert", fontsize=9)
     hide(panels, len(use))
     return figure
 

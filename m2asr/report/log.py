@@ -122,8 +122,9 @@ class TrainLog:
         """Write the result on the development sets, after a line for the steps that have none yet."""
         self.flush()
         self._write({"kind": "dev", "step": step, "epoch": epoch, "phase": phase, "loss": losses, "metrics": metrics, "select": score})
-        results = {name: values.get("error", values.get("accuracy", losses[name])) for name, values in metrics.items()}
-        text = " ".join(f"{name} {result:.3f}" for name, result in results.items())
+        shown = {name: {**values, "loss": losses[name]} for name, values in metrics.items()}
+        kinds = {name: next(kind for kind in ("error", "accuracy", "loss") if kind in values) for name, values in shown.items()}
+        text = ", ".join(f"{name} {kind} {shown[name][kind]:.3f}" for name, kind in kinds.items())
         self._bar.write(f"{_phase_prefix(phase)}epoch {epoch}, step {step}, dev: {text}, score {score:.4f}", file=sys.stderr)
         self._mark = time.perf_counter()
 

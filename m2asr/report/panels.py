@@ -47,7 +47,8 @@ def plot_table(
     """
     certain = np.ones(values.shape, dtype=bool) if certain is None else certain
     image = panel.imshow(np.where(certain, values, np.nan), aspect="equal" if rows == columns else "auto", **colors)
-    panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
+    turned = {"rotation": 45, "ha": "right"} if max(map(len, columns)) > 3 else {}  # long names would cover each other
+    panel.set_xticks(range(len(columns)), columns, fontsize=8, **turned)
     panel.set_yticks(range(len(rows)), rows, fontsize=8)
     for (i, j), value in np.ndenumerate(values):
         if not np.isnan(value):

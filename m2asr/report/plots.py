@@ -1,4 +1,4 @@
-"""Pictures of a run from its train.jsonl: losses, weights lambda and gamma, cosines and conflicts, and loads of experts."""
+"""Pictures of a run from its train.jsonl: losses and metrics, weights lambda and gamma, cosines and conflicts, and loads of experts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from m2asr.files import open_atomic
 from m2asr.report.conflict_plots import plot_conflicts, plot_cosines
 from m2asr.report.expert_loads import loads_of, plot_loads
 from m2asr.report.log import read_log
+from m2asr.report.metric_plots import plot_metrics
 from m2asr.report.panels import SPAN, color_of, hide, new_figure, smooth
 
 
 def draw(exp: Path) -> list[Path]:
-    """Write plots/losses.png, weights.png, cosines.png, conflicts.png and experts.png, and return their paths.
+    """Write plots/losses.png, metrics.png, weights.png, cosines.png, conflicts.png and experts.png, and return their paths.
 
     A picture whose numbers are not in the log is left out.
     """
@@ -23,10 +24,11 @@ def draw(exp: Path) -> list[Path]:
     dev = [line for line in lines if line["kind"] == "dev"]
     if not any(line["loss"] for line in train):  # there was no step yet, or no utterance had a target
         return []
-    figures = {"losses": _losses(train, dev), "weights": _weights(train)}
+    figures = {"losses": _losses(train, dev), "metrics": plot_metrics(train, dev), "weights": _weights(train)}
+    figures = {name: figure for name, figure in figures.items() if figure is not None}
     measured = [line for line in train if line.get("conflict") and len(line["conflict"]["names"]) > 1]
     if measured:
-        figures |= {"cosines": plot_cosines(measured), "conflicts": plot_conflicts(train, measured)}
+        figures |= {"cosines": plot_cosines(measured), "conflicts": plot_conflicts(measured)}
     if loads := loads_of(train):
         figures["experts"] = plot_loads(loads)
     paths = []

@@ -80,6 +80,23 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     return lines
 
 
+def other_tokens(sources: Sequence[Init], tokens: Path) -> list[str]:
+    """A warning for each tokenizer of this run, in the folder `tokens`, whose ids mean other tokens in a source.
+
+    Where both have as many, heads of the source would be copied, and begin with the wrong tokens.
+    """
+    warnings = []
+    for source in sources:
+        for path in sorted(tokens.glob("*/tokens.txt")):
+            theirs = Path(source.path).parent / "tokens" / path.parent.name / "tokens.txt"
+            ids = [file.read_text(encoding="utf-8").splitlines() for file in (path, theirs) if file.is_file()]
+            if len(ids) == 2 and len(ids[0]) == len(ids[1]) and ids[0] != ids[1]:
+                problem = f"its tokenizer {path.parent.name} has as many tokens as that of this run, but others"
+                remedy = f"copy {theirs.parent} to {path.parent} before the training, or map the heads to null"
+                warnings.append(f"warning: {source.path}: {problem}, so heads that are copied begin with the wrong ones; {remedy}")
+    return warnings
+
+
 def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source: Init, seed: int) -> dict[str, Tensor]:
     """The loaded weights of one source under the names and in the shapes that they have here."""
     for prefix in source.map:

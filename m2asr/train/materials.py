@@ -75,6 +75,7 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path, allow_pipes: 
         if stream.dev:
             dev[name] = Source(name, [stored[folder] for folder in stream.dev], **options)
     _check_targets(config, train)
+    _check_router_languages(config, train)
     trained = dict.fromkeys(folder for stream in config.streams.values() for folder in stream.sets)
     mean, scale = normalization(dump, [folder for folder in trained if folder in stored], geometry.num_mel_bins)
     return Materials(tokenizers, train, dev, geometry, mean, scale)
@@ -148,6 +149,21 @@ def open_texts(name: str, data: Path) -> UtteranceIndex:
     if not recover(data / name).is_dir():
         raise UserError(f"{data / name}: no such data directory; run stage 0 (data) first, or correct streams.*.sets")
     return UtteranceIndex(data / name)
+
+
+def _check_router_languages(config: TrainConfig, train: Mapping[str, Source]) -> None:
+    """Raises UserError if no utterance that is heard is in a language that routers tell apart, and tells where only some are missing.
+
+    So a training may go on with fewer languages.
+    """
+    routed = config.model.router_languages()
+    heard = {lang for name, source in train.items() if ("feats", "") in config.reads(name) for lang in source.index.languages}
+    missing = [lang for lang in routed if lang not in heard]
+    if missing:
+        problem = f"model.encoder.experts.languages: no utterance is in {', '.join(missing)}; the streams have {', '.join(sorted(heard))}"
+        if missing == routed:
+            raise UserError(problem)
+        print(f"warning: {problem}")
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:

@@ -69,11 +69,13 @@ def check_fit(phases: Sequence[Phase], system: System, processes: int = 1) -> No
 def check_model_fits(build: Callable[[], System]) -> None:
     """Raise UserError if the model that `build` makes takes more memory than is free; it is counted without taking any."""
     with torch.device("meta"):
-        params = sum(param.numel() * param.element_size() for param in build().parameters())
+        system = build()
+    weights = [*system.parameters(), *system.buffers()]  # the mean that `teacher: ema` keeps is in buffers
+    total = sum(weight.numel() * weight.element_size() for weight in weights)
     free = free_bytes(torch.device("cpu"))
-    if free is not None and params > free:
+    if free is not None and total > free:
         raise UserError(
-            f"model: its parameters take {params / 2**30:,.1f} GB, but {free / 2**30:.1f} GB are free; lower dim, blocks or experts.count "
+            f"model: its parameters take {total / 2**30:,.1f} GB, but {free / 2**30:.1f} GB are free; lower dim, blocks or experts.count "
             "of `model`"
         )
 

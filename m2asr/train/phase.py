@@ -204,8 +204,8 @@ class Phase:
                 "they train in `weighting.over`, or give them `role: regular`"
             )
         reads = {name: (self.config.objectives[name].stream, *self.system.objectives[name].reads) for name in inside}
-        if section.weighting.gradients == "features" and (set(self.theta) != {"encoder"}):
-            raise UserError("weighting.over: `gradients: features` is for the encoder alone; name only that, or set `gradients: exact`")
+        if section.weighting.gradients == "features":
+            self._check_encoder_alone()
         return build_level(section.model_copy(update={"objectives": inside}), apart, reads, self.group)
 
     def _prepare(self, stream: str, batch: Batch) -> Batch:
@@ -218,6 +218,16 @@ class Phase:
         views = dict.fromkeys(view for name in names for view in self.system.objectives[name].views)
         backwards = max(1, len([name for name in names if name in apart]))
         return sum(view.frames(frames) for view in views) * (1 + 2 * backwards)
+
+    def _check_encoder_alone(self) -> None:
+        """Raises UserError where weights from states of the encoder would have to hold for other modules too."""
+        if set(self.over) != {"encoder"}:
+            raise UserError("weighting.over: `gradients: features` is for the encoder alone; name only that, or set `gradients: exact`")
+        if others := [name for name in self.theta if name != "encoder"]:
+            raise UserError(
+                f"weighting.gradients: `features` is for the encoder alone, but {', '.join(others)}, which a view or `condition` names, is "
+                "merged with it; set `gradients: exact`"
+            )
 
     def _check_one_batch(self) -> None:
         """Raises UserError where weights from states would need the graphs of several batches of a stream at once."""

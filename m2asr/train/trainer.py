@@ -22,7 +22,7 @@ from m2asr.files import open_atomic
 from m2asr.form import Misfit, check_form
 from m2asr.moo.collectives import Collectives
 from m2asr.moo.level import Level
-from m2asr.objectives.build import build_system
+from m2asr.objectives.build import build_system, resolve
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.system import System
 from m2asr.out_of_memory import describe, explained
@@ -33,7 +33,7 @@ from m2asr.train import checkpoint
 from m2asr.train.average import average
 from m2asr.train.evaluate import evaluate, selection_score
 from m2asr.train.expert_parallel import part_of, spread_experts, whole
-from m2asr.train.initialize import initialize
+from m2asr.train.initialize import initialize, other_tokens
 from m2asr.train.materials import Materials, with_languages
 from m2asr.train.memory import check_fit, check_model_fits, keep_freed_memory, peak_memory_gb
 from m2asr.train.optim import clip_groups
@@ -46,6 +46,7 @@ from m2asr.train_config import TrainConfig
 COUNTERS = ("number", "skipped", "idle", "train_seconds", "audio_seconds", "span_index")  # plain numbers of a checkpoint
 LESS_MEMORY = "lower batching.seconds, raise train.accumulation, or leave long utterances out"
 LENGTH = {"train.epochs", "train.hours"}
+UNTRAINED = "warning: model.{0}: no objective has `tap: {0}`, so routers read it as it starts; add a ctc there, or start from a trained one"
 
 
 class Trainer:
@@ -68,9 +69,10 @@ class Trainer:
         check_model_fits(build)
         torch.manual_seed(self.options.seed)
         self.system: System = build().to(self.device)
-        self.parameters = sum(parameter.numel() for parameter in self.system.parameters())
         if self.options.expert_parallel:
             spread_experts(self.system, self.group)
+        self.sizes = self.system.sizes(self.group.world)  # by parameter
+        self.parameters = sum(self.sizes.values())
         self.system.mean.copy_(materials.mean)
         self.system.scale.copy_(materials.scale)
         self.clipped = self.system.module_parameters()
@@ -109,7 +111,7 @@ class Trainer:
     def describe(self) -> str:
         """A few lines for the start of the log: sizes, streams, phases, memory of the gradients."""
         theta = {name for phase in self.phases for name in phase.theta}
-        shared = sum(parameter.numel() for name in theta for parameter in self.system.get_submodule(name).parameters())
+        shared = sum(size for name, size in self.sizes.items() if name.split(".")[0] in theta)
         streams = {name: len(source) for phase in self.phases for name, source in phase.loader.sources.items()}
         rows = max(sum(phase.rows for phase in span.phases) for span in self.spans)
         size = max(sum(phase.gradient_bytes for phase in span.phases) for span in self.spans)
@@ -120,6 +122,7 @@ class Trainer:
                 "utterances per stream: " + ", ".join(f"{name} {size}" for name, size in streams.items()),
                 *(phase.describe() for phase in self.phases),
                 f"gradients: {rows} of the shared modules, {size / 1e6:,.1f} MB",
+                *([UNTRAINED.format(self.system.untrained)] if self.system.untrained else []),
             ]
         )
 
@@ -145,7 +148,7 @@ class Trainer:
         # a run may become longer, but not for some of its phases alone
         free = {"train.average_best"} | (LENGTH if state["span_index"] == 0 else set())
         try:
-            before = check_config(TrainConfig, state["config"], "config")  # with the defaults of keys that are new since
+            before = resolve(check_config(TrainConfig, state["config"], "config"))  # with the defaults of keys that are new since
         except UserError as error:
             raise Misfit(str(error)) from None
         changed = changed_keys(before.model_dump(mode="json"), self.config.model_dump(mode="json"), free)
@@ -227,8 +230,9 @@ class Trainer:
         """Start the present span, from other weights where its phases say so. Raises UserError if there is not enough memory."""
         self._check_fit()
         for phase in self.span.phases:
-            for line in initialize(self.system, phase.section.init, self.options.seed, self.group) if phase.section.init else ():
-                print(f"phase {phase.name}: {line}")
+            if sources := phase.section.init:
+                lines = initialize(self.system, sources, self.options.seed, self.group) + other_tokens(sources, self.exp / "tokens")
+                print("\n".join(f"phase {phase.name}: {line}" for line in lines))
             for name in phase.streams:
                 self.system.objectives[name].restart()
         self.span.start()

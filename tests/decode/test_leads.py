@@ -91,6 +91,13 @@ def test_the_language_is_told_by_the_lead() -> None:
     assert langid_objective(config({"asr": CTC})) is None
 
 
+def test_routers_that_read_the_true_language_are_told() -> None:
+    built = config({"shared": {**CTC, "stream": "raw"}})
+    assert routes(built, readers(built, "greedy"), ["x"])["shared"].language == "predicted"
+    built.model.encoder.experts = {"count": 2, "languages": ["x", "y"]}
+    assert routes(built, readers(built, "greedy"), ["x"])["shared"].language == "oracle"
+
+
 def test_a_resolved_config_keeps_what_was_marked() -> None:
     changed = {"low": {**HEADS["low"], "lead": True}, "high": {**HEADS["high"], "decode": False}}
     built = resolve(config(changed))

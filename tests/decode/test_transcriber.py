@@ -26,15 +26,19 @@ from tests.decode.trained import quiet, trained_once
 RATE = 16000
 CUTS = [pytest.param("pauses", marks=pytest.mark.skipif(not available(), reason="silero-vad is not installed")), "windows"]
 ATTENTION = {"type": "transformer", "blocks": 1, "dim": 16, "heads": 2}
+ENCODER = {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3}
 NOISE = (0.01 * np.random.default_rng(0).standard_normal(3 * RATE)).astype(np.float32)
 
 
 def untrained(exp: Path, objectives: dict[str, dict], streams: dict[str, str | None], **modules: dict) -> Path:
-    """A run with random weights and a tokenizer of a few letters; `streams` have languages, `modules` belong to the model."""
+    """A run with random weights and a tokenizer of a few letters; `streams` have languages, `modules` belong to the model.
+
+    An `encoder` among the modules holds further options.
+    """
     config = resolve(
         TrainConfig.model_validate(
             {
-                "model": {"encoder": {"type": "conformer", "blocks": 1, "dim": 16, "heads": 2, "kernel": 3}, **modules},
+                "model": {**modules, "encoder": ENCODER | modules.get("encoder", {})},
                 "streams": {name: {"sets": ["x"], **({"lang": lang} if lang else {})} for name, lang in streams.items()},
                 "tokens": {"t": {"type": "char", "sets": ["x"]}},
                 "objectives": objectives,
@@ -88,6 +92,15 @@ def test_which_language(tmp_path, noise):
 
     shared = Transcriber(untrained(tmp_path / "shared", {"a": ctc("all")}, {"all": None}), cut="windows")
     assert shared(noise).lang == "und" and shared(noise, lang="fr").text == shared(noise).text != ""
+
+
+def test_experts_that_are_chosen_by_the_language(tmp_path, noise):
+    encoder = {"experts": {"count": 2, "languages": ["en", "it"]}}
+    transcriber = Transcriber(untrained(tmp_path, {"a": ctc("all")}, {"all": None}, encoder=encoder), cut="windows")
+    with pytest.raises(UserError, match="which language\\? give --lang; the experts .* chosen by the language too: en, it"):
+        transcriber(noise)
+    note = "fr is none of the languages that its experts are chosen by, en, it: expect more errors"
+    assert note in transcriber(noise, lang="fr").notes and note not in transcriber(noise, lang="it").notes
 
 
 def test_a_decoder_alone_gives_times_of_segments(tmp_path, noise, monkeypatch):

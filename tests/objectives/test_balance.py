@@ -118,6 +118,7 @@ def test_the_embedding_network_learns_from_its_own_objective_alone():
         reached = {module for module in ("encoder", "sounds") if any(p.grad is not None for p in getattr(made, module).parameters())}
         assert reached == ({"sounds"} if name == "sounds_ctc" else {"encoder"}), name
     assert not made.reaches("sounds_ctc", {"encoder"}) and made.reaches("balance", {"encoder"})
+    assert made.untrained is None and system({"count": 3, "embedding": "sounds"}, sounds=NETWORK).untrained == "sounds"
     before = build.encode(made.eval(), batch).states["output"]
     with torch.no_grad():
         for param in made.sounds.parameters():
@@ -163,6 +164,15 @@ def test_a_causal_view_sees_nothing_later():
     after = build.encode(made, batch, view).states["output"]
     same = (after == before).all(-1)[0]
     assert bool(same[:18].all()) and not bool(same[-5:].any())
+
+
+def test_states_that_know_the_language_tell_no_language():
+    with pytest.raises(UserError, match="objectives.lid: its states would know the language, which routers read"):
+        build.system(
+            model={"encoder": {**ENCODER, "experts": {"count": 2, "languages": ["en", "it"]}}},
+            objectives={"lid": {"type": "langid", "stream": "x", "languages": ["en", "it"]}},
+            penalty=None,
+        )
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,18 @@ def test_by_hand(temperature, per):
     assert float(loss.metrics["perplexity"][0]) == pytest.approx(float((-(mean * mean.log()).sum()).exp()), rel=1e-9)
 
 
+def test_padding_changes_nothing():
+    found, objectives = [], with_options(view={"mask": {**MASK, "probability": 0.3, "vector": "hidden"}})
+    for padding in (0, 43):
+        made, batch = system(objectives, hidden={"type": "mask_vector"}).train(), build.batch([130, 100], {})
+        batch.inputs["feats"] = torch.nn.functional.pad(batch.inputs["feats"], (0, 0, 0, padding), value=5.0)
+        share, loss, _ = build.learn(made, batch, "msp")
+        loss.sum.backward()
+        found.append((share.weight, loss.sum.detach(), *(param.grad for param in made.encoder.parameters() if param.grad is not None)))
+    for plain, padded in zip(*found, strict=True):
+        torch.testing.assert_close(padded, plain, rtol=1e-10, atol=1e-12)
+
+
 def test_only_the_student_has_a_gradient():
     made = system().train()
     _, loss, encoded = build.learn(made, build.batch([130, 100], {}), "msp")

@@ -65,6 +65,23 @@ def test_a_band_over_all_tokens_adds_the_loss_that_chooses_it():
     assert loss.sum.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+def test_the_choice_of_the_band_is_learned_first():
+    """The factors go from (0.1, 1) to (1, 0.5) over the steps of the warm-up, and are the last ones outside training."""
+    batch = build.batch([120, 90, 77], {"a:text": TARGETS})
+    plain = system(prune=3)
+    band, choosing = (run(batch, system(prune=3, prune_weight=weight))[1].sum.detach() for weight in (1.0, 2.0))
+    band, choosing = float(2 * band - choosing), float(choosing - band)
+    made = system(prune=3, prune_warmup=4)
+    made.load_state_dict(plain.state_dict(), strict=False)
+    for done in (0.0, 0.25, 0.5, 0.75, 1.0, 1.0):
+        expected = (0.1 + 0.9 * done) * band + (1 - 0.5 * done) * choosing
+        assert run(batch, made)[1].sum.item() == pytest.approx(expected, rel=1e-9)
+        made.objectives["rnnt"].after_step()
+    assert made.state_dict()["objectives.rnnt.steps"] == 6
+    made.objectives["rnnt"].steps.zero_()
+    assert run(batch, made, train=False)[1].sum.item() == pytest.approx(run(batch, plain, train=False)[1].sum.item(), rel=1e-12)
+
+
 def test_a_narrow_band_is_trained_until_its_loss_is_that_of_all_alignments():
     batch = build.batch([60, 90], {"a:text": [[2, 3, 3, 4, 7], [5, 2, 6]]}, dtype=torch.float32)
     modules = {"texts": {**LSTM, "dim": 32}, "join": {**JOINER, "dim": 32}}
@@ -185,6 +202,7 @@ def test_several_objectives_share_predictor_and_joiner():
         ({}, {"prune": 5, "prune_weight": 0}, "objectives.y_a: prune_weight: 0.0 is no positive number"),
         ({}, {"prune": 5, "prune_weight": float("nan")}, "objectives.y_a: prune_weight: Input should be a finite number, got nan"),
         ({}, {"prune_weight": 0.1}, "objectives.y_a: prune_weight: it needs `prune`; set `prune: 5`, or take it away"),
+        ({}, {"prune_warmup": 100}, "objectives.y_a: prune_warmup: it needs `prune`; set `prune: 5`, or take it away"),
         ({"texts": {**LSTM, "layers": 0}}, {}, "model.texts: layers: Input should be greater than or equal to 1, got 0"),
         ({"texts": {**LSTM, "dim": 0}}, {}, "model.texts: dim: Input should be greater than or equal to 1, got 0"),
         ({"texts": {**STATELESS, "context": 0}}, {}, "model.texts: context: Input should be greater than or equal to 1, got 0"),

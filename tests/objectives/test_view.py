@@ -62,6 +62,7 @@ def test_utterances_shorter_than_a_span() -> None:
     assert not masked[:, 0, 3].any() and not masked[:, 1, 1:].any()
     assert (masked[:, 0, :2] <= masked[:, 0, 1:3]).all()
     assert 0 < masked[:, 1, 0].sum() < 200 and {0, 1, 2, 3} == set(masked[:, 0].sum(1).tolist())
+    assert (drawn(Mask(0.3, 10**9), lengths, 4) == drawn(Mask(0.3, 10), lengths, 4)).all()  # the longest that a config may name
 
 
 @pytest.mark.parametrize("lengths", [np.zeros(2, dtype=np.int64), np.zeros(0, dtype=np.int64)], ids=["no states", "no utterances"])

@@ -136,6 +136,21 @@ def test_a_recipe_trains_in_so_many_processes(options: tuple[str, ...], processe
     assert result.returncode == 0 and f'--nproc "{processes}"' in result.stdout
 
 
+def test_a_training_may_start_from_another_run(tmp_path: Path) -> None:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        line = [ROOT / "egs/mini/run.sh", "--dry_run", "--stage", "train", "--stop_stage", "train", "--init_from", *options]
+        return subprocess.run(line, capture_output=True, text=True)
+
+    model = tmp_path / "model.pt"
+    model.touch()
+    result = run(f"{model} encoder.=router. objectives.=")
+    assert result.returncode == 0 and f"--init_from {model} encoder.=router. objectives.= " in " ".join(result.stdout.split())
+    result = run("nowhere.pt")
+    assert result.returncode == 2 and result.stderr == "error: --init_from nowhere.pt: no such file; give the model.pt of another run\n"
+    result = run(str(model), "--pretrain_config", "conf/pretrain_cpc.yaml")
+    assert result.returncode == 2 and "take --pretrain_config away" in result.stderr and result.stderr.count("\n") == 1
+
+
 def test_without_setup_it_says_so(toy: Toy) -> None:
     (toy.folder.parents[1] / ".venv/.ready").unlink()
     result = toy.run()

@@ -78,11 +78,13 @@ def test_a_skipped_step_does_not_spoil_the_mean_and_the_file_stays_json(tmp_path
     assert line["grad_norm"] == {"encoder": None}
 
 
-def test_steps_without_a_line_are_written_before_the_dev_line(tmp_path):
+def test_steps_without_a_line_are_written_before_the_dev_line(tmp_path, capsys):
     with TrainLog(tmp_path, 3, 0, every=2) as log:
         for step in (1, 2, 3):
             take(log, step, outcome())
-        log.dev(3, 1, {"asr": 2.0}, {"asr": {"error": 0.5}}, math.nan, "train")
+        metrics = {"asr": {"accuracy": 0.4, "error": 0.5}, "mlm": {"accuracy": 0.25}, "balance": {}}
+        log.dev(3, 1, {"asr": 2.0, "mlm": 3.0, "balance": 1.1}, metrics, math.nan, "train")
+    assert "epoch 1, step 3, dev: asr error 0.500, mlm accuracy 0.250, balance loss 1.100, score nan" in capsys.readouterr().err
     assert [(line["kind"], line["step"]) for line in read_log(tmp_path)] == [("train", 2), ("train", 3), ("dev", 3)]
     assert read_log(tmp_path)[-1]["select"] is None
 

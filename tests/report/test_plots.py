@@ -11,6 +11,7 @@ import pytest
 
 from m2asr.report.conflict_plots import plot_conflicts, plot_cosines
 from m2asr.report.log import read_log
+from m2asr.report.metric_plots import plot_metrics
 from m2asr.report.panels import noise_of, smooth, smoothed_error
 from m2asr.report.plots import draw
 from tests.conftest import command
@@ -49,7 +50,8 @@ def write_log(
 def test_runs_of_every_size_have_pictures_with_something_in_them(tmp_path, upper, lower, steps, layers, noise):
     write_log(tmp_path, upper, lower, steps, layers=layers, noise=noise)
     written = draw(tmp_path)
-    assert [path.name for path in written] == ["losses.png", "weights.png", "cosines.png", "conflicts.png"]
+    accuracies = ["metrics.png"] if lower else []  # of CPC
+    assert [path.name for path in written] == ["losses.png", *accuracies, "weights.png", "cosines.png", "conflicts.png"]
     for path in written:
         image = matplotlib.image.imread(path)
         assert image.shape[0] > 200 and image.shape[1] > 300 and image.std() > 0.02
@@ -66,25 +68,41 @@ def test_values_that_were_not_finite_leave_a_gap(tmp_path):
     write_log(tmp_path, 2, True)
     text = (tmp_path / "train.jsonl").read_text().replace("0.5}", "null}").replace("3.0", "null")
     (tmp_path / "train.jsonl").write_text(text)
-    assert len(draw(tmp_path)) == 4
+    assert len(draw(tmp_path)) == 5
 
 
 def test_a_picture_has_panels_only_for_numbers_of_the_log(tmp_path):
     def titles(**options) -> list[str]:
         write_log(tmp_path, 2, **options)
         lines = [line for line in read_log(tmp_path) if line["kind"] == "train"]
-        panels = [panel for panel in plot_conflicts(lines, lines).axes if panel.get_visible()]
+        panels = [panel for panel in plot_conflicts(lines).axes if panel.get_visible()]
         assert all(panel.has_data() for panel in panels)
         return [panel.get_title().split(",")[0] for panel in panels]
 
     every = ["share of pairs of objectives below 0", "cosines by layer", "length of the merged gradient"]
-    lengths, accuracy = "length of the gradient by layer", "accuracy of contrastive objectives"
-    assert titles(lower=True) == [*every, lengths, accuracy]
-    assert titles(lower=False) == [*every, lengths]
-    assert titles(lower=False, norms=False) == every
+    lengths = "length of the gradient by layer"
+    assert titles(lower=True) == [*every, lengths]
+    assert titles(lower=True, norms=False) == every
     above_noise = ["share of pairs of objectives in conflict", *every[1:]]
     selves = "signal: cosine of a gradient with itself on another batch"
-    assert titles(lower=True, noise=True) == [*above_noise, lengths, selves, accuracy]
+    assert titles(lower=True, noise=True) == [*above_noise, lengths, selves]
+
+
+def test_metrics_have_a_panel_for_what_an_objective_measures():
+    codes = {"perplexity": 20.0, "perplexity_en": 12.0}
+    contrastive, mlm = {"accuracy": 0.5, "chance": 0.1, "few": 0.3, **codes}, {"accuracy": 0.4, "majority": 0.2, **codes}
+    balance = {"entropy_router1": 2.0, "load_router1": [0.5, 0.5]}
+    train = [{"step": step, "metrics": {"contrastive": contrastive, "mlm": mlm, "asr": {}, "balance": balance}} for step in (1, 2, 3)]
+    dev = [{"step": 3, "metrics": {"asr": {"error": 0.9}, "contrastive": {**contrastive, "accuracy": None}, "mlm": mlm}}]
+    panels = [panel for panel in plot_metrics(train, dev).axes if panel.get_visible()]
+    assert {panel.get_title(): {line.get_label(): line.get_ydata()[-1] for line in panel.get_lines()} for panel in panels} == {
+        "error on the dev sets": {"asr": 0.9},
+        "contrastive: accuracy": pytest.approx({"accuracy": 0.5, "chance": 0.1}),
+        "mlm: accuracy": pytest.approx({"accuracy": 0.4, "accuracy, dev": 0.4, "majority": 0.2}),
+        "contrastive, mlm: perplexity of codes or tokens": pytest.approx({"all": 20.0, "en": 12.0}),
+        "balance: entropy of routers, in nats": pytest.approx({"router1": 2.0}),
+    }
+    assert plot_metrics([{"step": 1, "metrics": {"asr": {"unrepresentable": 0.0}}}], []) is None
 
 
 def test_the_picture_of_cosines_shows_intervals_where_noise_was_measured(tmp_path):

@@ -57,6 +57,7 @@ def test_two_processes_with_half_of_the_experts_learn_what_one_learns(given, min
     line = recipe.train_command(spread, spread / "given.yaml", mini_data, mini_dump, "--set", "train.epochs=1")
     done = subprocess.run([*line, "--nproc", "2"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert alone.describe().splitlines()[0] in done.stdout  # the parameters of all processes
     ours, theirs = losses(single), losses(spread)
     assert len(ours) == len(theirs) >= 3
     for mine, other in zip(ours, theirs, strict=True):
@@ -84,6 +85,16 @@ def test_gradients_that_are_kept_apart_are_refused(given, mini_data, mini_dump, 
     shutil.copytree(given, exp)
     with pytest.raises(UserError, match=told):
         trainer(exp, mini_data, mini_dump, *changes)
+
+
+def test_parts_count_as_what_they_are_parts_of():
+    class Two(Collectives):
+        world = 2
+
+    made = system({"count": 4, "embedding": "sounds"}, sounds=NETWORK)
+    whole = made.sizes(1)
+    spread_experts(made, Two())
+    assert made.sizes(2) == whole and sum(param.numel() for param in made.parameters()) < 0.9 * sum(whole.values())
 
 
 def test_numbers_that_cannot_be_shared_are_refused():

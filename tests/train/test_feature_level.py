@@ -8,12 +8,16 @@ import subprocess
 import pytest
 import torch
 
+from m2asr.errors import UserError
 from m2asr.moo.build import build_level
 from m2asr.moo.min_norm import kkt_residual, min_norm_weights
+from m2asr.objectives.build import resolve
 from m2asr.report.conflicts import summarize
 from m2asr.report.log import read_log
+from m2asr.train.materials import gather
 from m2asr.train.step import JointStep
-from m2asr.train_config import Phase
+from m2asr.train.trainer import Trainer
+from m2asr.train_config import Phase, TrainConfig
 from tests.objectives import build
 from tests.train import recipe
 from tests.train.test_step import UPPER, flat, found_flat, gradients, reference
@@ -310,6 +314,19 @@ def test_several_batches_per_step_are_refused(changes, message, mini_data, mini_
     )
     assert done.returncode == 1
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_modules_beside_the_encoder_are_refused(mini_data, mini_dump, tmp_path):
+    config = config_of_a_run()
+    config["model"] = {**config["model"], "hidden": {"type": "mask_vector"}}
+    config["objectives"]["asr_en"]["view"] = {"mask": {"probability": 0.1, "length": 2, "vector": "hidden"}}
+    recipe.prepare(tmp_path, mini_data, config)
+    resolved = resolve(TrainConfig.model_validate(config))
+    with pytest.raises(UserError, match="`features` is for the encoder alone, but hidden, which a view or `condition` names, is merged"):
+        Trainer(resolved, gather(resolved, mini_data, mini_dump, tmp_path), tmp_path)
+    resolved.weighting.over = ["encoder", "hidden"]
+    with pytest.raises(UserError, match="weighting.over: `gradients: features` is for the encoder alone; name only that"):
+        Trainer(resolved, gather(resolved, mini_data, mini_dump, tmp_path), tmp_path)
 
 
 @pytest.mark.slow

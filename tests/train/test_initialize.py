@@ -13,8 +13,9 @@ from m2asr.bin import train
 from m2asr.bin.train import source_of
 from m2asr.errors import UserError
 from m2asr.moo.collectives import Collectives
+from m2asr.text.tokenizer import train_tokenizer
 from m2asr.train import checkpoint
-from m2asr.train.initialize import initialize
+from m2asr.train.initialize import initialize, other_tokens
 from m2asr.train_config import Init
 from tests.objectives import build
 
@@ -40,6 +41,17 @@ def saved(made: nn.Module, path: Path, **names: str) -> str:
         weights = {new + key[len(old) :] if key.startswith(old) else key: value for key, value in weights.items()}
     checkpoint.write(path, {"model": weights})
     return str(path)
+
+
+def test_heads_of_other_tokens_are_told(tmp_path):
+    """Where as many tokens have other ids; with another number of them no head would be copied."""
+    texts = {"ours": {"a": "abc", "b": "abc", "c": "abc"}, "theirs": {"a": "abd", "b": "abc", "c": "abcd"}}
+    for run, tokenizers in texts.items():
+        for name, text in tokenizers.items():
+            train_tokenizer("char", None, [text], tmp_path / run / "tokens" / name)
+    source = Init(path=str(tmp_path / "theirs/model.pt"))
+    (warning,) = other_tokens([source, Init(path=str(tmp_path / "elsewhere/model.pt"))], tmp_path / "ours/tokens")
+    assert warning.startswith(f"warning: {source.path}: its tokenizer a has as many tokens as that of this run, but others")
 
 
 def test_weights_come_from_several_sources(tmp_path):

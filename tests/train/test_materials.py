@@ -83,3 +83,15 @@ def test_statistics_must_be_finite_and_of_the_features(change, message, mini_dum
     assert torch.isfinite(torch.cat(normalization(tmp_path, ["whole"], 80))).all()
     with pytest.raises(UserError, match=message):
         normalization(tmp_path, ["whole", "train_en"], 80)
+
+
+def test_languages_that_no_utterance_has_are_told(mini_data: Path, mini_dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    prepare(tmp_path, mini_data)
+    encoder = {**CONFIG["model"]["encoder"], "experts": {"count": 2, "languages": ["en", "rus"]}}
+    config = resolve(check_config(TrainConfig, {**CONFIG, "model": {"encoder": encoder}}, "x"))
+    gather(config, mini_data, mini_dump, tmp_path)
+    problem = "model.encoder.experts.languages: no utterance is in rus; the streams have en"
+    assert capsys.readouterr().out == f"warning: {problem}\n"
+    config.model.encoder.experts["languages"] = ["rus"]
+    with pytest.raises(UserError, match=problem):
+        gather(config, mini_data, mini_dump, tmp_path)
