@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,8 +69,17 @@ def download(files: Sequence[Remote], out: Path, room: int = 0) -> None:
 def resolve(file: Remote, out: Path) -> Remote:
     """Fill in what is not pinned: the size from the server, the checksum from the record of an earlier download. Raises UserError."""
     record = out / f"{file.name}.sha256"
-    checksum = file.checksum or (record.read_text(encoding="utf-8").split()[0] if record.is_file() else "")
+    checksum = file.checksum or (_recorded(record) if record.is_file() else "")
     return file._replace(checksum=checksum, size=_server_size(file.origin) if file.size is None else file.size)
+
+
+def _recorded(record: Path) -> str:
+    """The checksum in a file of `record_checksum`. Raises UserError if there is none."""
+    with open(record, "rb") as file:
+        match = re.match(rb"[0-9a-f]{64}\b", file.read(100))
+    if not match:
+        raise UserError(f"{record}: there is no SHA-256 in it; remove this file, and the next download writes it again")
+    return match[0].decode()
 
 
 def record_checksum(file: Remote, out: Path) -> None:

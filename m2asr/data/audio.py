@@ -16,6 +16,7 @@ from m2asr.data.mp3 import mp3_with_length
 from m2asr.data.pipes import run_pipeline
 from m2asr.data.truncation import truncated, wav_with_length
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt2dur
 MP3_RUN_UP = 32 * 1152  # samples: a frame of MP3 needs bytes of frames before it, and its decoder starts with one frame too late
@@ -126,14 +127,12 @@ def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.
     """
     piped = _run(wav.rstrip()[:-1], allow_pipes) if wav.rstrip().endswith("|") else None
     try:
-        with open(wav, "rb") if piped is None else io.BytesIO(piped) as raw, ExitStack() as stack:
+        with open_input(wav, "recording") if piped is None else io.BytesIO(piped) as raw, ExitStack() as stack:
             file = stack.enter_context(soundfile.SoundFile(wav if piped is None else io.BytesIO(piped)))
             truncation = truncated(raw, file.format)
             if mended := _mended(raw, file):
                 file = stack.enter_context(soundfile.SoundFile(mended))
             yield file, truncation
-    except FileNotFoundError:
-        raise UserError(f"{wav}: cannot read this recording: no such file") from None
     except (OSError, ValueError, soundfile.SoundFileError) as error:
         raise UserError(f"{wav}: cannot read this recording: {str(error).split(': ')[-1].rstrip('.')}") from None
 

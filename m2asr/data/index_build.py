@@ -198,7 +198,7 @@ def _frames(files: dict[str, Path], rows: dict[str, Row | None]) -> int:
 
 def _recording(files: dict[str, Path], row: Row, recordings: dict[bytes, int]) -> int:
     """The offset of the recording of a segment in wav.scp."""
-    recording = row.value.split(b" ")[0]
+    recording = row.value.partition(b"\t")[0].partition(b" ")[0]
     if recording not in recordings:
         where = f"{files['segments']}:{row.number}"
         raise UserError(f"{where}: recording `{shown(recording)}` is not in {files['wav.scp']}; {remedy(files['segments'])}")

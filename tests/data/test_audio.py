@@ -43,7 +43,7 @@ def test_truncated_files_are_told(name: str, read: Callable[[str], object], tmp_
 def test_files_that_are_no_mono_audio_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not audio")
     for wav, message in (
-        (str(tmp_path / "gone.wav"), "no such file"),
+        (str(tmp_path / "gone.wav"), "cannot read this recording: No such file or directory"),
         (str(tmp_path / "text.wav"), "cannot read"),
         (str(tmp_path), "cannot read"),
         (write(tmp_path / "two.wav", np.stack([WAVE, WAVE], axis=1)), "2 channels"),
