@@ -15,7 +15,7 @@ from tests.bin.test_command import ENTRY_POINTS
 from tests.fuzz.cases import smallest
 from tests.fuzz.commands import call, contents, fault, lost
 from tests.fuzz.lines import LINES, mutate_line
-from tests.fuzz.world import make_world
+from tests.fuzz.world import copy_world, make_world
 
 CASES, FIRST = int(os.environ.get("M2ASR_FUZZ", "0")) // len(LINES), int(os.environ.get("M2ASR_FUZZ_SEED", "1"))
 FIXED = {"download": [f"--mirror=file://{os.sep}missing"]}  # nothing comes from the network
@@ -32,9 +32,8 @@ def trial(module: str, world: Path) -> Try:
     before, copy = contents(world), world.parent.parent / f"{module}/world"
 
     def wrong(words: list[str]) -> str | None:
-        shutil.rmtree(copy.parent, ignore_errors=True)
-        shutil.copytree(world, copy, symlinks=True, copy_function=shutil.copy2, ignore=shutil.ignore_patterns("pipe"))
-        os.mkfifo(copy / "pipe")
+        shutil.rmtree(copy.parent, ignore_errors=True)  # what it has written beside
+        copy_world(world, copy)
         return fault(call(module, [*words, *FIXED.get(module, [])], copy)) or lost(before, copy)
 
     return wrong

@@ -6,16 +6,19 @@ import os
 import shutil
 from pathlib import Path
 
+import kaldiio
 import yaml
 
+from m2asr.features.cmvn import accumulate
 from m2asr.text.tokenizer import train_tokenizer
 from tests.conftest import CORPUS, ROOT
 from tests.data.sets import write_lines, write_set
+from tests.fuzz.commands import call
 from tests.recipes.tiny import ENCODER, TRAIN
 
 PROMPTS = {"activated": "attivato", "added": "aggiunto", "calling": "chiamata", "cancelled": "annullato", "conf-full": "piena"}
 CONFIG = {
-    "model": {"encoder": ENCODER},
+    "model": {"encoder": ENCODER | {"subsampling": "windows"}},
     "streams": {"it": {"sets": ["random"], "dev": ["random"], "lang": "it"}},
     "tokens": {"it": {"type": "char", "sets": ["random"]}},
     "objectives": {"asr": {"type": "ctc", "stream": "it", "tokens": "it"}},
@@ -37,6 +40,8 @@ def make_world(world: Path) -> Path:
     write_lines(data / "spk2utt", [f"it {' '.join(utts)}"])
     write_set(world, "random", [60, 80, 100, 70, 90, 60], "it", {"text": [f"parola {'abcdef'[n]}" for n in range(6)]})
     shutil.copy(ROOT / "egs/mini/conf/fbank.yaml", world / "dump/random/fbank.yaml")
+    feats = kaldiio.load_scp(str(world / "dump/random/feats.scp"))
+    kaldiio.save_mat(str(world / "dump/random/cmvn.ark"), sum(map(accumulate, feats.values())))
     config = yaml.safe_load((world / "dump/random/fbank.yaml").read_text()) | {"num_mel_bins": 4}
     (world / "dump/random/fbank.yaml").write_text(yaml.safe_dump(config))
     (world / "conf").mkdir()
@@ -51,3 +56,29 @@ def make_world(world: Path) -> Path:
     os.mkfifo(world / "pipe")
     (world / "loop").symlink_to("loop")
     return world
+
+
+RUN = {
+    "train": "--config conf/train.yaml --data data --dump dump --exp exp",
+    "search_models": "--config conf/decode_lm.yaml --train_config conf/train.yaml --data data --exp exp",
+    "decode": "random --exp exp --config conf/decode.yaml conf/decode_lm.yaml --data data --dump dump",
+    "score": "--exp exp --data data --decode greedy lm --page 5",
+    "align": "data/random --exp exp --dump dump --out aligned",
+    "codes": "data/random --exp exp --dump dump --out codes.npz --clusters 2 --align aligned",
+}
+
+
+def train_world(world: Path) -> Path:
+    """Train, decode and score a run in exp/, and learn a codebook."""
+    for module, line in RUN.items():
+        ending = call(module, line.split(), world)
+        assert ending.code == 0, ending.err
+    return world
+
+
+def copy_world(world: Path, copy: Path) -> Path:
+    """A new copy of a folder, without what was in the old copy."""
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(world, copy, symlinks=True, ignore=shutil.ignore_patterns("pipe"))
+    os.mkfifo(copy / "pipe")
+    return copy
