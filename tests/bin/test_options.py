@@ -40,6 +40,7 @@ def refused(module: str, *args: object, code: int | None = None) -> str:
     [
         ("train", ["--config", "x", "--exp", "x", "--threads", "-1"]),
         ("train", ["--config", "x", "--exp", "x", "--nproc", "9" * 30]),
+        ("train", ["--config", "x", "--exp", "x", "--threads", "1000000000"]),
         ("prepare", ["mini", "--corpus", "x", "--max_bad", "-1"]),
         ("decode", ["dev_en", *DECODE, "--ngpu", "-1"]),
         ("decode", ["dev_en", *DECODE, "--ngpu", "9" * 5000]),

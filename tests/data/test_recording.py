@@ -17,7 +17,7 @@ from m2asr.errors import UserError
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("rate, target", [(44100, 16000), (48000, 16000), (8000, 16000), (11025, 16000), (16000, 22050)])
+@pytest.mark.parametrize("rate, target", [(44100, 16000), (48000, 16000), (8000, 16000), (11025, 16000), (16000, 22050), (44101, 16000)])
 @pytest.mark.parametrize("sizes", [(7, 1000, 20000), (50000,), (1, 2, 30000)])
 def test_resampling_block_by_block_equals_all_at_once(rate, target, sizes):
     wave = RNG.standard_normal((2, 2 * rate + 17)).astype(np.float32)
@@ -58,7 +58,7 @@ def test_recordings_that_cannot_be_read_are_told(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     for name, message in (
         ("text.wav", "cannot read"),
-        ("gone.mp3", "no such file"),
+        ("gone.mp3", "No such file"),
         ("none.wav", "it has 0 samples"),
         ("phone.m4a", "ffmpeg -i phone.m4a phone.wav"),
     ):
@@ -66,10 +66,8 @@ def test_recordings_that_cannot_be_read_are_told(tmp_path):
             Recording(tmp_path / name)
         assert "\n" not in str(error.value) and name in str(error.value)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.1]), 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "odd.wav", np.zeros(100), 44099)
-    for name, message in (("nan.wav", "not finite numbers"), ("odd.wav", "no simple ratio")):
-        with pytest.raises(UserError, match=message):
-            list(Recording(tmp_path / name).blocks(16000))
+    with pytest.raises(UserError, match="not finite numbers"):
+        list(Recording(tmp_path / "nan.wav").blocks(16000))
 
 
 def test_a_recording_that_lost_its_end_is_read_as_far_as_it_goes(tmp_path):

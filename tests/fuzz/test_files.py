@@ -52,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_damaged_files(world: Path) -> None:
-    names = list(contents(world))
+    names = [name for name, content in contents(world).items() if isinstance(content, bytes)]
     for seed in range(FIRST, FIRST + max(10, CASES)):
         rng = random.Random(seed)
         module, line, pattern = rng.choice(READERS)
