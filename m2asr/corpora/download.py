@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, temporary_dir
 from m2asr.progress import visible
 
 PARALLEL = 4  # files fetched at the same time
@@ -250,7 +250,7 @@ def _from_client(kind: str, package: str, partial_file: Path, stop: threading.Ev
     hints = {"apt": "run apt-get update first, or give --mirror", "pip": "is PyPI, or a mirror of it, set up for pip?"}
     if shutil.which(commands[kind][0]) is None:
         raise UserError(f"{package}: there is no {commands[kind][0]} here; give --mirror, the address of a Debian mirror")
-    with tempfile.TemporaryDirectory(dir=partial_file.parent, prefix=".") as folder, tempfile.TemporaryFile() as output:
+    with temporary_dir(partial_file) as folder, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(commands[kind], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         while process.poll() is None:
             if stop.is_set():
@@ -258,7 +258,7 @@ def _from_client(kind: str, package: str, partial_file: Path, stop: threading.Ev
                 process.wait()
                 return
             time.sleep(0.05)
-        files = list(Path(folder).iterdir())
+        files = list(folder.iterdir())
         if process.returncode or len(files) != 1:
             output.seek(0)
             lines = [line for line in output.read().decode(errors="replace").splitlines() if line.startswith(("E:", "ERROR:"))]

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
 from m2asr.data.report import FIX, MADE
 from m2asr.errors import UserError
-from m2asr.files import recover
+from m2asr.files import recover, temporary_dir
 from m2asr.ownership import note
 
 _VERSION = 2  # of the cache's layout
@@ -58,15 +57,13 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
         home.mkdir(parents=True, exist_ok=True)
         print_if_long(f"indexing {data_dir}", next(iter(files.values())).stat().st_size // 50)
         old = [path for path in home.iterdir() if re.fullmatch(r"[0-9a-f]{24}", path.name)]
-        temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
-            _build(files, temporary)
-            os.rename(temporary, cache)
+            with temporary_dir(home / "new") as temporary:
+                _build(files, temporary)
+                os.rename(temporary, cache)
         except OSError:
             if not cache.is_dir():  # otherwise another process was faster
                 raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         for path in old:
             if path != cache:
                 shutil.rmtree(path, ignore_errors=True)

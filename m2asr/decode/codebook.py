@@ -77,7 +77,7 @@ class Codebook:
                 raise ValueError("no table of centroids")
         except UserError as error:
             raise UserError(f"{path}: not a readable codebook ({str(error).removeprefix(f'{path}: ')})") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise UserError(f"{path}: not a readable codebook ({reason}); learn one without --codebook") from None
         return cls(centroids, run, tap, pool, exp)

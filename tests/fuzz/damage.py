@@ -10,9 +10,32 @@ from pathlib import Path
 
 from tests.fuzz.cases import spoil
 
-HOSTILE = [b"", b"\0", b"\n", b"{", b"[]", b"null", b'"x"', b"3\n", b"[" * 100_000, b'{"a": 1e999}', b"a: &a [*a]\n", b"<html>\n", b"\xff\xfe\0",
-           b"x" * 200_000, b"PK\x03\x04", b"\x1f\x8b", b"BZh9", b"RIFF\xff\xff\xff\xffWAVE", b"!<arch>\n", b"9" * 10_000 + b"\n", b"\r\n",
-           b"random-spk0-0000 nan\n", b"- 1\n- 2\n", b"a: b\n"]  # fmt: skip
+HOSTILE = [
+    b"",
+    b"\0",
+    b"\n",
+    b"{",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"3\n",
+    b"[" * 100_000,
+    b'{"a": 1e999}',
+    b"a: &a [*a]\n",
+    b"<html>\n",
+    b"\xff\xfe\0",
+    b"x" * 200_000,
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"BZh9",
+    b"RIFF\xff\xff\xff\xffWAVE",
+    b"!<arch>\n",
+    b"9" * 10_000 + b"\n",
+    b"\r\n",
+    b"random-spk0-0000 nan\n",
+    b"- 1\n- 2\n",
+    b"a: b\n",
+]
 WAYS = ["spoil", "spoil", "spoil", "hostile", "hostile", "cut", "zeros", "folder", "pipe", "loop", "gone", "link", "packed", "other"]
 
 

@@ -15,7 +15,7 @@ from tests.fuzz.kills import killed
 from tests.fuzz.world import RUN, copy_world, make_world
 
 CASES, FIRST = int(os.environ.get("M2ASR_FUZZ", "0")), int(os.environ.get("M2ASR_FUZZ_SEED", "1"))
-TOKENS = "--config conf/train.yaml --data data --out exp/tokens"
+TOKENS = "--config conf/train.yaml --set tokens.it.type=words --data data --out exp/tokens"
 FEW = "subset_data_dir data/it data/few --first"
 COMMANDS = {  # name: what was run before, the command, and the folders that appear as a whole
     "fix_data_dir": ([], "fix_data_dir data/it --lang it", ["data/it"]),

@@ -127,7 +127,7 @@ def test_lines_are_on_the_disk_at_once(tmp_path):
 def test_incomplete_and_broken_lines(tmp_path):
     assert read_log(tmp_path) == []
     path = tmp_path / "train.jsonl"
-    one, two = ('{"kind": "dev", "step": %d, "loss": {}}\n' % step for step in (1, 2))
+    one, two = (json.dumps({"kind": "dev", "step": step, "loss": {}}) + "\n" for step in (1, 2))
     path.write_text(f'{one}{two}{{"ste')
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
     for broken in ('{"ste', "3", "[]", '{"step": 2}', '{"kind": "train", "step": 2, "loss": {}}', "[" * 100_000):
