@@ -28,7 +28,7 @@ COMMANDS = {  # name: what was run before, the command, and the folders that app
     "train": ([], f"train {RUN['train']}", []),
     "fbank": ([], "fbank it --config conf/fbank.yaml --nj 1 --data data --dump dump", ["dump/it"]),
 }
-SHORT = ["fix_data_dir", "subset_data_dir", "tokens", "lm", "train"]  # fbank starts processes, which takes seconds
+SHORT = ["fix_data_dir", "subset_data_dir", "tokens", "lm"]  # training and fbank take seconds
 VOLATILE = re.compile(r"(.*/)?(index/.*|tensorboard/.*|train\.jsonl|train_info\.json|checkpoints/.*|\.download\.lock)")  # times, paths
 
 
