@@ -23,6 +23,7 @@ from m2asr.errors import UserError
 from m2asr.files import recover, temporary_dir
 from m2asr.ownership import note
 
+LANGUAGES = 10_000  # the most of a set
 _VERSION = 2  # of the cache's layout
 _CONTENTS = "contents.json"
 _READ_FULLY = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids, so they need no offsets
@@ -158,6 +159,8 @@ def _build(files: dict[str, Path], out: Path) -> None:
                 raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {remedy(files[name])}")
         offsets.append(row.offset)
         lang_ids.append(languages.setdefault(rows.get("utt2lang", row).value.decode(), len(languages)))
+        if len(languages) > LANGUAGES:
+            raise UserError(f"{files['utt2lang']}:{row.number}: more than {LANGUAGES} languages; write a code such as en for each")
         frames.append(_frames(files, rows))
         if recordings is not None:
             wav.append(_recording(files, rows["segments"], recordings))
