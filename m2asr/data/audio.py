@@ -46,9 +46,9 @@ def read_audio(
         first = min(file.frames, round(start * file.samplerate))
         last = file.frames if end is None else min(file.frames, round(end * file.samplerate))
         run_up = min(first, MP3_RUN_UP) if file.format == "MP3" else 0
-        if file.seekable():
+        if file.seekable() and first > run_up:
             file.seek(first - run_up)
-        else:  # GSM 6.10, for instance, is read from its beginning
+        else:  # from the beginning, also where a format, such as GSM 6.10, has no other way
             run_up = first
         waves = file.read(max(0, last - first + run_up), dtype="float32", always_2d=True)[run_up:]  # (N, C)
         if len(waves) < last - first:

@@ -121,7 +121,7 @@ def test_unreadable_features_name_the_file(one_set: tuple[Path, Path], damage: s
         last = (dump / "utt2num_frames").read_text().splitlines()[-1].split()[0]
         edit(dump / "utt2num_frames", 5, f"{last} 77")
     index = UtteranceIndex(data, dump)
-    with pytest.raises(UserError, match=r"feats\.1\.ark:\d+: |not `file:offset`") as error:
+    with pytest.raises(UserError, match=r"feats\.1\.ark:(\d+:)? |not `file:offset`") as error:
         index.feats(4)
     assert "\n" not in str(error.value)
 
