@@ -32,7 +32,7 @@ demo: setup  # train on the embedded speech in three languages and check the err
 test: setup  # run the tests, or some of them: make test TESTS=tests/moo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download" $(TESTS)
 
-fuzz: setup  # try thousands of mutated configs and data directories: make fuzz CASES=20000 SEED=1
+fuzz: setup  # try thousands of mutated options, configs and files, and kill hundreds of commands: make fuzz CASES=20000 SEED=1
 	OMP_NUM_THREADS=1 M2ASR_FUZZ=$(or $(CASES),5000) M2ASR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -n auto tests/fuzz
 
 test-torch: setup  # run the tests that touch torch's interfaces, without the slow ones

@@ -121,6 +121,21 @@ def replace_dir(path: str | Path, kind: Kind, repair: bool = False) -> Iterator[
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def temporary_dir(path: str | Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `path`, which is removed when the block ends, or by the next call where a process was killed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path)
+    temporary = _beside(path, "tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def recover(path: str | Path) -> Path:
     """Put a folder back that a killed process had moved away to replace it; returns its path."""
     path = Path(path)

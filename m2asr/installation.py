@@ -158,7 +158,7 @@ def pins(constraints: Path) -> dict[str, str]:
     from packaging.utils import canonicalize_name
 
     pinned = {}
-    for line in constraints.read_text(encoding="utf-8").splitlines():
+    for line in constraints.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             pin = Requirement(line.split("#")[0].strip())
         except InvalidRequirement:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from m2asr.files import _exchange, open_atomic, recover, replace_dir
+from m2asr.files import _exchange, open_atomic, recover, replace_dir, temporary_dir
 
 
 class Broken(Exception):
@@ -219,3 +219,20 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(full_disk: Path) -> None
 
 def test_a_file_size_limit_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     check_full(tmp_path, f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n{FULL}")
+
+
+SCRATCH = """
+import os, signal, sys
+from m2asr.files import temporary_dir
+with temporary_dir(sys.argv[1]) as folder:
+    (folder / "large").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_temporary_folder_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", SCRATCH, tmp_path / "corpus"])
+    assert len(names(tmp_path)) == 1
+    with temporary_dir(tmp_path / "corpus") as folder:
+        assert names(tmp_path) == [folder.name] and not names(folder)
+    assert names(tmp_path) == []

@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     nproc = len(os.sched_getaffinity(0)) if args.nproc == "auto" else int(args.nproc[:9]) if args.nproc.isdecimal() else 0
     if not 1 <= nproc <= MOST_PROCESSES:
         raise UserError(f"--nproc {args.nproc}: it is a number from 1 to {MOST_PROCESSES}, or auto", exit_code=2)
+    if args.threads > MOST_PROCESSES:
+        raise UserError(f"--threads {args.threads}: it is a number from 0 to {MOST_PROCESSES}", exit_code=2)
     if not launched():
         load_config(TrainConfig, args.config, args.set)  # mistakes in it are reported before any process is started
         processes = args.ngpu or nproc

@@ -21,22 +21,9 @@ from m2asr.corpora.download import BLOCK, Remote, download, record_checksum, res
 from m2asr.errors import UserError
 from m2asr.files import lock
 from m2asr.progress import visible
+from m2asr.unpacking import SLACK, Room
 
-SLACK = 1 << 24  # bytes that an archive may unpack to beyond its growth
 COMPLETE = ".complete"  # marks a complete folder, as Kaldi's download_and_untar.sh does
-
-
-class Room:
-    """The bytes that may still be unpacked: archives whose sizes lie are found before they fill memory or disk."""
-
-    def __init__(self, size: int) -> None:
-        self.size = self.left = size
-
-    def take(self, count: int) -> None:
-        """Count unpacked bytes. Raises ValueError if they are too many."""
-        self.left -= count
-        if self.left < 0:
-            raise ValueError(f"it unpacks to more than {self.size / 1e6:,.0f} MB, far more than the published one")
 
 
 class Archive(NamedTuple):

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from tqdm.utils import CallbackIOWrapper
 
-from m2asr.corpora.archives import SLACK, Room
 from m2asr.errors import UserError
+from m2asr.unpacking import SLACK, Room
 
 MAGIC = b"!<arch>\n"
 GROWTH = 50  # a package unpacks to at most this many times its size
@@ -66,6 +66,8 @@ def _seek_member(file: BinaryIO, member: bytes) -> None:
     while len(head := file.read(HEADER)) == HEADER:
         if head[:16].rstrip(b" /") == member:
             return
+        if not head[48:58].strip().isdigit():  # a negative one would lead back, and to no end
+            raise ValueError("a member without a size")
         size = int(head[48:58])
         file.seek(size + size % 2, 1)  # members begin at even offsets
     raise ValueError(f"there is no {member.decode()} in it")

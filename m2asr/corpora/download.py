@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, temporary_dir
 from m2asr.progress import visible
 
 PARALLEL = 4  # files fetched at the same time
@@ -68,8 +69,17 @@ def download(files: Sequence[Remote], out: Path, room: int = 0) -> None:
 def resolve(file: Remote, out: Path) -> Remote:
     """Fill in what is not pinned: the size from the server, the checksum from the record of an earlier download. Raises UserError."""
     record = out / f"{file.name}.sha256"
-    checksum = file.checksum or (record.read_text(encoding="utf-8").split()[0] if record.is_file() else "")
+    checksum = file.checksum or (_recorded(record) if record.is_file() else "")
     return file._replace(checksum=checksum, size=_server_size(file.origin) if file.size is None else file.size)
+
+
+def _recorded(record: Path) -> str:
+    """The checksum in a file of `record_checksum`. Raises UserError if there is none."""
+    with open(record, "rb") as file:
+        match = re.match(rb"[0-9a-f]{64}\b", file.read(100))
+    if not match:
+        raise UserError(f"{record}: there is no SHA-256 in it; remove this file, and the next download writes it again")
+    return match[0].decode()
 
 
 def record_checksum(file: Remote, out: Path) -> None:
@@ -240,7 +250,7 @@ def _from_client(kind: str, package: str, partial_file: Path, stop: threading.Ev
     hints = {"apt": "run apt-get update first, or give --mirror", "pip": "is PyPI, or a mirror of it, set up for pip?"}
     if shutil.which(commands[kind][0]) is None:
         raise UserError(f"{package}: there is no {commands[kind][0]} here; give --mirror, the address of a Debian mirror")
-    with tempfile.TemporaryDirectory(dir=partial_file.parent, prefix=".") as folder, tempfile.TemporaryFile() as output:
+    with temporary_dir(partial_file) as folder, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(commands[kind], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         while process.poll() is None:
             if stop.is_set():
@@ -248,7 +258,7 @@ def _from_client(kind: str, package: str, partial_file: Path, stop: threading.Ev
                 process.wait()
                 return
             time.sleep(0.05)
-        files = list(Path(folder).iterdir())
+        files = list(folder.iterdir())
         if process.returncode or len(files) != 1:
             output.seek(0)
             lines = [line for line in output.read().decode(errors="replace").splitlines() if line.startswith(("E:", "ERROR:"))]

@@ -12,6 +12,7 @@ import numpy as np
 from kaldiio import matio
 
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 
 def read_matrix(path: str | Path, offset: int = 0, key: str | None = None) -> np.ndarray:
@@ -35,7 +36,7 @@ def read_matrix(path: str | Path, offset: int = 0, key: str | None = None) -> np
             raise ValueError("a vector")
     except OSError as error:
         raise UserError(f"{path}:{offset}: cannot read a matrix: {error.strerror}") from None
-    except (ValueError, AssertionError, KeyError, struct.error):  # what kaldiio raises, depending on the damage
+    except (ValueError, AssertionError, KeyError, MemoryError, OverflowError, struct.error):  # what kaldiio raises, depending on the damage
         raise UserError(f"{path}:{offset}: cannot read a matrix: no complete one is at this offset; run stage fbank again") from None
     return matrix
 
@@ -43,4 +44,4 @@ def read_matrix(path: str | Path, offset: int = 0, key: str | None = None) -> np
 @lru_cache(maxsize=64)
 def _open_file(path: str, process: int) -> BinaryIO:
     """Open a file once per process: a forked process would share the position in it with its parent."""
-    return open(path, "rb")  # noqa: SIM115 - kept open: a training run reads the same few files millions of times
+    return open_input(path, "matrix")  # kept open: a training run reads the same few files millions of times

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from functools import cache
 from typing import BinaryIO, Literal
 
@@ -16,7 +17,9 @@ from m2asr.data.mp3 import mp3_with_length
 from m2asr.data.pipes import run_pipeline
 from m2asr.data.truncation import truncated, wav_with_length
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
+HIGHEST_RATE = 1_000_000  # Hz
 DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt2dur
 MP3_RUN_UP = 32 * 1152  # samples: a frame of MP3 needs bytes of frames before it, and its decoder starts with one frame too late
 LOUDEST = 2.0**32  # of samples; files of floats may hold 32-bit integers, but no larger numbers
@@ -43,7 +46,10 @@ def read_audio(
         first = min(file.frames, round(start * file.samplerate))
         last = file.frames if end is None else min(file.frames, round(end * file.samplerate))
         run_up = min(first, MP3_RUN_UP) if file.format == "MP3" else 0
-        file.seek(first - run_up)
+        if file.seekable() and first > run_up:
+            file.seek(first - run_up)
+        else:  # from the beginning, also where a format, such as GSM 6.10, has no other way
+            run_up = first
         waves = file.read(max(0, last - first + run_up), dtype="float32", always_2d=True)[run_up:]  # (N, C)
         if len(waves) < last - first:
             raise UserError(f"{wav}: truncated: {len(waves)} of {last - first} samples can be read; fetch the file again")
@@ -88,10 +94,15 @@ def _player(rate: int, speed: float) -> torch.nn.Module:
 
 @cache
 def resampler(rate: int, target: int) -> torch.nn.Module:
-    """A low-pass filter that turns samples (..., N) at one rate into samples at another."""
+    """A low-pass filter that turns samples (..., N) at one rate into samples at another.
+
+    It has an entry for every pair of a numerator and a denominator of rate / target, so that of an odd rate, such as 44101 Hz, is replaced
+    by a simpler fraction, which differs from it by less than a millionth.
+    """
     from torchaudio.transforms import Resample  # imported late, as few corpora need it
 
-    return Resample(rate, target, lowpass_filter_width=_FILTER_WIDTH)
+    ratio = Fraction(rate, target).limit_denominator(1000)
+    return Resample(ratio.numerator, ratio.denominator, lowpass_filter_width=_FILTER_WIDTH)
 
 
 def audio_seconds(wav: str, allow_pipes: bool = False) -> float:
@@ -126,14 +137,14 @@ def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.
     """
     piped = _run(wav.rstrip()[:-1], allow_pipes) if wav.rstrip().endswith("|") else None
     try:
-        with open(wav, "rb") if piped is None else io.BytesIO(piped) as raw, ExitStack() as stack:
+        with open_input(wav, "recording") if piped is None else io.BytesIO(piped) as raw, ExitStack() as stack:
             file = stack.enter_context(soundfile.SoundFile(wav if piped is None else io.BytesIO(piped)))
+            if file.samplerate > HIGHEST_RATE:
+                raise ValueError(f"its header says {file.samplerate} Hz, which is no sample rate")
             truncation = truncated(raw, file.format)
             if mended := _mended(raw, file):
                 file = stack.enter_context(soundfile.SoundFile(mended))
             yield file, truncation
-    except FileNotFoundError:
-        raise UserError(f"{wav}: cannot read this recording: no such file") from None
     except (OSError, ValueError, soundfile.SoundFileError) as error:
         raise UserError(f"{wav}: cannot read this recording: {str(error).split(': ')[-1].rstrip('.')}") from None
 

@@ -13,7 +13,7 @@ from m2asr.data.lines import as_utf8
 from m2asr.data.report import UNHEARD, UNUSABLE, Report
 from m2asr.data.validate import validate
 from m2asr.errors import UserError
-from m2asr.files import replace_dir
+from m2asr.files import open_input, replace_dir
 from m2asr.text.normalize import normalize
 
 BACKUP = ".backup"
@@ -104,7 +104,9 @@ def _common(tables: Tables, folder: Path, dropped: list[str]) -> dict[str, dict[
 def _lenient(path: Path, dropped: list[str]) -> dict[str, str]:
     """Read a table without the lines that cannot be used; of lines with the same id only the first."""
     table: dict[str, str] = {}
-    for number, raw in enumerate(as_utf8(path.read_bytes())[0].splitlines(), 1):
+    with open_input(path) as file:
+        data = as_utf8(file.read())[0]
+    for number, raw in enumerate(data.splitlines(), 1):
         try:
             utt, *value = raw.decode("utf-8").split(None, 1)
         except (UnicodeDecodeError, ValueError):

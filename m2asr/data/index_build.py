@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ from m2asr.data.directory import is_text_set
 from m2asr.data.lines import Lines, Row, remedy, rows_of, shown
 from m2asr.data.report import FIX, MADE
 from m2asr.errors import UserError
-from m2asr.files import recover
+from m2asr.files import recover, temporary_dir
 from m2asr.ownership import note
 
+LANGUAGES = 10_000  # the most of a set
 _VERSION = 2  # of the cache's layout
 _CONTENTS = "contents.json"
 _READ_FULLY = ("utt2lang", "utt2num_frames", "utt2dur")  # into frames and lang_ids, so they need no offsets
@@ -58,15 +58,13 @@ def open_cache(data_dir: Path, dump_dir: Path | None) -> CachedIndex:
         home.mkdir(parents=True, exist_ok=True)
         print_if_long(f"indexing {data_dir}", next(iter(files.values())).stat().st_size // 50)
         old = [path for path in home.iterdir() if re.fullmatch(r"[0-9a-f]{24}", path.name)]
-        temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
         try:
-            _build(files, temporary)
-            os.rename(temporary, cache)
+            with temporary_dir(home / "new") as temporary:
+                _build(files, temporary)
+                os.rename(temporary, cache)
         except OSError:
             if not cache.is_dir():  # otherwise another process was faster
                 raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         for path in old:
             if path != cache:
                 shutil.rmtree(path, ignore_errors=True)
@@ -161,6 +159,8 @@ def _build(files: dict[str, Path], out: Path) -> None:
                 raise UserError(f"{reference}:{row.number}: `{shown(row.id)}` has no line in {files[name]}; {remedy(files[name])}")
         offsets.append(row.offset)
         lang_ids.append(languages.setdefault(rows.get("utt2lang", row).value.decode(), len(languages)))
+        if len(languages) > LANGUAGES:
+            raise UserError(f"{files['utt2lang']}:{row.number}: more than {LANGUAGES} languages; write a code such as en for each")
         frames.append(_frames(files, rows))
         if recordings is not None:
             wav.append(_recording(files, rows["segments"], recordings))
@@ -198,7 +198,7 @@ def _frames(files: dict[str, Path], rows: dict[str, Row | None]) -> int:
 
 def _recording(files: dict[str, Path], row: Row, recordings: dict[bytes, int]) -> int:
     """The offset of the recording of a segment in wav.scp."""
-    recording = row.value.split(b" ")[0]
+    recording = row.value.partition(b"\t")[0].partition(b" ")[0]
     if recording not in recordings:
         where = f"{files['segments']}:{row.number}"
         raise UserError(f"{where}: recording `{shown(recording)}` is not in {files['wav.scp']}; {remedy(files['segments'])}")

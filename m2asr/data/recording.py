@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from m2asr.data.audio import LOUDEST, open_audio, resampler
 from m2asr.errors import UserError
 
 BLOCK_SECONDS = 20.0
-LARGEST_FILTER = 1 << 26  # values; rates without a simple ratio need more
 READ = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".sph")
 CONVERTED = (".m4a", ".aac", ".wma", ".amr", ".3gp", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")  # formats that soundfile cannot read
 
@@ -40,8 +38,6 @@ class Recording:
 
         Raises UserError if a block cannot be read.
         """
-        if self.rate * rate / math.gcd(self.rate, rate) ** 2 > LARGEST_FILTER:
-            raise UserError(f"{self.path}: {self.rate} Hz and {rate} Hz have no simple ratio; resample it with another program")
         resample = StreamResampler(self.rate, rate) if self.rate != rate else None
         with open_audio(str(self.path)) as (file, _):
             while len(block := file.read(round(BLOCK_SECONDS * self.rate), dtype="float32", always_2d=True)):  # (N, C)
@@ -58,8 +54,7 @@ class StreamResampler:
 
     def __init__(self, rate: int, target: int) -> None:
         self._resample = resampler(rate, target)
-        common = math.gcd(rate, target)
-        self._down, self._up = rate // common, target // common  # `_down` samples become `_up` samples
+        self._down, self._up = self._resample.orig_freq, self._resample.new_freq  # `_down` samples become `_up` samples
         self._context = -(-self._resample.width // self._down) * self._down  # samples that the filter needs on either side
         self._buffer: np.ndarray | None = None  # (C, N) samples still to return, after `_before` samples that were returned
         self._before = 0

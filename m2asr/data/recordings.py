@@ -66,8 +66,13 @@ def read_items(data: Path) -> list[Item]:
 
 
 def _duration(data: Path, utt: str, value: str | None) -> float | None:
+    if value is None:
+        return None
     try:
-        return None if value is None else float(value)
+        seconds = float(value)
+        if not 0 <= seconds < math.inf:
+            raise ValueError
+        return seconds
     except ValueError:
         raise UserError(f"{data / 'utt2dur'}: {utt}: `{value}` is not a number of seconds") from None
 

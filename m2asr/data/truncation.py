@@ -73,6 +73,8 @@ def _w64(file: BinaryIO, size: int) -> str | None:
     file.seek(40)  # riff, its size, wave
     while len(chunk := file.read(24)) == 24:
         length = int.from_bytes(chunk[16:], "little") - 24
+        if not 0 <= length <= size and chunk[:4] != b"data":  # leads back, or out of the file
+            return None
         if chunk[:4] == b"data":
             return _compare(length, size - file.tell())
         file.seek(length + -length % 8, os.SEEK_CUR)

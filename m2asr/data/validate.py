@@ -14,6 +14,7 @@ from m2asr.data.lines import as_utf8
 from m2asr.data.recordings import Segment
 from m2asr.data.report import LONG_TEXT, MISSING, WRONG_CODES, Report
 from m2asr.errors import UserError
+from m2asr.files import open_input
 from m2asr.text.language import CODE
 from m2asr.text.normalize import normalize
 
@@ -70,9 +71,10 @@ def validate(
 def _read(folder: Path, name: str, report: Report) -> Table:
     """The usable lines of a file; other lines are reported and left out."""
     try:
-        data = (folder / name).read_bytes()
-    except OSError as error:
-        raise UserError(f"{folder / name}: cannot read: {error.strerror}", exit_code=2) from None
+        with open_input(folder / name) as file:
+            data = file.read()
+    except (OSError, UserError) as error:
+        raise UserError(str(error), exit_code=2) from None
     data, encoding = as_utf8(data)
     if encoding:
         report.add("byte order mark", name, 1, "-", encoding)

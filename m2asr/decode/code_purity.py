@@ -67,10 +67,10 @@ class Purity:
 def _ctm_rows(path: Path) -> Iterator[tuple[str, float, float, str]]:
     """Utterance, start, end and label of every line. Raises UserError (file:line) for other lines and unsorted utterances."""
     last = ""
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            fields: Sequence[str] = line.split()
             try:
+                fields: Sequence[str] = line.decode().split()
                 utt, start, seconds, label = fields[0], float(fields[2]), float(fields[3]), fields[4]
             except (IndexError, ValueError):
                 raise UserError(f"{path}:{number}: write `utterance channel start duration label`") from None

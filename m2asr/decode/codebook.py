@@ -14,7 +14,8 @@ from torch import Tensor
 
 from m2asr.decode.pooled_states import PooledStates
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, open_input
+from m2asr.unpacking import check_stored
 
 FIRST_STATES = 10_000  # in the first mini-batch
 STATES = 1024  # in every further one
@@ -66,12 +67,17 @@ class Codebook:
     def load(cls, path: Path) -> Codebook:
         """Read a codebook. Raises UserError if the file is missing or holds something else."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_input(path) as file:
+                check_stored(file)
+                file.seek(0)
+                arrays = np.load(file, allow_pickle=False)
                 centroids, pool = arrays["centroids"], int(arrays["pool"])
                 run, tap, exp = (str(arrays[name]) for name in ("run", "tap", "exp"))
             if centroids.ndim != 2 or centroids.dtype != np.float32 or pool < 1:
                 raise ValueError("no table of centroids")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except UserError as error:
+            raise UserError(f"{path}: not a readable codebook ({str(error).removeprefix(f'{path}: ')})") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise UserError(f"{path}: not a readable codebook ({reason}); learn one without --codebook") from None
         return cls(centroids, run, tap, pool, exp)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from m2asr.errors import UserError
+from m2asr.files import temporary_dir
 from m2asr.lm.arpa import read_arpa
 from m2asr.lm.arpa_write import write_arpa
 from m2asr.lm.corpus import number_words
@@ -43,12 +43,11 @@ def estimate_model(sources: Sources, order: int, cutoffs: Sequence[int], thresho
     vocabulary = None
     if sources.tokenizer is not None:
         vocabulary = [token for token in sources.tokenizer.tokens if token not in (*SPECIAL_FIRST, *SPECIAL_LAST)]
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=scratch) as name:
-        corpus = number_words(sources, Path(name) / "ids", vocabulary)
+    with temporary_dir(scratch / "corpus") as folder:
+        corpus = number_words(sources, folder / "ids", vocabulary)
         if not corpus.sentences:
             raise UserError(f"{', '.join(map(str, sources.paths))}: no text to estimate a language model from; name other files")
-        counts = count_ngrams(corpus.ids, len(corpus.words), order, corpus.words.index(BOS), Path(name))
+        counts = count_ngrams(corpus.ids, len(corpus.words), order, corpus.words.index(BOS), folder)
     table, smoothings = estimate(corpus.words, counts, cutoffs[: len(counts)])
     if threshold:
         shares = [order.count / (corpus.tokens + corpus.sentences) for order in counts]

@@ -36,7 +36,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.dropped = round(rate * 256)
+        self.dropped = min(255, round(rate * 256))  # an entry of 256 stays at any rate below 1
         self.scale = 256 / (256 - self.dropped)
 
     @property

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m2asr.errors import UserError
+
 Kind = Literal["conv2d", "dwconv", "windows"]
 Lengths = TypeVar("Lengths", int, np.ndarray, Tensor)
 
@@ -43,10 +45,16 @@ class Convolutions(Subsampling):
     """Two 3x3 convolutions of stride 2 and a linear layer (M2ASR, Saif et al. 2024): (B, T, F) -> (B, T', D).
 
     With `separable`, for cheap runs, there are at most 64 channels, and the second convolution is a depthwise and a pointwise one.
+    Raises UserError for features that are narrower than the 7 bins that the convolutions see.
     """
 
     def __init__(self, feat_dim: int, dim: int, separable: bool) -> None:
         super().__init__()
+        if feat_dim < self.span:
+            raise UserError(
+                f"model.encoder.subsampling: convolutions need {self.span} features per frame or more, these have {feat_dim}; "
+                "set `subsampling: windows`, or compute more in stage fbank (num_mel_bins)"
+            )
         channels = min(dim, 64) if separable else dim
         self.first = nn.Conv2d(1, channels, 3, stride=2)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, groups=channels if separable else 1)

@@ -194,7 +194,7 @@ class NoLog(TrainLog):
 def read_log(exp: Path) -> list[dict[str, Any]]:
     """Read the lines of train.jsonl. An incomplete last line, of a process that was killed while writing, is left out.
 
-    Raises UserError for a broken line before the last.
+    Raises UserError for a broken line before the last, and for a line of another form.
     """
     path = exp / "train.jsonl"
     if not path.is_file():
@@ -204,11 +204,21 @@ def read_log(exp: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(texts, start=1):
         try:
             if text:
-                lines.append(json.loads(text))
-        except ValueError:
+                lines.append(_checked(json.loads(text)))
+        except (ValueError, RecursionError):
             if number < len(texts):  # a complete line ends with a line break, so the last text is empty or incomplete
                 raise UserError(f"{path}:{number}: not a line of this log; delete this line and run again") from None
     return lines
+
+
+def _checked(line: Any) -> dict[str, Any]:
+    """A line of the log. Raises ValueError where it lacks what every reader needs."""
+    parts: dict[str, type] = {"kind": str, "step": int, "loss": dict}
+    if isinstance(line, dict) and line.get("kind") == "train":
+        parts |= {"lambda": dict, "gamma": dict}
+    if not isinstance(line, dict) or not all(isinstance(line.get(name), kind) for name, kind in parts.items()):
+        raise ValueError("another form")
+    return line
 
 
 def _scalars(line: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -11,13 +11,16 @@ from gzip import GzipFile
 from itertools import chain
 from pathlib import Path
 
+from tqdm.utils import CallbackIOWrapper
+
 from m2asr.errors import UserError
-from m2asr.files import lock, open_atomic, replace_dir
+from m2asr.files import lock, open_atomic, open_input, replace_dir
+from m2asr.unpacking import SLACK, Room
 
 NAME = r"[\w+-][\w.+-]*"
 TEXTS = ("info.json", "ref.trn", "hyp.trn")
 MEMBER = re.compile(rf"conf/(?P<tag>{NAME})\.yaml|(?P<run>{NAME})/(results\.json|decode_{NAME}/{NAME}/{NAME}/({'|'.join(TEXTS)}))")
-LIMIT = 2**30  # bytes in all: an archive of texts is far smaller
+GROWTH = 100  # an archive unpacks to at most this many times its size; texts need 10
 
 
 def save_runs(folder: Path, archive: Path) -> int:
@@ -52,7 +55,7 @@ def load_runs(archive: Path, folder: Path) -> list[str]:
     """
     try:
         files = _read(archive)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"--archive {archive}: cannot be read: {error}; remove it, or get it again") from None
     loaded = []
     with lock(folder / ".archive.lock", wait=True):
@@ -74,14 +77,16 @@ def load_runs(archive: Path, folder: Path) -> list[str]:
 def _read(archive: Path) -> dict[str, dict[str, bytes]]:
     """The files of every run in an archive, by their path in the folder of the run; that of the config is `config`."""
     files: dict[str, dict[str, bytes]] = defaultdict(dict)
-    total = 0
-    with tarfile.open(archive, "r:gz") as tar:
+    room = Room(GROWTH * archive.stat().st_size + SLACK)
+    with (
+        open_input(archive) as packed,
+        GzipFile(fileobj=packed) as unzipped,
+        tarfile.open(fileobj=CallbackIOWrapper(room.take, unzipped), mode="r|") as tar,
+    ):
         for member in tar:
             match = MEMBER.fullmatch(member.name)
-            total += member.size
-            if not match or not member.isreg() or total > LIMIT:
-                problem = f"larger than {LIMIT >> 20} MB" if total > LIMIT else f"it holds {member.name[:80]!r}"
-                raise UserError(f"--archive {archive}: not an archive of an ablation: {problem}")
+            if not match or not member.isreg():
+                raise UserError(f"--archive {archive}: not an archive of an ablation: it holds {member.name[:80]!r}")
             tag = match["tag"] or match["run"]
             files[tag]["config" if match["tag"] else member.name.removeprefix(f"{tag}/")] = tar.extractfile(member).read()
     return files

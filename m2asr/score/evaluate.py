@@ -56,7 +56,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     has the figures of each language. Prints how many utterances were scored and left out. A set without references has no rows and empty
     trn files. Raises UserError if no reference can be scored, or if an utterance has no group.
     """
-    info = read_json(out / "info.json", REMEDY, INFO)
+    info = read_json(out / "info.json", REMEDY, INFO | {"train_sets": list, "search": dict, "language": str})
     folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
     references = read_table(folder / info["text"]) if (folder / info["text"]).is_file() else {}
     if not references:
@@ -82,7 +82,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     rows = (score_recognition if recognition else score_translation)(answers, lang, training, out)
     keys = {key: info[key] for key in ("set", "task", "lang", "source", "objective", "language")} | {"search": info["search"]["name"]}
     keys |= {"language_error": info["language_error"]} if "language_error" in info else {}
-    keys |= {} if recognition else {"unrepresentable": info["unrepresentable"]}
+    keys |= {} if recognition else {"unrepresentable": info.get("unrepresentable")}
     return [{**keys, **row} for row in rows]
 
 

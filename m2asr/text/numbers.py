@@ -17,6 +17,7 @@ am ar as bn cy en fa ga gd gu ha he hi ig ja kn ko ml mn mr ms mt my ne pa ps si
 zh yue wuu gan hsn cjy nan hak cdo lzh
 """
 _POINT_REGIONS = "BZ CH CN CU DO GT HK HN IN LI MO MX NI PA PE PH PR SG SV TW US"
+_SPACE_LANGUAGES = "be bg cs eo et fi fr hu kk lt lv nb nn no pl ru sk sv uk"  # that write 1 234,5
 _DIGITS = 12  # the most of a cardinal
 _FEWER_DIGITS = {"am": 3}  # of cardinals in languages whose larger ones num2words gets wrong, or never finishes
 _BG_ONES = [
@@ -43,6 +44,9 @@ def spell_numbers(text: str, lang: str) -> str:
     language = language_of(lang)
     text = re.sub(r"\d", lambda digit: str(unicodedata.decimal(digit[0])), text)
     text = text.translate(str.maketrans("٫٬", ".," if _has_decimal_point(language) else ",."))
+    between = "[' ]" if language.code in _SPACE_LANGUAGES.split() else "'"  # groups of thousands: 1'000 in Switzerland
+    grouped = rf"(?<![0-9.,'])(?<![0-9] )[1-9][0-9]{{0,2}}(?:{between}[0-9]{{3}})+(?![0-9']| [0-9])"
+    text = re.sub(grouped, lambda number: re.sub("[' ]", "", number[0]), text)
     if language.chinese:
         text = re.sub(r"(?<![0-9.,])([0-9]+(?:[.,][0-9]+)*)\s?%", r"百分之\1", text)
         text = re.sub(r"[0-9]{4}(?=年)", lambda year: "".join(_ZH_DIGITS[int(digit)] for digit in year[0]), text)

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import yaml
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic, replace_dir
+from m2asr.files import open_atomic, open_input, read_text, replace_dir
 from m2asr.ownership import check_replaceable
 from m2asr.text.code_words import CodeWords
 from m2asr.yaml_file import read_yaml
@@ -81,14 +81,19 @@ class Tokenizer:
             kind = read_yaml(folder / "tokenizer.yaml")["type"]
             if kind not in get_args(Kind):
                 raise ValueError(f"its type is {kind}")
-            lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
-            model = (folder / "sentencepiece.model").read_bytes() if kind in ("unigram", "bpe", "codes") else None
+            lines = read_text(folder / "tokens.txt").splitlines()
+            model = _contents(folder / "sentencepiece.model") if kind in ("unigram", "bpe", "codes") else None
             tokens = [line.rpartition(" ")[0] for line in lines]
             if [line.rpartition(" ")[2] for line in lines] != [str(number) for number in range(len(lines))]:
                 raise ValueError("the ids are not 0, 1, 2 ...")
             return cls(kind, tokens, model)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, UserError) as error:
             raise UserError(f"{folder}: not a readable tokenizer ({error}); run stage 2 (tokens) again with --force") from None
+
+
+def _contents(path: Path) -> bytes:
+    with open_input(path) as file:
+        return file.read()
 
 
 def read_bytes(text: str) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, open_input
 from m2asr.form import Misfit
+from m2asr.unpacking import check_stored
 
 FORMAT = 2
 LAST, PREVIOUS = "last.pt", "previous.pt"
@@ -77,7 +78,7 @@ def load(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
         raise UserError(f"{path}: refused: {contents} and could run code; nothing was run, use a file made by this toolkit") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}; check the path and its permissions") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError, OverflowError):
         state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(_foreign(path))
@@ -189,6 +190,7 @@ def _check_complete(path: Path) -> None:
     if start not in (b"PK\x03\x04", b"", bytes(4)):  # zeros: the machine went down before the data reached the disk
         raise UserError(_foreign(path))
     try:
+        check_stored(path)
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError):

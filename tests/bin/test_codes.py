@@ -51,7 +51,7 @@ def test_a_codebook_is_learned_kept_and_given_to_further_sets(run: Run, tmp_path
         read_table(english / "utt2codes")[utt].split()[-1]
     }
     result = command("codes", italian, *options, "--codebook", tmp_path / "none.npz")
-    assert result.returncode == 1 and "none.npz: not a readable codebook (No such file or directory)" in result.stderr
+    assert result.returncode == 1 and "none.npz: not a readable codebook (cannot read: No such file or directory)" in result.stderr
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ def refused(module: str, *args: object, code: int | None = None) -> str:
     [
         ("train", ["--config", "x", "--exp", "x", "--threads", "-1"]),
         ("train", ["--config", "x", "--exp", "x", "--nproc", "9" * 30]),
+        ("train", ["--config", "x", "--exp", "x", "--threads", "1000000000"]),
         ("prepare", ["mini", "--corpus", "x", "--max_bad", "-1"]),
         ("decode", ["dev_en", *DECODE, "--ngpu", "-1"]),
         ("decode", ["dev_en", *DECODE, "--ngpu", "9" * 5000]),
@@ -117,7 +118,10 @@ def test_tables_that_are_folders_or_pipes(small_data: Path, tmp_path: Path) -> N
     assert done.returncode == 0 and "1 sentences" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"set": "x"}', "[" * 100_000, '{"set": 1e999', "\0"])
+WRONG = json.dumps(dict.fromkeys(("set", "lang", "source", "task", "text", "objective"), 3))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"set": "x"}', "[" * 100_000, '{"set": 1e999', "\0", WRONG])
 def test_json_files_that_are_empty_or_cut(text: str, tmp_path: Path) -> None:
     out = tmp_path / "exp/decode_greedy/test_en/asr"
     out.mkdir(parents=True)

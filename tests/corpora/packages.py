@@ -34,7 +34,11 @@ def deb(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> b
             member = tarfile.TarInfo(f"./{name}")
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
-    members = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": lzma.compress(data.getvalue())}
+    return ar({"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": lzma.compress(data.getvalue())})
+
+
+def ar(members: Mapping[str, bytes]) -> bytes:
+    """An ar archive."""
     out = b"!<arch>\n"
     for name, content in members.items():
         out += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)

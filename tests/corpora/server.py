@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         body = content[start:]
         self.send_response(206 if start else 200)
         if "nosize" not in self.path:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", self.path.partition("says=")[2] or str(len(body)))
         self.end_headers()
         if self.command == "HEAD":
             return

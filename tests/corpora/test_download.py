@@ -179,3 +179,19 @@ def test_the_real_packages_are_what_is_pinned(tmp_path: Path) -> None:
     texts = [package.remote(None) for package in PACKAGES if package.size < 30_000]
     download([*texts, HSK], tmp_path)
     assert listed(tmp_path) == sorted(file.name for file in [*texts, HSK])
+
+
+@pytest.mark.parametrize("length", ["x", "-5", "1e9", "0x10", "9" * 40, "1024000,1024000", "+1024000"])
+def test_headers_that_are_no_numbers(length: str, server: Server, tmp_path: Path) -> None:
+    address = f"{server.address}/says={length}"
+    with pytest.raises(UserError, match="the server does not tell its size; give another --mirror"):
+        download([remote(address)._replace(size=None)], tmp_path)
+    download([remote(address)], tmp_path)  # a pinned file needs no header
+    assert (tmp_path / "one.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("record", [b"", b"\n", b"\xff\xfe", b"0" * 63, b"x" * 64, b"0" * 10_000])
+def test_a_damaged_record_of_a_checksum(record: bytes, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "one.bin.sha256").write_bytes(record)
+    with pytest.raises(UserError, match="one.bin.sha256: there is no SHA-256 in it; remove this file"):
+        download([remote(f"{server.address}/a")._replace(checksum="")], tmp_path)

@@ -79,5 +79,5 @@ def test_every_truncation_of_a_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.ark:7: cannot read a matrix: No such file"):
+    with pytest.raises(UserError, match=r"gone\.ark: cannot read this matrix: No such file"):
         read_matrix(tmp_path / "gone.ark", 7)

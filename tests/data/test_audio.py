@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
-from m2asr.data.audio import at_rate, at_speed, audio_seconds, read_audio
+from m2asr.data.audio import at_rate, at_speed, audio_seconds, read_audio, resampler
 from m2asr.errors import UserError
 from m2asr.features.fbank import Fbank
 from tests.corpora.trees import wave as speech
@@ -43,7 +43,7 @@ def test_truncated_files_are_told(name: str, read: Callable[[str], object], tmp_
 def test_files_that_are_no_mono_audio_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not audio")
     for wav, message in (
-        (str(tmp_path / "gone.wav"), "no such file"),
+        (str(tmp_path / "gone.wav"), "cannot read this recording: No such file or directory"),
         (str(tmp_path / "text.wav"), "cannot read"),
         (str(tmp_path), "cannot read"),
         (write(tmp_path / "two.wav", np.stack([WAVE, WAVE], axis=1)), "2 channels"),
@@ -107,3 +107,24 @@ def test_a_rate_is_kept_or_lowered_but_never_raised() -> None:
     assert at_rate(WAVE, 16000, 16000) is WAVE
     with pytest.raises(UserError, match="8000 Hz is below the 16000 Hz of the features, and it cannot be raised"):
         at_rate(WAVE, 8000, 16000)
+
+
+def test_telephone_recordings_that_cannot_be_searched(tmp_path: Path) -> None:
+    wav = str(tmp_path / "gsm.wav")
+    soundfile.write(wav, WAVE[::2], 8000, subtype="GSM610")
+    whole, rate = read_audio(wav)
+    assert rate == 8000 and len(whole) >= len(WAVE) // 2
+    assert np.array_equal(read_audio(wav, 0.5, 1.0)[0], whole[4000:8000])
+
+
+def test_odd_sample_rates_take_little_memory(tmp_path: Path) -> None:
+    sine = np.sin(2 * np.pi * 440 * np.arange(44101) / 44101).astype(np.float32)
+    expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert np.abs(at_rate(sine, 44101, 16000)[100:15900] - expected[100:15900]).max() < 0.01
+    assert sum(buffer.numel() for buffer in resampler(44101, 16000).buffers()) < 10_000_000
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    path.write_bytes(path.read_bytes()[:24] + (2**31 - 1).to_bytes(4, "little") + path.read_bytes()[28:])
+    for read in (read_audio, audio_seconds):
+        with pytest.raises(UserError, match="its header says 2147483647 Hz, which is no sample rate"):
+            read(str(path))

@@ -57,7 +57,7 @@ def test_recordings_are_read_only_on_demand(small_data: Path) -> None:
     SPOILED["lost recording"][0](small_data)
     assert "12 utterances kept" in fix(small_data)[0]
     summary, _ = fix(small_data, check_wav=True)
-    assert "11 utterances kept" in summary and "cannot read this recording: no such file" in summary
+    assert "11 utterances kept" in summary and "cannot read this recording: No such file" in summary
 
 
 def test_a_bad_recording_takes_its_segments_along(small_data: Path) -> None:

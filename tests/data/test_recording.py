@@ -58,7 +58,7 @@ def test_recordings_that_cannot_be_read_are_told(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     for name, message in (
         ("text.wav", "cannot read"),
-        ("gone.mp3", "no such file"),
+        ("gone.mp3", "No such file"),
         ("none.wav", "it has 0 samples"),
         ("phone.m4a", "ffmpeg -i phone.m4a phone.wav"),
     ):
@@ -66,10 +66,8 @@ def test_recordings_that_cannot_be_read_are_told(tmp_path):
             Recording(tmp_path / name)
         assert "\n" not in str(error.value) and name in str(error.value)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.1]), 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "odd.wav", np.zeros(100), 44099)
-    for name, message in (("nan.wav", "not finite numbers"), ("odd.wav", "no simple ratio")):
-        with pytest.raises(UserError, match=message):
-            list(Recording(tmp_path / name).blocks(16000))
+    with pytest.raises(UserError, match="not finite numbers"):
+        list(Recording(tmp_path / "nan.wav").blocks(16000))
 
 
 def test_a_recording_that_lost_its_end_is_read_as_far_as_it_goes(tmp_path):
@@ -92,3 +90,11 @@ def test_folders_are_searched_at_any_depth(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no recording in this folder"):
         recordings(tmp_path / "empty")
+
+
+def test_an_odd_rate_is_resampled_block_by_block_too():
+    wave = np.random.default_rng(1).standard_normal((1, 100_000)).astype(np.float32)
+    expected = resampler(44101, 16000)(torch.from_numpy(wave)).numpy()
+    resample = StreamResampler(44101, 16000)
+    resampled = np.concatenate([resample(wave[:, :30_000]), resample(wave[:, 30_000:]), resample.rest()], axis=1)
+    assert resampled.shape == expected.shape and np.abs(resampled - expected).max() < 1e-6

@@ -30,3 +30,11 @@ def test_a_bad_segment_is_named(tmp_path, segment):
     (tmp_path / "segments").write_text(f"call-1 call 0 1\ncall-2 {segment}\n")
     with pytest.raises(UserError, match="segments:2: call-2: write `utterance recording start end`"):
         read_items(tmp_path)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "x", ""])
+def test_a_duration_that_is_no_number_is_named(tmp_path, seconds):
+    (tmp_path / "wav.scp").write_text("a a.wav\n")
+    (tmp_path / "utt2dur").write_text(f"a {seconds}\n")
+    with pytest.raises(UserError, match=f"utt2dur: a: `{seconds}` is not a number of seconds"):
+        read_items(tmp_path)

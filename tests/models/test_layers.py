@@ -56,3 +56,10 @@ def test_lengths_are_rounded_to_few_that_are_hardly_longer() -> None:
         assert size <= more <= max(size + 3, size * 17 / 16) and more % 4 == 0
     assert len(set(rounded)) == 32 + 5 * 16
     assert rounded == sorted(rounded) and round_length(0) == 0
+
+
+@pytest.mark.parametrize("rate", [0.998, 0.9999999])
+def test_rates_close_to_one_drop_nearly_everything(rate: float) -> None:
+    torch.manual_seed(1)
+    dropped = Dropout(rate)(torch.ones(100_000))
+    assert 0.99 < (dropped == 0).float().mean() < 1 and abs(dropped.mean() - 1) < 0.2

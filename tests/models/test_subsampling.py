@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from m2asr.errors import UserError
 from m2asr.models.conformer import Conformer
 from m2asr.models.layers import round_length
 from m2asr.models.subsampling import Subsampling, front_end
@@ -48,3 +49,10 @@ def test_batches_are_padded_to_few_numbers_of_states(frames: int) -> None:
     states, before = (encoder.output_lengths(rows.shape[1]) for rows in (padded, feats))
     assert torch.equal(padded[:, :frames], feats) and not padded[:, frames:].any()
     assert states == round_length(before)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "dwconv"])
+def test_features_that_are_too_narrow_for_convolutions_are_told(kind: str) -> None:
+    assert front_end(kind, 7, 8)(torch.randn(1, 7, 7)).shape == (1, 1, 8)
+    with pytest.raises(UserError, match="convolutions need 7 features per frame or more, these have 6; set `subsampling: windows`"):
+        front_end(kind, 6, 8)

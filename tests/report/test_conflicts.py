@@ -151,6 +151,6 @@ def test_short_runs_and_runs_without_conflicts(tmp_path):
     (tmp_path / "train.jsonl").write_text("")
     with pytest.raises(UserError, match="no training step yet"):
         summarize(tmp_path)
-    (tmp_path / "train.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    (tmp_path / "train.jsonl").write_text('{"kind": "train", "step": 1, "loss": {}, "lambda": {}, "gamma": {}}\n')
     with pytest.raises(UserError, match="measure none"):
         summarize(tmp_path)

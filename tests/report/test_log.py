@@ -129,11 +129,13 @@ def test_lines_are_on_the_disk_at_once(tmp_path):
 def test_incomplete_and_broken_lines(tmp_path):
     assert read_log(tmp_path) == []
     path = tmp_path / "train.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    one, two = (json.dumps({"kind": "dev", "step": step, "loss": {}}) + "\n" for step in (1, 2))
+    path.write_text(f'{one}{two}{{"ste')
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
-    path.write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
-    with pytest.raises(UserError, match=r"train.jsonl:2: "):
-        read_log(tmp_path)
+    for broken in ('{"ste', "3", "[]", '{"step": 2}', '{"kind": "train", "step": 2, "loss": {}}', "[" * 100_000):
+        path.write_text(f"{one}{broken}\n{two}")
+        with pytest.raises(UserError, match=r"train.jsonl:2: not a line of this log; delete this line"):
+            read_log(tmp_path)
 
 
 def test_a_log_file_is_not_flooded(tmp_path, capsys):

@@ -56,3 +56,21 @@ def test_endless_numbers_take_linear_time(lang: str) -> None:
         start = time.process_time()
         normalize(text, lang)
         assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "spelled"),
+    [
+        ("1'000 Franken", "de-CH", "eintausend Franken"),
+        ("1'234'567.5", "it-CH", "un milione e duecentotrentaquattromilacinquecentosessantasette virgola cinque"),
+        ("1 000,5 euroa", "fi", "tuhat pilkku viisi euroa"),
+        ("12 500 francs", "fr", "douze mille cinq cents francs"),
+        ("1 000 000", "ru", "один миллион"),
+        ("12 34", "fr", "douze trente-quatre"),
+        ("1 000", "it", "uno zero zero zero"),
+        ("01 000 1234 567", "fr", "zéro un zéro zéro zéro mille deux cent trente-quatre cinq cent soixante-sept"),
+        ("d'1'000'0", "fr", "d' un ' zéro zéro zéro ' zéro"),
+    ],
+)
+def test_groups_of_thousands(text: str, lang: str, spelled: str) -> None:
+    assert " ".join(spell_numbers(text, lang).split()) == spelled
