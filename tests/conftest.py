@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import forked
+from tests.forked import ROOT
+
 CORPUS = ROOT / "egs/mini/corpus"
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background would pass on that Ctrl-C is ignored
 
 
 def command(module: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run `python -m m2asr.bin.<module>` as a user does."""
-    line = [sys.executable, "-m", f"m2asr.bin.{module}", *map(str, args)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    """Run `python -m m2asr.bin.<module>` as a user does, in a process of its own."""
+    return forked.run(f"m2asr.bin.{module}", *args)
 
 
 @pytest.fixture(scope="session")

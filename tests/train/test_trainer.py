@@ -24,14 +24,13 @@ def whole(mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFac
     """A run that nothing disturbs."""
     exp = tmp_path_factory.mktemp("whole") / "exp"
     config = recipe.prepare(exp, mini_data)
-    done = subprocess.run(recipe.train_command(exp, config, mini_data, mini_dump), capture_output=True, text=True)
+    done = recipe.train(exp, config, mini_data, mini_dump)
     assert done.returncode == 0, done.stderr
     return exp
 
 
 def run(exp: Path, mini_data: Path, mini_dump: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = recipe.train_command(exp, exp / "given.yaml", mini_data, mini_dump, *more)
-    return subprocess.run(command, capture_output=True, text=True)
+    return recipe.train(exp, exp / "given.yaml", mini_data, mini_dump, *more)
 
 
 def losses(exp: Path) -> list[dict]:
