@@ -20,6 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = (  # what takes long; optimizers import torch._dynamo, numbers in English texts the cleaners
     "torch._dynamo",
+    "torch.utils.tensorboard",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
     "tacotron_cleaner.cleaners",
     "m2asr.corpora",
     "m2asr.data.extract",

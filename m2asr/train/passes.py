@@ -16,7 +16,7 @@ from m2asr.moo.plan import MERGED, Pass
 from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
-from m2asr.seeds import seed_of
+from m2asr.seeds import seed_torch
 from m2asr.train.gate import crossing, gate, gradients_at
 from m2asr.train.precision import ShortWeights, autocast
 from m2asr.train.states import StateGradients, weigh_states, weighted
@@ -121,7 +121,7 @@ class Passes:
             encoded = self._encode(names if self.spread else present, factors, batch, tally)
 
             def loss_of(name: str, read: Mapping[View, Encoded], factor: float) -> Tensor:
-                torch.manual_seed(seed_of(*batch.key, name))
+                seed_torch(*batch.key, name)
                 with crossing([self.theta[module] for module in self.system.objectives[name].runs if module in self.theta], factor):
                     loss = self.system.objectives[name](read, batch.shares[name])
                 tally.add(name, batch, loss)

@@ -37,6 +37,11 @@ CONFIG = {
         "workers": 1,
     },
 }
+# The same on the development set alone, an eighth of the audio, for tests of how a run goes on and ends rather than of what it learns.
+SMALL = CONFIG | {
+    "streams": {name: stream | {"sets": stream["dev"]} for name, stream in CONFIG["streams"].items()},
+    "batching": {"seconds": 60, "buckets": 4},
+}
 
 
 def prepare(exp: Path, mini_data: Path, config: dict | None = None) -> Path:

@@ -279,7 +279,7 @@ def test_mixed_precision_stays_close():
 
 
 def config_of_a_run():
-    config = copy.deepcopy(recipe.CONFIG)
+    config = copy.deepcopy(recipe.SMALL)
     config["weighting"] = dict(FEATURES)
     config["train"] |= {"epochs": 1, "conflicts": True}
     return config

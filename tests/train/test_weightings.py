@@ -21,7 +21,7 @@ WEIGHTINGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_runs_are_resumed_bit_for_bit(name, mini_data, mini_dump, tmp_path):
-    exp, config = tmp_path / "exp", copy.deepcopy(recipe.CONFIG)
+    exp, config = tmp_path / "exp", copy.deepcopy(recipe.SMALL)
     config["weighting"] = WEIGHTINGS[name]
     config["train"] |= {"epochs": 1, "select": "last"}
     path = recipe.prepare(exp, mini_data, config)
@@ -43,7 +43,7 @@ def test_runs_are_resumed_bit_for_bit(name, mini_data, mini_dump, tmp_path):
 
 
 def test_options_that_do_not_go_together_are_one_line(mini_data, mini_dump, tmp_path):
-    exp, config = tmp_path / "exp", copy.deepcopy(recipe.CONFIG)
+    exp, config = tmp_path / "exp", copy.deepcopy(recipe.SMALL)
     config["weighting"] = {"type": "static", "normalize": "l2"}
     done = recipe.train(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump)
     assert done.returncode == 1
