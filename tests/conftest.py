@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -40,9 +41,16 @@ def mini_dump(mini_data: Path) -> Path:
     return dump
 
 
-@pytest.fixture
-def small_data(mini_data: Path, tmp_path: Path) -> Path:
-    """A clean data directory of 12 utterances that a test may spoil."""
-    done = command("subset_data_dir", "--first", 12, mini_data / "dev_it", tmp_path / "small")
+@pytest.fixture(scope="session")
+def twelve(mini_data: Path) -> Path:
+    """A clean data directory of 12 utterances."""
+    small = mini_data.parent / "small"
+    done = command("subset_data_dir", "--first", 12, mini_data / "dev_it", small)
     assert done.returncode == 0, done.stderr
-    return tmp_path / "small"
+    return small
+
+
+@pytest.fixture
+def small_data(twelve: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(twelve, tmp_path / "small"))
