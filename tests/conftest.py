@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import forked
+from tests.forked import ROOT
+
 CORPUS = ROOT / "egs/mini/corpus"
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background would pass on that Ctrl-C is ignored
 
 
 def command(module: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run `python -m m2asr.bin.<module>` as a user does."""
-    line = [sys.executable, "-m", f"m2asr.bin.{module}", *map(str, args)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    """Run `python -m m2asr.bin.<module>` as a user does, in a process of its own."""
+    return forked.run(f"m2asr.bin.{module}", *args)
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +41,16 @@ def mini_dump(mini_data: Path) -> Path:
     return dump
 
 
-@pytest.fixture
-def small_data(mini_data: Path, tmp_path: Path) -> Path:
-    """A clean data directory of 12 utterances that a test may spoil."""
-    done = command("subset_data_dir", "--first", 12, mini_data / "dev_it", tmp_path / "small")
+@pytest.fixture(scope="session")
+def twelve(mini_data: Path) -> Path:
+    """A clean data directory of 12 utterances."""
+    small = mini_data.parent / "small"
+    done = command("subset_data_dir", "--first", 12, mini_data / "dev_it", small)
     assert done.returncode == 0, done.stderr
-    return tmp_path / "small"
+    return small
+
+
+@pytest.fixture
+def small_data(twelve: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(twelve, tmp_path / "small"))

@@ -35,21 +35,34 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process in which torchaudio raises the errors of a build that does not fit torch."""
-    (tmp_path / "torchaudio").mkdir()
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process whose torchaudio raises the errors of a build that does not fit torch; half of sacrebleu is gone."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "torchaudio").mkdir()
     text = NO_LIBRARY.format(cause="undefined symbol: torch_exception_get_what_without_backtrace")
-    (tmp_path / "torchaudio/__init__.py").write_text(text)
-    return {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    (folder / "torchaudio/__init__.py").write_text(text)
+    (folder / "sacrebleu.py").write_text("raise ImportError('half of it is gone')")
+    return {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
 
 
 def run(command: list[object], **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **settings)
 
 
-def test_a_sound_installation() -> None:
-    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT)
+@pytest.fixture(scope="module")
+def check_of_broken(broken: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env=broken)
+
+
+@pytest.fixture(scope="module")
+def check_of_sound() -> subprocess.CompletedProcess[str]:
+    """The check where no program can be called, so that espeak-ng is missing."""
+    return run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env={**os.environ, "PATH": "/nonexistent"})
+
+
+def test_a_sound_installation(check_of_sound: subprocess.CompletedProcess[str]) -> None:
+    process = check_of_sound
     assert process.returncode == 0, process.stdout + process.stderr
     components = {line.split()[0]: line.split()[1:] for line in process.stdout.splitlines()}
     for name in ("torch", "torchaudio"):
@@ -61,10 +74,9 @@ def test_the_check_knows_the_module_of_every_package_that_setup_py_names() -> No
     assert installation.MODULES.keys() == {name.lower() for name in installation.required()}
 
 
-def test_a_package_whose_files_are_gone_is_broken(tmp_path: Path) -> None:
-    (tmp_path / "sacrebleu.py").write_text("raise ImportError('half of it is gone')")
-    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
-    assert process.returncode == 1 and "sacrebleu: ImportError: half of it is gone: rm -rf .venv, then make setup" in process.stdout
+def test_a_package_whose_files_are_gone_is_broken(check_of_broken: subprocess.CompletedProcess[str]) -> None:
+    told = "sacrebleu: ImportError: half of it is gone: rm -rf .venv, then make setup"
+    assert check_of_broken.returncode == 1 and told in check_of_broken.stdout
 
 
 def test_a_constraints_file_of_ones_own(tmp_path: Path) -> None:
@@ -72,12 +84,12 @@ def test_a_constraints_file_of_ones_own(tmp_path: Path) -> None:
     assert installation.pins(tmp_path / "own.txt") == {"jiwer": "4.0.0"}
 
 
-def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    lines = {finding.component: finding for finding in installation.findings(ROOT / "constraints.txt")}
-    assert lines["espeak-ng"].state == "missing" and lines["espeak-ng"].command == "apt-get install espeak-ng"
+def test_missing_packages_are_named_with_the_command_that_installs_them(check_of_sound: subprocess.CompletedProcess[str]) -> None:
+    lines = {line.split()[0]: line for line in check_of_sound.stdout.splitlines()}
+    assert lines["espeak-ng"].split()[1] == "missing" and lines["espeak-ng"].endswith(": apt-get install espeak-ng")
     absent = [name for name in installation.OPTIONAL if installation.version(name) is None]
-    assert all(lines[name].command.endswith(f"pip install -c {installation._short(ROOT / 'constraints.txt')} {name}") for name in absent)
+    constraints = installation.constraints_used().name
+    assert all(lines[name].endswith(f"pip install -c {constraints} {name}") for name in absent)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +111,10 @@ def test_pairs_of_torch_and_torchaudio(monkeypatch: pytest.MonkeyPatch, torch: s
     assert works or (torch in installation.bad_pair() and torchaudio in installation.bad_pair())
 
 
-def test_the_check_tells_a_broken_library_and_its_cause(broken: dict[str, str]) -> None:
-    process = run([sys.executable, "-m", "m2asr.bin.check"], cwd=ROOT, env=broken)
+def test_the_check_tells_a_broken_library_and_its_cause(check_of_broken: subprocess.CompletedProcess[str]) -> None:
+    process = check_of_broken
     assert process.returncode == 1
-    assert process.stderr == "error: this installation does not work: torchaudio; the lines above tell what to do\n"
+    assert process.stderr == "error: this installation does not work: packages, torchaudio; the lines above tell what to do\n"
     line = next(line for line in process.stdout.splitlines() if line.startswith("torchaudio"))
     assert " broken " in line and "undefined symbol: torch_exception_get_what_without_backtrace" in line and line.endswith("make setup")
 

@@ -18,8 +18,9 @@ import numpy as np
 import soundfile
 from rapidfuzz.distance import Levenshtein
 
-from m2asr.data.audio import at_rate, read_audio
+from m2asr.data.audio import read_audio
 from m2asr.data.directory import read_table
+from m2asr.data.resample import at_rate
 from m2asr.decode.vad import available
 
 ROOT = Path(__file__).resolve().parents[1]

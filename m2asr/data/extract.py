@@ -21,10 +21,11 @@ import yaml
 from tqdm import tqdm
 
 from m2asr.config import FbankConfig, load_config
-from m2asr.data.audio import DURATION_TOLERANCE, Channel, at_rate, at_speed, read_audio
+from m2asr.data.audio import DURATION_TOLERANCE, Channel, read_audio
 from m2asr.data.directory import write_table
 from m2asr.data.recordings import Item, read_items
 from m2asr.data.report import FIX
+from m2asr.data.resample import at_rate, at_speed
 from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
 from m2asr.features.fbank import Fbank

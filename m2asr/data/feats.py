@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from m2asr.config import FbankConfig
-from m2asr.data.audio import at_rate, at_speed
 from m2asr.data.index import UtteranceIndex
+from m2asr.data.resample import at_rate, at_speed
 from m2asr.errors import UserError
 
 

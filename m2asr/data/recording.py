@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from m2asr.data.audio import LOUDEST, open_audio, resampler
+from m2asr.data.audio import LOUDEST, open_audio
+from m2asr.data.resample import resampler
 from m2asr.errors import UserError
 
 BLOCK_SECONDS = 20.0

@@ -78,7 +78,7 @@ class Borrowed(Weighting):
             gramian = (gramian + gramian.T) / 2
         with torch.random.fork_rng(devices=[], enabled=self.random):
             if self.random:
-                torch.manual_seed(self._steps)
+                torch.default_generator.manual_seed(self._steps)  # that of the CPU alone is restored
             try:
                 weights = self.ask(gramian, active).detach().double() * self.unit(size)
             except self.failures:  # a long run must not end with one

@@ -19,7 +19,7 @@ from m2asr.models.experts import ExpertLinear
 from m2asr.models.layers import round_length
 from m2asr.objectives.objective import Objective
 from m2asr.objectives.view import View, cut_windows
-from m2asr.seeds import seed_of
+from m2asr.seeds import seed_of, seed_torch
 
 MASK_SCALE = 0.1  # standard deviation of the random vectors that replace masked states (Chiu et al. 2022, BEST-RQ; w2v-BERT names none)
 
@@ -68,7 +68,7 @@ class System(nn.Module):
         drawn, train = batch.drawn[view], self.training and view.train
         network = self.averages.get(view, self)
         network.encoder.train(train)
-        torch.manual_seed(seed_of(*batch.key, view.key))
+        seed_torch(*batch.key, view.key)
         with torch.set_grad_enabled(torch.is_grad_enabled() and view.grad):
             feats = self._features(batch, view, train) if view.input == "feats" else None  # (R, T, F)
             if feats is not None:

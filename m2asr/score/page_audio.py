@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import soundfile
 
+from m2asr.data.audio import read_audio
 from m2asr.data.recordings import Item
 from m2asr.errors import UserError
 
@@ -64,8 +65,6 @@ def _link(item: Item, page: Path) -> str:
 
 def _copy(item: Item) -> str:
     """The audio of an utterance as MP3, or as FLAC if MP3 does not have its sample rate; empty if it cannot be read."""
-    from m2asr.data.audio import read_audio  # imports torch, which few pages need
-
     try:
         wave, rate = read_audio(item.wav, item.start, item.end, channel="mix" if item.channel is None else item.channel)
     except UserError:

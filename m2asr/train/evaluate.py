@@ -16,7 +16,7 @@ from m2asr.objectives.objective import Metric, mean
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
 from m2asr.out_of_memory import describe, explained
-from m2asr.seeds import seed_of
+from m2asr.seeds import seed_torch
 from m2asr.train.precision import autocast
 
 
@@ -72,7 +72,7 @@ def _measure(system: System, names: Sequence[str], batch: Batch | None) -> Itera
         share, objective, loss = batch.shares[name], system.objectives[name], None
         yield name, {"loss": (0.0, 0.0), **share.metrics}
         if share.weight > 0:
-            torch.manual_seed(seed_of(*batch.key, name))
+            seed_torch(*batch.key, name)
             loss = objective(encoded, share)
             yield name, {"loss": (loss.sum, share.weight), **loss.metrics}
         yield name, objective.dev_metrics(encoded, batch, loss)

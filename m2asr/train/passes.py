@@ -16,7 +16,7 @@ from m2asr.moo.plan import MERGED, Pass
 from m2asr.moo.rows import GradientRows
 from m2asr.objectives.system import System
 from m2asr.objectives.view import View
-from m2asr.seeds import seed_of
+from m2asr.seeds import seed_torch
 from m2asr.train.expert_parallel import as_many_batches, through_all_layers
 from m2asr.train.gate import crossing, gate, gradients_at
 from m2asr.train.precision import ShortWeights, autocast
@@ -122,7 +122,7 @@ class Passes:
             of_theta = {tap for read in encoded.values() for tap in read.states if self.system.source(tap) in self.theta}
 
             def loss_of(name: str, read: Mapping[View, Encoded], factor: float) -> Tensor:
-                torch.manual_seed(seed_of(*batch.key, name))
+                seed_torch(*batch.key, name)
                 with crossing([self.theta[module] for module in self.system.objectives[name].runs if module in self.theta], factor):
                     loss = self.system.objectives[name](read, batch.shares[name])
                 tally.add(name, batch, loss)

@@ -10,8 +10,9 @@ import soundfile
 import torch
 
 from m2asr.data import recording as module
-from m2asr.data.audio import read_audio, resampler
+from m2asr.data.audio import read_audio
 from m2asr.data.recording import Recording, StreamResampler, recordings
+from m2asr.data.resample import resampler
 from m2asr.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -63,6 +63,16 @@ def walk(model: PrefixModel, tokens: Sequence[int]) -> list[float]:
         scores.append(float(rows[0, token]))
         state = after[0][token]
     return [*scores, float(model.expand([state])[0][0, -1])]
+
+
+def ended_after_every_token(model: PrefixModel, tokens: Sequence[int]) -> Iterator[float]:
+    """What a text model gives to the text of the first 0, 1, ... all tokens and its end: the sums of `walk`, in a single walk."""
+    state, score = model.start, 0.0
+    for token in [*tokens, None]:
+        rows, after = model.expand([state])
+        yield score + float(rows[0, -1])
+        if token is not None:
+            score, state = score + float(rows[0, token]), after[0][token]
 
 
 TextScore = Callable[[Sequence[int]], float]

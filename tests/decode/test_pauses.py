@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from m2asr.data.audio import read_audio, resampler
+from m2asr.data.audio import read_audio
 from m2asr.data.directory import read_table
+from m2asr.data.resample import resampler
 from m2asr.decode import vad
 from m2asr.decode.pauses import PauseCutter
 from m2asr.decode.piece import Piece

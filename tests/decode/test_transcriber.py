@@ -11,8 +11,9 @@ import torch
 from rapidfuzz.distance import Levenshtein
 
 from m2asr.config import DecodeConfig, FbankConfig, dump_config
-from m2asr.data.audio import read_audio, resampler
+from m2asr.data.audio import read_audio
 from m2asr.data.directory import read_table
+from m2asr.data.resample import resampler
 from m2asr.decode.align import Aligner
 from m2asr.decode.transcriber import DEFAULT, Transcriber
 from m2asr.decode.vad import available

@@ -12,7 +12,7 @@ from m2asr.errors import UserError
 from m2asr.lm.arpa import read_arpa
 from m2asr.lm.ngram import NgramModel
 from m2asr.text.tokenizer import SPACE, UNK, Tokenizer, train_tokenizer
-from tests.decode.small import estimated, letters, walk
+from tests.decode.small import ended_after_every_token, estimated, letters, walk
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,13 @@ def tokenizer(request, sentences, tmp_path_factory) -> Tokenizer:
 
 def test_a_finished_text_has_the_score_of_its_sentence(model, tokenizer, sentences):
     vocabulary = set(model.words)
+    lm = WordNgram(model, tokenizer, "lm")
     texts = [*sentences["dev"][:60], *sentences["train"][:20], "", "a", "zzz", "zzz pronto zzz"]
     assert any(not set(text.split()) <= vocabulary for text in texts)
     for text in texts:
         tokens = tokenizer.encode(text)
         expected = sum(model.sentence(tokenizer.decode(tokens).split()))
-        assert sum(walk(WordNgram(model, tokenizer, "lm"), tokens)) == pytest.approx(expected, abs=1e-3)
+        assert sum(walk(lm, tokens)) == pytest.approx(expected, abs=1e-3)
 
 
 def test_after_every_token_the_end_is_that_of_the_text_so_far(model, tokenizer, sentences):
@@ -51,9 +52,9 @@ def test_after_every_token_the_end_is_that_of_the_text_so_far(model, tokenizer, 
         for _ in range(4):
             position = rng.randrange(len(tokens) + 1)
             tokens[position:position] = rng.choice([space, 2 * space, [UNK], [rng.randrange(2, tokenizer.size - 1)]])
-        for size in range(len(tokens) + 1):
+        for size, score in enumerate(ended_after_every_token(lm, tokens)):
             expected = sum(model.sentence(tokenizer.decode(tokens[:size]).split()))
-            assert sum(walk(lm, tokens[:size])) == pytest.approx(expected, abs=1e-3)
+            assert score == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_word_is_scored_when_it_ends(model):

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import forked
+from tests.forked import ROOT
 from tools import compare_revisions
 
 
 def bench(*options: str) -> str:
-    line = [sys.executable, "tools/bench_step.py", "--case", "tiny", "--rounds", "2", *options]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    result = forked.run(ROOT / "tools/bench_step.py", "--case", "tiny", "--rounds", "2", *options)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 def test_a_profile_says_where_the_time_goes() -> None:
-    out = bench("--profile", "--set", "train.workers=0", "train.precision=bfloat16")
+    out = bench("--profile", "--rounds", "1", "--set", "train.workers=0", "train.precision=bfloat16")
     rows = {name.strip(): (float(time), float(share)) for name, time, share in re.findall(r"^(.+?) +([\d.]+) ms +([\d.]+)%$", out, re.M)}
     total, whole = rows.pop("together, CPU time of a step")
     assert whole == 100 and sum(time for time, _ in rows.values()) == pytest.approx(total, abs=1)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import forked
 
 
 @pytest.mark.slow
 def test_the_tiny_case_prints_every_table() -> None:
-    line = [sys.executable, "tools/bench_weightings.py", "--case", "tiny", "--rounds", "1", "--precision", "float32", "--peak", "1"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    options = ["--case", "tiny", "--rounds", "1", "--precision", "float32", "--peak", "1"]
+    result = forked.run(forked.ROOT / "tools/bench_weightings.py", *options)
     assert result.returncode == 0, result.stderr
     assert "float32 on cpu" in result.stdout
     titles = [line.split(":")[0] for line in result.stdout.split("\n") if re.match(r"[a-zA-Z]", line)]

@@ -67,6 +67,7 @@ TURNS = [0, 8, 2]  # the numbers of steps; the second has the turn of the stream
 
 def make(kind: str, group: Collectives) -> JointStep:
     config = build.config()
+    config.model.encoder.blocks = 2 if kind == "layers" else 1  # more of them would do the same once more
     if kind == "dropout":  # the random numbers of a process are those of its micro-batch
         config.model.encoder.dropout = 0.1
     if kind == "quantizers":
@@ -74,7 +75,7 @@ def make(kind: str, group: Collectives) -> JointStep:
         config = build.config(model={**config.model.model_dump(), "codes": QUANTIZER}, objectives={**kept, **MASKED_OBJECTIVES})
     if kind in ("experts", *SPREAD):
         model = config.model.model_dump()
-        network, model["encoder"] = {**model["encoder"], "blocks": 1}, {**model["encoder"], "experts": EXPERTS}
+        network, model["encoder"] = model["encoder"], {**model["encoder"], "experts": EXPERTS}
         kept = {name: section.model_dump() for name, section in config.objectives.items()}
         config = build.config(model={**model, "sounds": network}, objectives={**kept, **REGULAR})
     if kind == "teacher":

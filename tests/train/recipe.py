@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.conftest import command
+
 CONFIG = {
     "model": {
         "encoder": {"type": "conformer", "blocks": 1, "dim": 32, "heads": 2, "kernel": 7, "subsampling": "dwconv", "dropout": 0.1},
@@ -35,6 +37,11 @@ CONFIG = {
         "workers": 1,
     },
 }
+# The same on the development set alone, an eighth of the audio, for tests of how a run goes on and ends rather than of what it learns.
+SMALL = CONFIG | {
+    "streams": {name: stream | {"sets": stream["dev"]} for name, stream in CONFIG["streams"].items()},
+    "batching": {"seconds": 60, "buckets": 4},
+}
 
 
 def prepare(exp: Path, mini_data: Path, config: dict | None = None) -> Path:
@@ -42,9 +49,7 @@ def prepare(exp: Path, mini_data: Path, config: dict | None = None) -> Path:
     exp.mkdir(parents=True, exist_ok=True)
     path = exp / "given.yaml"
     path.write_text(yaml.safe_dump(config or CONFIG), encoding="utf-8")
-    done = subprocess.run(
-        [*module("tokens"), "--config", path, "--data", mini_data, "--out", exp / "tokens"], capture_output=True, text=True
-    )
+    done = command("tokens", "--config", path, "--data", mini_data, "--out", exp / "tokens")
     assert done.returncode == 0, done.stderr
     return path
 
@@ -54,9 +59,19 @@ def module(name: str) -> list[str]:
     return [sys.executable, "-m", f"m2asr.bin.{name}"]
 
 
+def train_options(exp: Path, config: Path, data: Path, dump: Path, *more: str) -> list[str]:
+    """The options of training in `exp`."""
+    return ["--config", str(config), "--data", str(data), "--dump", str(dump), "--exp", str(exp), "--threads", "1", *more]
+
+
 def train_command(exp: Path, config: Path, data: Path, dump: Path, *more: str) -> list[str]:
-    """The command line that trains in `exp`."""
-    return [*module("train"), "--config", str(config), "--data", str(data), "--dump", str(dump), "--exp", str(exp), "--threads", "1", *more]
+    """The command line that trains in `exp`, for a process that is killed or starts others."""
+    return [*module("train"), *train_options(exp, config, data, dump, *more)]
+
+
+def train(exp: Path, config: Path, data: Path, dump: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Train in `exp` and wait for the end."""
+    return command("train", *train_options(exp, config, data, dump, *more))
 
 
 def folder(path: Path, tokens: Path) -> Path:

@@ -125,6 +125,12 @@ def alone(made, batches, name, streams=STREAMS):
     return {key: torch.zeros_like(p) if g is None else g for (key, p), g in zip(named.items(), gradients, strict=True)}
 
 
+def gradient_rows(made, batches, names, theta):
+    """Gradients of objectives on theta, as rows."""
+    each = [alone(made, batches, name) for name in names]
+    return torch.stack([torch.cat([gradients[key].flatten() for key in theta]) for gradients in each])
+
+
 def step_of(made, levels, kind, over, regular=None, streams=STREAMS):
     sections = [
         Level.model_validate({"objectives": names, "weighting": KINDS[kind], "penalty": {"end": 0.1} if number else None})
@@ -229,10 +235,7 @@ def test_modo_with_three_batches_follows_its_formula_over_steps(options):
     theta = [key for key, _ in made.named_parameters() if key.split(".")[0] in step.theta]
     for number in range(3):
         outcome = step([draw(100 * number + 10 * index) for index in range(3)], number, [1.0])
-        first, second = (
-            torch.stack([torch.cat([alone(made, draw(seed), name)[key].flatten() for key in theta]) for name in names])
-            for seed in (100 * number, 100 * number + 10)
-        )
+        first, second = (gradient_rows(made, draw(100 * number + seed), names, theta) for seed in (0, 10))
         weights = expected.weights(first @ second.T, None, first.square().sum(1))
         assert [outcome.weights[name] for name in names] == pytest.approx(weights.tolist(), rel=1e-6)
     assert max(outcome.weights.values()) - min(outcome.weights.values()) > 0.02
@@ -247,7 +250,7 @@ def test_moco_weighs_the_means_that_hold_the_newest_gradients():
     theta = [key for key, _ in made.named_parameters() if key.split(".")[0] in step.theta]
     for number in range(3):
         outcome = step([draw(10 * number)], number, [1.0])
-        rows = torch.stack([torch.cat([alone(made, draw(10 * number), name)[key].flatten() for key in theta]) for name in names])
+        rows = gradient_rows(made, draw(10 * number), names, theta)
         means = rows if means is None else means + 0.5 * (rows - means)
         weights = expected.weights(means @ means.T)
         assert [outcome.weights[name] for name in names] == pytest.approx(weights.tolist(), rel=1e-6)

@@ -249,7 +249,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def settings(epochs: int) -> list[str]:
-    return ["train.workers=0", "train.save_every=1", "train.average_best=1", "batching.seconds=600", f"train.epochs={epochs}"]
+    return ["train.workers=0", "train.save_every=1", "train.average_best=1", "batching.seconds=75", f"train.epochs={epochs}"]
 
 
 def trainer(exp: Path, data: Path, dump: Path, epochs: int) -> Trainer:
@@ -272,7 +272,7 @@ def last(exp: Path) -> dict:
 def one_epoch(mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a single process and one epoch."""
     exp = tmp_path_factory.mktemp("single") / "exp"
-    recipe.prepare(exp, mini_data)
+    recipe.prepare(exp, mini_data, recipe.SMALL)
     trainer(exp, mini_data, mini_dump, 1).run()
     return exp
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 
 import pytest
 import torch
@@ -284,7 +283,7 @@ def test_mixed_precision_stays_close():
 
 
 def config_of_a_run():
-    config = copy.deepcopy(recipe.CONFIG)
+    config = copy.deepcopy(recipe.SMALL)
     config["weighting"] = dict(FEATURES)
     config["train"] |= {"epochs": 1, "conflicts": True}
     return config
@@ -309,9 +308,7 @@ def test_several_batches_per_step_are_refused(changes, message, mini_data, mini_
         del config["objectives"]["cpc"]["level"]
         del config["streams"]["raw"]
     exp = tmp_path / "exp"
-    done = subprocess.run(
-        recipe.train_command(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump), capture_output=True, text=True
-    )
+    done = recipe.train(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump)
     assert done.returncode == 1
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
@@ -332,8 +329,7 @@ def test_modules_beside_the_encoder_are_refused(mini_data, mini_dump, tmp_path):
 @pytest.mark.slow
 def test_a_run_tells_its_deviation(mini_data, mini_dump, tmp_path):
     exp = tmp_path / "exp"
-    command = recipe.train_command(exp, recipe.prepare(exp, mini_data, config_of_a_run()), mini_data, mini_dump)
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = recipe.train(exp, recipe.prepare(exp, mini_data, config_of_a_run()), mini_data, mini_dump)
     assert done.returncode == 0, done.stderr
     measured = [line["conflict"] for line in read_log(exp) if line.get("conflict")]
     assert measured and all(0 <= one["deviation"] <= 1 for one in measured) and any(one["deviation"] > 0 for one in measured)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from tests.train import recipe
@@ -25,8 +24,7 @@ CONFIG = {
 def test_a_small_model_learns(mini_data: Path, mini_dump: Path, tmp_path: Path):
     exp = tmp_path / "exp"
     config = recipe.prepare(exp, mini_data, CONFIG)
-    command = [*recipe.module("train"), "--config", str(config), "--data", str(mini_data), "--dump", str(mini_dump), "--exp", str(exp)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = recipe.train(exp, config, mini_data, mini_dump)
     assert done.returncode == 0, done.stderr
     dev = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines() if '"dev"' in line]
     assert dev[-1]["metrics"]["asr_en"]["error"] < 0.8  # characters; a model that writes nothing has 1.0

@@ -26,11 +26,11 @@ JOINT = [{"objectives": ["asr_en"]}, {"objectives": ["cpc"], "penalty": {"growth
 
 def make(phases: list[dict], exp: Path, mini_data: Path, mini_dump: Path, **train: object) -> Trainer:
     """A trainer in this process, with the tokenizers that are there."""
-    data = json.loads(json.dumps(recipe.CONFIG))
+    data = json.loads(json.dumps(recipe.SMALL))
     for key in ("weighting", "penalty"):
         del data[key]
     del data["objectives"]["st_en_it"], data["objectives"]["cpc"]["level"], data["tokens"]["it"]
-    data |= {"phases": phases, "batching": {"seconds": 1000, "buckets": 2}}
+    data |= {"phases": phases, "batching": {"seconds": 125, "buckets": 2}}
     data["train"] = {**data["train"], "epochs": None, "workers": 0, "log_every": 2, "save_every": 1, **train}
     config = resolve(check_config(TrainConfig, data, "test"))
     return Trainer(config, gather(config, mini_data, mini_dump, exp), exp)
@@ -106,11 +106,11 @@ def test_shares_of_a_budget(exp, mini_data, mini_dump):
     """Interleaved phases use up the budget of the phase they lead to."""
     phases = [{"name": "pretrain", "share": 0.25, "levels": PREDICT}]
     phases += [{"name": "explore", "every": "epoch", "levels": PREDICT}, {"name": "joint", "share": 0.75, "levels": JOINT}]
-    trainer = make(phases, exp, mini_data, mini_dump, hours=0.5)
+    trainer = make(phases, exp, mini_data, mini_dump, hours=0.0625)
     trainer.run()
     spent = [span.audio_seconds for span in trainer.spans]
-    assert spent[0] == pytest.approx(0.25 * 1800, abs=1000) and spent[0] >= 0.25 * 1800
-    assert sum(spent) == pytest.approx(trainer.audio_seconds) and spent[1] >= 0.75 * 1800
+    assert spent[0] == pytest.approx(0.25 * 225, abs=125) and spent[0] >= 0.25 * 225
+    assert sum(spent) == pytest.approx(trainer.audio_seconds) and spent[1] >= 0.75 * 225
     assert {"explore", "joint"} <= {line["phase"] for line in lines(exp)}
     assert trainer.number == pytest.approx(trainer.total_steps, abs=4)
 
@@ -125,15 +125,15 @@ def test_a_run_may_become_longer_in_its_first_phase_alone(exp, mini_data, mini_d
 
     monkeypatch.setattr(Trainer, "save", save)
     with pytest.raises(Stopped):
-        make(phases, exp, mini_data, mini_dump, hours=2.0).run()
-    trainer = make(phases, exp, mini_data, mini_dump, hours=0.1)
+        make(phases, exp, mini_data, mini_dump, hours=0.25).run()
+    trainer = make(phases, exp, mini_data, mini_dump, hours=0.0125)
     assert trainer.resume() and trainer.span_index == 0
     with pytest.raises(Stopped):  # in the second phase, the first has had its share
         trainer.run()
     assert trainer.span_index == 1
     with pytest.raises(UserError, match="its checkpoint was trained with other values of train.hours; restore them"):
-        make(phases, exp, mini_data, mini_dump, hours=2.0).resume()
-    assert make(phases, exp, mini_data, mini_dump, hours=0.1, average_best=1).resume()
+        make(phases, exp, mini_data, mini_dump, hours=0.25).resume()
+    assert make(phases, exp, mini_data, mini_dump, hours=0.0125, average_best=1).resume()
 
 
 def test_a_phase_may_start_from_another_model(exp, tokens, tmp_path, mini_data, mini_dump, capsys):
@@ -166,7 +166,7 @@ def test_what_a_phase_held_is_given_back(exp, mini_data, mini_dump):
 
 
 def test_an_objective_that_never_has_a_target_is_told_once(exp, mini_data, mini_dump, monkeypatch, capsys):
-    monkeypatch.setitem(recipe.CONFIG["objectives"]["cpc"], "context", 60.0)  # longer than any utterance
+    monkeypatch.setitem(recipe.SMALL["objectives"]["cpc"], "context", 60.0)  # longer than any utterance
     make([{"name": "joint", "epochs": 2, "levels": JOINT}], exp, mini_data, mini_dump).run()
     assert capsys.readouterr().err.count("warning: cpc: an epoch without a target") == 1
 

@@ -32,7 +32,7 @@ MATRIX, VECTOR = "encoder.after_norm.weight", "objectives.asr_en.output.weight"
 def stopped(tokens: Path, mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     """A run with two checkpoints."""
     exp = recipe.folder(tmp_path_factory.mktemp("stopped") / "exp", tokens)
-    data = recipe.CONFIG | {"batching": {"seconds": 1000, "buckets": 2}, "optim": {"type": "muon"}}
+    data = recipe.SMALL | {"batching": {"seconds": 125, "buckets": 2}, "optim": {"type": "muon"}}
     data["train"] = {**recipe.CONFIG["train"], "epochs": 1, "workers": 0, "save_every": 1}
     config = resolve(check_config(TrainConfig, data, "test"))
     trainer = Trainer(config, gather(config, mini_data, mini_dump, exp), exp)

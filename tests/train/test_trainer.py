@@ -23,15 +23,14 @@ from tests.train import recipe
 def whole(mini_data: Path, mini_dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbs."""
     exp = tmp_path_factory.mktemp("whole") / "exp"
-    config = recipe.prepare(exp, mini_data)
-    done = subprocess.run(recipe.train_command(exp, config, mini_data, mini_dump), capture_output=True, text=True)
+    config = recipe.prepare(exp, mini_data, recipe.SMALL)
+    done = recipe.train(exp, config, mini_data, mini_dump)
     assert done.returncode == 0, done.stderr
     return exp
 
 
 def run(exp: Path, mini_data: Path, mini_dump: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = recipe.train_command(exp, exp / "given.yaml", mini_data, mini_dump, *more)
-    return subprocess.run(command, capture_output=True, text=True)
+    return recipe.train(exp, exp / "given.yaml", mini_data, mini_dump, *more)
 
 
 def losses(exp: Path) -> list[dict]:
@@ -131,18 +130,18 @@ def test_checkpoints_from_before_a_key_was_there_go_on(whole, mini_data, mini_du
 def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp_path):
     """Training stops at the first step that fills the budget, with dev scores and a model; and goes on to a larger one."""
     exp = start_from(whole, tmp_path)
-    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.15")
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.04")
     assert done.returncode == 0, done.stderr
     state = torch.load(exp / "checkpoints/last.pt", weights_only=True)
     steps = state["number"]
-    assert 0.15 * 3600 <= state["audio_seconds"] < 0.15 * 3600 * (1 + 2 / steps)
+    assert 0.04 * 3600 <= state["audio_seconds"] < 0.04 * 3600 * (1 + 2 / steps)
     lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
     assert lines[-1]["kind"] == "dev" and lines[-1]["step"] == steps
     assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"]["cpc"] > 0.18  # schedules end with the budget
     assert (exp / "model.pt").is_file() and trained_fbank(exp) == FbankConfig()  # all that recordings need to become text
-    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.2")
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.05")
     assert done.returncode == 0, done.stderr
-    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.2 * 3600
+    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.05 * 3600
 
 
 def test_a_half_written_checkpoint_falls_back_to_the_one_before(whole, mini_data, mini_dump, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 
 import pytest
 import torch
@@ -22,13 +21,13 @@ WEIGHTINGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_runs_are_resumed_bit_for_bit(name, mini_data, mini_dump, tmp_path):
-    exp, config = tmp_path / "exp", copy.deepcopy(recipe.CONFIG)
+    exp, config = tmp_path / "exp", copy.deepcopy(recipe.SMALL)
     config["weighting"] = WEIGHTINGS[name]
     config["train"] |= {"epochs": 1, "select": "last"}
-    command = recipe.train_command(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump)
+    path = recipe.prepare(exp, mini_data, config)
     found = []
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = recipe.train(exp, path, mini_data, mini_dump)
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
         found.append((torch.load(exp / "model.pt", weights_only=True)["model"], [(line.get("loss"), line.get("lambda")) for line in lines]))
@@ -44,9 +43,8 @@ def test_runs_are_resumed_bit_for_bit(name, mini_data, mini_dump, tmp_path):
 
 
 def test_options_that_do_not_go_together_are_one_line(mini_data, mini_dump, tmp_path):
-    exp, config = tmp_path / "exp", copy.deepcopy(recipe.CONFIG)
+    exp, config = tmp_path / "exp", copy.deepcopy(recipe.SMALL)
     config["weighting"] = {"type": "static", "normalize": "l2"}
-    command = recipe.train_command(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump)
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = recipe.train(exp, recipe.prepare(exp, mini_data, config), mini_data, mini_dump)
     assert done.returncode == 1
     assert "weighting.normalize" in done.stderr and len(done.stderr.strip().splitlines()) == 1
