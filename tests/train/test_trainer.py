@@ -130,18 +130,18 @@ def test_checkpoints_from_before_a_key_was_there_go_on(whole, mini_data, mini_du
 def test_a_budget_of_audio_ends_within_an_epoch(whole, mini_data, mini_dump, tmp_path):
     """Training stops at the first step that fills the budget, with dev scores and a model; and goes on to a larger one."""
     exp = start_from(whole, tmp_path)
-    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.04")
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.1")
     assert done.returncode == 0, done.stderr
     state = torch.load(exp / "checkpoints/last.pt", weights_only=True)
     steps = state["number"]
-    assert 0.04 * 3600 <= state["audio_seconds"] < 0.04 * 3600 * (1 + 2 / steps)
+    assert 0.1 * 3600 <= state["audio_seconds"] < 0.1 * 3600 * (1 + 2 / steps)
     lines = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines()]
     assert lines[-1]["kind"] == "dev" and lines[-1]["step"] == steps
     assert lines[-2]["lr"]["backbone"] < lines[-3]["lr"]["backbone"] and lines[-2]["gamma"]["cpc"] > 0.18  # schedules end with the budget
     assert (exp / "model.pt").is_file() and trained_fbank(exp) == FbankConfig()  # all that recordings need to become text
-    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.05")
+    done = run(exp, mini_data, mini_dump, "--set", "train.epochs=null", "train.hours=0.13")
     assert done.returncode == 0, done.stderr
-    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.05 * 3600
+    assert torch.load(exp / "checkpoints/last.pt", weights_only=True)["audio_seconds"] >= 0.13 * 3600
 
 
 def test_a_half_written_checkpoint_falls_back_to_the_one_before(whole, mini_data, mini_dump, tmp_path):
