@@ -76,7 +76,8 @@ class Codebook:
             if centroids.ndim != 2 or centroids.dtype != np.float32 or pool < 1:
                 raise ValueError("no table of centroids")
         except UserError as error:
-            raise UserError(f"{path}: not a readable codebook ({str(error).removeprefix(f'{path}: ')})") from None
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path}: not a readable codebook ({reason}); learn one without --codebook") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise UserError(f"{path}: not a readable codebook ({reason}); learn one without --codebook") from None
