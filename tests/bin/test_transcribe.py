@@ -97,7 +97,7 @@ def test_bad_recordings_are_named_and_the_others_are_transcribed(root, folder, t
     soundfile.write(tmp_path / "cut.wav", read_audio(str(folder / "calls/a.wav"))[0], RATE)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:100000])
     names = ["empty", "broken.wav", "none.wav", "gone.wav", "silence.wav", "cut.wav"]
-    messages = ["no recording in this folder", "cannot read", "0 samples", "no such file", "no speech was found", "truncated: its header"]
+    messages = ["no recording in this folder", "cannot read", "0 samples", "No such file", "no speech was found", "truncated: its header"]
     out, recordings = tmp_path / "out", [*(tmp_path / name for name in names), folder / "calls/a.wav"]
     result = command("transcribe", *recordings, "--exp", root / "exp", "--lang", "it", "--out", out)
     assert result.returncode == 1

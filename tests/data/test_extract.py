@@ -148,7 +148,7 @@ def test_all_bad_recordings_are_counted_and_named_and_the_old_features_stay(smal
     soundfile.write(tmp_path / "short.wav", np.zeros(100), 16000)
     (tmp_path / "noise.opus").write_bytes(b"no audio" * 500)
     bad = {
-        1: ("/nowhere/x.wav", "no such file"),
+        1: ("/nowhere/x.wav", "No such file"),
         2: (f"touch {tmp_path}/hacked |", "--allow_pipes"),
         3: (f"{tmp_path}/cut.opus", "truncated"),
         4: (f"{tmp_path}/slow.wav", "8000 Hz"),
@@ -175,7 +175,7 @@ def test_only_ten_are_named(small: Path, tmp_path: Path) -> None:
     edit(small / "wav.scp", {n: "/nowhere/x.wav" for n in range(1, 31)})
     with pytest.raises(UserError, match=r"^30 of 40 .*; and 20 more; drop them with: python -m m2asr.bin.fix_data_dir .*small$") as error:
         extract(small, tmp_path / "dump", FbankConfig(), 2)
-    assert str(error.value).count("no such file") == 10
+    assert str(error.value).count("No such file") == 10
 
 
 def test_commands_run_only_where_allowed(small: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_segments_are_cut_out(recordings: Path) -> None:
     ("change", "message"),
     [
         ({"wav.scp": "spk-0 echo hello |"}, "only with --allow_pipes"),
-        ({"wav.scp": "spk-0 nowhere.wav"}, "nowhere.wav: .*no such file"),
+        ({"wav.scp": "spk-0 nowhere.wav"}, "nowhere.wav: .*No such file"),
         ({"utt2dur": "spk-0 1.500"}, "1.00 s of audio, utt2dur says 1.50 s"),
     ],
 )

@@ -124,7 +124,7 @@ def test_texts_that_cannot_be_aligned_are_told_and_the_others_done(root, aligner
     write_table(tmp_path / "bad/text", tables["text"])
     results = align_set(aligner, tmp_path / "bad")
     problems = {utt: result.problem for utt, result in results.items() if result.problem}
-    messages = ["empty text", "shown as ⁇: left bra⁇e", "text too long: 219 tokens need", "no head reads fr", "no such file", "no line"]
+    messages = ["empty text", "shown as ⁇: left bra⁇e", "text too long: 219 tokens need", "no head reads fr", "No such file", "no line"]
     assert list(problems) and problems.keys() == set(utts[:6])
     for utt, message in zip(utts, messages, strict=False):
         assert message in problems[utt] and "\n" not in problems[utt]
@@ -136,7 +136,7 @@ def test_texts_that_cannot_be_aligned_are_told_and_the_others_done(root, aligner
 def test_recordings_that_cannot_be_aligned_are_told(root, aligner, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(100), 16000)
     for path, lang, message in (
-        (tmp_path / "gone.wav", "en", "no such file"),
+        (tmp_path / "gone.wav", "en", "No such file"),
         (tmp_path / "short.wav", "en", "100 samples are less than one window of 25 ms"),
         (tmp_path / "short.wav", "de", "no head reads de; there are heads for en, it"),
     ):
