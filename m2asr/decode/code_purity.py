@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from m2asr.errors import UserError
+from m2asr.files import open_input
 
 
 class Purity:
@@ -67,7 +68,7 @@ class Purity:
 def _ctm_rows(path: Path) -> Iterator[tuple[str, float, float, str]]:
     """Utterance, start, end and label of every line. Raises UserError (file:line) for other lines and unsorted utterances."""
     last = ""
-    with open(path, "rb") as file:
+    with open_input(path, "ctm file") as file:
         for number, line in enumerate(file, 1):
             try:
                 fields: Sequence[str] = line.decode().split()

@@ -105,3 +105,13 @@ def test_streams_behind_the_first_are_told(name: str, tmp_path: Path) -> None:
     path.write_bytes(2 * path.read_bytes())
     with pytest.raises(UserError, match="it holds several streams, one behind the other, of which only the first can be read"):
         audio_seconds(str(path))
+
+
+def test_a_chunk_that_leads_back_ends_the_check(tmp_path: Path) -> None:
+    """A W64 chunk of no length would be read for ever."""
+    path = tmp_path / "a.w64"
+    soundfile.write(path, WAVE, 16000)
+    data = path.read_bytes()
+    path.write_bytes(data[:56] + bytes(8) + data[64:])  # the length of the first chunk behind `wave`
+    with open(path, "rb") as file:
+        assert truncated(file, "W64") is None

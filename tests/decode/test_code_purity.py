@@ -52,3 +52,9 @@ def test_lines_that_are_no_sorted_ctm(path: Path, line: str, told: str) -> None:
     purity = Purity(path)
     with pytest.raises(UserError, match=f"tokens.ctm:{told}"):
         purity.add("z", np.array([1]), np.array([0.1]))
+
+
+def test_an_alignment_that_is_no_text(path: Path) -> None:
+    path.write_bytes(CTM.encode() + b"e 1 0.1 0.1 \xff\n")
+    with pytest.raises(UserError, match="tokens.ctm:6: write `utterance channel"):
+        Purity(path).add("z", np.array([1]), np.array([0.1]))
