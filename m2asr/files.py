@@ -104,12 +104,7 @@ def replace_dir(path: str | Path, kind: Kind, repair: bool = False) -> Iterator[
     if not repair:
         check_replaceable(path, kind)
     path = path.resolve() if path.is_symlink() else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear(path)
-    temporary = _beside(path, "tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    with temporary_dir(path) as temporary:
         yield temporary
         held, written = read_mark(path)
         if not repair:
@@ -117,8 +112,6 @@ def replace_dir(path: str | Path, kind: Kind, repair: bool = False) -> Iterator[
         elif held is not None:
             mark(temporary, kind, without=set(os.listdir(path)) - written)
         _take_over(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from m2asr.decode.codebook import Codebook
 from m2asr.errors import UserError
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train import checkpoint
+from tests.fuzz.commands import limited
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "recording": ("a.wav", lambda path: read_audio(str(path))),
@@ -29,23 +29,9 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def at_once() -> Iterator[None]:
-    """A reader that waits for a writer fails the test."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("it waits for somebody to write into the pipe")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.parametrize("what", READERS)
 def test_a_pipe_that_nobody_writes_into_is_told(what: str, tmp_path: Path) -> None:
     name, read = READERS[what]
     os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match="it is a pipe or a device"):
+    with limited(30), pytest.raises(UserError, match="it is a pipe or a device"):
         read(tmp_path / name)

@@ -128,7 +128,7 @@ _check_options() {
   if [[ $init_from ]]; then
     [[ ! $pretrain_config ]] || die "--init_from: the training starts from the pretrained model already; take --pretrain_config away"
     read -ra files <<<"$init_from"
-    [[ -f ${files[0]} ]] || die "--init_from ${files[0]}: no such file; give the model.pt of another run"
+    [[ -f ${files[0]-} ]] || die "--init_from ${files[0]-}: no such file; give the model.pt of another run"
     init=(--init_from "${files[@]}")
   fi
   [[ ! $phones ]] || reading+=(--how "$phones")

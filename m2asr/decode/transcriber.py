@@ -256,7 +256,8 @@ class Transcriber:
             notes.append("no speech was found")
         elif all(not segment.words for segment in segments):
             notes.append("times are those of segments: there is no CTC objective that tells when words are said")
-        if lang not in (routed := self.trained.model.router_languages()) and routed:
+        routed = self.trained.model.router_languages()
+        if routed and lang not in routed:
             notes.append(f"{lang} is none of the languages that its experts are chosen by, {', '.join(routed)}: expect more errors")
         if to is not None and to == lang:
             notes.append(f"its language is {lang}: not translated")

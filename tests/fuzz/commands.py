@@ -77,7 +77,7 @@ def fault(ending: Ending) -> str | None:
         return f"a traceback: {lines[-1][:300]}"
     if ending.code not in (0, 1, 2):
         return f"exit code {ending.code}: {ending.err[-300:]}"
-    if longest := max(map(len, ending.err.splitlines()), default=0) > LONGEST + len("error: "):
+    if (longest := max(map(len, ending.err.splitlines()), default=0)) > LONGEST + len("error: "):
         return f"a line of {longest} characters"
     if ending.code == 2 and not (len(lines) == 1 and lines[0].startswith("error: ")):
         return f"no clear line: {ending.err[:300]!r}"
