@@ -41,7 +41,12 @@ def check_different(target: Path, sources: list[Path]) -> None:
 
 
 def read_mark(folder: Path) -> tuple[str | None, set[str]]:
-    """The kind of a folder that this toolkit made, None for another one, and the names that were written into it."""
+    """The kind of a folder that this toolkit made, None for another one, and the names that were written into it.
+
+    Raises UserError if the mark is a folder or a pipe, which this toolkit did not make.
+    """
+    if (folder / MARK).exists() and not (folder / MARK).is_file():
+        raise UserError(f"{folder / MARK}: it is no file, so what may be replaced here is not known; remove it")
     try:
         kind, *names = (folder / MARK).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):  # no mark, or an empty one

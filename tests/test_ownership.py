@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from m2asr.errors import UserError
 from m2asr.files import replace_dir
-from m2asr.ownership import claim
+from m2asr.ownership import claim, note, read_mark
 from tests.conftest import ROOT, command
+from tests.fuzz.commands import limited
 
 FBANK = ROOT / "egs/mini/conf/fbank.yaml"
 TOKENS = ["--config", ROOT / "egs/mini/conf/train_m2asr.yaml"]
@@ -99,3 +101,11 @@ def test_files_of_others_stay_and_our_own_are_written_again(tmp_path: Path) -> N
         claim(tmp_path, ["call.txt"])
     with pytest.raises(UserError, match="it holds files"), replace_dir(tmp_path, "features"):
         pass
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_mark_that_is_no_file_is_told(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / ".m2asr")
+    for act in (read_mark, lambda folder: note(folder, "index"), lambda folder: claim(folder, ["lm.arpa"])):
+        with limited(30), pytest.raises(UserError, match=".m2asr: it is no file, so what may be replaced here is not known; remove it"):
+            act(tmp_path)

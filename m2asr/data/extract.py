@@ -30,6 +30,7 @@ from m2asr.errors import UserError
 from m2asr.features.cmvn import accumulate
 from m2asr.features.fbank import Fbank
 from m2asr.files import replace_dir
+from m2asr.processes import end_with_starter
 from m2asr.progress import visible
 
 SHOWN = 10  # bad utterances named before the rest are only counted
@@ -138,6 +139,7 @@ class _Writer:
 
 
 def _start_process() -> None:
+    end_with_starter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its processes
     torch.set_num_threads(1)
 

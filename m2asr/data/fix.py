@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def fix(
     Durations that utt2dur lacks are those of the segments or recordings; languages that utt2lang lacks are `lang`. With `check_wav` also
     drop utterances of whose recording no features can be computed, with the config `fbank`. The old directory goes to .backup/ inside it,
     or .backup2/ and so on where it was repaired before. Returns a summary of what was dropped and why, and a report of the remaining
-    problems. Raises UserError if no utterance would remain; then nothing is changed.
+    problems. Raises UserError if no utterance would remain, or if a file cannot be copied; then nothing is changed.
     """
     folder = Path(folder)
-    dropped: list[str] = []
+    dropped = [f"{path.name}: a link that leads nowhere" for path in sorted(folder.glob("*")) if path.is_symlink() and not path.exists()]
     tables = {path.name: _lenient(path, dropped) for path in table_files(folder, made=("utt2lang",) if lang else ())}
     if lang:
         utts = tables.get("utt2spk", tables.get("text", {}))
@@ -46,8 +47,8 @@ def fix(
     tables = _common(tables, folder, dropped)
     backup = _free_name(folder)
     with replace_dir(folder, KIND, repair=True) as out:
-        shutil.copytree(folder, out, dirs_exist_ok=True)
-        shutil.copytree(folder, out / backup, ignore=shutil.ignore_patterns(f"{BACKUP}*"))
+        _copy(folder, out)
+        _copy(folder, out / backup, ignore=shutil.ignore_patterns(f"{BACKUP}*"))
         write_tables(out, tables)
         options = {"fbank": fbank, "audio": check_wav, "text": "text" in tables, "allow_pipes": allow_pipes, "keep_long_text": True}
         report = validate(out, **options)
@@ -69,6 +70,15 @@ def fix(
     if len(dropped) > SHOWN:
         summary.append(f"  ... and {len(dropped) - SHOWN} more")
     return "\n".join(summary), report
+
+
+def _copy(folder: Path, out: Path, ignore: Callable[..., set[str]] | None = None) -> None:
+    """Copy a data directory, without links that lead nowhere. Raises UserError for the first file that cannot be copied."""
+    try:
+        shutil.copytree(folder, out, dirs_exist_ok=True, ignore=ignore, ignore_dangling_symlinks=True)
+    except shutil.Error as error:
+        source, _, problem = error.args[0][0]
+        raise UserError(f"{source}: cannot be copied, so nothing was changed: {problem}; move it away, or mend it") from None
 
 
 def _free_name(folder: Path) -> str:

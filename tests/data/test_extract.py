@@ -186,12 +186,29 @@ def test_commands_run_only_where_allowed(small: Path, tmp_path: Path) -> None:
     assert next(iter(read_table(tmp_path / "dump" / "utt2num_frames").values())) == "498"
 
 
-def test_ctrl_c_leaves_nothing(mini_data: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "m2asr.bin.fbank", "--config", str(CONFIG), "--data", str(mini_data), "--dump", str(tmp_path / "dump")]
+def writing(data: Path, dump: Path) -> subprocess.Popen[str]:
+    """The command fbank, in a session of its own, that has begun to write features."""
+    line = [sys.executable, "-m", "m2asr.bin.fbank", "--config", str(CONFIG), "--data", str(data), "--dump", str(dump), "--nj", "2"]
     running = subprocess.Popen([*line, "train_en", "train_it"], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("dump/.train_*/feats.1.ark")) and time.monotonic() < deadline:
+    while not list(dump.glob(".train_*/feats.1.ark")) and time.monotonic() < deadline:
         time.sleep(0.01)
+    return running
+
+
+def test_kill_9_ends_its_processes_too(mini_data: Path, tmp_path: Path) -> None:
+    running = writing(mini_data, tmp_path / "dump")
+    running.kill()
+    running.wait(timeout=60)
+    with pytest.raises(ProcessLookupError):  # there is no process left in its session
+        for _ in range(600):
+            os.killpg(running.pid, 0)
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_ctrl_c_leaves_nothing(mini_data: Path, tmp_path: Path) -> None:
+    running = writing(mini_data, tmp_path / "dump")
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the command and its processes
     _, messages = running.communicate(timeout=60)
     assert running.returncode == 130

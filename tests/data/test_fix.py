@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,21 @@ def test_texts_alone_get_their_language(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a-1 Hello!\na-2 world\n")
     assert fix(tmp_path, lang="en")[1].clean
     assert read_tables(tmp_path) == {"text": {"a-1": "hello", "a-2": "world"}, "utt2lang": {"a-1": "en", "a-2": "en"}}
+
+
+def test_links_that_lead_nowhere_are_dropped_and_told(small_data: Path) -> None:
+    (small_data / "spk2utt").unlink()
+    for name, target in {"spk2utt": "nowhere", "spk2age": "spk2age"}.items():
+        (small_data / name).symlink_to(target)
+    summary, report = fix(small_data)
+    assert "spk2utt: a link that leads nowhere" in summary and "spk2age: a link that leads nowhere" in summary
+    assert report.clean and "12 utterances kept, 2 lines or utterances dropped" in summary
+    assert not (small_data / "spk2utt").is_symlink() and not (small_data / "spk2age").is_symlink()
+
+
+def test_what_cannot_be_copied_is_told_and_nothing_is_changed(small_data: Path) -> None:
+    os.mkfifo(small_data / "talk")
+    before = sorted(path.name for path in small_data.iterdir())
+    with pytest.raises(UserError, match="talk: cannot be copied, so nothing was changed: .*named pipe"):
+        fix(small_data)
+    assert sorted(path.name for path in small_data.iterdir()) == before

@@ -17,10 +17,11 @@ from tests.fuzz.world import RUN, copy_world, make_world
 CASES, FIRST = int(os.environ.get("M2ASR_FUZZ", "0")), int(os.environ.get("M2ASR_FUZZ_SEED", "1"))
 TOKENS = "--config conf/train.yaml --set tokens.it.type=words --data data --out exp/tokens"
 FEW = "subset_data_dir data/it data/few --first"
+REST = "subset_data_dir data/it data/rest --utt_list rest"
 COMMANDS = {  # name: what was run before, the command, and the folders that appear as a whole
     "fix_data_dir": ([], "fix_data_dir data/it --lang it", ["data/it"]),
     "subset_data_dir": ([f"{FEW} 2"], f"{FEW} 3", ["data/few"]),
-    "combine_data": ([f"{FEW} 2", "combine_data data/both data/few"], "combine_data data/both data/few data/random", ["data/both"]),
+    "combine_data": ([f"{FEW} 2", REST, "combine_data data/both data/few"], "combine_data data/both data/few data/rest", ["data/both"]),
     "prepare_text": ([], "prepare_text lines.txt --lang it --out data/texts", ["data/texts"]),
     "phones": ([], "phones data/random --how letters", []),
     "tokens": ([], f"tokens {TOKENS}", ["exp/tokens/it"]),
@@ -29,7 +30,9 @@ COMMANDS = {  # name: what was run before, the command, and the folders that app
     "fbank": ([], "fbank it --config conf/fbank.yaml --nj 1 --data data --dump dump", ["dump/it"]),
 }
 SHORT = ["fix_data_dir", "subset_data_dir", "tokens", "lm"]  # training and fbank take seconds
-VOLATILE = re.compile(r"(.*/)?(index/.*|tensorboard/.*|train\.jsonl|train_info\.json|checkpoints/.*|\.download\.lock)")  # times, paths
+UNSTEADY = ["fbank"]  # its processes clear away temporary files at the end, more or fewer of them
+# times, paths, and the backup of a repaired directory, which is there where it was repaired before the kill
+VOLATILE = re.compile(r"(.*/)?(index/.*|tensorboard/.*|train\.jsonl|train_info\.json|checkpoints/.*|\.download\.lock|\.backup2/.*)")
 
 
 def stable(files: Mapping[str, bytes | str]) -> dict[str, bytes | str]:
@@ -57,7 +60,7 @@ def test_killed_commands(name: str, tmp_path: Path) -> None:
         moment = rng.randrange(moments) if rng.random() < 0.8 else rng.uniform(0.01, 1.0)
         case = f"seed {seed}: {line}, killed at {'step' if isinstance(moment, int) else 'second'} {moment}"
         count = killed(module, args, copy_world(world, copy), moment)
-        assert count == -1 or isinstance(moment, float), f"{case}: it was not killed, as it had only {count} moments"
+        assert count == -1 or isinstance(moment, float) or name in UNSTEADY, f"{case}: it was not killed, as it had only {count} moments"
         left = contents(copy)
         for path, content in stable(left).items():
             hidden = any(part.startswith(".") for part in path.split("/"))

@@ -51,6 +51,7 @@ def make_world(world: Path) -> Path:
     train_tokenizer("char", None, ["parola abcdef"] * 9, world / "exp/tokens/it", 1.0, False)
     shutil.copy(ROOT / "egs/mini/ablation.tar.gz", world / "runs.tar.gz")
     (world / "lines.txt").write_text("buongiorno a tutti\narrivederci a domani\n" * 3)
+    write_lines(world / "rest", utts[2:])
     (world / "thesis").mkdir()
     (world / "thesis/thesis.txt").write_text("precious")
     os.mkfifo(world / "pipe")
