@@ -104,7 +104,7 @@ def is_up_to_date(data: Path, dump: Path, config: FbankConfig) -> bool:
     differs = [f"{key} {value}" for key, value in stored if key != "compress" and value != getattr(config, key)]
     if differs:
         raise UserError(f"{dump}: its features have {', '.join(differs)}; remove this folder to make them anew, or choose another --dump")
-    return (dump / SOURCE).is_file() and (dump / SOURCE).read_text() == _recordings_hash(data)
+    return (dump / SOURCE).is_file() and (dump / SOURCE).read_bytes() == _recordings_hash(data).encode()
 
 
 def _recordings_hash(data: Path) -> str:

@@ -96,7 +96,7 @@ def run_job(job: Job, folder: Path, options: Sequence[str] = ()) -> bool:
             if (folder / job.tag / "results.json").is_file() and not (folder / job.tag / "model.pt").exists():
                 return True
             text = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True, width=120)
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            if not path.is_file() or path.read_bytes() != text.encode():
                 with open_atomic(path) as file:
                     file.write(text)
             call_recipe("--stage", "tokens", "--expdir", str(folder), "--tag", job.tag, "--train_config", str(path), *options)

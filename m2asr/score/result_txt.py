@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from m2asr.errors import UserError
-from m2asr.files import open_atomic
+from m2asr.files import open_atomic, read_text
 from m2asr.score.error_rate import Errors
 
 
@@ -20,17 +20,17 @@ def write_trn(path: Path, utts: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def read_trn(path: Path) -> tuple[list[str], list[str]]:
-    """Utterances and texts of a file of write_trn. Raises UserError if it is missing, or if a line is wrong."""
+    """Utterances and texts of a file of write_trn. Raises UserError if it is missing or no text, or if a line is wrong."""
     if not path.is_file():
         raise UserError(f"{path}: missing; run stage 6 (score)")
     utts, texts = [], []
-    with open(path, encoding="utf-8") as file:  # not str.splitlines, which also splits at U+2028 and similar characters in a text
-        for number, line in enumerate(file, 1):
-            match = re.fullmatch(r"(.*) \(([^ ]+)\)", line.rstrip("\n"))
-            if match is None:
-                raise UserError(f"{path}:{number}: not a line `text (utterance)`; run stage 6 (score) again")
-            texts.append(match[1])
-            utts.append(match[2])
+    lines = read_text(path).split("\n")  # not splitlines, which also splits at U+2028 and similar characters in a text
+    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, 1):
+        match = re.fullmatch(r"(.*) \(([^ ]+)\)", line)
+        if match is None:
+            raise UserError(f"{path}:{number}: not a line `text (utterance)`; run stage 6 (score) again")
+        texts.append(match[1])
+        utts.append(match[2])
     return utts, texts
 
 

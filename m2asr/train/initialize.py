@@ -89,7 +89,7 @@ def other_tokens(sources: Sequence[Init], tokens: Path) -> list[str]:
     for source in sources:
         for path in sorted(tokens.glob("*/tokens.txt")):
             theirs = Path(source.path).parent / "tokens" / path.parent.name / "tokens.txt"
-            ids = [file.read_text(encoding="utf-8").splitlines() for file in (path, theirs) if file.is_file()]
+            ids = [file.read_bytes().splitlines() for file in (path, theirs) if file.is_file()]
             if len(ids) == 2 and len(ids[0]) == len(ids[1]) and ids[0] != ids[1]:
                 problem = f"its tokenizer {path.parent.name} has as many tokens as that of this run, but others"
                 remedy = f"copy {theirs.parent} to {path.parent} before the training, or map the heads to null"

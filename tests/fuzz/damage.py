@@ -41,8 +41,8 @@ WAYS = ["spoil", "spoil", "spoil", "hostile", "hostile", "cut", "zeros", "folder
 
 def damage(world: Path, name: str, way: str, rng: random.Random, others: Sequence[str]) -> None:
     """Damage a file of a folder in one of the WAYS."""
-    path = world / name
-    content = path.read_bytes() if path.is_file() else b""
+    path, other = world / name, world / rng.choice(others)
+    content, foreign = (file.read_bytes() if file.is_file() else b"" for file in (path, other))
     path.unlink(missing_ok=True)
     contents = {
         "spoil": lambda: spoil(content, rng),
@@ -50,7 +50,7 @@ def damage(world: Path, name: str, way: str, rng: random.Random, others: Sequenc
         "cut": lambda: content[: rng.randrange(len(content) + 1)],
         "zeros": lambda: bytes(len(content)),
         "packed": lambda: gzip.compress(bytes(1 << 25)),
-        "other": lambda: (world / rng.choice(others)).read_bytes(),
+        "other": lambda: foreign,
     }
     if way == "folder":
         (path / "within").mkdir(parents=True)

@@ -24,6 +24,9 @@ def test_trn_is_read_as_it_was_written(tmp_path):
     (tmp_path / "hyp.trn").write_text("good (a)\nbad\n")
     with pytest.raises(UserError, match="hyp.trn:2: not a line"):
         read_trn(tmp_path / "hyp.trn")
+    (tmp_path / "hyp.trn").write_bytes(b"good (a)\n\x8b (b)\n")
+    with pytest.raises(UserError, match="hyp.trn: cannot read this file: it is not UTF-8 text"):
+        read_trn(tmp_path / "hyp.trn")
 
 
 def test_errors_stand_under_each_other(tmp_path):
