@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,14 +29,17 @@ SAVED = "search.yaml"  # in decode_<name>: the settings of each reader, without 
 def tuned_setups(trained: Trained, search: DecodeConfig, readers: Iterable[Reader], models: TextModels) -> dict[Reader, SearchSetup]:
     """Tune the open numbers of a search for each reader on its dev sets, and save the settings.
 
-    Saved settings of further readers stay if they belong to the same search and model.
+    Saved settings of further readers stay if they belong to the same search and model; a damaged file is told and written anew.
     """
     settings = {reader: tune(trained, search, reader, models) if open_numbers(search) else search for reader in readers}
     path, options = trained.exp / f"decode_{search.name}" / SAVED, search.model_dump(mode="json")
     named = {reader.name: tuned.model_dump(mode="json") for reader, tuned in settings.items()}
     if path.is_file() and path.stat().st_mtime > (trained.exp / "model.pt").stat().st_mtime:
-        saved = read_yaml(path)
-        named = {**saved["readers"], **named} if saved["search"] == options else named
+        try:
+            saved = _read(path)
+            named = {**saved["readers"], **named} if saved["search"] == options else named
+        except UserError:
+            print(f"warning: {path}: damaged; it is written anew and holds only what is decoded now", file=sys.stderr)
     with open_atomic(path) as file:
         yaml.safe_dump({"search": options, "readers": named}, file, sort_keys=False, allow_unicode=True, width=120)
     return {reader: SearchSetup(tuned, models.fusion(tuned, reader.tokens)) for reader, tuned in settings.items()}
@@ -48,9 +52,7 @@ def saved_search(exp: Path, name: str) -> tuple[DecodeConfig, dict[str, DecodeCo
     if not path.is_file():
         names = ", ".join(sorted(folder.parent.name.removeprefix("decode_") for folder in exp.glob(f"decode_*/{SAVED}")))
         raise UserError(f"{path}: no such search; {f'name one of {names}' if names else 'run stage 5 (decode) first'}")
-    data = read_yaml(path)
-    if not isinstance(data.get("readers"), dict) or not isinstance(data.get("search"), dict):
-        raise UserError(f"{path}: damaged; run stage 5 (decode) again with --force")
+    data = _read(path)
     settings = {reader: check_config(DecodeConfig, options, f"{path}: {reader}") for reader, options in data["readers"].items()}
     return check_config(DecodeConfig, data["search"], str(path)), settings
 
@@ -58,8 +60,16 @@ def saved_search(exp: Path, name: str) -> tuple[DecodeConfig, dict[str, DecodeCo
 def best_saved(exp: Path) -> str | None:
     """The name of the last search with a language model that stage 5 decoded with, or None."""
     paths = sorted(exp.glob(f"decode_*/{SAVED}"), key=lambda path: path.stat().st_mtime)
-    names = [path.parent.name.removeprefix("decode_") for path in paths if read_yaml(path)["search"].get("lm")]
+    names = [path.parent.name.removeprefix("decode_") for path in paths if _read(path)["search"].get("lm")]
     return names[-1] if names else None
+
+
+def _read(path: Path) -> dict[str, dict]:
+    """The contents of a search.yaml; raises UserError if it lacks a part."""
+    data = read_yaml(path)
+    if not isinstance(data.get("readers"), dict) or not isinstance(data.get("search"), dict):
+        raise UserError(f"{path}: damaged; run stage 5 (decode) again with --force")
+    return data
 
 
 def text_models(

@@ -11,7 +11,7 @@ import pytest
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table
 from m2asr.decode.run import decode
-from m2asr.decode.search_setup import saved_search
+from m2asr.decode.search_setup import best_saved, saved_search
 from m2asr.decode.text_models import make_models
 from m2asr.errors import UserError
 from tests.conftest import command
@@ -98,6 +98,22 @@ def test_what_was_found_for_other_languages_stays(run):
     os.utime(run.exp / "model.pt")
     decode(run.load(), [config], ["test_en"])
     assert saved_search(run.exp, "lm")[1].keys() == {"asr_en"}
+
+
+def test_damaged_settings_are_told_and_written_anew(run, capsys):
+    config = search("lm", method="prefix_beam", bonus=[0.0, 1.0])
+    decode(run.load(), [config], ["test_en"])
+    path = run.exp / "decode_lm" / "search.yaml"
+    for text in "{}", "readers: {}", "search: 3\nreaders: {}", "[", "":
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"search\.yaml"):
+            best_saved(run.exp)
+        with pytest.raises(UserError, match=r"search\.yaml"):
+            saved_search(run.exp, "lm")
+        capsys.readouterr()
+        decode(run.load(), [config], ["test_en"])
+        assert "search.yaml: damaged; it is written anew" in capsys.readouterr().err
+        assert saved_search(run.exp, "lm")[0] == config
 
 
 def test_the_command(run, tmp_path):
