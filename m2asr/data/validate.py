@@ -169,7 +169,7 @@ def _check_recordings(tables: Mapping[str, Table], fbank: FbankConfig, allow_pip
             continue
         seconds[key] = len(wave) / rate
         if rate < fbank.sample_rate:
-            message = f"{rate} Hz is below the {fbank.sample_rate} Hz of the features; set sample_rate there, and give --config"
+            message = f"{rate} Hz is below the {fbank.sample_rate} Hz of the features; lower sample_rate there, and give --config"
             report.add("sample rate", "wav.scp", line, key, message)
     return seconds
 
