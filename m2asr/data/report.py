@@ -14,7 +14,7 @@ FIX = "python -m m2asr.bin.fix_data_dir"
 MENDED = ("cut off", "byte order mark", "not UTF-8", "malformed line", "duplicate id", "not sorted", "missing id", "unknown id",
           "unused recording", "contradiction", "text not normalized")  # fmt: skip
 UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment", "too short")  # fix_data_dir drops such utterances
-UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir --check_wav drops such utterances
+UNHEARD = ("unreadable audio", "sample rate", "wrong duration", "segment outside")  # fix_data_dir --check_wav drops such utterances
 MADE = ("utt2lang", "utt2dur", "spk2utt")  # files that fix_data_dir makes
 LONG_TEXT = "text too long"
 WRONG_CODES = "wrong codes"
