@@ -27,7 +27,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UserError as error:
         raise UserError(f"{error}; extract or fetch its archive again") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); fetch the file again") from None
+        advice = "fetch the file again, or save it as UTF-8"
+        raise UserError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); {advice}") from None
 
 
 class UniqueIds:
@@ -69,11 +70,14 @@ def tsv_rows(path: Path, columns: Sequence[str], summary: Summary, quotes: bool 
     header = next(_rows(rows, path), [])
     unquote = partial(_unquoted, everywhere=all(map(_QUOTED.fullmatch, header))) if quotes else str
     header = [*map(unquote, header)]
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise UserError(f"{path}:1: two columns are called `{twice[0]}`; rename or remove one")
     if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path}:1: no column {', '.join(missing)} in its header ({', '.join(header[:12])}): another version of the file?")
     for row in _rows(rows, path):
         if len(row) != len(header):
-            summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; fetch the file again")
+            advice = "correct this line; a field can hold neither tabs nor line ends" if quotes else "fetch the file again"
+            summary.bad(f"{path}:{rows.line_num}: {len(row)} columns where the header has {len(header)}; {advice}")
         else:
             yield f"{path}:{rows.line_num}", dict(zip(header, map(unquote, row), strict=True))
 
@@ -88,4 +92,4 @@ def _rows(rows: Any, path: Path) -> Iterator[list[str]]:
 
 def _unquoted(field: str, everywhere: bool) -> str:
     match = _QUOTED.fullmatch(field)
-    return match[1].replace('""', '"') if match and (everywhere or '""' in match[1]) else field
+    return match[1].replace('""', '"') if match and (everywhere or '""' in field) else field

@@ -21,6 +21,11 @@ DURATION_TOLERANCE = 0.1  # seconds by which a recording may be shorter than utt
 MP3_RUN_UP = 32 * 1152  # samples: a frame of MP3 needs bytes of frames before it, and its decoder starts with one frame too late
 LOUDEST = 2.0**32  # of samples; files of floats may hold 32-bit integers, but no larger numbers
 
+_MEANINGS = {  # of messages of libsndfile that say something else
+    "File does not exist or is not a regular file (possibly a pipe?)": "it has no sound that libsndfile can read",
+    "Unspecified internal error": "its sound is damaged, or what lies between or behind it is no sound; convert it again",
+}
+
 Channel = int | Literal["mix"] | None  # a channel (from 0), the mean of all; None where there must be one only
 
 
@@ -99,7 +104,8 @@ def open_audio(wav: str, allow_pipes: bool = False) -> Iterator[tuple[soundfile.
                 file = stack.enter_context(soundfile.SoundFile(mended))
             yield file, truncation
     except (OSError, ValueError, soundfile.SoundFileError) as error:
-        raise UserError(f"{wav}: cannot read this recording: {str(error).split(': ')[-1].rstrip('.')}") from None
+        reason = str(error).split(": ")[-1].rstrip(".")
+        raise UserError(f"{wav}: cannot read this recording: {_MEANINGS.get(reason, reason)}") from None
 
 
 def _mended(raw: BinaryIO, file: soundfile.SoundFile) -> BinaryIO | None:

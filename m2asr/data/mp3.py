@@ -45,7 +45,8 @@ def promise(file: BinaryIO) -> Promise | None:
 def mp3_with_length(file: BinaryIO) -> io.BytesIO | None:
     """The same recording behind a header with its length, which is what decodes; None if its own header is good, or it is no layer III.
 
-    Where the sound goes on after the end that its header promises, as in joined files, that header is not good.
+    Where the sound goes on after the end that its header promises, as in joined files, that header is not good. Raises ValueError if the
+    sample rate changes, since what follows would not be read.
     """
     told = promise(file)
     if told is not None and told.present <= told.promised + _AFTER:
@@ -57,10 +58,13 @@ def mp3_with_length(file: BinaryIO) -> io.BytesIO | None:
         return None
     sound = sound[frame.start() :]
     samples = 1152 if sound[1] >> 3 & 3 == 3 else 576  # of a frame
-    with soundfile.SoundFile(io.BytesIO(_behind_header(sound, (1 << 31) // samples))) as decoded:
+    stream = io.BytesIO(_behind_header(sound, (1 << 31) // samples))
+    with soundfile.SoundFile(stream) as decoded:
         length = 0
         while block := len(decoded.read(_BLOCK, dtype="float32", always_2d=True)):
             length += block
+        if stream.read(1):
+            raise ValueError(f"its sample rate or channels change after {length / decoded.samplerate:.2f} s; convert it again")
     for frames in (-(-length // samples), length // samples):  # a decoder that has lost its way may return a part of a frame
         mended = io.BytesIO(_behind_header(sound, frames))
         with soundfile.SoundFile(mended) as check:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 
 from m2asr.errors import UserError
 
+MOST = 1 << 31  # bytes of a recording
+
 _PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|2>\s*/dev/null|.""", re.DOTALL)
 _OF_A_SHELL = ("&", ";", "<", ">", "`", "$", "\n")
 
@@ -17,7 +19,7 @@ _OF_A_SHELL = ("&", ";", "<", ">", "`", "$", "\n")
 def run_pipeline(command: str) -> bytes:
     """The output of a command such as `sph2pipe -f wav a.sph | sox -t wav - -r 16000 -t wav -`.
 
-    Raises UserError if it needs a shell, if a program is missing, or if one fails.
+    Raises UserError if it needs a shell, if a program is missing or fails, or if the output has no end.
     """
     shown = f"`{command.strip()} |`"
     try:
@@ -33,7 +35,11 @@ def run_pipeline(command: str) -> bytes:
                 processes.append(subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, stderr=errors))
                 if len(processes) > 1:
                     source.close()  # so that the program before ends when this one does
-            output, _ = processes[-1].communicate()
+            output = processes[-1].stdout.read(MOST + 1)
+            if len(output) > MOST:
+                for process in processes:
+                    process.kill()
+                raise UserError(f"{shown}: its output does not end after {MOST >> 20} MB; name a command that writes one recording")
         except OSError as error:
             raise UserError(f"{shown}: cannot run this command: {error}") from None
         finally:

@@ -14,7 +14,7 @@ FIX = "python -m m2asr.bin.fix_data_dir"
 MENDED = ("cut off", "byte order mark", "not UTF-8", "malformed line", "duplicate id", "not sorted", "missing id", "unknown id",
           "unused recording", "contradiction", "text not normalized")  # fmt: skip
 UNUSABLE = ("bad speaker", "bad duration", "bad language", "empty text", "bad segment", "too short")  # fix_data_dir drops such utterances
-UNHEARD = ("unreadable audio", "sample rate", "wrong duration")  # fix_data_dir --check_wav drops such utterances
+UNHEARD = ("unreadable audio", "sample rate", "wrong duration", "segment outside")  # fix_data_dir --check_wav drops such utterances
 MADE = ("utt2lang", "utt2dur", "spk2utt")  # files that fix_data_dir makes
 LONG_TEXT = "text too long"
 WRONG_CODES = "wrong codes"
@@ -45,6 +45,7 @@ class Report:
         self.folder, self.tolerated = folder, tolerated  # kinds that are reported but leave the directory clean
         self.problems: dict[str, list[Problem]] = defaultdict(list)
         self.utterances = 0
+        self.options = ""  # that the advised commands need too
 
     def add(self, kind: str, file: str, line: int | None, utt: str, message: str) -> None:
         """Add a problem."""
@@ -71,12 +72,12 @@ class Report:
         missing = {problem.file.name for problem in self.problems.get(MISSING, [])}
         if made := missing & {*MADE}:
             lang = " --lang CODE" if "utt2lang" in made else ""
-            lines.append(f"{FIX}{lang} {self.folder} makes {', '.join(sorted(made))}")
+            lines.append(f"{FIX}{lang}{self.options} {self.folder} makes {', '.join(sorted(made))}")
         if kinds & {*MENDED, *UNUSABLE}:
-            lines.append(f"repair it with: {FIX} {self.folder}")
+            lines.append(f"repair it with: {FIX}{self.options} {self.folder}")
         if kinds & {*UNHEARD}:
             lines.append("restore the recordings (relative paths start from the current folder); drop those that stay bad with: "
-                         f"{FIX} --check_wav {self.folder}")  # fmt: skip
+                         f"{FIX} --check_wav{self.options} {self.folder}")  # fmt: skip
         if LONG_TEXT in kinds:
             lines.append("texts too long for CTC: take larger tokens or less subsampling, or accept them with --keep_long_text")
         if WRONG_CODES in kinds:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from m2asr.data.mp3 import promise
 
 PAGE = 27 + 255 + 255 * 255  # bytes of the largest Ogg page
 UNKNOWN = 0x7FFFF000  # bytes; programs that write to a pipe promise this many or more
+STRAY = 1 << 16  # bytes behind the sound that may be anything
 
 
 def truncated(file: BinaryIO, kind: str) -> str | None:
@@ -36,25 +37,47 @@ def wav_with_length(file: BinaryIO) -> io.BytesIO | None:
     start = file.tell()
     file.seek(0)
     content = bytearray(file.read())
-    content[4:8] = (size - 8).to_bytes(4, "little")
-    content[start - 4 : start] = (size - start).to_bytes(4, "little")
+    order = _order(content)
+    content[4:8] = (size - 8).to_bytes(4, order)
+    content[start - 4 : start] = (size - start).to_bytes(4, order)
     return io.BytesIO(bytes(content))
 
 
 def _wav(file: BinaryIO, size: int) -> str | None:
     length = _data_length(file)
-    return None if length is None else _compare(length if length < UNKNOWN else 0, size - file.tell())
+    if not length or length >= UNKNOWN:
+        return None
+    return _compare(length, size - file.tell()) or _stray(file, size, length)
+
+
+def _stray(file: BinaryIO, size: int, length: int) -> str | None:
+    """A message if the bytes behind the sound of a WAV are no chunks: above 4 GB its header promises too little."""
+    begin = file.tell()
+    file.seek(0)
+    order = _order(file.read(4))
+    offset = behind = begin + length + length % 2
+    while offset + STRAY < size:
+        file.seek(offset)
+        chunk = file.read(STRAY)
+        offset += 8 + int.from_bytes(chunk[4:8], order) + chunk[4 if order == "little" else 7] % 2
+        if offset > size or not re.match(rb"[ -~]{4}", chunk):
+            return None if not chunk.strip(b"\0") else _too_few(length, size - behind)
+    return None
 
 
 def _data_length(file: BinaryIO) -> int | None:
     """The bytes of sound by the header of a WAV, which is read up to them; None without any."""
     head = file.read(12)
-    while head[:4] == b"RIFF" and len(chunk := file.read(8)) == 8:
-        length = int.from_bytes(chunk[4:], "little")
+    while head[:4] in (b"RIFF", b"RIFX") and len(chunk := file.read(8)) == 8:
+        length = int.from_bytes(chunk[4:], _order(head))
         if chunk[:4] == b"data":
             return length
         file.seek(length + length % 2, os.SEEK_CUR)
     return None
+
+
+def _order(head: bytes) -> Literal["big", "little"]:
+    return "big" if head[:4] == b"RIFX" else "little"
 
 
 def _rf64(file: BinaryIO, size: int) -> str | None:
@@ -95,7 +118,9 @@ def _au(file: BinaryIO, size: int) -> str | None:
     head = file.read(12)
     order = "little" if head[:4] == b"dns." else "big"
     start, length = int.from_bytes(head[4:8], order), int.from_bytes(head[8:12], order)
-    return _compare(length if length < UNKNOWN else 0, size - start)
+    if length >= UNKNOWN:
+        return None
+    return _compare(length, size - start) or (_too_few(length, size - start - length) if length and size - start - length > STRAY else None)
 
 
 def _sphere(file: BinaryIO, size: int) -> str | None:
@@ -139,3 +164,7 @@ def _chained(file: BinaryIO, size: int) -> bool:
 
 def _compare(promised: int, present: int) -> str | None:
     return f"its header promises {promised} bytes of sound, {present} are there" if present < promised else None
+
+
+def _too_few(promised: int, behind: int) -> str:
+    return f"its header promises {promised} bytes of sound, and {behind} bytes behind them would not be read"

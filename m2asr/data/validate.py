@@ -169,7 +169,7 @@ def _check_recordings(tables: Mapping[str, Table], fbank: FbankConfig, allow_pip
             continue
         seconds[key] = len(wave) / rate
         if rate < fbank.sample_rate:
-            message = f"{rate} Hz is below the {fbank.sample_rate} Hz of the features; set sample_rate there, and give --config"
+            message = f"{rate} Hz is below the {fbank.sample_rate} Hz of the features; lower sample_rate there, and give --config"
             report.add("sample rate", "wav.scp", line, key, message)
     return seconds
 
@@ -206,7 +206,7 @@ def _check_segments(tables: Mapping[str, Table], recordings: Mapping[str, float]
             report.add("bad segment", "segments", line, utt, f"its recording {recording} is not in wav.scp")
         elif (end or 0) > length + DURATION_TOLERANCE or start >= length:
             what = f"begins at {start} s" if start >= length else f"ends at {end} s"
-            report.add("bad segment", "segments", line, utt, f"{what}, its recording {recording} ends at {length:.2f} s")
+            report.add("segment outside", "segments", line, utt, f"{what}, its recording {recording} ends at {length:.2f} s")
     for recording in wavs.keys() - named if "segments" in tables else ():
         report.add("unused recording", "wav.scp", wavs[recording][0], recording, "no segment names it")
 

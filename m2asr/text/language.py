@@ -21,7 +21,8 @@ tel:te tgk:tg tha:th tir:ti tuk:tk tgl:tl fil:tl tsn:tn ton:to tur:tr tso:ts tat
 ven:ve vie:vi vol:vo wln:wa wol:wo xho:xh yid:yi ydd:yi yor:yo zha:za zho:zh cmn:zh zul:zu alb:sq arm:hy baq:eu bur:my chi:zh cze:cs
 dut:nl fre:fr geo:ka ger:de gre:el ice:is mac:mk mao:mi may:ms per:fa rum:ro slo:sk tib:bo wel:cy
 """  # ISO 639-2 and 639-3, with the larger members of macrolanguages -> ISO 639-1
-_CODES = dict(pair.split(":") for pair in _THREE_LETTERS.split()) | {"iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro", "jp": "ja"}
+_OLD_CODES = {"iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro"}
+_CODES = dict(pair.split(":") for pair in _THREE_LETTERS.split()) | _OLD_CODES | {"jp": "ja", "cn": "zh"}  # countries, often meant so
 _SCRIPTS = {  # ISO 15924 -> the languages that are written in it (ISO 639); the others are written in Latin letters
     "Hans": "zh wuu gan hsn cjy",
     "Hant": "yue nan hak cdo lzh",
@@ -50,6 +51,8 @@ _SCRIPTS = {  # ISO 15924 -> the languages that are written in it (ISO 639); the
     "Laoo": "lo",
     "Khmr": "km",
     "Mymr": "blk ksw mnw my rki shn",
+    "Tale": "tdd",
+    "Talu": "khb",
     "Tibt": "bo dz lbj",
     "Geor": "ka",
     "Armn": "hy hyw",
@@ -60,7 +63,8 @@ _SCRIPTS = {  # ISO 15924 -> the languages that are written in it (ISO 639); the
 }
 _BY_REGION = {"zh": {"Hant": "TW HK MO"}, "yue": {"Hans": "CN"}, "pa": {"Arab": "PK"}, "uz": {"Arab": "AF"}, "mn": {"Mong": "CN"}}
 _HAN = {"Hans", "Hant", "Hani", "Hanb", "Bopo"}
-_UNSPACED = {*_HAN, "Jpan", "Hira", "Kana", "Hrkt", "Thai", "Laoo", "Khmr", "Mymr", "Tale", "Talu", "Lana", "Tavt", "Java", "Bali"}
+_UNSPACED = {*_HAN, "Jpan", "Hira", "Kana", "Hrkt", "Thai", "Laoo", "Khmr", "Mymr"}
+_UNSPACED |= {"Tale", "Talu", "Lana", "Tavt", "Tibt", "Java", "Bali"}
 _RIGHT_TO_LEFT = {"Adlm", "Arab", "Aran", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"}
 _DOTTED_I = {"az", "crh", "gag", "kaa", "kk", "tr", "tt"}
 
@@ -111,6 +115,8 @@ def language_of(code: str) -> Language:
             break  # an extension or private subtag
         if number == 0 and len(subtag) == 3 and subtag.isalpha():
             first = subtag  # zh-yue is yue
+        elif number == 1 and first == "min" and subtag == "nan":
+            first = subtag  # zh-min-nan is nan
         elif len(subtag) == 4 and subtag.isalpha():
             script = subtag.title()
         elif re.fullmatch("[a-z]{2}|[0-9]{3}", subtag):

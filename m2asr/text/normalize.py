@@ -19,6 +19,7 @@ _INSIDE_WORDS = re.compile(
     f"(?<={_ARABIC})\u200c(?={_ARABIC})"  # Persian and its like: two letters that are not joined
     "|(?<=[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca])[\u200c\u200d]"  # languages of India: how consonants are joined
     "|(?<=[lns])\u00b7(?=[lh])"  # Catalan and Occitan
+    "|(?<=[\u0f40-\u0fbc])\u0f0b(?=[\u0f40-\u0fbc])"  # Tibetan: between syllables, where it writes no space
     "|(?<=[\u05d0-\u05ea])\u05f4(?=[\u05d0-\u05ea])"  # abbreviations in Hebrew
 )
 _HEBREW_QUOTE = re.compile("(?<=[\u05d0-\u05ea])[\"\u201d](?=[\u05d0-\u05ea])")

@@ -29,6 +29,15 @@ _BG_TENS = ["двадесет", "тридесет", "четиридесет", "�
 _BG_HUNDREDS = ["сто", "двеста", "триста", "четиристотин", "петстотин", "шестстотин", "седемстотин", "осемстотин", "деветстотин"]
 _ZH_DIGITS = "零一二三四五六七八九"
 _TRADITIONAL = str.maketrans("万亿点", "萬億點")
+_POINTS = {  # how decimals are read where this file spells them; num2words reads 3.05 as 3.5 in the last five, or 3.5 as 3.50
+    "chinese": "点",
+    "bulgarian": "цяло и",
+    "ar": "فاصلة",
+    "bn": "দশমিক",
+    "fa": "ممیز",
+    "tr": "virgül",
+    "vi": "phẩy",
+}
 _OTHER_NAMES = {"kk": "kz", "nb": "no"}  # of languages in num2words
 
 
@@ -115,14 +124,15 @@ def _digit(digit: str, lang: str) -> str:
 
 def _words(number: int | Decimal, lang: str) -> str:
     speller = _speller(lang)
-    spell = {"chinese": _chinese, "bulgarian": _bulgarian}.get(speller)
-    if spell is None:
+    if isinstance(number, Decimal) and speller in _POINTS:
+        integer, _, fraction = str(number).partition(".")
+        words = f"{_words(int(integer), lang)} {_POINTS[speller]} {_digits(fraction, lang)}"
+    elif speller in ("chinese", "bulgarian"):
+        words = (_chinese if speller == "chinese" else _bulgarian)(int(number))
+    else:
         from num2words import num2words
 
-        return num2words(float(number) if isinstance(number, Decimal) else number, lang=speller)  # Italian drops a Decimal's decimals
-    integer, _, fraction = str(number).partition(".")
-    point = {"chinese": "点", "bulgarian": "цяло и"}[speller]
-    words = spell(int(integer)) + (f" {point} {_digits(fraction, lang)}" if fraction else "")
+        words = num2words(float(number) if isinstance(number, Decimal) else number, lang=speller)  # Italian drops a Decimal's decimals
     return words.translate(_TRADITIONAL) if language_of(lang).traditional else words
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from m2asr.text.language import language_of
 
 UNSPACED = (  # letters of scripts without spaces between words, for a class of a regular expression
-    "\u0e00-\u0eff\u1000-\u109f\ua980-\ua9ff\uaa60-\uaadf\u1780-\u17ff\u1950-\u19df\u1a20-\u1aad\u1b00-\u1b7f"  # South-East Asia
+    "\u0e00-\u109f\ua980-\ua9ff\uaa60-\uaadf\u1780-\u17ff\u1950-\u19df\u1a20-\u1aad\u1b00-\u1b7f"  # South-East Asia and Tibet
     "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _UNSPACED = re.compile(f"[{UNSPACED}]")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.conftest import ROOT, command
 from tests.data.test_validate import SPOILED
@@ -42,6 +44,23 @@ def test_bad_recordings_are_dropped_by_the_command_that_is_named(small_data: Pat
     mended = command("fix_data_dir", "--check_wav", small_data)
     assert mended.returncode == 0 and "11 utterances kept" in mended.stdout and "truncated" in mended.stdout
     assert command("validate", small_data).returncode == 0
+
+
+def test_the_command_that_is_named_reads_recordings_as_the_config_says(small_data: Path, tmp_path: Path) -> None:
+    """Without the config it would drop every stereo recording."""
+    (tmp_path / "mix.yaml").write_text("channel: mix\n")
+    lines = (small_data / "wav.scp").read_text().splitlines()
+    for number, line in enumerate(lines):
+        utt, wav = line.split()
+        wave, rate = soundfile.read(wav)
+        soundfile.write(tmp_path / f"{number}.wav", np.stack([wave, wave], axis=1), rate)
+        lines[number] = f"{utt} {tmp_path}/{number}.wav"
+    (small_data / "wav.scp").write_text("\n".join(lines) + "\n")
+    (tmp_path / "0.wav").write_bytes(b"no sound")
+    result = command("validate", "--config", tmp_path / "mix.yaml", small_data)
+    advice = result.stdout.split("python -m m2asr.bin.fix_data_dir ")[1].split("\n")[0]
+    assert advice == f"--check_wav --config {tmp_path}/mix.yaml {small_data}"
+    assert "11 utterances kept" in command("fix_data_dir", *advice.split()).stdout
 
 
 def test_a_problem_that_cannot_be_repaired_ends_with_1(small_data: Path) -> None:

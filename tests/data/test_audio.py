@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from m2asr.data import pipes
 from m2asr.data.audio import audio_seconds, read_audio
 from m2asr.errors import UserError
+from tests.fuzz.commands import limited
 
 WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 32000).astype(np.float32)
 
@@ -76,6 +78,12 @@ def test_commands_may_be_joined_by_pipes(tmp_path: Path) -> None:
     for command in (f"cat '{wav}' | cat - 2>/dev/null |", f'gzip -c "{wav}" | gzip -dc | cat |', f"tail -c +3 {tmp_path}/odd.wav | cat |"):
         assert np.array_equal(read_audio(command, allow_pipes=True)[0], WAVE)
     assert len(read_audio(f"cat '{wav}' | head -c 1000000 | cat |", allow_pipes=True)[0]) == len(WAVE)
+
+
+def test_a_command_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "MOST", 10 << 20)
+    with limited(30), pytest.raises(UserError, match=r"`yes \| cat \|`: its output does not end after 10 MB"):
+        read_audio("yes | cat |", allow_pipes=True)
 
 
 def test_telephone_recordings_that_cannot_be_searched(tmp_path: Path) -> None:

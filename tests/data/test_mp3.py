@@ -11,6 +11,7 @@ import soundfile
 
 from m2asr.data.audio import audio_seconds, read_audio
 from m2asr.data.mp3 import _FRAME, _KBITS, _RATES
+from m2asr.errors import UserError
 from tests.corpora.trees import wave as speech
 
 SILENCE = np.zeros(16000, dtype=np.float32)
@@ -67,6 +68,26 @@ def test_joined_files_are_read_to_their_end(wave: np.ndarray, tmp_path: Path) ->
         seconds = audio_seconds(str(tmp_path / name))
         assert seconds == pytest.approx(2 * len(wave) / 16000, abs=0.4)  # with what the encoder adds at all ends
         assert len(read_audio(str(tmp_path / name))[0]) == round(16000 * seconds)
+
+
+def test_joined_files_of_different_rates_are_told(wave: np.ndarray, tmp_path: Path) -> None:
+    """libsndfile reads the first one only."""
+    first, second = write(tmp_path / "a.mp3", wave), write(tmp_path / "b.mp3", wave, 22050)
+    stereo = write(tmp_path / "c.mp3", np.stack([wave, wave], axis=1))
+    for name, joined in (("rate.mp3", first + second), ("channels.mp3", first + stereo)):
+        (tmp_path / name).write_bytes(joined)
+        with pytest.raises(UserError, match=f"{name}: .*its sample rate or channels change after"):
+            audio_seconds(str(tmp_path / name))
+
+
+def test_what_is_no_sound_is_told(wave: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "page.mp3").write_bytes(b"<html>404</html>" * 100)
+    with pytest.raises(UserError, match="page.mp3: cannot read this recording: it has no sound that libsndfile can read"):
+        read_audio(str(tmp_path / "page.mp3"))
+    content = write(tmp_path / "a.mp3", wave)
+    (tmp_path / "zeros.mp3").write_bytes(content + bytes(9000))
+    with pytest.raises(UserError, match="zeros.mp3: cannot read this recording: its sound is damaged, or what lies between or behind it"):
+        read_audio(str(tmp_path / "zeros.mp3"))
 
 
 def test_a_good_header_holds(wave: np.ndarray, tmp_path: Path) -> None:

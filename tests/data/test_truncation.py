@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.fuzz.commands import limited
 WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 48000).astype(np.float32)
 FORMATS = {
     "a.wav": {},
+    "big.wav": {"endian": "BIG"},
     "a.wavex": {"format": "WAVEX"},
     "a.sph": {"format": "NIST"},
     "a.flac": {},
@@ -106,6 +108,29 @@ def test_streams_behind_the_first_are_told(name: str, tmp_path: Path) -> None:
     path.write_bytes(2 * path.read_bytes())
     with pytest.raises(UserError, match="it holds several streams, one behind the other, of which only the first can be read"):
         audio_seconds(str(path))
+
+
+@pytest.mark.parametrize("name, order", [("a.wav", "little"), ("big.wav", "big"), ("a.au", "big")])
+def test_a_header_that_promises_too_little_is_told(name: str, order: Literal["little", "big"], tmp_path: Path) -> None:
+    """Above 4 GB the number in the header begins again at 0."""
+    path = tmp_path / name
+    soundfile.write(path, WAVE, 16000, **FORMATS[name])
+    content = bytearray(path.read_bytes())
+    offset = content.find(b"data") + 4 if name.endswith("wav") else 8
+    content[offset : offset + 4] = (1000).to_bytes(4, order)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: truncated: its header promises 1000 bytes of sound, and 95000 bytes behind them"):
+        audio_seconds(str(path))
+
+
+def test_chunks_and_zeros_behind_the_sound_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16000)
+    content = path.read_bytes()
+    chunk = b"iXML" + (100001).to_bytes(4, "little") + bytes(100002)
+    for behind in (chunk, chunk * 2, bytes(100000), chunk + bytes(100000), b"TAG" * 100):
+        path.write_bytes(content + behind)
+        assert audio_seconds(str(path)) == 3.0
 
 
 def test_a_chunk_that_leads_back_ends_the_check(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def test_segments_must_lie_inside_their_recording(small_data: Path) -> None:
     write_table(small_data / "segments", dict(zip(utts, segments, strict=True)))
     write_table(small_data / "utt2dur", dict(zip(utts, (str(seconds), str(seconds + 0.9), "9", "1"), strict=True)))
     report = validate(small_data, keep_long_text=True)
-    assert [problem.utt for problem in report.problems["bad segment"]] == utts[1:]
+    assert [problem.utt for problem in report.problems["bad segment"]] == utts[2:]
+    assert [problem.utt for problem in report.problems["segment outside"]] == [utts[1]]
+    assert f"that stay bad with: python -m m2asr.bin.fix_data_dir --check_wav {small_data}" in str(report)  # it must know the recording
     assert "wrong duration" not in report.problems
     assert [problem.utt for problem in report.problems["unused recording"]] == ["unused"]
 

@@ -43,6 +43,7 @@ from m2asr.text.normalize import normalize
         ("ja-JP", "時々 ２０ 個", "時々二十個"),
         ("th", "ราคา ๒๕ บาท", "ราคายี่สิบห้าบาท"),
         ("my", "မင်္ဂလာ ပါ", "မင်္ဂလာပါ"),
+        ("bo", "བོད་སྐད་ནི། བོད་ཡིག་ཡིན།", "བོད་སྐད་ནིབོད་ཡིག་ཡིན"),
         ("ko-KR", "안녕 하세요", "안녕 하세요"),
         ("zh-TW", "2 萬, 3.5 億", "二萬三點五億"),
         ("fa", "۱۲ کتاب", "دوازده کتاب"),
@@ -59,7 +60,7 @@ def test_examples(lang: str, text: str, expected: str) -> None:
     assert normalize(text, lang) == expected
 
 
-STRANGE = [*"İıiIſ·״\"lاب्කㅤ", "\u0307", "\u0301", "\u200c", "\u200d", "\u200b", "\u00ad", "\ufe0f", "\u034f", "\u055e", "\u1160"]
+STRANGE = [*"İıiIſ·״\"lاب्කㅤ", "ག་", "\u0307", "\u0301", "\u200c", "\u200d", "\u200b", "\u00ad", "\ufe0f", "\u034f", "\u055e", "\u1160"]
 
 
 def test_normalizing_twice_changes_nothing_whatever_the_characters() -> None:
@@ -69,7 +70,7 @@ def test_normalizing_twice_changes_nothing_whatever_the_characters() -> None:
         letters = [chr(rng.randrange(*rng.choice(ranges))) for _ in range(6)] + [rng.choice("0123456789'., -$") for _ in range(6)]
         letters += rng.sample(STRANGE, 4)
         rng.shuffle(letters)
-        lang = rng.choice(["en", "it", "ru", "zh-TW", "ja", "fr", "bg", "tr", "hi", "sq", "uk", "th", "fa", "sr", "ca", "he"])
+        lang = rng.choice(["en", "it", "ru", "zh-TW", "ja", "fr", "bg", "tr", "hi", "sq", "uk", "th", "fa", "sr", "ca", "he", "bo"])
         once = normalize("".join(letters), lang)
         assert normalize(once, lang) == once, (lang, letters)
         assert once == " ".join(once.split())

@@ -20,6 +20,8 @@ from m2asr.text.numbers import spell_numbers
         ("de", "1.234,5", "eintausendzweihundertvierunddreißig Komma fünf"),
         ("en", "1.2.3 12:30", "one two three twelve : thirty"),
         ("en", "1234567890123", "one two three four five six seven eight nine zero one two three"),  # too long for anybody to say
+        ("ar", "3.5", "ثلاثة فاصلة خمسة"),
+        ("tr", "3,5", "üç virgül beş"),
         ("sq", "12 x", "12 x"),  # nobody knows the numbers of this language
     ],
 )
@@ -30,6 +32,13 @@ def test_examples(lang: str, text: str, expected: str) -> None:
 @pytest.mark.parametrize("lang", ["bg", "zh"])
 def test_numbers_below_ten_thousand_are_all_different(lang: str) -> None:
     assert len({spell_numbers(str(number), lang) for number in range(10000)}) == 10000
+
+
+@pytest.mark.parametrize("lang", sorted({name.split("_")[0] for name in num2words.CONVERTER_CLASSES} | {"bg", "zh"}))
+def test_decimals_are_all_different_and_differ_from_whole_numbers(lang: str) -> None:
+    point = "." if normalize("1.234", lang) != normalize("1234", lang) else ","
+    numbers = ["5", "50", "3", "13", *(f"{whole}{point}{part}" for whole in (0, 3) for part in ("1", "01", "5", "05", "12", "1234"))]
+    assert len({normalize(number, lang) for number in numbers}) == len(numbers)
 
 
 NUMBERS = ["0", "7", "1802", "1999", "100000", "123456789012", "999999999999", "1.5", "0,25", "3.1415", "007", "1234567890123", "1,234.5"]
