@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from m2asr.errors import UserError
 
 MOST = 1 << 31  # bytes of a recording
+_BLOCK = 1 << 20  # bytes read at once
 
 _PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|2>\s*/dev/null|.""", re.DOTALL)
 _OF_A_SHELL = ("&", ";", "<", ">", "`", "$", "\n")
@@ -35,11 +37,13 @@ def run_pipeline(command: str) -> bytes:
                 processes.append(subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, stderr=errors))
                 if len(processes) > 1:
                     source.close()  # so that the program before ends when this one does
-            output = processes[-1].stdout.read(MOST + 1)
-            if len(output) > MOST:
-                for process in processes:
-                    process.kill()
-                raise UserError(f"{shown}: its output does not end after {MOST >> 20} MB; name a command that writes one recording")
+            output = io.BytesIO()
+            while block := processes[-1].stdout.read(_BLOCK):
+                output.write(block)
+                if output.tell() > MOST:
+                    for process in processes:
+                        process.kill()
+                    raise UserError(f"{shown}: its output does not end after {MOST >> 20} MB; name a command that writes one recording")
         except OSError as error:
             raise UserError(f"{shown}: cannot run this command: {error}") from None
         finally:
@@ -52,8 +56,8 @@ def run_pipeline(command: str) -> bytes:
         if failed:
             errors.seek(0)
             message = " ".join(errors.read().decode(errors="replace").split())
-            raise UserError(f"{shown}: exit code {failed[-1]}: {message[-200:]}")
-    return output
+            raise UserError(f"{shown}: exit code {failed[-1]}: {message[-200:] or 'it printed no reason'}")
+    return output.getvalue()
 
 
 def _parts(command: str) -> list[str]:

@@ -39,6 +39,8 @@ def normalize(text: str, lang: str) -> str:
     language code (m2asr.text.language). normalize(normalize(x)) == normalize(x).
     """
     language = language_of(lang)
+    if language.code == "uz":
+        text = text.replace("\u02bb", "'")  # the mark of two letters, which is often typed as an apostrophe
     text = _visible(unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)))
     text = unicodedata.normalize("NFKC", _lower(unicodedata.normalize("NFKC", text), language)).translate(_APOSTROPHES)
     if language.code == "en":

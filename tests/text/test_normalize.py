@@ -18,6 +18,8 @@ from m2asr.text.normalize import normalize
         ("it", "1.250 euro", "milleduecentocinquanta euro"),
         ("ru", "Ёлка №5 — 21 рубль.", "ёлка no пять двадцать один рубль"),
         ("uk", "п’ять", "п'ять"),
+        ("uz-Latn", "O\u02bbzbek G‘isht", "o'zbek g'isht"),
+        ("haw", "\u02bbokina", "\u02bbokina"),
         ("de", "Straße 12:30 Uhr", "straße zwölf dreißig uhr"),
         ("fr", "À 21 h, l'œuvre", "à vingt et un h l'œuvre"),
         ("bg", "125 лева", "сто двадесет и пет лева"),
