@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from m2asr.bin.command import Parser, run
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     fbank = load_config(FbankConfig, args.config) if args.config else None
     summary, report = fix(args.folder, args.check_wav, args.allow_pipes, args.lang, fbank)
     print(summary)
-    report.options = f" --config {shlex.quote(args.config)}" * bool(args.config) + " --allow_pipes" * args.allow_pipes
+    report.name_options(args.config, args.allow_pipes)
     if not report.clean:
         print(report)
     return 0 if report.clean else 1

@@ -6,7 +6,6 @@ Example:
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from m2asr.bin.command import Parser, finite, natural, run
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         tokenize=tokenize,
         keep_long_text=args.keep_long_text,
     )
-    report.options = f" --config {shlex.quote(args.config)}" * bool(args.config) + " --allow_pipes" * args.allow_pipes
+    report.name_options(args.config, args.allow_pipes)
     print(report)
     return 0 if report.clean else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,10 @@ class Report:
         self.problems: dict[str, list[Problem]] = defaultdict(list)
         self.utterances = 0
         self.options = ""  # that the advised commands need too
+
+    def name_options(self, config: str | None, allow_pipes: bool) -> None:
+        """Have the advised commands read recordings as this one did: with its fbank config, and commands in wav.scp where it ran them."""
+        self.options = f" --config {shlex.quote(config)}" * bool(config) + " --allow_pipes" * allow_pipes
 
     def add(self, kind: str, file: str, line: int | None, utt: str, message: str) -> None:
         """Add a problem."""
