@@ -43,6 +43,7 @@ recipes: setup  # walk through the recipes as a user does
 
 lint: setup  # check the style of Python and shell files
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/shellcheck .ci/run $(wildcard utils/*.sh tools/*.sh egs/*/*.sh egs/*/local/*.sh)
 
 bench: setup  # print speed and memory

@@ -28,16 +28,19 @@ WITHIN = {
     "gradients: storing, comparing, merging": ("step: gradients",),
     "clipping and optimizer": ("step: clipping", "Optimizer.step#"),
 }
+# fmt: off
+ELEMENTWISE = (
+    "native_layer_norm", "native_layer_norm_backward", "silu", "silu_backward", "sigmoid", "sigmoid_", "glu", "glu_backward",
+    "relu", "relu_", "threshold_backward", "clamp_min", "clamp_min_", "mul", "mul_", "add", "add_", "sub", "sub_", "div",
+    "div_", "addcmul", "addcmul_", "neg", "sum", "mean", "exp", "linalg_vector_norm", "_softmax", "_softmax_backward_data",
+    "masked_fill", "masked_fill_", "where",
+)
+# fmt: on
 # All other operations count by their name.
 NAMED = {
     "multiplications of linear layers": ("mm", "addmm", "bmm", "baddbmm"),
     "convolutions of the front end": ("mkldnn_convolution", "convolution_backward", "convolution_overrideable", "slow_conv2d_forward"),
-    "norms and elementwise": (
-        "native_layer_norm", "native_layer_norm_backward", "silu", "silu_backward", "sigmoid", "sigmoid_", "glu", "glu_backward",
-        "relu", "relu_", "threshold_backward", "clamp_min", "clamp_min_", "mul", "mul_", "add", "add_", "sub", "sub_", "div",
-        "div_", "addcmul", "addcmul_", "neg", "sum", "mean", "exp", "linalg_vector_norm", "_softmax", "_softmax_backward_data",
-        "masked_fill", "masked_fill_", "where",
-    ),
+    "norms and elementwise": ELEMENTWISE,
     "dropout and random numbers": ("random_", "uniform_", "rand", "bernoulli_", "native_dropout"),
     "CTC": ("_ctc_loss", "_ctc_loss_backward", "_log_softmax", "_log_softmax_backward_data"),
     "casts and copies": ("copy_", "cat", "fill_", "zero_", "index", "index_put_", "_index_put_impl_", "index_select", "roll"),

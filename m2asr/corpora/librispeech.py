@@ -55,9 +55,7 @@ def prepare(corpus: Path, out: Path, parts: Sequence[str] = (), max_bad: int = 0
     """
     summary = Summary({_set(part): counts for part, counts in PARTS.items()}, max_bad, ORIGIN)
     root = find_root(corpus, ["LibriSpeech"], list(PARTS), ORIGIN)
-    chosen = choose_parts(
-        parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary
-    )
+    chosen = choose_parts(parts, list(PARTS), lambda part: (root / part).is_dir(), lambda part: f"{part}.tar.gz from OpenSLR 12", summary)
     summary.expect(map(_set, chosen), required=bool(parts))
     return write_sets(out, with_seconds(_read_utterances(root, chosen, summary), summary), summary)
 

@@ -175,4 +175,3 @@ class Source:
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # a single array stays memory-mapped
-

@@ -1,8 +1,8 @@
 """Transcribe recordings of any length, format, sample rate and number of channels with a trained run.
 
-  from m2asr.decode.transcriber import Transcriber
-  transcriber = Transcriber("exp/train_m2asr")
-  print(transcriber("call.wav", lang="it").text)
+from m2asr.decode.transcriber import Transcriber
+transcriber = Transcriber("exp/train_m2asr")
+print(transcriber("call.wav", lang="it").text)
 """
 
 from __future__ import annotations

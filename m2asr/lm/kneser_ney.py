@@ -70,9 +70,7 @@ def choose_smoothing(count: np.ndarray) -> Smoothing:
     return Smoothing(discounts)
 
 
-def _shares(
-    count: np.ndarray, context: np.ndarray, keep: np.ndarray, smoothing: Smoothing, contexts: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _shares(count: np.ndarray, context: np.ndarray, keep: np.ndarray, smoothing: Smoothing, contexts: int) -> tuple[np.ndarray, np.ndarray]:
     """The probability that each n-gram has without the order below (M,), and the rest of each context for the order below (contexts,)."""
     total = np.bincount(context, count, contexts)
     if smoothing.discounts is None:  # (c(hw) + T(h) p(w | h')) / (c(h) + T(h)), T(h) being the number of different words after h

@@ -22,9 +22,7 @@ class ConformerBlock(nn.Module):
     With `experts` the second feed-forward module is a mixture of experts.
     """
 
-    def __init__(
-        self, dim: int, heads: int, kernel: int, hidden: int, dropout: float, experts: ExpertFeedForward | None = None
-    ) -> None:
+    def __init__(self, dim: int, heads: int, kernel: int, hidden: int, dropout: float, experts: ExpertFeedForward | None = None) -> None:
         super().__init__()
         self.feed_forward1 = FeedForward(dim, hidden, dropout)
         self.attention = SelfAttention(dim, heads)

@@ -17,9 +17,7 @@ from m2asr.moo.tracked_level import TrackedLevel
 from m2asr.moo.weighting import Weighting
 
 
-def build_level(
-    section: train_config.Level, apart: bool, reads: Mapping[str, Hashable], group: Collectives | None = None
-) -> Level:
+def build_level(section: train_config.Level, apart: bool, reads: Mapping[str, Hashable], group: Collectives | None = None) -> Level:
     """A level of a config, with the gradients of its objectives kept `apart` or not. Raises UserError like `build_weighting`.
 
     `reads` says what states every objective reads, which `gradients: features` groups them by.

@@ -50,4 +50,3 @@ def read_decoded(out: Path, data: Path) -> Decoded:
     search = out.parent.parent.name.removeprefix("decode_")
     description = info["set"], info["objective"], info["task"], info["lang"]
     return Decoded(search, *description, utts, references, hypotheses, langs, len(read_table(out / "text")), errors, chrf)
-

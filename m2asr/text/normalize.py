@@ -22,7 +22,7 @@ _INSIDE_WORDS = re.compile(
     "|(?<=[\u0f40-\u0fbc])\u0f0b(?=[\u0f40-\u0fbc])"  # Tibetan: between syllables, where it writes no space
     "|(?<=[\u05d0-\u05ea])\u05f4(?=[\u05d0-\u05ea])"  # abbreviations in Hebrew
 )
-_HEBREW_QUOTE = re.compile("(?<=[\u05d0-\u05ea])[\"\u201d](?=[\u05d0-\u05ea])")
+_HEBREW_QUOTE = re.compile('(?<=[\u05d0-\u05ea])["\u201d](?=[\u05d0-\u05ea])')
 _ENGLISH_TO_EXPAND = re.compile(r"[0-9]|\b[a-z]{2,4}\.|&")
 _STRAY_POINT = re.compile(r"(?<![a-z0-9])[.,]|[.,](?=[.,])")
 _ENGLISH_FIGURE = re.compile(

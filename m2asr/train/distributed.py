@@ -107,7 +107,6 @@ def check_gpus(count: int) -> None:
         raise UserError(f"--ngpu {count}: {visible or 'no'} GPU is visible here; give fewer, or --ngpu 0 to use the CPU", exit_code=2)
 
 
-
 def _first_to_fail() -> bool:
     try:
         return dist.distributed_c10d._get_default_store().add("failed", 1) == 1

@@ -107,5 +107,3 @@ def _on_host(value: float | Tensor) -> float | np.ndarray:
     if isinstance(value, Tensor) and value.dim():
         return value.double().cpu().numpy()
     return float(value)
-
-

@@ -111,9 +111,7 @@ class Optimizer:
         return config.final_lr + (1 - config.final_lr) * falling
 
 
-def _param_groups(
-    groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float, dims: Mapping[str, int]
-) -> list[dict[str, Any]]:
+def _param_groups(groups: Mapping[str, Sequence[Named]], left_out: set[int], decay: float, dims: Mapping[str, int]) -> list[dict[str, Any]]:
     """Per group its matrices, with decay, and its vectors, without; `dims` tells them apart by name."""
     param_groups = []
     for name, members in groups.items():

@@ -46,7 +46,7 @@ class SharedMemory(ProcessGroup):
         self._steps = 0  # how often this process has met the others
         self._rows_turn = 0
         self._sent: list[tuple[Tensor, Callable[[list[Tensor | None]], None]]] = []
-        self._flags = np.frombuffer(self._map(8 * FLAG * self.world), dtype=np.int64)[:: FLAG]
+        self._flags = np.frombuffer(self._map(8 * FLAG * self.world), dtype=np.int64)[::FLAG]
         self._small = np.frombuffer(self._map(2 * SMALL * self.world), dtype=np.uint8).reshape(2, self.world, SMALL)
         self._rows = np.zeros((2, self.world, 0), dtype=np.uint8)
 

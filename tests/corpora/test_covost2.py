@@ -128,10 +128,10 @@ SPOILED = {
     "id twice": (append(TABLE, "common_voice_it_0.mp3\tHello.\ttrain"), f"{TABLE}:8: common_voice_it_0.mp3: this id"),
     "clip twice": (append("it/other.tsv", "a\tcommon_voice_it_0.mp3\tCiao.\t0\t0\t\t\t"), "it/other.tsv:4: common_voice_it_0.mp3: this id"),
     "in two splits": (
-        edit("covost_v2.en_de.tsv", "common_voice_en_0.mp3\tHallo, \\\"Welt\\\" de!\ttrain", "common_voice_en_0.mp3\tHallo\tdev"),
+        edit("covost_v2.en_de.tsv", 'common_voice_en_0.mp3\tHallo, \\"Welt\\" de!\ttrain', "common_voice_en_0.mp3\tHallo\tdev"),
         "covost_v2.en_zh-CN.tsv:2: common_voice_en_0.mp3 is in train here and in dev in ",
     ),
-    "no translation": (edit(TABLE, "Hallo, \\\"Welt\\\" en!", ""), f"{TABLE}:2: the column `translation` is empty"),
+    "no translation": (edit(TABLE, 'Hallo, \\"Welt\\" en!', ""), f"{TABLE}:2: the column `translation` is empty"),
     "no path": (edit(TABLE, "common_voice_it_1.mp3", ""), f"{TABLE}:3: the column `path` is empty"),
     "no split": (append(TABLE, "common_voice_it_7.mp3\tHello.\t"), f"{TABLE}:8: the column `split` is empty"),
     "no sentence": (edit("it/validated.tsv", trees.said(3, "it"), ""), "it/validated.tsv:3: the column `sentence` of common_voice"),

@@ -9,7 +9,7 @@ from m2asr.corpora import json_stream
 from m2asr.corpora.json_stream import array_items
 from m2asr.errors import UserError
 
-ITEMS = [{"text": "今天\n{]\"", "more": [1, {"deep": None}]}, 12345, "été", [], -1.5e-7, {}, True]
+ITEMS = [{"text": '今天\n{]"', "more": [1, {"deep": None}]}, 12345, "été", [], -1.5e-7, {}, True]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64, 1 << 20])

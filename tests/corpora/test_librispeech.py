@@ -95,5 +95,3 @@ def test_some_bad_utterances_can_be_allowed(root: Path, tmp_path: Path) -> None:
 def test_utterances_without_words_are_dropped_and_told(root: Path, tmp_path: Path) -> None:
     edit(f"{CHAPTER}2-100.trans.txt", "2-100-0001 " + trees.said(3).upper().rstrip("."), "2-100-0001 ...")(root)
     assert "dropped 1: nothing left after normalization: 2-100-0001" in str(prepare(root, tmp_path / "data"))
-
-

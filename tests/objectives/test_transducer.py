@@ -108,9 +108,7 @@ def gradients(model, batches):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
-@pytest.mark.parametrize(
-    ("predictor", "options"), [(LSTM, {}), (STATELESS, {}), (LSTM, {"prune": 2})], ids=["lstm", "stateless", "pruned"]
-)
+@pytest.mark.parametrize(("predictor", "options"), [(LSTM, {}), (STATELESS, {}), (LSTM, {"prune": 2})], ids=["lstm", "stateless", "pruned"])
 def test_batches_of_one_utterance_have_the_loss_and_gradients_of_one_batch(predictor, options):
     """So padding changes nothing, and micro-batches equal one batch."""
     model, together = system(modules={"texts": predictor, "join": JOINER}, **options), build.batch([120, 90, 77], {"a:text": TARGETS})

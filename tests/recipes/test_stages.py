@@ -179,7 +179,7 @@ def test_the_log_holds_everything_in_order(toy: Toy) -> None:
 
 
 def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -> None:
-    toy.hook("python -c 'import os, sys; sys.stderr.write(\"bar 1\\rbar 2\\r\" + os.environ[\"M2ASR_PROGRESS\"] + \" bar 3\\n\")'\n")
+    toy.hook('python -c \'import os, sys; sys.stderr.write("bar 1\\rbar 2\\r" + os.environ["M2ASR_PROGRESS"] + " bar 3\\n")\'\n')
     master, slave = pty.openpty()
     terminal = {"stdin": slave, "stdout": slave, "stderr": slave}
     process = subprocess.Popen(["./run.sh"], cwd=toy.folder, env=toy.environment, start_new_session=True, **terminal)
@@ -198,7 +198,7 @@ def test_progress_is_seen_on_a_terminal_and_its_last_state_is_logged(toy: Toy) -
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_stage_is_not_finished(toy: Toy, number: signal.Signals, code: int) -> None:
-    toy.hook("python -c 'import time; open(\"started\", \"w\"); time.sleep(60)'\necho after >>ran\n")
+    toy.hook('python -c \'import time; open("started", "w"); time.sleep(60)\'\necho after >>ran\n')
     process = toy.start()
     toy.wait_for("started")
     result = toy.stop(process, number)

@@ -62,7 +62,7 @@ def test_examples(lang: str, text: str, expected: str) -> None:
     assert normalize(text, lang) == expected
 
 
-STRANGE = [*"İıiIſ·״\"lاب्කㅤ", "ག་", "\u0307", "\u0301", "\u200c", "\u200d", "\u200b", "\u00ad", "\ufe0f", "\u034f", "\u055e", "\u1160"]
+STRANGE = [*'İıiIſ·״"lاب्කㅤ', "ག་", "\u0307", "\u0301", "\u200c", "\u200d", "\u200b", "\u00ad", "\ufe0f", "\u034f", "\u055e", "\u1160"]
 
 
 def test_normalizing_twice_changes_nothing_whatever_the_characters() -> None:

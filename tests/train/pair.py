@@ -148,8 +148,10 @@ def step(joint: JointStep, number: int, case: str = "") -> dict:
         "gramian": gramian(joint, rows) if rows else torch.zeros(0),
         "weights": outcome.weights,
         "losses": outcome.losses,
-        "metrics": {name: {key: [*np.ravel(total).tolist(), weight] for key, (total, weight) in metrics.items()}
-                    for name, metrics in outcome.metrics.items()},  # fmt: skip
+        "metrics": {
+            name: {key: [*np.ravel(total).tolist(), weight] for key, (total, weight) in metrics.items()}
+            for name, metrics in outcome.metrics.items()
+        },
         "conflicts": outcome.conflicts and outcome.conflicts.gramian,
         "cross": outcome.conflicts and torch.stack(list(outcome.conflicts.cross.values())),
         "inactive": outcome.inactive,

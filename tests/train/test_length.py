@@ -44,9 +44,7 @@ def trainer_of(exp: Path, data: Path, dump: Path, shift: float, source: str, spe
     return Trainer(resolved, gather(resolved, data, dump, exp), exp)
 
 
-@pytest.mark.parametrize(
-    ("shift", "source", "speeds"), [(10.0, "dump", SPEEDS), (12.5, "audio", SPEEDS)], ids=["dump", "audio"]
-)
+@pytest.mark.parametrize(("shift", "source", "speeds"), [(10.0, "dump", SPEEDS), (12.5, "audio", SPEEDS)], ids=["dump", "audio"])
 def test_the_steps_told_are_the_steps_done(mini_data: Path, tmp_path: Path, shift: float, source: str, speeds: list[float]) -> None:
     trainer = trainer_of(tmp_path / "exp", mini_data, tmp_path / "dump", shift, source, speeds)
     told = trainer.total_steps

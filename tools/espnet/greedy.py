@@ -1,6 +1,6 @@
 """Decodes with checkpoints of ESPnet by greedy CTC search; for ESPnet's environment, in a recipe's folder.
 
-  python greedy.py CONFIG FEATS_SCP OUT MODEL.pth ...    # writes OUT/<name of the model>: lines `utterance text`
+python greedy.py CONFIG FEATS_SCP OUT MODEL.pth ...    # writes OUT/<name of the model>: lines `utterance text`
 """
 
 from __future__ import annotations
