@@ -270,7 +270,8 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     value = problem["input"]
     if problem["type"] == "string_type" and isinstance(value, bool | int | float):
         kind = "truth value" if isinstance(value, bool) else "number"
-        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; quote it: '{str(value).lower()}'"
+        advice = f"quote it: '{str(value).lower()}'" if isinstance(value, bool) else "quote it as you wrote it, such as '2024_01'"
+        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; {advice}"
     if problem["type"] == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
         return f"{where}: write true or false, not {value}"
     return f"{where}: {problem['msg']}, got {shortened(repr(value))}"
