@@ -66,7 +66,8 @@ class FbankConfig(Strict):
         return self.model_dump(exclude={"compress", "speed", "channel"})
 
 
-NUMBER, NUMBERS = "(number)", "(numbers)"  # pydantic's tags of the two forms of a value; `_explain` leaves them out of messages
+# pydantic's tags of the forms of a value, the last one where it has limits; `_explain` leaves them out of messages.
+NUMBER, NUMBERS, FORM = "(number)", "(numbers)", "constrained-int"
 
 
 def _or_list(element: Any) -> Any:
@@ -262,7 +263,7 @@ def check_exists(name: str, names: typing.Iterable[str], where: str) -> None:
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS, "[key]")) or "config"
+    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS, FORM, "[key]")) or "config"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(schema, problem['loc'][:-1]))}"
     if problem["type"] == "missing":
@@ -274,7 +275,8 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; {advice}"
     if problem["type"] == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
         return f"{where}: write true or false, not {value}"
-    return f"{where}: {problem['msg']}, got {shortened(repr(value))}"
+    forms = [other["msg"] for other in error.errors() if other["loc"][:-1] == problem["loc"][:-1]] if problem["loc"][-1] == FORM else []
+    return f"{where}: {'; or: '.join(forms) or problem['msg']}, got {shortened(repr(value))}"
 
 
 def _keys_at(schema: Any, loc: tuple) -> list[str]:

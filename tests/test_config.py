@@ -266,3 +266,10 @@ def test_a_number_may_be_a_list_of_numbers(tmp_path: Path) -> None:
     config = load_config(DecodeConfig, tmp_path / "decode.yaml")
     assert (config.bonus, config.lm.weight, config.ctc_weight, config.length_penalty) == ([1, 2.5], 1, [0, 1], 0.0)
     assert DecodeConfig.model_validate(config.model_dump()) == config == DecodeConfig.model_validate(yaml.safe_load(dump_config(config)))
+
+
+def test_a_value_of_two_forms_is_told_with_both(tmp_path: Path) -> None:
+    path = tmp_path / "fbank.yaml"
+    path.write_text("{}")
+    for value, form in (("-1", "Input should be greater than or equal to 0"), ("left", "Input should be a valid integer")):
+        assert f": channel: {form}; or: Input should be 'mix', got " in message(path, f"channel={value}", schema=FbankConfig)
