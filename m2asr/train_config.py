@@ -126,7 +126,7 @@ class Train(Strict):
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Seed = 1
-    accumulation: Count = 1
+    accumulation: Annotated[int, Field(ge=1, le=10_000)] = 1
     expert_parallel: bool = False  # every process has a part of the experts, and states go where their expert is; for static weights
     average_best: Count = 5
     select: Words = "dev"  # epochs by error on the dev sets, by loss there, the last ones; or objectives whose mean error decides

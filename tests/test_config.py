@@ -10,8 +10,9 @@ import yaml
 
 from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config, merge_patch
 from m2asr.errors import UserError
+from m2asr.moo.build import build_weighting
 from m2asr.report.ablation import Ablation
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import TrainConfig, Weighting
 from m2asr.yaml_file import read_yaml
 
 RECIPES = Path(__file__).resolve().parent.parent / "egs"
@@ -273,3 +274,5 @@ def test_a_value_of_two_forms_is_told_with_both(tmp_path: Path) -> None:
     path.write_text("{}")
     for value, form in (("-1", "Input should be greater than or equal to 0"), ("left", "Input should be a valid integer")):
         assert f": channel: {form}; or: Input should be 'mix', got " in message(path, f"channel={value}", schema=FbankConfig)
+    with pytest.raises(UserError, match=r"^weighting: weights: Input should be a valid dictionary"):
+        build_weighting(Weighting(type="static", weights=[1.0]), ["asr"])
