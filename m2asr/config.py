@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,8 @@ class FbankConfig(Strict):
         return self.model_dump(exclude={"compress", "speed", "channel"})
 
 
-NUMBER, NUMBERS = "(number)", "(numbers)"  # pydantic's tags of the two forms of a value; `_explain` leaves them out of messages
+NUMBER, NUMBERS = "(number)", "(numbers)"  # tags of the two forms of a value
+FORM = re.compile(r"\(numbers?\)|\[key\]|constrained-\w+|(dict|list|tuple|literal)\[.*\]")  # pydantic's tags; they stay out of messages
 
 
 def _or_list(element: Any) -> Any:
@@ -262,7 +264,7 @@ def check_exists(name: str, names: typing.Iterable[str], where: str) -> None:
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(key) for key in problem["loc"] if key not in (NUMBER, NUMBERS, "[key]")) or "config"
+    where = ".".join(str(key) for key in problem["loc"] if not FORM.fullmatch(str(key))) or "config"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(schema, problem['loc'][:-1]))}"
     if problem["type"] == "missing":
@@ -270,10 +272,12 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     value = problem["input"]
     if problem["type"] == "string_type" and isinstance(value, bool | int | float):
         kind = "truth value" if isinstance(value, bool) else "number"
-        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; quote it: '{str(value).lower()}'"
+        advice = f"quote it: '{str(value).lower()}'" if isinstance(value, bool) else "quote it as you wrote it, such as '2024_01'"
+        return f"{where}: a word is expected, but {str(value).lower()} is a {kind} in YAML; {advice}"
     if problem["type"] == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
         return f"{where}: write true or false, not {value}"
-    return f"{where}: {problem['msg']}, got {shortened(repr(value))}"
+    forms = [other["msg"] for other in error.errors() if other["loc"][:-1] == problem["loc"][:-1] and FORM.fullmatch(str(other["loc"][-1]))]
+    return f"{where}: {'; or: '.join(forms) or problem['msg']}, got {shortened(repr(value))}"
 
 
 def _keys_at(schema: Any, loc: tuple) -> list[str]:

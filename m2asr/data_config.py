@@ -34,7 +34,7 @@ class Tokens(Strict):
     size: Annotated[int, Field(ge=4, le=1_000_000)] | None = None  # of unigram, bpe and codes, and of the most frequent words
     sets: list[FileName] = Field(min_length=1)
     text: TextName = "text"
-    coverage: Annotated[float, Field(ge=0.5, le=1)] = 1.0  # unigram and bpe: share of all letters that are among the tokens
+    coverage: Annotated[float, Field(ge=0.98, le=1)] = 1.0  # unigram and bpe: share of all letters that are among the tokens
     byte_fallback: bool = False  # unigram and bpe: 256 tokens of bytes write the characters that are no tokens
 
     @model_validator(mode="after")

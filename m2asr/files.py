@@ -133,7 +133,7 @@ def recover(path: str | Path) -> Path:
     """Put a folder back that a killed process had moved away to replace it; returns its path."""
     path = Path(path)
     if path.name and not path.exists():
-        _clear(path)
+        _clear(path.resolve() if path.is_symlink() else path)
     return path
 
 

@@ -49,9 +49,14 @@ def differences(saved: Any, expected: Any, name: str, partial: bool = False) -> 
         yield f"{name} holds a number that is not finite"
 
 
+def is_dense(value: Tensor) -> bool:
+    """Whether a tensor holds a number for each of its elements, as all that are trained and saved do."""
+    return not value.is_nested and value.layout is torch.strided and not (value.is_meta or value.is_quantized)
+
+
 def _same_type(saved: Any, expected: Any) -> bool:
     if isinstance(expected, Tensor) and isinstance(saved, Tensor):
-        return saved.shape == expected.shape and saved.dtype == expected.dtype
+        return is_dense(saved) and saved.shape == expected.shape and saved.dtype == expected.dtype
     if isinstance(expected, float):
         return isinstance(saved, int | float) and not isinstance(saved, bool)
     return type(saved) is type(expected)
@@ -65,5 +70,7 @@ def _finite(value: Any) -> bool:
 
 def _described(value: Any) -> str:
     if isinstance(value, Tensor):
+        if not is_dense(value):
+            return "a tensor that is not dense"
         return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
     return {"dict": "a mapping", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)

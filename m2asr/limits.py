@@ -7,6 +7,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, Lt
 
 Count = Annotated[int, Ge(1), Le(1_000_000_000)]
+Bounded = Annotated[int, Ge(1), Le(10_000)]  # of what each takes memory or time: micro-batches, buckets, predicted states
 Natural = Annotated[int, Ge(0), Le(1_000_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**53)]  # which JSON keeps exactly
 Depth = Annotated[int, Ge(1), Le(1_000)]  # blocks, layers

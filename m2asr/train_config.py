@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from m2asr.config import Component, Strict, Words, check_exists, merge_patch
 from m2asr.data_config import Features, Stream, Tokens
 from m2asr.errors import UserError
-from m2asr.limits import Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne
+from m2asr.limits import Bounded, Count, Factor, Natural, Positive, PositiveShare, Seed, Share, ShareBelowOne
 from m2asr.model_config import Model, Objective
 from m2asr.names import Name, ObjectiveName, TokensName
 from m2asr.train_checks import check_leads, check_levels, check_selection
@@ -74,7 +74,7 @@ class Batching(Strict):
 
     seconds: Positive = 200.0
     language_temperature: Annotated[float, Field(ge=1, le=1e9)] = 1.0
-    buckets: Count = 20
+    buckets: Bounded = 20
     cost: Literal["frames", "frames_tokens"] = "frames"
     token_frames: Factor = 4.0  # frames that one target token costs under frames_tokens
     shares: dict[str, Positive] = {}  # relative share of the seconds per stream, 1 by default
@@ -126,7 +126,7 @@ class Train(Strict):
     epoch_of: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Seed = 1
-    accumulation: Count = 1
+    accumulation: Bounded = 1
     expert_parallel: bool = False  # every process has a part of the experts, and states go where their expert is; for static weights
     average_best: Count = 5
     select: Words = "dev"  # epochs by error on the dev sets, by loss there, the last ones; or objectives whose mean error decides

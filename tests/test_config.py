@@ -10,8 +10,9 @@ import yaml
 
 from m2asr.config import DecodeConfig, FbankConfig, complete, construct, dump_config, load_config, merge_patch
 from m2asr.errors import UserError
+from m2asr.moo.build import build_weighting
 from m2asr.report.ablation import Ablation
-from m2asr.train_config import TrainConfig
+from m2asr.train_config import TrainConfig, Weighting
 from m2asr.yaml_file import read_yaml
 
 RECIPES = Path(__file__).resolve().parent.parent / "egs"
@@ -266,3 +267,12 @@ def test_a_number_may_be_a_list_of_numbers(tmp_path: Path) -> None:
     config = load_config(DecodeConfig, tmp_path / "decode.yaml")
     assert (config.bonus, config.lm.weight, config.ctc_weight, config.length_penalty) == ([1, 2.5], 1, [0, 1], 0.0)
     assert DecodeConfig.model_validate(config.model_dump()) == config == DecodeConfig.model_validate(yaml.safe_load(dump_config(config)))
+
+
+def test_a_value_of_two_forms_is_told_with_both(tmp_path: Path) -> None:
+    path = tmp_path / "fbank.yaml"
+    path.write_text("{}")
+    for value, form in (("-1", "Input should be greater than or equal to 0"), ("left", "Input should be a valid integer")):
+        assert f": channel: {form}; or: Input should be 'mix', got " in message(path, f"channel={value}", schema=FbankConfig)
+    with pytest.raises(UserError, match=r"^weighting: weights: Input should be a valid dictionary"):
+        build_weighting(Weighting(type="static", weights=[1.0]), ["asr"])

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from m2asr.data.recordings import read_items
+from m2asr.data.texts import read_texts
+from m2asr.data.validate import validate
 from m2asr.files import _exchange, open_atomic, recover, replace_dir, temporary_dir
+from m2asr.lm.sources import Sources
 
 
 class Broken(Exception):
@@ -140,10 +144,33 @@ def test_a_folder_that_was_moved_away_when_its_process_was_killed_is_put_back(tm
     assert not path.exists()
     assert recover(path) == path and names(path) == ["one"]  # whoever reads it
     killed(path, "between")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert not link.exists() and names(recover(link)) == ["one"]
+    link.unlink()
+    killed(path, "between")
     assert not path.exists()
     with pytest.raises(Broken), replace_dir(path, "features"):
         raise Broken
     assert names(path) == ["one"] and names(tmp_path) == ["folder"]
+
+
+READERS = {
+    "validate": lambda folder: validate(folder, audio=False),
+    "texts": lambda folder: read_texts(folder, "text"),
+    "recordings": read_items,
+    "language models": lambda folder: Sources([folder]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_whoever_reads_a_data_directory_puts_it_back(reader: str, tmp_path: Path, mini_data: Path) -> None:
+    path = tmp_path / "dev_it"
+    writer = subprocess.Popen(["true"])  # that is no more
+    writer.wait()
+    shutil.copytree(mini_data / "dev_it", tmp_path / f".dev_it.{socket.gethostname()}.{writer.pid}.old")
+    READERS[reader](path)
+    assert (path / "text").is_file()
 
 
 def test_names_are_exchanged_in_one_step(tmp_path: Path) -> None:

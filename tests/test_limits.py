@@ -72,6 +72,7 @@ def test_every_number_has_limits() -> None:
         *("model.encoder.dim=0", "model.encoder.kernel=0", "model.specaugment.time_share=.nan", "model.specaugment.freq_width=-3"),
         *("optim.lr.backbone=.inf", "optim.lr.heads=.nan", "optim.weight_decay=.inf", "optim.betas=[0.9, 1.0]", "optim.warmup_steps=-5"),
         *("train.seed=1" + 30 * "0", "train.hours=.inf", "train.hours=1e300", "train.max_bad=-1", "train.workers=100000"),
+        *("train.accumulation=1000000000", "batching.buckets=1000000000", "objectives.cpc.windows=1000000000"),
         *("batching.seconds=.nan", "penalty.end=.inf", "batching.shares={it: -1.0}"),
         *("objectives.cpc.temperature=0.0", "objectives.cpc.windows=0", "objectives.cpc.future=.inf", "streams.it.speeds=[1e-9]"),
     ],

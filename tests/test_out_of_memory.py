@@ -42,3 +42,12 @@ def test_commands_end_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         run(lambda _: allocate())
     error = capsys.readouterr().err
     assert end.value.code == 1 and error.startswith("error: out of memory") and error.count("\n") == 1 and len(error) < 400
+
+
+def test_an_error_without_a_text_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(_: list[str] | None) -> int:
+        raise MemoryError
+
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capsys.readouterr().err.startswith("error: out of memory; lower")

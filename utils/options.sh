@@ -57,7 +57,7 @@ parse_options() {
     fi
     shift
     [[ ! ${!name} =~ ^(true|false)$ || $value =~ ^(true|false)$ ]] || die "option --$name: \`$value\` is neither true nor false"
-    [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ || $name=$value == nproc=auto ]] || die "option --$name: \`$value\` is not a whole number"
+    [[ ! ${!name} =~ ^[0-9]+$ || $value =~ ^[0-9]+$ || $name=$value == nproc=auto ]] || die "option --$name: \`$value\` is not a whole number from 0"
     [[ $name != set || ! $set ]] || value="$set $value"
     printf -v "$name" %s "$value"
     [[ $name =~ ^(stage|stop_stage|dry_run|force)$ ]] || _arguments+=("--$name $(printf %q "$value")")

@@ -90,7 +90,8 @@ def _code_of(main: Callable[[list[str] | None], int | None]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _tell(f"error: out of memory: {shortened(str(error))}; lower the size of a batch or the number of processes")
+        reason = f": {shortened(str(error))}" if str(error) else ""
+        _tell(f"error: out of memory{reason}; lower the size of a batch or the number of processes")
         return 1
     except KeyboardInterrupt:
         _tell("interrupted: nothing half-written is left; run the same command again to go on")

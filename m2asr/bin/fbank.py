@@ -13,6 +13,7 @@ from pathlib import Path
 from m2asr.bin.command import Parser, natural, run
 from m2asr.config import FbankConfig, load_config
 from m2asr.errors import UserError
+from m2asr.files import recover
 from m2asr.names import check_option
 from m2asr.train_config import TrainConfig
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{dump}: computed before, kept")
             continue
         start = time.perf_counter()
-        result = extract(args.data / name, dump, options, args.nj, args.allow_pipes)
+        result = extract(args.data / name, dump, options, args.nj, args.allow_pipes, args.config)
         speedup = result.hours * 3600 / (time.perf_counter() - start)
         print(f"{dump}: {result.utterances} utterances, {result.hours:.2f} h, {speedup:.0f} x real time")
         for rate, count in sorted(result.resampled.items()):
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def check_prepared(config: TrainConfig, path: str, data: Path) -> None:
     """Raise UserError where a set that a training config reads has not been prepared."""
-    if missing := [name for name in config.audio_sets() if not (data / name / "wav.scp").is_file()]:
+    if missing := [name for name in config.audio_sets() if not (recover(data / name) / "wav.scp").is_file()]:
         raise UserError(
             f"{path}: it reads {', '.join(missing)}, and {data} does not have {'it' if len(missing) == 1 else 'them'}; fetch that part of "
             "the corpus and run stage 0 (data) with --force, or take it out of streams.*.sets and dev, or choose another config"

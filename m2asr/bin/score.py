@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.score.evaluate import score_folder
     from m2asr.score.report import mean_rows, write_results
 
+    if args.exp.exists() and not args.exp.is_dir():
+        raise UserError(f"--exp {args.exp}: it is a file; give the folder of a run")
     decoded = []
     for name in dict.fromkeys(args.decode):
         folders = sorted(path.parent for path in (args.exp / f"decode_{name}").glob("*/*/info.json"))

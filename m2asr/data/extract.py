@@ -56,11 +56,12 @@ class Extracted(NamedTuple):
     resampled: Counter[int]  # utterances by the sample rate of their recordings, where it is not that of the features
 
 
-def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes: bool = False) -> Extracted:
+def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes: bool = False, source: str = "CONFIG") -> Extracted:
     """Write feats.scp, feats.<job>.ark, utt2num_frames, cmvn.ark, fbank.yaml and recordings.sha256 of one set.
 
     Recordings of a higher sample rate than that of the features are resampled. The number of ark files depends on `jobs`, the features do
     not. Raises UserError that counts the utterances which cannot be used and names the first ones (wav.scp:line); then nothing is written.
+    Its advice names `source`, the file of the config.
     """
     fbank = _fbank(config.model_dump_json())
     items = read_items(data)
@@ -83,7 +84,7 @@ def extract(data: Path, dump: Path, config: FbankConfig, jobs: int, allow_pipes:
         if bad:
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             shown = "; ".join(message.removeprefix(f"{data}/") for message in bad[:SHOWN])  # the advice names the folder
-            advice = f"drop them with: {FIX} --check_wav --config FBANK_CONFIG {data}"
+            advice = f"drop them with: {FIX} --check_wav{' --allow_pipes' * allow_pipes} --config {source} {data}"
             raise UserError(f"{len(bad)} of {len(items)} utterances cannot be used: {shown}{more}; {advice}")
         write_table(out / "feats.scp", locations)
         write_table(out / "utt2num_frames", frames)

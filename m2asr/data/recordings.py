@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from m2asr.data.directory import read_lines, read_table
 from m2asr.errors import UserError
+from m2asr.files import recover
 
 
 class Item(NamedTuple):
@@ -50,7 +51,7 @@ def read_items(data: Path) -> list[Item]:
 
     Raises UserError (file:line) if wav.scp is missing or empty, or a segment or a duration is wrong.
     """
-    wav_scp, segments = data / "wav.scp", data / "segments"
+    wav_scp, segments = recover(data) / "wav.scp", data / "segments"
     if not wav_scp.is_file():
         raise UserError(f"{wav_scp}: not found; run stage 0 (data) first")
     wavs = read_table(wav_scp)

@@ -24,6 +24,7 @@ from m2asr.train_config import Batching
 
 LoadedBatch = tuple[Batch | None, list[str]]  # a batch, and a message per utterance that could not be read
 Position = tuple[int, int]  # epoch, step
+MOST_EPOCHS = 10**9
 Prepare = Callable[[str, Batch], Batch]  # makes the random choices for a batch of a stream, on the host
 Load = Callable[[np.ndarray], float]  # the relative cost of a batch of utterances with these frames (K,)
 
@@ -105,10 +106,13 @@ class StepLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`, also of a run with another number of processes; a new iteration starts there.
 
-        Raises UserError if the state is that of other streams.
+        Raises UserError if the state is that of other streams, or of other utterances.
         """
         if set(state["streams"]) != set(self.sources):
             raise UserError(f"this checkpoint has the streams {', '.join(state['streams'])}; the config has {', '.join(self.sources)}")
+        for name, (epoch, step) in state["streams"].items():
+            if not 0 <= epoch < MOST_EPOCHS or not 0 <= step < self.steps_per_epoch(epoch, name):
+                raise UserError(f"stream {name}: step {step} of epoch {epoch} does not exist; have its sets changed since?")
         self.positions = {name: tuple(state["streams"][name]) for name in self.sources}
         self.bad.messages = set(state["bad"])
 

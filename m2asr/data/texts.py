@@ -9,6 +9,7 @@ from pathlib import Path
 from m2asr.data.directory import CODE_LENGTHS
 from m2asr.data.lines import Row, rows_of, shown
 from m2asr.errors import UserError
+from m2asr.files import recover
 
 
 def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
@@ -16,7 +17,7 @@ def read_texts(folder: Path, text: str) -> dict[str, list[str]]:
 
     Raises UserError if the folder does not exist, and (file:line) if ids are unsorted or have no language.
     """
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first")
     by_language = defaultdict(list)
     if (folder / text).is_file():

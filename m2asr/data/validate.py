@@ -14,7 +14,7 @@ from m2asr.data.lines import as_utf8
 from m2asr.data.recordings import Segment
 from m2asr.data.report import LONG_TEXT, MISSING, WRONG_CODES, Report
 from m2asr.errors import UserError
-from m2asr.files import open_input
+from m2asr.files import open_input, recover
 from m2asr.text.language import CODE
 from m2asr.text.normalize import normalize
 
@@ -43,7 +43,7 @@ def validate(
     frames. `keep_long_text` reports but tolerates such texts. Raises UserError, exit code 2, if the directory cannot be read at all.
     """
     fbank = fbank or FbankConfig()
-    folder = Path(folder)
+    folder = recover(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data directory; run stage 0 (data) first", exit_code=2)
     report = Report(folder, frozenset({LONG_TEXT} if keep_long_text else ()))

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from m2asr.data.lines import rows_of
 from m2asr.errors import UserError
+from m2asr.files import recover
 from m2asr.lm.lines import open_lines
 from m2asr.lm.table import BOS, EOS
 from m2asr.progress import visible
@@ -34,7 +35,7 @@ class Sources:
     empty: int = 0
 
     def __post_init__(self) -> None:
-        for path in self.paths:
+        for path in map(recover, self.paths):
             if path.is_dir() and not (path / self.column).is_file():
                 raise UserError(f"{path}: it has no file {self.column}; choose another --column, or run stage 0 (data) first")
             if not path.exists():

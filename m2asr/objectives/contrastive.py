@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
-from m2asr.limits import Count, Factor, Positive
+from m2asr.limits import Bounded, Factor, Positive
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
 from m2asr.models.quantizers import perplexity
@@ -53,7 +53,7 @@ class Contrastive(MaskedObjective):
         view: ViewOptions | None = None,
         tap: str = "output",
         temperature: Positive = 0.1,
-        distractors: Count = 100,
+        distractors: Bounded = 100,
         negatives: Literal["utterance", "batch"] = "utterance",
         diversity: Factor | None = None,
         languages: list[str] | None = None,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2asr.data.batch import Batch, Share
 from m2asr.errors import UserError
-from m2asr.limits import Count, Positive
+from m2asr.limits import Bounded, Positive
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision
 from m2asr.objectives.objective import Loss, Objective
@@ -59,8 +59,8 @@ class CPC(Objective):
         future: Positive = 1.0,
         temperature: Positive = 0.1,
         predictor: Literal["recursive", "per_step"] = "recursive",
-        steps: Count = 24,
-        windows: Count = 8,
+        steps: Bounded = 24,
+        windows: Bounded = 8,
         tap: str = "output",
         encoding: Literal["cut", "causal"] = "cut",
         negatives: Literal["mixed", "utterance", "batch"] = "mixed",

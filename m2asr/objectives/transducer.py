@@ -13,7 +13,7 @@ from torch import nn
 
 from m2asr.data.batch import Batch, Share, target_key
 from m2asr.errors import UserError
-from m2asr.limits import Count, Factor, Natural
+from m2asr.limits import Bounded, Count, Factor, Natural
 from m2asr.models.encoded import Encoded
 from m2asr.models.layers import full_precision, round_length
 from m2asr.models.transducer import greedy
@@ -50,7 +50,7 @@ class Transducer(Objective):
         predictor: str,
         joiner: str,
         text: TextName = "text",
-        max_symbols: Count = 5,
+        max_symbols: Bounded = 5,
         prune: Count | None = None,
         prune_weight: Factor | None = None,
         prune_warmup: Natural = 0,

@@ -18,6 +18,8 @@ def interval(counts: np.ndarray, score: Callable[[np.ndarray], float], samples: 
     if not len(counts):
         return float("nan"), float("nan")
     scores = [score(sums) for sums in _sums(counts, samples)]
+    if np.isnan(scores).all():  # no utterance has a reference
+        return float("nan"), float("nan")
     low, high = np.nanpercentile(scores, [2.5, 97.5])
     return float(low), float(high)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from m2asr.data.directory import read_table
 from m2asr.errors import UserError
+from m2asr.files import recover
 from m2asr.json_file import INFO, REMEDY, read_json
 from m2asr.score.baselines import most_frequent, nearest_sentences
 from m2asr.score.bootstrap import error_rate, interval
@@ -57,7 +58,7 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     trn files. Raises UserError if no reference can be scored, or if an utterance has no group.
     """
     info = read_json(out / "info.json", REMEDY, INFO | {"train_sets": list, "search": dict, "language": str})
-    folder, lang, recognition = data / info["set"], info["lang"], info["task"] == "asr"
+    folder, lang, recognition = recover(data / info["set"]), info["lang"], info["task"] == "asr"
     references = read_table(folder / info["text"]) if (folder / info["text"]).is_file() else {}
     if not references:
         print(f"{info['set']} {info['objective']}: not scored, since {folder / info['text']} has no references")
@@ -67,6 +68,8 @@ def score_folder(out: Path, data: Path, min_words: int, by: str = "") -> list[Ro
     multilingual = "+" in info["source"]
     by = by or ("lang" if multilingual else "")
     utt2lang = read_table(folder / "utt2lang") if multilingual and recognition else {}
+    if recognition:  # so that a reference without words, such as `...`, is left out
+        references = {utt: normalize(text, utt2lang.get(utt, lang)) for utt, text in references.items()}
     hypotheses, utt2spk = read_table(out / "text"), read_table(folder / "utt2spk")
     answers = match(references, hypotheses, utt2spk, lang, min_words, out / "text", utt2lang)
     answers.groups = _groups(folder / f"utt2{by}", answers.utts) if by else []

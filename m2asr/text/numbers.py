@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 
@@ -92,9 +93,10 @@ def _spell(number: str, lang: str) -> str:
     most = _FEWER_DIGITS.get(language_of(lang).code, _DIGITS)
     try:
         if len(groups) == 2 and len(groups[0]) <= most and len(groups[1]) <= 6 and not re.match("0[0-9]", number):
-            return _words(Decimal(".".join(groups)), lang)
+            with suppress(NotImplementedError, KeyError):  # num2words lacks decimals of the language
+                return _words(Decimal(".".join(groups)), lang)
         return " ".join(_group(group, lang, most) for group in groups)
-    except (NotImplementedError, KeyError):  # num2words lacks decimals of the language
+    except (NotImplementedError, KeyError):  # and perhaps all numbers
         return " ".join(groups)
     except Exception as error:  # noqa: BLE001 - of num2words, whose languages raise whatever they like
         reason = f"num2words cannot spell {shortened(number)} in `{lang}` ({type(error).__name__})"
@@ -133,6 +135,7 @@ def _words(number: int | Decimal, lang: str) -> str:
         from num2words import num2words
 
         words = num2words(float(number) if isinstance(number, Decimal) else number, lang=speller)  # Italian drops a Decimal's decimals
+    words = unicodedata.normalize("NFC", words)  # as all texts are; num2words writes vowel signs of Kannada and Telugu in two parts
     return words.translate(_TRADITIONAL) if language_of(lang).traditional else words
 
 

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 import yaml
 
-from m2asr.errors import UserError
-from m2asr.files import open_atomic, open_input, read_text, replace_dir
+from m2asr.errors import UserError, shortened
+from m2asr.files import open_atomic, open_input, read_text, recover, replace_dir
 from m2asr.ownership import check_replaceable
 from m2asr.text.code_words import CodeWords
 from m2asr.yaml_file import read_yaml
@@ -76,7 +76,7 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: str | Path) -> Tokenizer:
         """Read a tokenizer that `train_tokenizer` wrote. Raises UserError if a file is missing or damaged."""
-        folder = Path(folder)
+        folder = recover(folder)
         try:
             kind = read_yaml(folder / "tokenizer.yaml")["type"]
             if kind not in get_args(Kind):
@@ -194,8 +194,8 @@ def _train_pieces(
             **options,
         )
     except RuntimeError as error:
-        reason = str(error).split("] ")[-1].strip().splitlines()[0]
-        most, least = re.search(r"<= (\d+)", reason), re.search(r"\d+ vs (\d+)", reason)  # both of sentencepiece's own count
+        reason = shortened(str(error).split("] ")[-1].strip() or str(error))
+        most, least = re.search(r"a value <= (\d+)", reason), re.search(r"\d+ vs (\d+)", reason)  # both of sentencepiece's own count
         if least:
             alphabet = f"{int(least[1]) + special - 1} are the least, since every character{' and byte' * byte_fallback} is a token"
             hint = f"{alphabet}; raise size, or lower tokens.{name}.coverage ({coverage:g}), so that rare characters are none"

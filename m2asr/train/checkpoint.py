@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from m2asr.errors import UserError
 from m2asr.files import open_atomic, open_input
-from m2asr.form import Misfit
+from m2asr.form import Misfit, check_form, is_dense
 from m2asr.unpacking import check_stored
 
 FORMAT = 2
@@ -85,8 +85,8 @@ def load(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     for part in ("model", "config"):
         if not isinstance(state.get(part, None if part in needs else {}), dict):
             raise Damaged(f"{path}: its part `{part}` is missing, or no mapping; restore the file from a copy")
-    if broken := [name for name, value in state.get("model", {}).items() if not isinstance(value, Tensor)]:
-        raise Damaged(f"{path}: model.{broken[0]} is no tensor; the file was changed, remove it, or restore it from a copy")
+    if broken := [name for name, value in state.get("model", {}).items() if not isinstance(value, Tensor) or not is_dense(value)]:
+        raise Damaged(f"{path}: model.{broken[0]} is no dense tensor; the file was changed, remove it, or restore it from a copy")
     if isinstance(state.get("model"), dict):  # older files name shared decoders so; now every module has its own name alone
         state["model"] = {name.removeprefix("decoders."): value for name, value in state["model"].items()}
     return state
@@ -178,6 +178,7 @@ class BestCheckpoints:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on with the epochs of a checkpoint."""
+        check_form(state, {}, "best")
         if bad := [epoch for epoch, score in state.items() if not str(epoch).isdecimal() or type(score) not in (int, float)]:
             raise Misfit(f"best: the score of epoch `{bad[0]}` is no number")
         self.scores = {int(epoch): score for epoch, score in state.items()}

@@ -85,6 +85,8 @@ class Optimizer:
             if name not in self.params:
                 raise Misfit(f"it holds optimizer moments of `{name}`, which this model lacks; start from its weights with --init_from")
             check_form(moments, self._moments(self.params[name]), f"optimizer.{name}")
+            if negative := [key for key in ("step", "exp_avg_sq") if key in moments and (moments[key] < 0).any()]:
+                raise Misfit(f"optimizer.{name}.{negative[0]} is negative")
         for name, moments in state.items():
             param = self.params[name]
             self._moved_by[param].state[param] = {key: value.clone() for key, value in moments.items()}

@@ -179,7 +179,10 @@ class Phase:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, in a phase that was started and has not read yet."""
-        check_form(state, dict.fromkeys(("optimizer", "levels", "loader")) | {"steps": 0}, f"phases.{self.name}", partial=True)
+        state = {"steps": 0, **state}  # older checkpoints do not have it
+        levels = [{} for _ in self.levels]
+        check_form(state, {"optimizer": {}, "levels": levels, "loader": {}, "steps": 0}, f"phases.{self.name}")
+        check_form(state["optimizer"], {name: {} for name in state["optimizer"]}, f"phases.{self.name}.optimizer")
         spread, moments = self.system.spread_names, state["optimizer"]
         parts = {name: part_of(values, values if name in spread else (), self.group) for name, values in moments.items()}
         self.optimizer.load_state_dict(parts)
@@ -188,7 +191,7 @@ class Phase:
             level.load_state_dict(saved, self.joint.rows)
         check_form(state["loader"], self.loader.state_dict(), f"phases.{self.name}.loader")
         self.loader.load_state_dict(state["loader"])
-        self.steps = state.get("steps", 0)  # older checkpoints do not have it
+        self.steps = state["steps"]
 
     def _whole(self, name: str, moments: dict[str, Any]) -> dict[str, Any]:
         """The moments of a parameter, put together if it is spread over processes."""

@@ -60,3 +60,5 @@ def test_what_was_not_measured_is_missed(capsys):
         "missed: greedy: wer was not measured, the bar is 1.0",
         "missed: lm: cer was not measured, the bar is 1.0",
     ]
+    assert not reached([Bar("greedy", "cer", 1.0)], [{**row, "lang": "en+it"} for row in ROWS])
+    assert "cer was not measured; sets in several languages do not count, the bar" in capsys.readouterr().out

@@ -111,6 +111,23 @@ def test_training_texts_are_read_in_their_own_languages(tmp_path):
     assert [(row["metric"], row["baseline"]["value"]) for row in rows] == [("mer", 0.0), ("cer", 0.0)]
 
 
+def test_a_reference_of_punctuation_alone_is_left_out(tmp_path, capsys):
+    """It has no word, so that its error rate would be a division by zero."""
+    (tmp_path / "test").mkdir()
+    for file, lines in {"text": "a dial one\nb ...\n", "utt2spk": "a x\nb x\n"}.items():
+        (tmp_path / "test" / file).write_text(lines)
+    out = tmp_path / "decode/test/asr"
+    out.mkdir(parents=True)
+    (out / "text").write_text("a dial two\nb\n")
+    info = {"set": "test", "lang": "en", "source": "en", "task": "asr", "text": "text", "train_sets": [], "objective": "asr"}
+    (out / "info.json").write_text(json.dumps({**info, "language": "oracle", "search": {"name": "greedy"}}))
+    assert [(row["metric"], row["utterances"]) for row in score_folder(out, tmp_path, 1)] == [("wer", 1), ("cer", 1)]
+    assert "1 below 1 words left out" in capsys.readouterr().out
+    (tmp_path / "test/text").write_text("a ?!\nb ...\n")
+    with pytest.raises(UserError, match="none of the 2 references"):
+        score_folder(out, tmp_path, 1)
+
+
 def test_large_corpora_have_no_oracle_and_say_so(tmp_path, capsys, monkeypatch):
     """A look-up of every reference in every training sentence would take hours there."""
     for name, text in (("train", "a-1 one two\na-2 two\n"), ("test", "b-1 one\nb-2 two three\n")):

@@ -59,6 +59,13 @@ def test_numbers_that_num2words_cannot_spell_are_named_and_read_digit_by_digit(c
     assert capsys.readouterr().err == "warning: num2words cannot spell 999999999998 in `kn` (OverflowError); it is read digit by digit\n"
 
 
+@pytest.mark.parametrize(("text", "lang"), [("3,14159", "hu"), ("240", "te"), ("90262398", "kn")])
+def test_spelled_numbers_stay_when_they_are_normalized_again(text: str, lang: str) -> None:
+    """num2words lacks decimals of Hungarian, and its Telugu and Kannada are not in composed form."""
+    spelled = normalize(text, lang)
+    assert normalize(spelled, lang) == spelled and not any(letter.isdigit() for letter in spelled)
+
+
 @pytest.mark.parametrize("lang", ["en", "de", "zh", "bg", "am", "ja", "xx"])
 def test_endless_numbers_take_linear_time(lang: str) -> None:
     for text in ("9" * 20_000, "0" * 20_000, "1," * 10_000 + "1", "1." * 10_000 + "5", "$" + "9" * 1000, "9" * 1000 + "th"):

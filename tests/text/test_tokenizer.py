@@ -121,6 +121,12 @@ def test_a_size_below_the_alphabet_is_told_with_the_least_size(kind: str, tmp_pa
         assert train_tokenizer(kind, least, texts, tmp_path / "en", byte_fallback=bytes_too).size == least
 
 
+def test_a_coverage_that_sentencepiece_refuses_is_one_line(texts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"tokens.en.size: no 60 unigram tokens in \d+ texts: .*coverage") as error:
+        train_tokenizer("unigram", 60, texts, tmp_path / "en", coverage=0.9)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_rare_characters_are_unknown_or_written_in_bytes(kind: str, texts: list[str], tmp_path: Path) -> None:
     rare = [*texts, "x ж語 y"]

@@ -71,8 +71,8 @@ def test_an_undetermined_language_is_none_to_tell() -> None:
         (lambda stats: stats * np.nan, "train_en/cmvn.ark: no statistics of features, or not finite"),
         (lambda stats: np.where(stats == stats[0, 3], np.inf, stats), "no statistics of features, or not finite"),
         (lambda stats: stats * 0, "no statistics of features, or not finite"),
-        (lambda stats: stats[:, 1:], "train_en/cmvn.ark: statistics of 79 features, not 80; remove this folder"),
-        (lambda stats: stats[:1], "train_en/cmvn.ark: statistics of"),
+        (lambda stats: stats[:, 1:], "statistics in 2 rows for 79 features, not 2 rows for 80 features; remove this folder"),
+        (lambda stats: stats[:1], "train_en/cmvn.ark: statistics in 1 rows for 80 features, not 2 rows"),
     ],
 )
 def test_statistics_must_be_finite_and_of_the_features(change, message, mini_dump: Path, tmp_path: Path) -> None:

@@ -50,10 +50,17 @@ def stopped(tokens: Path, mini_data: Path, mini_dump: Path, tmp_path_factory: py
     return trainer
 
 
+def optimizer_of(state: State) -> State:
+    return state["span"]["phases"]["train"]["optimizer"]
+
+
 def moments_of(state: State, kind: str) -> dict[str, torch.Tensor]:
     """The moments of the first parameter that has this kind of them."""
-    moments = state["span"]["phases"]["train"]["optimizer"]
-    return next(values for values in moments.values() if kind in values)
+    return next(values for values in optimizer_of(state).values() if kind in values)
+
+
+def name_of_moments(state: State) -> str:
+    return next(iter(optimizer_of(state)))
 
 
 def level_of(state: State) -> State:
@@ -67,7 +74,13 @@ BROKEN: dict[str, Callable[[State], object]] = {
     "no step": lambda state: moments_of(state, "exp_avg").pop("step"),
     "not finite": lambda state: moments_of(state, "momentum")["momentum"].fill_(math.nan),
     "a list as moments": lambda state: moments_of(state, "momentum").update(momentum=[1.0]),
-    "moments of nothing": lambda state: state["span"]["phases"]["train"]["optimizer"].update(nobody={"step": torch.tensor(1.0)}),
+    "moments of nothing": lambda state: optimizer_of(state).update(nobody={"step": torch.tensor(1.0)}),
+    "a number as all moments of a weight": lambda state: optimizer_of(state).update({name_of_moments(state): 3}),
+    "nothing as all moments of a weight": lambda state: optimizer_of(state).update({name_of_moments(state): None}),
+    "a list as optimizer": lambda state: state["span"]["phases"]["train"].update(optimizer=[1]),
+    "a sparse moment": lambda state: moments_of(state, "momentum").update(momentum=moments_of(state, "momentum")["momentum"].to_sparse()),
+    "negative squares": lambda state: moments_of(state, "exp_avg")["exp_avg_sq"].fill_(-1.0),
+    "a negative step": lambda state: moments_of(state, "exp_avg")["step"].fill_(-1.0),
     "no optimizer": lambda state: state["span"]["phases"]["train"].pop("optimizer"),
     "no span": lambda state: state.pop("span"),
     "a span of another name": lambda state: state["span"].update(phases={}),
@@ -77,6 +90,7 @@ BROKEN: dict[str, Callable[[State], object]] = {
     "no model": lambda state: state.pop("model"),
     "a list as model": lambda state: state.update(model=[1]),
     "a word as weight": lambda state: state["model"].update(mean="x"),
+    "a sparse weight": lambda state: state["model"].update(mean=state["model"]["mean"].to_sparse()),
     "weights of another type": lambda state: state["model"].update(mean=state["model"]["mean"].to(torch.float64)),
     "weights that are not finite": lambda state: state["model"]["scale"].fill_(math.nan),
     "no config": lambda state: state.pop("config"),
@@ -88,7 +102,11 @@ BROKEN: dict[str, Callable[[State], object]] = {
     "words as weights": lambda state: level_of(state)["weighting"].update({"lambda": {"asr_en": "a", "st_en_it": "b"}}),
     "weights of nothing": lambda state: level_of(state)["reuse"].update(weights=3),
     "positions that are words": lambda state: state["span"]["phases"]["train"]["loader"]["streams"].update(en=["a", "b"]),
+    "a position behind the epoch": lambda state: state["span"]["phases"]["train"]["loader"]["streams"].update(en=[0, 10**6]),
+    "a position in no epoch": lambda state: state["span"]["phases"]["train"]["loader"]["streams"].update(en=[10**30, 0]),
+    "a negative position": lambda state: state["span"]["phases"]["train"]["loader"]["streams"].update(en=[0, -1]),
     "a number as messages": lambda state: state["span"]["phases"]["train"]["loader"].update(bad=3),
+    "a number as best": lambda state: state.update(best=3),
     "best of words": lambda state: state.update(best={"first": 0.5}),
     "scores of words": lambda state: state.update(best={"1": "good"}),
 }
