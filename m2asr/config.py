@@ -135,7 +135,7 @@ class DecodeConfig(Strict):
     token_prune: Count = 20  # prefix beam: tokens tried per state; transducers: per prefix and state
     ctc_weight: Shares = 0.3  # joint and rescoring: factor of the CTC score; the decoder's score has 1 - ctc_weight
     length_penalty: Weights = 0.0  # decoder scores are divided by (tokens + 1) ** length_penalty: higher values favour longer texts
-    min_tokens: Natural = 0  # a text has at least so many tokens, as far as its encoder states can write them; 1 allows no empty text
+    min_tokens: Natural = 0  # a text has at least so many tokens, spaces included, as far as its encoder states can write them
     min_ratio: Share = 0.0  # ... and at least so many per encoder state
     max_ratio: Positive = 1.0  # a decoder writes at most this many tokens per encoder state
     language: Literal["oracle", "predicted"] = "oracle"  # the language whose heads decode an utterance: that of utt2lang, or langid's

@@ -92,8 +92,8 @@ def normalization(dump: Path, sets: Sequence[str], bins: int) -> tuple[torch.Ten
     for path in (dump / name / "cmvn.ark" for name in sets):
         of_set = read_matrix(path)
         if of_set.shape != stats.shape:
-            found, needed = (f"{rows} rows for {columns - 1} features" for rows, columns in (of_set.shape, stats.shape))
-            raise UserError(f"{path}: statistics in {found}, not {needed}; remove this folder and run stage fbank")
+            stored, needed = (f"{rows} rows for {columns - 1} features" for rows, columns in (of_set.shape, stats.shape))
+            raise UserError(f"{path}: statistics in {stored}, not {needed}; remove this folder and run stage fbank")
         if not np.isfinite(of_set).all() or of_set[0, -1] <= 0 or (of_set[1] < 0).any():
             raise UserError(f"{path}: no statistics of features, or not finite; remove this folder and run stage fbank")
         stats += of_set
