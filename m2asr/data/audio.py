@@ -59,7 +59,9 @@ def read_audio(
         if not sound.all():
             second = (first + int(sound.argmin())) / file.samplerate
             count = len(wave) - int(sound.sum())
-            raise UserError(f"{wav}: {count} of {len(wave)} samples are not finite numbers, the first at {second:.2f} s; convert it again")
+            raise UserError(
+                f"{wav}: {count} of {len(wave)} samples are not finite, or above 2^32, the first at {second:.2f} s; convert it again"
+            )
         return np.ascontiguousarray(wave), file.samplerate
 
 

@@ -43,7 +43,9 @@ class Recording:
         with open_audio(str(self.path)) as (file, _):
             while len(block := file.read(round(BLOCK_SECONDS * self.rate), dtype="float32", always_2d=True)):  # (N, C)
                 if not (np.abs(block) <= LOUDEST).all():  # false for NaN
-                    raise UserError(f"{self.path}: samples before {file.tell() / self.rate:.0f} s are not finite numbers; convert it again")
+                    raise UserError(
+                        f"{self.path}: samples before {file.tell() / self.rate:.0f} s are not finite, or above 2^32; convert it again"
+                    )
                 wave = np.ascontiguousarray((block.mean(axis=1, keepdims=True) if mix else block).T)  # (C, N)
                 yield resample(wave) if resample else wave
         if resample:

@@ -112,12 +112,13 @@ class Aligner:
         self.head(lang)
         fbank = trained_fbank(self.exp)
         recording = Recording(path)
-        wave = np.concatenate([block[0] for block in recording.blocks(fbank.sample_rate)])  # (N,)
-        feats = Fbank(**fbank.geometry())(wave)  # (T, F)
-        if not len(feats):
-            raise UserError(f"{path}: {len(wave)} samples are less than one window of {fbank.frame_length:g} ms")
-        utterance = AlignmentInput(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)
-        return self.align([utterance], fbank)[0]
+        with explained(lambda: f"{path} of {recording.seconds:.0f} s", "cut it, and its text, into shorter recordings"):
+            wave = np.concatenate([block[0] for block in recording.blocks(fbank.sample_rate)])  # (N,)
+            feats = Fbank(**fbank.geometry())(wave)  # (T, F)
+            if not len(feats):
+                raise UserError(f"{path}: {len(wave)} samples are less than one window of {fbank.frame_length:g} ms")
+            utterance = AlignmentInput(recording.path.stem, feats, normalize(text, lang), lang, len(wave) / fbank.sample_rate)
+            return self.align([utterance], fbank)[0]
 
     def align_set(
         self, utterances: UtteranceIndex, feats: StoredFeats | AudioFeats, fbank: FbankConfig, batch_seconds: float = 120.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from m2asr.config import FbankConfig
 from m2asr.data.audio import read_audio
@@ -65,6 +66,14 @@ def test_words_are_found_where_they_are_said(root, aligner):
     for before, after in zip(plain.words, later.words, strict=True):
         assert after.end - before.end == pytest.approx(0.7, abs=0.13)
     assert all(0.7 < word.middle < later.seconds for word in later.words[1:])
+
+
+def test_a_recording_too_long_for_the_memory_is_named(root, aligner, monkeypatch):
+    path = root / "long.wav"
+    soundfile.write(path, quiet(3.0, 16000), 16000)
+    monkeypatch.setattr(aligner, "align", lambda *_: torch.empty(2**55))
+    with pytest.raises(UserError, match=r"out of memory with \S+long\.wav of 3 s; cut it"):
+        aligner.recording(path, "hello", "en")
 
 
 def test_batching_changes_nothing(root, aligner):
