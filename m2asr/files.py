@@ -103,7 +103,7 @@ def replace_dir(path: str | Path, kind: Kind, repair: bool = False) -> Iterator[
     _clear(path)
     if not repair:
         check_replaceable(path, kind)
-    path = path.resolve() if path.is_symlink() else path
+    path = _target(path)
     with temporary_dir(path) as temporary:
         yield temporary
         held, written = read_mark(path)
@@ -133,8 +133,13 @@ def recover(path: str | Path) -> Path:
     """Put a folder back that a killed process had moved away to replace it; returns its path."""
     path = Path(path)
     if path.name and not path.exists():
-        _clear(path.resolve() if path.is_symlink() else path)
+        _clear(_target(path))
     return path
+
+
+def _target(path: Path) -> Path:
+    """Where a link points, or the path itself; also where links lead in a circle, which Path.resolve() refuses."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _take_over(new: Path, path: Path) -> None:

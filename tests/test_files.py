@@ -155,6 +155,16 @@ def test_a_folder_that_was_moved_away_when_its_process_was_killed_is_put_back(tm
     assert names(path) == ["one"] and names(tmp_path) == ["folder"]
 
 
+def test_links_in_a_circle_are_no_folder_and_stay(tmp_path: Path) -> None:
+    path, other = tmp_path / "folder", tmp_path / "other"
+    path.symlink_to(other)
+    other.symlink_to(path)
+    assert recover(path) == path
+    with pytest.raises(OSError), replace_dir(path, "features"):
+        pass
+    assert path.is_symlink() and names(tmp_path) == ["folder", "other"]
+
+
 READERS = {
     "validate": lambda folder: validate(folder, audio=False),
     "texts": lambda folder: read_texts(folder, "text"),
