@@ -46,7 +46,7 @@ def test_every_row_has_the_same_budget(ablation):
     assert jobs[2].config["objectives"]["asr"] == {"type": "ctc", "stream": "it"}
 
 
-@pytest.mark.parametrize(("name", "runs"), [("mini", 39), ("debspeech", 12)])
+@pytest.mark.parametrize(("name", "runs"), [("mini", 39), ("debspeech", 8)])
 def test_every_row_of_a_recipe_can_be_trained(name, runs, monkeypatch):
     """Each config is valid, with the arguments of its objectives and of its weighting."""
     monkeypatch.chdir(EGS / name)
