@@ -12,6 +12,7 @@ Natural = Annotated[int, Ge(0), Le(1_000_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**53)]  # which JSON keeps exactly
 Depth = Annotated[int, Ge(1), Le(1_000)]  # blocks, layers
 Width = Annotated[int, Ge(1), Le(100_000)]  # entries of a vector, heads, experts
+Upsampling = Annotated[int, Ge(1), Le(100)]  # labels of CTC per encoder state
 Kernel = Annotated[int, Ge(1), Le(10_000)]  # frames or tokens of a convolution
 
 Masks = Annotated[int, Ge(0), Le(1_000)]  # of SpecAugment, per utterance

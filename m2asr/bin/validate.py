@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no_wav", action="store_true", help="do not open the recordings")
     parser.add_argument("--no_text", action="store_true", help="utterances need no text")
     parser.add_argument("--tokens", type=Path, help="folder of a tokenizer; without it characters are counted")
-    parser.add_argument("--subsampling", type=natural, default=4, help="frames per encoder state")
+    parser.add_argument("--subsampling", type=natural, default=4, help="frames per label of CTC: 4, or 2 with upsampling: 2")
     parser.add_argument("--frame_shift", type=finite, help="ms between frames, if not that of --config or 10")
     parser.add_argument("--keep_long_text", action="store_true", help="report, but accept, texts with more tokens than encoder states")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")

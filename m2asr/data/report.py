@@ -84,7 +84,8 @@ class Report:
             lines.append("restore the recordings (relative paths start from the current folder); drop those that stay bad with: "
                          f"{FIX} --check_wav{self.options} {self.folder}")  # fmt: skip
         if LONG_TEXT in kinds:
-            lines.append("texts too long for CTC: take larger tokens or less subsampling, or accept them with --keep_long_text")
+            lines.append("texts too long for CTC: take larger tokens, or upsampling: 2 in the objective and --subsampling 2 here, "
+                         "or accept them with --keep_long_text")  # fmt: skip
         if WRONG_CODES in kinds:
             lines.append("codes of other audio or of another codebook: write them again with m2asr.bin.codes --codebook, "
                          "or remove text.codes and utt2codes")  # fmt: skip

@@ -87,12 +87,12 @@ class Aligner:
         if rows_by_head:
             encoded = encode(self.system, [utterance.feats for utterance in batch], [utterance.lang for utterance in batch])
         for reader, rows in rows_by_head.items():
+            head = self.system.objectives[reader.ctc]
             with torch.inference_mode():
-                log_probs = self.system.objectives[reader.ctc].log_probs(encoded)[rows]  # (B', T', V)
+                log_probs, lengths = (value[rows] for value in head.log_probs(encoded))  # (B', R T', V), (B',)
             tokenizer = self.tokenizers[reader.tokens]
             texts = [tokenizer.encode(batch[row].text) for row in rows]
-            lengths = encoded.lengths[rows]
-            problems = [_problem(text, states, tokenizer.decode(text)) for text, states in zip(texts, lengths.tolist(), strict=True)]
+            problems = [_problem(text, labels, tokenizer.decode(text)) for text, labels in zip(texts, lengths.tolist(), strict=True)]
             usable = [text if not problem else [] for text, problem in zip(texts, problems, strict=True)]
             for row, problem, alignment in zip(rows, problems, ctc_align(log_probs, lengths, usable), strict=True):
                 utterance = batch[row]
@@ -100,7 +100,7 @@ class Aligner:
                     problem = problem or "its alignment would need more than 2 GB of memory; cut it into shorter utterances"
                     results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, problem=problem)
                     continue
-                tokens = token_marks(alignment, tokenizer, StateTimes.of(fbank), utterance.seconds)
+                tokens = token_marks(alignment, tokenizer, StateTimes.of(fbank, head.upsampling), utterance.seconds)
                 results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, tokens, word_marks(tokens), alignment.score)
         return results  # type: ignore[return-value]
 
@@ -151,12 +151,12 @@ class Aligner:
                 yield from aligned
 
 
-def _problem(tokens: Sequence[int], states: int, written: str) -> str:
+def _problem(tokens: Sequence[int], labels: int, written: str) -> str:
     """The reason why a text cannot be aligned; an empty string if it can."""
     if not tokens:
         return "empty text"
     if UNK in tokens:
         return f"letters that the tokenizer does not know, shown as ⁇: {written}"
-    if (needed := states_needed(tokens)) > states:
-        return f"text too long: {len(tokens)} tokens need {needed} states, the recording has {states}"
+    if (needed := states_needed(tokens)) > labels:
+        return f"text too long: {len(tokens)} tokens need {needed} labels, the recording has {labels}"
     return ""

@@ -34,24 +34,24 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class StateTimes:
-    """The times of encoder states in a recording.
+    """The times of encoder states in a recording, or of the labels that CTC writes per state.
 
     A state sees `span` frames. Its time is the middle of these frames, as long as the step to the next state: with frames of 25 ms every 10
-    ms, the time of state n is from 0.0225 + 0.04 n to 0.0625 + 0.04 n seconds.
+    ms, the time of state n is from 0.0225 + 0.04 n to 0.0625 + 0.04 n seconds. The labels of a state share its time evenly.
     """
 
-    first: float  # seconds, where state 0 begins
-    step: float  # seconds from one state to the next
+    first: float  # seconds, where state or label 0 begins
+    step: float  # seconds from one to the next
 
     @classmethod
-    def of(cls, fbank: FbankConfig) -> StateTimes:
-        """The times of states of features with this config."""
+    def of(cls, fbank: FbankConfig, upsampling: int = 1) -> StateTimes:
+        """The times of states of features with this config, or of `upsampling` labels per state."""
         step_ms = Subsampling.factor * fbank.frame_shift
         seen_ms = (Subsampling.span - 1) * fbank.frame_shift + fbank.frame_length
-        return cls((seen_ms - step_ms) / 2000, step_ms / 1000)
+        return cls((seen_ms - step_ms) / 2000, step_ms / 1000 / upsampling)
 
     def start(self, state: int) -> float:
-        """The time in seconds at which a state begins and the state before it ends."""
+        """The time in seconds at which a state or label begins and the one before it ends."""
         return self.first + self.step * state
 
 

@@ -17,7 +17,6 @@ from m2asr.decode.fusion import Fusion
 from m2asr.decode.hypothesis import warn_if_not_finite
 from m2asr.decode.search import Reader, search
 from m2asr.models.encoded import Encoded
-from m2asr.objectives.ctc import representable
 from m2asr.objectives.langid import LanguageId
 from m2asr.objectives.system import System
 from m2asr.out_of_memory import describe, explained
@@ -129,9 +128,6 @@ def _count(result: Recognized, batch: Batch, routes: Routes, system: System) -> 
         target, states = target_key(reader.tokens, reader.text), batch.drawn[WHOLE].states
         spoken = np.array([utt_lang == lang for utt_lang in batch.lang])  # (B,)
         present = spoken & (batch.target_lengths[target].numpy() >= 0)
-        if reader.transducer:
-            written = system.objectives[reader.transducer].representable(batch, states)
-        else:
-            written = representable(batch, target, states)
+        written = system.objectives[reader.transducer or reader.ctc].representable(batch, states)
         result.with_reference += int(present.sum())
         result.unrepresentable += int((present & ~written).sum())

@@ -87,20 +87,20 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
 
     An utterance whose scores are not finite has an empty text with the score -inf; only greedy search and decoders give it another one.
     """
-    lengths, fusion = encoded.lengths, fusion or Fusion()
+    lengths, fusion = encoded.lengths, fusion or Fusion()  # (B,) states
     least = (lengths * config.min_ratio).long().clamp(min=config.min_tokens)  # (B,) tokens
     if reader.transducer:
         return _transduce(system.objectives[reader.transducer], encoded, config, fusion, least)
-    log_probs = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else None  # (B, T', V)
+    log_probs, labels = system.objectives[reader.ctc].log_probs(encoded) if reader.ctc else (None, None)  # (B, R T', V), (B,)
     if reader.attention is None:
         if config.method == "greedy":
-            return greedy(log_probs, lengths)
-        return _first(prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion, least))
+            return greedy(log_probs, labels)
+        return _first(prefix_beam(log_probs, labels, config.beam, config.token_prune, fusion, least))
 
     head = system.objectives[reader.attention]
     decoder, memory = head.decoder, encoded.states[head.tap]
     if config.method == "rescoring":
-        hypotheses = prefix_beam(log_probs, lengths, config.beam, config.token_prune, fusion, least)
+        hypotheses = prefix_beam(log_probs, labels, config.beam, config.token_prune, fusion, least)
         return _first(rescore(decoder, memory, lengths, hypotheses, config.ctc_weight, config.length_penalty, head.prefix))
     beam = 1 if config.method == "greedy" else config.beam
     ctc_weight = config.ctc_weight if config.method == "joint" else 0.0
@@ -108,7 +108,7 @@ def search(system: System, reader: Reader, encoded: Encoded, config: DecodeConfi
     if ctc_weight < 1:
         scorers.append((1 - ctc_weight, AttentionPrefix(decoder, memory, lengths, beam, head.prefix)))
     if ctc_weight > 0:
-        scorers.append((ctc_weight, CTCPrefix(log_probs, lengths, beam, head.eos)))
+        scorers.append((ctc_weight, CTCPrefix(log_probs, labels, beam, head.eos)))
     if fusion:
         scorers.append((1.0, FusedPrefix(fusion, len(lengths), beam, head.eos + 1, memory.device)))
     limits = (lengths * config.max_ratio).long()

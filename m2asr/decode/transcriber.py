@@ -86,7 +86,6 @@ class Transcriber:
         self.setups = {reader: SearchSetup(settings, models.fusion(settings, reader.tokens)) for reader, settings in tuned.items()}
         langid = langid_objective(self.trained)
         self._langid = None if langid is None else self.system.objectives[langid]
-        self._times = StateTimes.of(self.fbank)
         self._fbank = Fbank(**self.fbank.geometry())
         self._detectors = [SpeechDetector()] if self.cut == "pauses" else []
 
@@ -235,13 +234,13 @@ class Transcriber:
             texts = [hypothesis.tokens for hypothesis in hypotheses]
             if marking is None:
                 return [TimedText(tokenizer.decode(text), None) for text in texts]
-            log_probs = self.system.objectives[marking].log_probs(encoded)  # (B, T', V)
-            alignments = ctc_align(log_probs, encoded.lengths, texts)
+            head = self.system.objectives[marking]
+            alignments = ctc_align(*head.log_probs(encoded), texts)
         results = []
         for span, text, alignment in zip(spans, texts, alignments, strict=True):
             words = None
             if alignment is not None:
-                tokens = token_marks(alignment, tokenizer, self._times, span.seconds)
+                tokens = token_marks(alignment, tokenizer, StateTimes.of(self.fbank, head.upsampling), span.seconds)
                 words = [word.shifted(span.start) for word in word_marks(tokens)]
             results.append(TimedText(tokenizer.decode(text), words))
         return results

@@ -27,6 +27,13 @@ def test_a_state_lies_in_the_middle_of_the_frames_it_sees(config):
         assert times.start(state + 1) - times.start(state) == pytest.approx(4 * config.frame_shift / 1000)
 
 
+def test_the_labels_of_a_state_share_its_time():
+    states, labels = StateTimes.of(FbankConfig()), StateTimes.of(FbankConfig(), upsampling=2)
+    for state in range(5):
+        assert labels.start(2 * state) == pytest.approx(states.start(state))
+        assert labels.start(2 * state + 1) == pytest.approx((states.start(state) + states.start(state + 1)) / 2)
+
+
 def test_tokens_last_from_their_first_to_their_last_state_within_the_recording():
     tokenizer = Tokenizer("char", ["<blank>", "<unk>", "a", "▁", "<sos/eos>"])
     alignment = Alignment([2, 3, 1], [0, 4, 9], [3, 5, 12], [0.5, 0.25, 1.0], -1.0)

@@ -56,12 +56,14 @@ def test_pairs_of_ctc_and_attention(method):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("upsampling", [1, 2])
 @pytest.mark.parametrize("method", ["greedy", "prefix_beam", "attention", "joint", "rescoring"])
-def test_every_method_gives_what_each_utterance_gets_alone(method):
-    system = build.system(objectives=PAIRED, streams=STREAMS, penalty=None).eval()
+def test_every_method_gives_what_each_utterance_gets_alone(method, upsampling):
+    changes = {name: {**objective, "upsampling": upsampling} for name, objective in PAIRED.items() if objective["type"] == "ctc"}
+    system = build.system(objectives=PAIRED | changes, streams=STREAMS, penalty=None).eval()
     options = DecodeConfig(method=method, beam=3, max_ratio=0.3)
     both = build.batch([120, 60], {})
-    for reader in readers(config(PAIRED), method).values():
+    for reader in readers(config(PAIRED | changes), method).values():
         together = search(system, reader, encode_batch(system, both), options)
         check_alone(system, reader, options, both, together)
 

@@ -250,7 +250,7 @@ def test_what_reads_tokens_teaches_the_embedding_and_the_blocks_behind():
     share, loss, encoded = build.learn(system, batch, "spoken")
     total = 0.0
     for row, target in enumerate([[2, 3], [4, 4], [5]]):
-        log_probs = system.objectives["spoken"].log_probs(encoded[TOKENS])[row, : len(PHONES[row])]
+        log_probs = system.objectives["spoken"].log_probs(encoded[TOKENS])[0][row, : len(PHONES[row])]
         sizes = torch.tensor(len(log_probs)), torch.tensor(len(target))
         total += F.ctc_loss(log_probs, torch.tensor(target), *sizes, reduction="sum").item()
     assert share.weight == 5 and loss.sum.item() == pytest.approx(total, rel=1e-9)
