@@ -149,8 +149,9 @@ class TrainLog:
         self._bar.set_postfix_str(text, refresh=False)
         now, step = time.perf_counter(), line["step"]
         if self._bar.disable and now - self._printed >= QUIET:
-            remaining = (self.total - step) * (now - self._started) / (step - self.start)
-            progress = f"{_phase_prefix(line['phase'])}epoch {line['epoch']} step {step}/{self.total}"
+            total = max(self.total, step)  # the budget is hours of audio, and its number of steps an estimate
+            remaining = (total - step) * (now - self._started) / (step - self.start)
+            progress = f"{_phase_prefix(line['phase'])}epoch {line['epoch']} step {step}/{total}"
             print(f"{progress}: {text}, {remaining / 60:.1f} min left", file=sys.stderr)
             self._printed = now
         self._reset()

@@ -361,7 +361,7 @@ class Trainer:
         """Tell once of objectives without any target in an epoch, and of every level whose weights behave badly."""
         if self._never and self.writes:
             names = ", ".join(sorted(self._never))
-            print(f"warning: {names}: an epoch without a target; too short utterances, or too long targets for them", file=sys.stderr)
+            print(f"warning: {names}: an epoch without a target: short utterances, long targets, or too small a mask", file=sys.stderr)
         self._never = set()
         for phase in self.span.phases:
             for level in phase.levels:

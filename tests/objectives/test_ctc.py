@@ -103,10 +103,8 @@ def test_upsampling_writes_several_labels_per_state():
     share, loss, encoded, system = run(build.batch([120, 90, 77], {"a:text": target}), system=upsampled(3))
     head = system.objectives["asr_x"]
     log_probs, lengths = head.log_probs(encoded)
-    assert (
-        lengths.tolist() == [3 * length for length in encoded.lengths.tolist()]
-        and log_probs.shape[1] == 3 * encoded.states["output"].shape[1]
-    )
+    assert lengths.tolist() == (3 * encoded.lengths).tolist()
+    assert log_probs.shape[1] == 3 * encoded.states["output"].shape[1]
     parts = head.output(encoded.states["output"]).chunk(3, dim=2)  # of (B, T', V) each
     for label, part in enumerate(parts):
         assert torch.allclose(log_probs[:, label::3], part.log_softmax(2), atol=1e-6)
@@ -148,11 +146,9 @@ def test_upsampling_counts_dev_errors_on_all_its_labels():
 
 def test_a_shared_head_has_no_upsampling():
     objectives = {"asr_x": {"type": "ctc", "stream": "x", "tokens": "a", "head": "letters", "upsampling": 2}}
+    model = {"encoder": {"type": "conformer", "blocks": 1, "dim": 8, "heads": 2}, "letters": {"type": "token_head"}}
     with pytest.raises(UserError, match="upsampling: 2: head letters writes one label per state"):
-        build.system(
-            objectives=objectives,
-            model={"encoder": {"type": "conformer", "blocks": 1, "dim": 8, "heads": 2}, "letters": {"type": "token_head"}},
-        )
+        build.system(objectives=objectives, model=model)
 
 
 def test_dev_errors_are_those_of_every_reference():

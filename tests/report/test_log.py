@@ -120,6 +120,15 @@ def test_a_resumed_run_writes_no_step_twice(tmp_path):
     assert [line["loss"]["asr"] for line in lines] == [3.0, 3.0, 1.0, 1.0]
 
 
+def test_more_steps_than_estimated_leave_no_time_below_zero(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("m2asr.report.log.QUIET", 0.0)
+    with TrainLog(tmp_path, 2, 0, every=1) as log:
+        for step in range(1, 4):
+            take(log, step, outcome())
+    told = capsys.readouterr().err
+    assert "step 1/2: " in told and "step 3/3: " in told and ", 0.0 min left" in told and "-0.0" not in told
+
+
 def test_lines_are_on_the_disk_at_once(tmp_path):
     with TrainLog(tmp_path, 2, 0, every=1) as log:
         take(log, 1, outcome())
