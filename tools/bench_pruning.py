@@ -2,7 +2,7 @@
 
 The run needs `prune` in its objective, which trains the joiner that chooses the band. For every width the loss per token and its ratio to
 the exact one are printed, and the error of greedy search, which tells how well the run was trained. For example in egs/mini:
-  ./run.sh --train_config conf/train_transducer.yaml --tag pruned --set objectives.asr.prune=5
+  ./run.sh --stop_stage train --train_config conf/train_transducer.yaml --tag pruned --set objectives.asr.prune=5
 From the root of the repository:
   python tools/bench_pruning.py --exp exp/pruned
 """
@@ -69,7 +69,7 @@ def compare(system: System, name: str, head: Transducer, batches: Iterator[Batch
                 losses.update(band_losses(head, encoded, batch.shares[name], (None, *WIDTHS)))
     print(f"{name}: exact loss {mean(losses[None], tokens):.4f} per token, greedy error {100 * mean(edits, written):.1f} %")
     for width in WIDTHS:
-        ratio = losses[width] / losses[None]
+        ratio = mean(losses[width], losses[None])
         target = f" (at most {MOST}: {'ok' if ratio <= MOST else 'MISSED'})" if width == WIDTH else ""
         print(f"  a band of {width}: {mean(losses[width], tokens):.4f}, {ratio:.5f} of the exact loss{target}")
 
