@@ -144,7 +144,7 @@ class Encoder(nn.Module):
         return len(self.blocks) if "output" in taps else max(needed, default=0)
 
     def _experts(self, hidden: int, dropout: float) -> ExpertFeedForward:
-        router = None if self.shared_router else Router(self.router_dim, self.experts.count)
+        router = None if self.shared_router else self.experts.make_router(self.router_dim)
         return self.experts.layer(self.dim, hidden, dropout, router)
 
     def _bias(self, states: Tensor, lengths: Tensor, valid: Tensor | None, causal: bool) -> Tensor | BlockBias | None:

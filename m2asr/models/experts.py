@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -18,6 +19,7 @@ from m2asr.limits import Depth, Positive, ShareBelowOne, Width
 from m2asr.models.grouped import grouped_feed_forward
 from m2asr.models.layers import Dropout, full_precision, valid_positions
 
+CERTAIN = 1e4  # a logit beside which exp(0) is nothing, in every precision
 Scale = Literal["probability", "straight", "renormalized"]
 Apply = Callable[[Tensor, Tensor], Tensor]  # rows (N, D) and the expert of each (N,) to outputs (N, D)
 Exchange = Callable[[Apply, Tensor, Tensor], Tensor]  # the same, from what this process's experts do with everyone's rows
@@ -26,20 +28,22 @@ Exchange = Callable[[Apply, Tensor, Tensor], Tensor]  # the same, from what this
 class Experts(Strict):
     """Options of the experts that replace the last feed-forward modules of the blocks of an encoder or decoder (You et al. 2022, 3M-ASR).
 
-    A router reads the layer's normalized state, and beside it what `embedding`, `mean` and `languages` add.
+    A router reads the layer's normalized state, and beside it what `embedding`, `mean` and `languages` add. With `router: language` nothing
+    is learned: every utterance goes through the expert of its language, and with one expert more than there are languages, all other
+    utterances go through that one.
     """
 
     count: Width
     top: Width = 1  # experts that every state goes through
     blocks: Literal["all", "even", "upper"] | list[Depth] = "all"  # upper: the upper half; or numbers from 1
-    router: Literal["block", "shared"] = "block"  # one for each block, or one for all of them (Gu et al. 2025, Omni-router)
+    router: Literal["block", "shared", "language"] = "block"  # per block, one for all (Gu et al. 2025, Omni-router), or by language
     scale: Scale = "probability"  # what an expert's output is multiplied by; see `scales`
     capacity: Positive | None = None  # times an equal share of the states; null is no limit
     hidden: Width | None = None  # width inside an expert; null is that of the other feed-forward modules
     dropout: ShareBelowOne | None = None  # inside an expert; null is that of the other modules
     embedding: str | None = Field(None, min_length=1)  # an encoder among the modules, whose states routers read without a gradient
     mean: bool = False  # also the mean of these states over the utterance
-    languages: list[str] = []  # also which of these languages is spoken
+    languages: list[str] = []  # also which of these languages is spoken; with `router: language` those of the experts, in their order
 
     def in_block(self, number: int, blocks: int) -> bool:
         """Whether block `number`, counted from 1, of so many blocks has experts."""
@@ -47,7 +51,11 @@ class Experts(Strict):
             return number in self.blocks
         return {"all": True, "even": number % 2 == 0, "upper": number > blocks // 2}[self.blocks]
 
-    def layer(self, dim: int, hidden: int, dropout: float, router: Router | None) -> ExpertFeedForward:
+    def make_router(self, dim: int) -> Router | LanguageRouter:
+        """A router that reads `dim` channels, those of `beside` included."""
+        return LanguageRouter(len(self.languages), self.count) if self.router == "language" else Router(dim, self.count)
+
+    def layer(self, dim: int, hidden: int, dropout: float, router: nn.Module | None) -> ExpertFeedForward:
         """Experts with these options, where a feed-forward module would have so many channels and this dropout."""
         hidden = hidden if self.hidden is None else self.hidden
         dropout = dropout if self.dropout is None else self.dropout
@@ -56,6 +64,14 @@ class Experts(Strict):
     def width(self, embedding_dim: int) -> int:
         """The number of channels that `beside` adds, with an embedding network of this width."""
         return embedding_dim * (1 + self.mean) + len(self.languages)
+
+    def one_hot(self, spoken: list[str], utt_ids: list[str]) -> np.ndarray:
+        """Which of `languages` is spoken in each utterance (B, L), as 0 and 1. Raises UserError for a language without an expert."""
+        if self.router == "language" and self.count == len(self.languages):
+            for lang, utt_id in zip(spoken, utt_ids, strict=True):
+                if lang and lang not in self.languages:  # an empty batch has no language
+                    raise UserError(f"utterance {utt_id}: no expert of the encoder is for {lang}, only for {', '.join(self.languages)}")
+        return np.array([[lang == language for language in self.languages] for lang in spoken], dtype=np.float32)
 
     def beside(self, states: Tensor, lengths: Tensor, embedded: Tensor | None, language: Tensor | None, causal: bool) -> Tensor | None:
         """What routers read beside the layer's states (B, T, D): (B, T, C), or None where that is nothing.
@@ -88,6 +104,12 @@ class Experts(Strict):
             raise UserError("experts.mean: it is the mean of the states of `embedding`; name a module there, or take `mean` away")
         if len(set(self.languages)) < len(self.languages):
             raise UserError("experts.languages: a language is named twice; name each once")
+        if self.router == "language":
+            if self.top > 1 or self.embedding is not None:
+                raise UserError("experts.router: an utterance has one language; take `top`, `embedding` and `mean` away, or `router`")
+            if not self.languages or self.count - len(self.languages) not in (0, 1):
+                counts = f"count is {self.count}, and {len(self.languages)} are named"
+                raise UserError(f"experts.languages: {counts}; name one for every expert, or for all but the last, which gets the others")
 
 
 class Router(nn.Module):
@@ -101,6 +123,22 @@ class Router(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         with torch.autocast(states.device.type, enabled=False):
             return F.linear(full_precision(states).to(self.weight.dtype), self.weight)  # (..., E)
+
+
+class LanguageRouter(nn.Module):
+    """Logits with which every state has the probability 1 of the expert of its language, or of the last one if that has no language.
+
+    Nothing is learned. The last channels of what it reads are 1 at the language and 0 elsewhere.
+    """
+
+    def __init__(self, languages: int, count: int) -> None:
+        super().__init__()
+        self.languages, self.count = languages, count
+
+    def forward(self, states: Tensor) -> Tensor:
+        known = states[..., -self.languages :]  # (..., L)
+        other = 1 - known.sum(-1, keepdim=True)
+        return CERTAIN * torch.cat([known, other], dim=-1)[..., : self.count]  # (..., E)
 
 
 class ExpertLinear(nn.Module):
@@ -130,7 +168,7 @@ class ExpertFeedForward(nn.Module):
         top: int = 1,
         scale: Scale = "probability",
         capacity: float | None = None,
-        router: Router | None = None,
+        router: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.count, self.top, self.scale, self.capacity = count, top, scale, capacity

@@ -54,6 +54,10 @@ class Balance(Objective):
         encoder, read = modules["encoder"], view_of(view)
         if encoder.experts is None:
             raise UserError("the encoder has no experts; add `model.encoder.experts`, or remove the objective")
+        if encoder.experts.router == "language":
+            raise UserError(
+                "with `router: language` no router is trained; remove this objective, or take model.encoder.experts.router away"
+            )
         taps = [tap for tap in encoder.router_taps if int(tap.removeprefix("router")) > read.start]
         if not taps:
             raise UserError(f"view.start: no block behind the first {read.start} has experts; begin earlier, or take `view` away")

@@ -199,8 +199,8 @@ class System(nn.Module):
             drawn = Drawn(lengths, np.arange(len(lengths)))
         drawn.states = self.encoder.output_lengths(drawn.lengths) if view.input == "feats" else drawn.lengths
         drawn.tensors |= {"lengths": torch.from_numpy(drawn.lengths), "states": torch.from_numpy(drawn.states)}
-        if self.encoder.experts is not None and (known := self.encoder.experts.languages):
-            spoken = np.array([[lang == language for language in known] for lang in batch.lang], dtype=np.float32)  # (B, L)
+        if self.encoder.experts is not None and self.encoder.experts.languages:
+            spoken = self.encoder.experts.one_hot(batch.lang, batch.utt_ids)  # (B, L)
             drawn.tensors["language"] = torch.from_numpy(spoken[drawn.utterances])
         if view.mask is not None:
             rng = np.random.default_rng(seed_of(*batch.key, view.key, "mask"))

@@ -75,7 +75,7 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path, allow_pipes: 
         if stream.dev:
             dev[name] = Source(name, [stored[folder] for folder in stream.dev], **options)
     _check_targets(config, train)
-    _check_router_languages(config, train)
+    check_router_languages(config, train)
     trained = dict.fromkeys(folder for stream in config.streams.values() for folder in stream.sets)
     mean, scale = normalization(dump, [folder for folder in trained if folder in stored], geometry.num_mel_bins)
     return Materials(tokenizers, train, dev, geometry, mean, scale)
@@ -152,12 +152,12 @@ def open_texts(name: str, data: Path) -> UtteranceIndex:
     return UtteranceIndex(data / name)
 
 
-def _check_router_languages(config: TrainConfig, train: Mapping[str, Source]) -> None:
-    """Raises UserError if no utterance that is heard is in a language that routers tell apart, and tells where only some are missing.
+def check_router_languages(config: TrainConfig, train: Mapping[str, Source]) -> None:
+    """Raise UserError if no utterance that is heard is in a language that routers tell apart, or one is in a language without an expert.
 
-    So a training may go on with fewer languages.
+    Tells where only some languages are missing, so a training may go on with fewer.
     """
-    routed = config.model.router_languages()
+    routed, experts = config.model.router_languages(), config.model.encoder.options().get("experts") or {}
     heard = {lang for name, source in train.items() if ("feats", "") in config.reads(name) for lang in source.index.languages}
     missing = [lang for lang in routed if lang not in heard]
     if missing:
@@ -165,6 +165,9 @@ def _check_router_languages(config: TrainConfig, train: Mapping[str, Source]) ->
         if missing == routed:
             raise UserError(problem)
         print(f"warning: {problem}")
+    if experts.get("router") == "language" and experts.get("count") == len(routed) and (unserved := sorted(heard - {*routed})):
+        advice = "name them in `languages`, or add one to `count` for an expert of all other languages"
+        raise UserError(f"model.encoder.experts: none is for {', '.join(unserved)}, which streams read; {advice}")
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:

@@ -193,6 +193,34 @@ def test_one_router_for_all_blocks():
     assert shared.shared_router.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("scale", ["probability", "straight", "renormalized"])
+def test_every_utterance_goes_through_the_expert_of_its_language(scale):
+    """Languages of no expert go through the last one; each expert is the dense module with its weights, and nothing else is learned."""
+    options = Experts(count=3, router="language", languages=["en", "it"], scale=scale)
+    spoken = ["it", "ru", "en", "it"]
+    one_hot = torch.from_numpy(options.one_hot(spoken, spoken))
+    lengths = torch.tensor([5, 5, 4, 3])
+    mixture = options.layer(DIM, HIDDEN, 0.0, options.make_router(DIM + options.width(0))).double()
+    assert not list(mixture.router.parameters())
+    x, valid = states(4, 5), (torch.arange(5) < lengths[:, None]).unsqueeze(-1)
+    output, logits = mixture(x, valid, options.beside(x, lengths, None, one_hot, causal=False))
+    assert torch.equal(logits.softmax(-1)[:, 0].argmax(-1), torch.tensor([1, 2, 0, 1])) and bool((logits.softmax(-1).amax(-1) == 1).all())
+    dense = FeedForward(DIM, HIDDEN, 0.0).double()
+    for row, expert in enumerate([1, 2, 0, 1]):
+        weights = mixture.state_dict()
+        dense.load_state_dict({key: weights[key] if key.startswith("norm") else weights[key][expert] for key in dense.state_dict()})
+        torch.testing.assert_close(output[row, : lengths[row]], dense(x[row, : lengths[row]]), rtol=0, atol=1e-12)
+    output[:1].sum().backward()
+    assert [bool(gradient.any()) for gradient in mixture.narrow.weight.grad] == [False, True, False]
+
+
+def test_a_language_without_an_expert():
+    options = Experts(count=2, router="language", languages=["en", "it"])
+    with pytest.raises(UserError, match="utterance utt2: no expert of the encoder is for ru, only for en, it"):
+        options.one_hot(["en", "ru"], ["utt1", "utt2"])
+    assert Experts(count=2, languages=["en", "it"]).one_hot(["en", "ru"], ["utt1", "utt2"]).tolist() == [[1, 0], [0, 0]]
+
+
 def test_what_routers_read_beside_the_states():
     options = Experts(count=2, embedding="sounds", mean=True, languages=["en", "it"])
     assert options.width(3) == 8
@@ -223,6 +251,12 @@ def test_no_gradient_goes_into_what_is_read_beside():
         ({"count": 2, "blocks": []}, "experts.blocks: no block has experts"),
         ({"count": 2, "mean": True}, "experts.mean: it is the mean of the states of `embedding`"),
         ({"count": 2, "languages": ["en", "en"]}, "experts.languages: a language is named twice"),
+        ({"count": 2, "router": "language"}, "experts.languages: count is 2, and 0 are named"),
+        ({"count": 1, "router": "language"}, "experts.languages: count is 1, and 0 are named"),
+        ({"count": 4, "router": "language", "languages": ["en", "it"]}, "experts.languages: count is 4, and 2 are named"),
+        ({"count": 1, "router": "language", "languages": ["en", "it"]}, "experts.languages: count is 1, and 2 are named"),
+        ({"count": 2, "top": 2, "router": "language", "languages": ["en", "it"]}, "experts.router: an utterance has one language"),
+        ({"count": 2, "embedding": "x", "router": "language", "languages": ["en", "it"]}, "experts.router: an utterance has one language"),
     ],
 )
 def test_options_that_do_not_fit(options, told):

@@ -206,6 +206,8 @@ def test_masked_views_and_texts_have_no_embedding_network():
 def test_a_balance_needs_experts_and_a_weight():
     with pytest.raises(UserError, match=r"objectives.balance: the encoder has no experts"):
         build.system(objectives={"asr_x": CTC, "balance": BALANCE}, streams={"x": {"sets": ["x"]}})
+    with pytest.raises(UserError, match="objectives.balance: with `router: language` no router is trained"):
+        system({"count": 2, "router": "language", "languages": ["en", "it"]})
     with pytest.raises(UserError, match="are all 0"):
         system({"count": 2}, balance=WEIGHTS)
     with pytest.raises(UserError, match="switch: Input should be greater than or equal to 0, got -1"):

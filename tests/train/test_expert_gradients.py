@@ -77,6 +77,30 @@ def test_gradients_of_every_parameter(kind):
         assert sum(float(param.grad.abs().sum()) for param in getattr(made, module).parameters()) > 0
 
 
+@pytest.mark.parametrize("kind", ["static", "mgda", "modo2"])
+def test_experts_of_languages(kind):
+    """An expert gets the merged gradient of the utterances in its language."""
+    encoder = {**ENCODER, "experts": {"count": 3, "router": "language", "languages": ["en", "it"]}}
+    objectives, streams = {"asr": CTC, "cpc": OBJECTIVES["cpc"]}, {"asr": "x", "cpc": "raw"}
+    model = {"encoder": encoder, "cmvn": "none", "specaugment": None}
+    made = build.system(model=model, objectives=objectives, streams={"x": {"sets": ["x"]}, "raw": {"sets": ["x"]}}).train()
+    step = step_of(made, [["asr", "cpc"]], kind, ("encoder",), {}, streams)
+    draws = []
+    for number in range(step.levels[0].draws):
+        x = build.batch([120, 90, 77], {"a:text": [[2, 3, 3, 4], [5, 6], [7]]}, number, langs=["it", "en", "it"])
+        raw = build.batch([150, 140, 99], {}, number + 2, langs=["ru", "it", "ru"])
+        draws.append({"x": [x], "raw": [raw]})
+    outcome = step(draws, 0, GAMMA[:1])
+    each = {name: [alone(made, batches, name, streams) for batches in draws] for name in streams}
+    weights = {**dict.fromkeys(streams, 1.0), **(outcome.weights if kind != "static" else {})}
+    for key, param in made.named_parameters():
+        theta = key.startswith("encoder.")
+        expected = sum((weights[name] if theta else 1.0) * sum(found[key] for found in each[name]) / len(draws) for name in streams)
+        torch.testing.assert_close(param.grad, expected, rtol=1e-7, atol=1e-11, msg=key)
+    norms = {name: each[name][0]["encoder.blocks.0.feed_forward2.wide.weight"].flatten(1).norm(dim=1) for name in streams}
+    assert [bool(norm) for norm in norms["asr"]] == [True, True, False] and [bool(norm) for norm in norms["cpc"]] == [False, True, True]
+
+
 @pytest.mark.parametrize("over", [("sounds",), ("encoder", "sounds")])
 def test_the_embedding_network_in_theta_gets_lambda(over):
     """With the encoder outside theta, which then has its plain gradient."""

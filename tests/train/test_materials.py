@@ -16,7 +16,7 @@ from m2asr.data.ark import read_matrix
 from m2asr.data.index import UtteranceIndex
 from m2asr.errors import UserError
 from m2asr.objectives.build import resolve
-from m2asr.train.materials import gather, normalization, with_languages
+from m2asr.train.materials import check_router_languages, gather, normalization, with_languages
 from m2asr.train_config import TrainConfig
 from tests.conftest import ROOT
 from tests.train.recipe import CONFIG, prepare
@@ -95,3 +95,14 @@ def test_languages_that_no_utterance_has_are_told(mini_data: Path, mini_dump: Pa
     config.model.encoder.experts["languages"] = ["rus"]
     with pytest.raises(UserError, match=problem):
         gather(config, mini_data, mini_dump, tmp_path)
+
+
+def test_every_language_needs_an_expert() -> None:
+    sources = {name: SimpleNamespace(index=SimpleNamespace(languages=["en", "it", "fr"])) for name in CONFIG["streams"]}
+    encoder = {**CONFIG["model"]["encoder"], "experts": {"count": 1, "router": "language", "languages": ["en"]}}
+    config = resolve(check_config(TrainConfig, {**CONFIG, "model": {"encoder": encoder}}, "x"))
+    with pytest.raises(UserError, match="model.encoder.experts: none is for fr, it, which streams read; name them in `languages`"):
+        check_router_languages(config, sources)
+    for change in ({"count": 2}, {"router": "block"}):  # one for all others, or routers that learn
+        config.model.encoder.experts = {"count": 1, "router": "language", "languages": ["en"], **change}
+        check_router_languages(config, sources)
