@@ -76,6 +76,12 @@ def test_a_section_of_decoders_is_the_same_as_naming_them_in_the_model(flat):
     assert states[0]["main.output.weight"].shape == (12, 8) and states[0]["other.output.weight"].shape == (9, 8)
 
 
+@pytest.mark.parametrize("modules", [{"decoders": None}, {"decoders": {"main": None, "other": DECODER}}, {"main": None, "other": DECODER}])
+def test_a_null_takes_a_decoder_away(modules):
+    objective = {**ATTENTION, "decoder": "other"} if "other" in str(modules) else CTC
+    assert "main" not in build.config(model=model(**modules), objectives={"one": objective}).model.modules()
+
+
 def test_a_word_is_a_module_of_this_type():
     built = system({**CTC, "view": {"mask": MASK}}, gap="mask_vector")
     assert built.module_names == ("encoder", "gap") and built.gap.vector.shape == (16,)
