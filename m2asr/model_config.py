@@ -45,10 +45,11 @@ class Model(BaseModel):
         if not isinstance(decoders, dict | None):
             raise UserError("model.decoders: give each decoder a name, such as {english: {type: transformer}}")
         data = {key: value for key, value in data.items() if key != "decoders" and (value is not None or key in cls.model_fields)}
-        for name in decoders or {}:
+        decoders = {name: value for name, value in (decoders or {}).items() if value is not None}
+        for name in decoders:
             if name in data:
                 raise UserError(f"model.decoders.{name}: this name is taken in `model`; give the decoder another one")
-        data |= {name: value for name, value in (decoders or {}).items() if value is not None}
+        data |= decoders
         for name, value in data.items():
             if name not in cls.model_fields and not (isinstance(value, str | Component) or (isinstance(value, dict) and "type" in value)):
                 raise UserError(f"model.{name}: unknown key; {nearest(name, cls.model_fields)}; a module has a `type`")

@@ -104,8 +104,11 @@ class Transcriber:
     def choose(self, lang: str, to: str | None) -> tuple[Reader | None, Reader | None]:
         """The reader that recognizes a language and the one that translates it into `to`; None for one that is missing or not requested.
 
-        Raises UserError if no head reads the language, or if none translates it into `to`.
+        Raises UserError if no head reads the language, none translates it into `to`, or no expert of the encoder is for it.
         """
+        experts = self.system.encoder.experts
+        if experts is not None and experts.unserved([lang]):
+            raise UserError(f"no expert of the encoder is for {lang}; there are experts for {', '.join(experts.languages)}")
         recognizes = recognizer(self.trained, self.heads, lang)
         translates = translator(self.trained, self.heads, lang, to) if to not in (None, lang) else None
         if to not in (None, lang) and translates is None:

@@ -125,7 +125,7 @@ class TransformerDecoder(nn.Module):
         self.parts = {name: Part(*bounds) for name, bounds in zip(joined or (), pairwise(ends), strict=True)}
         vocab = ends[-1] if joined else vocab
         if experts is not None:
-            if experts.router == "shared" or experts.embedding or experts.mean or experts.languages:
+            if experts.router != "block" or experts.embedding or experts.mean or experts.languages:
                 what = "set router: block, and take embedding, mean and languages away"
                 raise UserError(f"experts: a decoder's routers read the states of tokens alone, one in each block; {what}")
             experts.check(blocks)

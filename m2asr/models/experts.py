@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal
 
@@ -65,12 +65,17 @@ class Experts(Strict):
         """The number of channels that `beside` adds, with an embedding network of this width."""
         return embedding_dim * (1 + self.mean) + len(self.languages)
 
+    def unserved(self, spoken: Iterable[str]) -> list[str]:
+        """Those of these languages that have no expert, sorted; there are none where routers learn."""
+        if self.router != "language" or self.count > len(self.languages):
+            return []
+        return sorted({*spoken} - {*self.languages, ""})  # an empty batch has no language
+
     def one_hot(self, spoken: list[str], utt_ids: list[str]) -> np.ndarray:
         """Which of `languages` is spoken in each utterance (B, L), as 0 and 1. Raises UserError for a language without an expert."""
-        if self.router == "language" and self.count == len(self.languages):
-            for lang, utt_id in zip(spoken, utt_ids, strict=True):
-                if lang and lang not in self.languages:  # an empty batch has no language
-                    raise UserError(f"utterance {utt_id}: no expert of the encoder is for {lang}, only for {', '.join(self.languages)}")
+        if missing := self.unserved(spoken):
+            utt_id = utt_ids[spoken.index(missing[0])]
+            raise UserError(f"utterance {utt_id}: no expert of the encoder is for {missing[0]}, only for {', '.join(self.languages)}")
         return np.array([[lang == language for language in self.languages] for lang in spoken], dtype=np.float32)
 
     def beside(self, states: Tensor, lengths: Tensor, embedded: Tensor | None, language: Tensor | None, causal: bool) -> Tensor | None:
@@ -100,16 +105,15 @@ class Experts(Strict):
             raise UserError(f"experts.blocks: {wrong[0]} is behind the last block; there are {blocks}")
         if not any(self.in_block(number, blocks) for number in range(1, blocks + 1)):
             raise UserError(f"experts.blocks: no block has experts; name some from 1 to {blocks}, or take `experts` away")
+        if self.router == "language" and (self.top > 1 or self.embedding is not None or self.mean or self.capacity is not None):
+            raise UserError("experts.router: the language alone decides; take `top`, `embedding`, `mean` and `capacity` away, or `router`")
         if self.mean and self.embedding is None:
             raise UserError("experts.mean: it is the mean of the states of `embedding`; name a module there, or take `mean` away")
         if len(set(self.languages)) < len(self.languages):
             raise UserError("experts.languages: a language is named twice; name each once")
-        if self.router == "language":
-            if self.top > 1 or self.embedding is not None:
-                raise UserError("experts.router: an utterance has one language; take `top`, `embedding` and `mean` away, or `router`")
-            if not self.languages or self.count - len(self.languages) not in (0, 1):
-                counts = f"count is {self.count}, and {len(self.languages)} are named"
-                raise UserError(f"experts.languages: {counts}; name one for every expert, or for all but the last, which gets the others")
+        if self.router == "language" and (not self.languages or self.count - len(self.languages) not in (0, 1)):
+            counts = f"count is {self.count}, and {len(self.languages)} are named"
+            raise UserError(f"experts.languages: {counts}; name one for every expert, or for all but the last, which gets the others")
 
 
 class Router(nn.Module):
@@ -136,7 +140,7 @@ class LanguageRouter(nn.Module):
         self.languages, self.count = languages, count
 
     def forward(self, states: Tensor) -> Tensor:
-        known = states[..., -self.languages :]  # (..., L)
+        known = states[..., -self.languages :].detach()  # (..., L)
         other = 1 - known.sum(-1, keepdim=True)
         return CERTAIN * torch.cat([known, other], dim=-1)[..., : self.count]  # (..., E)
 

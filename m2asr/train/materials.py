@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from m2asr.config import FbankConfig, load_config
+from m2asr.config import FbankConfig, check_config, load_config
 from m2asr.data.ark import read_matrix
 from m2asr.data.feats import AudioFeats, StoredFeats, dump_of
 from m2asr.data.index import UtteranceIndex
@@ -18,6 +18,7 @@ from m2asr.data.sources import Source
 from m2asr.errors import UserError
 from m2asr.features.cmvn import mean_and_scale
 from m2asr.files import recover
+from m2asr.models.experts import Experts
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train_config import TrainConfig
 
@@ -75,7 +76,7 @@ def gather(config: TrainConfig, data: Path, dump: Path, exp: Path, allow_pipes: 
         if stream.dev:
             dev[name] = Source(name, [stored[folder] for folder in stream.dev], **options)
     _check_targets(config, train)
-    check_router_languages(config, train)
+    check_router_languages(config, train, dev)
     trained = dict.fromkeys(folder for stream in config.streams.values() for folder in stream.sets)
     mean, scale = normalization(dump, [folder for folder in trained if folder in stored], geometry.num_mel_bins)
     return Materials(tokenizers, train, dev, geometry, mean, scale)
@@ -152,12 +153,12 @@ def open_texts(name: str, data: Path) -> UtteranceIndex:
     return UtteranceIndex(data / name)
 
 
-def check_router_languages(config: TrainConfig, train: Mapping[str, Source]) -> None:
-    """Raise UserError if no utterance that is heard is in a language that routers tell apart, or one is in a language without an expert.
+def check_router_languages(config: TrainConfig, train: Mapping[str, Source], dev: Mapping[str, Source]) -> None:
+    """Raise UserError if no training utterance is in a language that routers tell apart, or a set is in a language without an expert.
 
     Tells where only some languages are missing, so a training may go on with fewer.
     """
-    routed, experts = config.model.router_languages(), config.model.encoder.options().get("experts") or {}
+    routed = config.model.router_languages()
     heard = {lang for name, source in train.items() if ("feats", "") in config.reads(name) for lang in source.index.languages}
     missing = [lang for lang in routed if lang not in heard]
     if missing:
@@ -165,9 +166,12 @@ def check_router_languages(config: TrainConfig, train: Mapping[str, Source]) -> 
         if missing == routed:
             raise UserError(problem)
         print(f"warning: {problem}")
-    if experts.get("router") == "language" and experts.get("count") == len(routed) and (unserved := sorted(heard - {*routed})):
-        advice = "name them in `languages`, or add one to `count` for an expert of all other languages"
-        raise UserError(f"model.encoder.experts: none is for {', '.join(unserved)}, which streams read; {advice}")
+    if routed:
+        experts = check_config(Experts, config.model.encoder.options()["experts"], "model.encoder.experts")
+        spoken = {lang for source in (*train.values(), *dev.values()) for lang in source.index.languages}  # texts go through experts too
+        if unserved := experts.unserved(spoken):
+            advice = "name them in `languages`, or add one to `count` for an expert of all other languages"
+            raise UserError(f"model.encoder.experts: none is for {', '.join(unserved)}, which streams read; {advice}")
 
 
 def _check_targets(config: TrainConfig, train: Mapping[str, Source]) -> None:

@@ -103,6 +103,12 @@ def test_experts_that_are_chosen_by_the_language(tmp_path, noise):
     note = "fr is none of the languages that its experts are chosen by, en, it: expect more errors"
     assert note in transcriber(noise, lang="fr").notes and note not in transcriber(noise, lang="it").notes
 
+    encoder = {"experts": {"count": 2, "router": "language", "languages": ["en", "it"]}}
+    transcriber = Transcriber(untrained(tmp_path / "each", {"a": ctc("all")}, {"all": None}, encoder=encoder), cut="windows")
+    assert note not in transcriber(noise, lang="it").notes
+    with pytest.raises(UserError, match="no expert of the encoder is for fr; there are experts for en, it"):
+        transcriber(noise, lang="fr")
+
 
 def test_a_decoder_alone_gives_times_of_segments(tmp_path, noise, monkeypatch):
     exp = untrained(tmp_path, {"a": attention("en")}, {"en": "en"})

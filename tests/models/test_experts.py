@@ -201,7 +201,7 @@ def test_every_utterance_goes_through_the_expert_of_its_language(scale):
     one_hot = torch.from_numpy(options.one_hot(spoken, spoken))
     lengths = torch.tensor([5, 5, 4, 3])
     mixture = options.layer(DIM, HIDDEN, 0.0, options.make_router(DIM + options.width(0))).double()
-    assert not list(mixture.router.parameters())
+    assert not list(mixture.router.parameters()) and not mixture.router(states(4, 5).requires_grad_()).requires_grad
     x, valid = states(4, 5), (torch.arange(5) < lengths[:, None]).unsqueeze(-1)
     output, logits = mixture(x, valid, options.beside(x, lengths, None, one_hot, causal=False))
     assert torch.equal(logits.softmax(-1)[:, 0].argmax(-1), torch.tensor([1, 2, 0, 1])) and bool((logits.softmax(-1).amax(-1) == 1).all())
@@ -255,8 +255,10 @@ def test_no_gradient_goes_into_what_is_read_beside():
         ({"count": 1, "router": "language"}, "experts.languages: count is 1, and 0 are named"),
         ({"count": 4, "router": "language", "languages": ["en", "it"]}, "experts.languages: count is 4, and 2 are named"),
         ({"count": 1, "router": "language", "languages": ["en", "it"]}, "experts.languages: count is 1, and 2 are named"),
-        ({"count": 2, "top": 2, "router": "language", "languages": ["en", "it"]}, "experts.router: an utterance has one language"),
-        ({"count": 2, "embedding": "x", "router": "language", "languages": ["en", "it"]}, "experts.router: an utterance has one language"),
+        ({"count": 2, "top": 2, "router": "language", "languages": ["en", "it"]}, "experts.router: the language alone decides"),
+        ({"count": 2, "embedding": "x", "router": "language", "languages": ["en", "it"]}, "experts.router: the language alone decides"),
+        ({"count": 2, "mean": True, "router": "language", "languages": ["en", "it"]}, "experts.router: the language alone decides"),
+        ({"count": 2, "capacity": 1.0, "router": "language", "languages": ["en", "it"]}, "experts.router: the language alone decides"),
     ],
 )
 def test_options_that_do_not_fit(options, told):

@@ -76,7 +76,8 @@ def test_a_section_of_decoders_is_the_same_as_naming_them_in_the_model(flat):
     assert states[0]["main.output.weight"].shape == (12, 8) and states[0]["other.output.weight"].shape == (9, 8)
 
 
-@pytest.mark.parametrize("modules", [{"decoders": None}, {"decoders": {"main": None, "other": DECODER}}, {"main": None, "other": DECODER}])
+@pytest.mark.parametrize("modules", [{"decoders": None}, {"decoders": {"main": None, "other": DECODER}}, {"main": None, "other": DECODER},
+                                     {"other": DECODER, "decoders": {"other": None}}])  # fmt: skip
 def test_a_null_takes_a_decoder_away(modules):
     objective = {**ATTENTION, "decoder": "other"} if "other" in str(modules) else CTC
     assert "main" not in build.config(model=model(**modules), objectives={"one": objective}).model.modules()

@@ -98,11 +98,15 @@ def test_languages_that_no_utterance_has_are_told(mini_data: Path, mini_dump: Pa
 
 
 def test_every_language_needs_an_expert() -> None:
-    sources = {name: SimpleNamespace(index=SimpleNamespace(languages=["en", "it", "fr"])) for name in CONFIG["streams"]}
-    encoder = {**CONFIG["model"]["encoder"], "experts": {"count": 1, "router": "language", "languages": ["en"]}}
+    """Those of dev sets and of texts too, which would else be missed in the middle of a training."""
+    english, others = (SimpleNamespace(index=SimpleNamespace(languages=languages)) for languages in (["en"], ["it", "en", "fr"]))
+    by_language = {"count": 1, "router": "language", "languages": ["en"]}
+    encoder = {**CONFIG["model"]["encoder"], "experts": by_language}
     config = resolve(check_config(TrainConfig, {**CONFIG, "model": {"encoder": encoder}}, "x"))
-    with pytest.raises(UserError, match="model.encoder.experts: none is for fr, it, which streams read; name them in `languages`"):
-        check_router_languages(config, sources)
+    check_router_languages(config, {"en": english}, {"en": english})
+    for train, dev in (({"en": others}, {}), ({"en": english}, {"en": others}), ({"en": english, "texts": others}, {})):
+        with pytest.raises(UserError, match="model.encoder.experts: none is for fr, it, which streams read; name them in `languages`"):
+            check_router_languages(config, train, dev)
     for change in ({"count": 2}, {"router": "block"}):  # one for all others, or routers that learn
-        config.model.encoder.experts = {"count": 1, "router": "language", "languages": ["en"], **change}
-        check_router_languages(config, sources)
+        config.model.encoder.experts = {**by_language, **change}
+        check_router_languages(config, {"en": others}, {"en": others})
