@@ -25,8 +25,8 @@ update: setup  # choose new versions for the constraints files, test with them, 
 	$(BIN)/python tools/update_constraints.py
 
 demo: setup  # train on the embedded speech in three languages and check the error rates
-	cd egs/mini && ./run.sh
-	cd egs/mini && ../../$(BIN)/python -m m2asr.bin.score --exp exp/train_m2asr --decode greedy lm --data data --min_words 3 --page 0 \
+	cd egs/mini && ./run.sh --tag demo --nproc auto --set "train.hours=9.5"
+	cd egs/mini && ../../$(BIN)/python -m m2asr.bin.score --exp exp/demo --decode greedy lm --data data --min_words 3 --page 0 \
 		--check "greedy.cer<=0.24 greedy.wer<=0.73 lm.cer<=0.16 lm.wer<=0.40"
 
 test: setup  # run the tests, or some of them: make test TESTS=tests/moo
