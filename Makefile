@@ -10,6 +10,8 @@ TESTS ?= tests
 TORCH_TESTS := tests/features tests/models tests/moo tests/objectives \
 	$(patsubst %,tests/train/test_%.py,average checkpoint gate initialize levels muon optim precision step trainer)
 
+DEMO := ./run.sh --tag demo --nproc auto --set train.hours=9.5
+
 help:  # print this list
 	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18
 
@@ -25,9 +27,9 @@ update: setup  # choose new versions for the constraints files, test with them, 
 	$(BIN)/python tools/update_constraints.py
 
 demo: setup  # train on the embedded speech in three languages and check the error rates
-	cd egs/mini && ./run.sh --tag demo --nproc auto --set "train.hours=9.5"
+	cd egs/mini && $(DEMO)
 	cd egs/mini && ../../$(BIN)/python -m m2asr.bin.score --exp exp/demo --decode greedy lm --data data --min_words 3 --page 0 \
-		--check "greedy.cer<=0.24 greedy.wer<=0.73 lm.cer<=0.16 lm.wer<=0.40"
+		--command "$(DEMO)" --check "greedy.cer<=0.24 greedy.wer<=0.73 lm.cer<=0.16 lm.wer<=0.40"
 
 test: setup  # run the tests, or some of them: make test TESTS=tests/moo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not recipes and not download" $(TESTS)

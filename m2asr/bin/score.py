@@ -6,6 +6,8 @@ Example:
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 from m2asr.bin.command import Parser, natural, run
@@ -24,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--min_words", type=natural, default=1, help="references with fewer words are not scored")
     parser.add_argument("--by", default="", help="add scores per group: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
-    parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md; may be repeated")
+    parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md instead of this one; may be repeated")
     parser.add_argument("--check", default="", help=BARS)
     parser.add_argument("--page", type=natural, default=20000, help="most utterances in report.html, those with most errors; 0: no page")
     args = parser.parse_args(argv)
@@ -51,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     results |= {"by": args.by} if args.by else {}
     results |= read_json(training, "run stage 4 (train) again") if training.is_file() else {}
     results["rows"] = rows + mean_rows(rows)
-    print(write_results(args.exp, results, args.command or ["./run.sh"]))
+    this = shlex.join(["python", "-m", "m2asr.bin.score", *(sys.argv[1:] if argv is None else argv)])
+    print(write_results(args.exp, results, args.command or [this]))
     if args.page > 0:
         print(write_page(args.exp / "report.html", results, decoded, args.data, args.page))
     return 0 if reached(bars, rows) else 1

@@ -117,6 +117,9 @@ def test_the_results_have_numbers_of_the_training_and_commands(exp, mini_data):
     assert result.returncode == 0 and "2.10 M parameters; trained 10.0 min over 2.0 h of audio; seed 7" in result.stdout
     assert json.loads((exp / "results.json").read_text())["seed"] == 7
     assert "\n```bash\n./run.sh --tag run\n```\n" in (exp / "RESULTS.md").read_text()
+    assert run(exp, mini_data, "--by", "spk").returncode == 0
+    this = f"python -m m2asr.bin.score --exp {exp} --decode greedy --data {mini_data} --min_words 3 --recipe mini --by spk"
+    assert f"\n```bash\n{this}\n```\n" in (exp / "RESULTS.md").read_text()
 
 
 def test_an_utterance_that_was_not_decoded_is_named(exp, mini_data):
