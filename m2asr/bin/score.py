@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--min_words", type=natural, default=1, help="references with fewer words are not scored")
     parser.add_argument("--by", default="", help="add scores per group: spk, lang, source, or another table utt2NAME of the sets")
     parser.add_argument("--recipe", default=Path.cwd().name, help="name of the recipe in the tables")
-    parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md instead of this one; may be repeated")
+    parser.add_argument("--command", action="append", default=[], help="a command to print in RESULTS.md instead of this one; repeatable")
     parser.add_argument("--check", default="", help=BARS)
     parser.add_argument("--page", type=natural, default=20000, help="most utterances in report.html, those with most errors; 0: no page")
     args = parser.parse_args(argv)
