@@ -10,7 +10,8 @@ TESTS ?= tests
 TORCH_TESTS := tests/features tests/models tests/moo tests/objectives \
 	$(patsubst %,tests/train/test_%.py,average checkpoint gate initialize levels muon optim precision step trainer)
 
-DEMO := ./run.sh --tag demo --nproc auto --set train.hours=9.5
+# two processes on two cores; more would divide the demo's small steps too finely
+DEMO := ./run.sh --tag demo --nproc $(shell [ "$$(nproc)" -gt 1 ] && echo 2 || echo 1) --set train.hours=9.5
 
 help:  # print this list
 	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' Makefile | expand -t 18
