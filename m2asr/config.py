@@ -7,6 +7,7 @@ import inspect
 import re
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -297,6 +298,7 @@ def _inner(annotation: Any) -> Any:
     return annotation
 
 
+@cache  # a schema takes 5 ms
 def _schema_of(cls: type, supplied: tuple[str, ...]) -> type[BaseModel]:
     hints = typing.get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}

@@ -43,7 +43,7 @@ def expert_use(trained: Trained, sets: Sequence[str]) -> dict[str, dict[str, Use
     count, top, taps = system.encoder.experts.count, system.encoder.experts.top, system.encoder.router_taps
     use: dict[str, dict[str, Use]] = {tap: {} for tap in taps}
     with torch.inference_mode():
-        for batch in (batch for name in sets for batch in trained.batches(name, [], SECONDS)):
+        for batch in (batch for name in sets for batch in trained.batches(name, [], SECONDS, "experts")):
             encoded = system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
             for tap in taps:
                 logs = encoded.states[tap].log_softmax(-1)  # (B, T', E)

@@ -54,7 +54,7 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
         if not tasks:
             continue
         readers_used = [reader for task in tasks.values() for reader in task.routes.values()]
-        batches = trained.batches(name, readers_used, min(search.batch_seconds for search in searches))
+        batches = trained.batches(name, readers_used, min(search.batch_seconds for search in searches), "decode")
         for (number, target), result in recognize(trained.system, tasks, batches, trained.tokenizers, langid).items():
             _write(trained.exp, plans[number], setups[number], name, target, result)
 

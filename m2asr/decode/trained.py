@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from m2asr.config import FbankConfig
 from m2asr.data.batch import Batch
 from m2asr.data.feats import AudioFeats, StoredFeats
@@ -15,6 +17,7 @@ from m2asr.data.streams import eval_batches
 from m2asr.decode.search import Reader
 from m2asr.errors import UserError
 from m2asr.objectives.system import System
+from m2asr.progress import visible
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train.initialize import load_trained, trained_fbank
 from m2asr.train.materials import fbank_config, open_set
@@ -38,19 +41,33 @@ class Trained:
         return cls(exp, data, dump, *load_trained(exp, device))
 
     def open(self, name: str) -> UtteranceIndex:
-        """The index of a set. Raises UserError if the set was not prepared, or has no features such as the system was trained on."""
+        """The index of a set.
+
+        Raises UserError if the set was not prepared, has no features such as the system was trained on, or is in a language for which the
+        encoder has no expert.
+        """
         index = open_set(name, self.data, self.dump)
         bins, expected = fbank_config(self.dump, [name]).num_mel_bins, len(self.system.mean)
         if bins != expected:
             problem = f"{bins} features per frame; the system was trained on {expected}"
             raise UserError(f"{self.dump / name}: {problem}; run stage fbank with {self.exp / 'fbank.yaml'} and another --dump")
+        experts = self.system.encoder.experts
+        if experts is not None and (unserved := experts.unserved(index.languages)):
+            problem = f"no expert of the encoder of {self.exp} is for {', '.join(unserved)}, only for {', '.join(experts.languages)}"
+            raise UserError(f"{self.data / name}: {problem}; leave this set out")
         return index
 
-    def batches(self, name: str, readers: Iterable[Reader], seconds: float) -> Iterator[Batch]:
-        """All utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch."""
+    def batches(self, name: str, readers: Iterable[Reader], seconds: float, purpose: str) -> Iterator[Batch]:
+        """All utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch.
+
+        A progress bar with the `purpose` counts the utterances of the batches that the caller is done with.
+        """
         targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in readers})]
-        shift = fbank_config(self.dump, [name]).frame_shift / 1000
-        return eval_batches(Source(name, [self.open(name)], targets, shift), seconds)
+        shift, index = fbank_config(self.dump, [name]).frame_shift / 1000, self.open(name)
+        with tqdm(total=len(index), desc=f"{purpose} {name}", unit="utt", disable=not visible()) as bar:
+            for batch in eval_batches(Source(name, [index], targets, shift), seconds):
+                yield batch
+                bar.update(len(batch.utt_ids))
 
 
 def open_features(

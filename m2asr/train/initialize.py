@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,15 +56,19 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
     such as that of experts, gets the source's value at every index of that dimension, plus the `noise` of the source, which `seed` decides.
     Modules, heads and routers that no source has stay as they are; normalization belongs to this run's features. Raises UserError where the
-    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where nothing is copied that `noise`
-    could change, where no weight begins with a prefix of a map, or where a name that a map gives does not exist or has another shape.
+    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where its experts are chosen by other
+    languages, or by the same in another order, where nothing is copied that `noise` could change, where no weight begins with a prefix of a
+    map, or where a name that a map gives does not exist or has another shape.
     """
     group = group or Collectives()
     weights = whole_shapes(system.state_dict(), system.spread_names, group)
     taken: dict[str, Tensor] = {}
     lines = []
     for source in sources:
-        fitting = _fitting(weights, checkpoint.load(Path(source.path), needs=("model",))["model"], source, seed)
+        loaded = checkpoint.load(Path(source.path), needs=("model",))
+        fitting = _fitting(weights, loaded["model"], source, seed)
+        if any(key.startswith("encoder.") for key in fitting):
+            _check_languages(system, loaded.get("config"), source)
         taken |= fitting
         lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
     missing = [key for key in weights if key.startswith("encoder.") and not any(part in key for part in ADDED) and key not in taken]
@@ -125,6 +130,15 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
     if source.noise and not copied:
         raise UserError(f"{source.path}: no weight of it is copied to every expert, so `noise` has nothing to do; take it away")
     return taken
+
+
+def _check_languages(system: System, config: Mapping[str, Any] | None, source: Init) -> None:
+    """Raise UserError if the experts of a source's encoder are chosen by other languages than here: each would serve a wrong one."""
+    experts = ((config or {}).get("model", {}).get("encoder", {}).get("experts")) or {}
+    theirs, ours = experts.get("languages") or [], system.encoder.experts.languages if system.encoder.experts else []
+    if theirs and ours and theirs != ours:
+        problem = f"model.encoder.experts.languages is [{', '.join(ours)}] here and [{', '.join(theirs)}] there"
+        raise UserError(f"{source.path}: {problem}, and experts are copied in their order; name the same languages in the same order")
 
 
 def _copies(value: Tensor, count: int, noise: float, seed: int) -> Tensor:

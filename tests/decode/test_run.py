@@ -14,6 +14,7 @@ from m2asr.decode.run import decode
 from m2asr.decode.search_setup import best_saved, saved_search
 from m2asr.decode.text_models import make_models
 from m2asr.errors import UserError
+from m2asr.models.experts import Experts
 from tests.conftest import command
 
 SETS = ["test_en", "test_it"]
@@ -82,6 +83,21 @@ def test_a_missing_model_is_told_before_anything_is_written(run):
     with pytest.raises(UserError, match=r"no language model for the search lm; run stage 2 \(lm\) first"):
         decode(run.load(), [GREEDY, LM], SETS)
     assert not list(run.exp.glob("decode_*"))
+
+
+def test_a_set_without_an_expert_is_told_before_the_first_is_decoded(run):
+    trained = run.load()
+    trained.system.encoder.experts = Experts(count=1, router="language", languages=["en"])
+    with pytest.raises(UserError, match=r"test_it: no expert of the encoder of .* is for it, only for en; leave this set out"):
+        decode(trained, [GREEDY], SETS)
+    assert not list(run.exp.glob("decode_*"))
+
+
+def test_progress_is_shown_where_someone_sees_it(run, monkeypatch, capsys):
+    for value, shown in (("0", False), ("1", True)):
+        monkeypatch.setenv("M2ASR_PROGRESS", value)
+        decode(run.load(), [GREEDY], ["test_en"])
+        assert ("decode test_en: 100%" in capsys.readouterr().err) is shown
 
 
 def test_what_was_found_for_other_languages_stays(run):

@@ -54,7 +54,8 @@ def recognized(run, config, target):
     models = TextModels(config, run.exp, {reader.tokens: trained.tokenizers[reader.tokens]}, (), "cpu")
     name = trained.config.streams[reader.stream].dev[0]
     task = Task({reader.stream: reader}, {reader: SearchSetup(config, models.fusion(config, reader.tokens))})
-    return recognize(trained.system, {0: task}, trained.batches(name, [reader], config.batch_seconds), trained.tokenizers)[0].texts
+    batches = trained.batches(name, [reader], config.batch_seconds, "decode")
+    return recognize(trained.system, {0: task}, batches, trained.tokenizers)[0].texts
 
 
 @pytest.mark.parametrize("target", ["asr_en", "att_it"])
@@ -76,7 +77,9 @@ def test_the_best_is_the_one_with_the_lowest_error_on_dev(run, target, capsys):
     assert len(set(expected.values())) > 1  # there is something to choose
     assert lines == sorted(lines, key=lambda line: (float(line[2]), float(line[3])))
     assert (str(best.lm.weight), str(best.bonus)) == tuple(lines[0][:2]) and not open_numbers(best)
-    assert f"best of 4 on 10 dev utterances: lm.weight {best.lm.weight:g}, bonus {best.bonus:g}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"tuning.{target}.tsv: 4 combinations of lm.weight, bonus are tried" in out
+    assert f"best of 4 on 10 dev utterances: lm.weight {best.lm.weight:g}, bonus {best.bonus:g}" in out
 
 
 def test_of_equals_the_first_is_taken(run):

@@ -108,6 +108,21 @@ def test_noise_needs_copies(tmp_path):
         initialize(system(2), [Init(path=saved(system(1), tmp_path / "a.pt"), noise=0.1)])
 
 
+@pytest.mark.parametrize("languages", [["it", "en", "ru"], ["en", "it", "de"]])
+def test_experts_of_other_languages_are_not_copied(tmp_path, languages):
+    def chosen_by(languages: list[str]):
+        return system(1, encoder={**ENCODER, "experts": {"count": 3, "router": "language", "languages": languages}})
+
+    path = tmp_path / "a.pt"
+    config = {"model": {"encoder": {"experts": {"languages": ["en", "it", "ru"]}}}}
+    checkpoint.write(path, {"model": chosen_by(["en", "it", "ru"]).state_dict(), "config": config})
+    initialize(chosen_by(["en", "it", "ru"]), [Init(path=str(path))])
+    listed = r"\[{}\] here and \[en, it, ru\] there".format(", ".join(languages))
+    with pytest.raises(UserError, match=listed + ".*name the same languages in the same order"):
+        initialize(chosen_by(languages), [Init(path=str(path))])
+    initialize(chosen_by(languages), [Init(path=str(path), map={"encoder.": None})])  # all else may be copied
+
+
 @pytest.mark.parametrize("router", ["block", "shared"])
 def test_a_dense_run_has_no_routers(tmp_path, router):
     path, ours = saved(system(1), tmp_path / "a.pt"), expert_system(2, router=router)
