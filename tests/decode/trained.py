@@ -19,7 +19,7 @@ SETS = ("some_en", "some_it")
 PAUSES = ((0.0, 0.0), (0.18, 0.16), (0.7, 0.2))  # seconds of quiet before and after a recording, in which it is heard while training
 CONFIG = {
     "model": {
-        "encoder": {"type": "conformer", "blocks": 2, "dim": 64, "heads": 2, "kernel": 7, "subsampling": "dwconv", "dropout": 0.0},
+        "encoder": {"type": "conformer", "blocks": 2, "dim": 64, "heads": 2, "kernel": 7, "subsampling": "windows", "dropout": 0.0},
         "specaugment": None,
     },
     "streams": {
@@ -39,8 +39,8 @@ CONFIG = {
         "lid": {"type": "langid", "stream": "all"},
     },
     "batching": {"seconds": 24, "buckets": 1, "shares": {"all": 0.2}},
-    "optim": {"lr": {"backbone": 4.0e-3, "heads": 4.0e-3, "ssl": 4.0e-3}, "warmup_steps": 20},
-    "train": {"epochs": 90, "epoch_of": "en", "precision": "float32", "workers": 0, "eval_every": 90, "select": "last", "average_best": 1},
+    "optim": {"type": "muon", "lr": {"backbone": 3.0e-3, "heads": 3.0e-3, "ssl": 3.0e-3}, "warmup_steps": 20},
+    "train": {"epochs": 40, "epoch_of": "en", "precision": "float32", "workers": 0, "eval_every": 40, "select": "last", "average_best": 1},
 }
 
 

@@ -1,4 +1,4 @@
-"""Learning from real speech: two minutes of steps must teach a small model a part of English."""
+"""Learning from real speech: a minute of steps must teach a small model a part of English."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tests.train import recipe
 
 CONFIG = {
     "model": {
-        "encoder": {"type": "conformer", "blocks": 2, "dim": 96, "heads": 4, "kernel": 15, "subsampling": "dwconv", "dropout": 0.0},
+        "encoder": {"type": "conformer", "blocks": 2, "dim": 96, "heads": 4, "kernel": 15, "subsampling": "windows", "dropout": 0.0},
         "specaugment": None,
     },
     "streams": {"en": {"sets": ["train_en"], "dev": ["dev_en"], "lang": "en"}},
     "tokens": {"en": {"type": "char", "sets": ["train_en"]}},
     "objectives": {"asr_en": {"type": "ctc", "stream": "en", "tokens": "en"}},
     "batching": {"seconds": 30, "buckets": 8},
-    "optim": {"lr": {"backbone": 4.0e-3, "heads": 4.0e-3}, "warmup_steps": 40},
-    "train": {"epochs": 14, "precision": "float32", "seed": 1, "average_best": 1, "eval_every": 7, "workers": 1},
+    "optim": {"type": "muon", "lr": {"backbone": 3.0e-3, "heads": 3.0e-3}, "warmup_steps": 20},
+    "train": {"epochs": 3, "precision": "float32", "seed": 1, "average_best": 1, "eval_every": 1, "workers": 1},
 }
 
 
@@ -27,4 +27,4 @@ def test_a_small_model_learns(mini_data: Path, mini_dump: Path, tmp_path: Path):
     done = recipe.train(exp, config, mini_data, mini_dump)
     assert done.returncode == 0, done.stderr
     dev = [json.loads(line) for line in (exp / "train.jsonl").read_text().splitlines() if '"dev"' in line]
-    assert dev[-1]["metrics"]["asr_en"]["error"] < 0.8  # characters; a model that writes nothing has 1.0
+    assert dev[-1]["metrics"]["asr_en"]["error"] < 0.6  # characters; a model that writes nothing has 1.0
