@@ -43,7 +43,8 @@ def tune(trained: Trained, search: DecodeConfig, reader: Reader, models: TextMod
     translations the highest chrF. Raises UserError if the stream has no dev set with references.
     """
     candidates = combinations(search)
-    print(f"{trained.exp / _table(search, reader)}: {len(candidates)} combinations of {', '.join(open_numbers(search))} are tried")
+    path = trained.exp / f"decode_{search.name}" / f"tuning.{reader.name}.tsv"
+    print(f"{path}: {len(candidates)} combinations of {', '.join(open_numbers(search))} are tried")
     setups = [SearchSetup(settings, models.fusion(settings, reader.tokens)) for settings in candidates]
     dev = _recognize_dev(trained, reader, setups, search.batch_seconds)
     if not any(dev.references):
@@ -51,7 +52,6 @@ def tune(trained: Trained, search: DecodeConfig, reader: Reader, models: TextMod
         raise UserError(f"search {search.name}: {problem}; give numbers instead of lists")
     errors = [dev_error(dev.references, texts, dev.langs, reader.text == "text") for texts in dev.hypotheses]
     best = candidates[min(range(len(candidates)), key=errors.__getitem__)]
-    path = trained.exp / _table(search, reader)
     _write_table(path, search, zip(candidates, errors, strict=True), reader.text == "text")
     numbers = ", ".join(f"{key} {_get(best, key):g}" for key in open_numbers(search))
     print(f"{path}: best of {len(candidates)} on {len(dev.references)} dev utterances: {numbers}")
@@ -91,11 +91,6 @@ def _recognize_dev(trained: Trained, reader: Reader, setups: Sequence[SearchSetu
         for index, texts in enumerate(dev.hypotheses):
             texts += [results[index].texts.get(utt, "") for utt in references]
     return dev
-
-
-def _table(search: DecodeConfig, reader: Reader) -> Path:
-    """The table of all results, in the folder of a run."""
-    return Path(f"decode_{search.name}", f"tuning.{reader.name}.tsv")
 
 
 def _write_table(path: Path, search: DecodeConfig, results: zip[tuple[DecodeConfig, Error]], recognition: bool) -> None:

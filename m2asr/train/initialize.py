@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     Names are changed by the `map` of a source; of several prefixes that fit the longest counts. A weight with one dimension more here,
     such as that of experts, gets the source's value at every index of that dimension, plus the `noise` of the source, which `seed` decides.
     Modules, heads and routers that no source has stay as they are; normalization belongs to this run's features. Raises UserError where the
-    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where its experts are chosen by other
-    languages, or by the same in another order, where nothing is copied that `noise` could change, where no weight begins with a prefix of a
-    map, or where a name that a map gives does not exist or has another shape.
+    encoder is not filled and no map speaks of it, where a weight of the encoder has another shape, where what is copied belongs to other
+    languages than here, or to the same in another order, where nothing is copied that `noise` could change, where no weight begins with a
+    prefix of a map, or where a name that a map gives does not exist or has another shape.
     """
     group = group or Collectives()
     weights = whole_shapes(system.state_dict(), system.spread_names, group)
@@ -67,8 +67,7 @@ def initialize(system: System, sources: Sequence[Init], seed: int = 0, group: Co
     for source in sources:
         loaded = checkpoint.load(Path(source.path), needs=("model",))
         fitting = _fitting(weights, loaded["model"], source, seed)
-        if any(key.startswith("encoder.") for key in fitting):
-            _check_languages(system, loaded.get("config"), source)
+        _check_languages(system, fitting, loaded.get("config"), source)
         taken |= fitting
         lines.append(f"started from {source.path}: {len(fitting)} of {len(weights)} tensors")
     missing = [key for key in weights if key.startswith("encoder.") and not any(part in key for part in ADDED) and key not in taken]
@@ -132,13 +131,20 @@ def _fitting(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor], source
     return taken
 
 
-def _check_languages(system: System, config: Mapping[str, Any] | None, source: Init) -> None:
-    """Raise UserError if the experts of a source's encoder are chosen by other languages than here: each would serve a wrong one."""
-    experts = ((config or {}).get("model", {}).get("encoder", {}).get("experts")) or {}
-    theirs, ours = experts.get("languages") or [], system.encoder.experts.languages if system.encoder.experts else []
-    if theirs and ours and theirs != ours:
+def _check_languages(system: System, taken: Collection[str], config: Mapping[str, Any] | None, source: Init) -> None:
+    """Raise UserError if weights are taken that belong to languages, and those of the source's encoder are others than here.
+
+    These are the experts where the language chooses them, and routers that read the language.
+    """
+    experts, here = (config or {}).get("model", {}).get("encoder", {}).get("experts") or {}, system.encoder.experts
+    ours, theirs = here.languages if here else [], experts.get("languages") or []
+    if not ours or not theirs or ours == theirs:
+        return
+    by_language = system.stacks if here.router == "language" else [key for key in taken if "router." in key]
+    if any(key.startswith("encoder.") and key in taken for key in by_language):
         problem = f"model.encoder.experts.languages is [{', '.join(ours)}] here and [{', '.join(theirs)}] there"
-        raise UserError(f"{source.path}: {problem}, and experts are copied in their order; name the same languages in the same order")
+        remedy = "name the same languages in the same order, or map these weights to null"
+        raise UserError(f"{source.path}: {problem}, and what belongs to each would be copied by its position; {remedy}")
 
 
 def _copies(value: Tensor, count: int, noise: float, seed: int) -> Tensor:

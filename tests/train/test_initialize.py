@@ -120,7 +120,22 @@ def test_experts_of_other_languages_are_not_copied(tmp_path, languages):
     listed = r"\[{}\] here and \[en, it, ru\] there".format(", ".join(languages))
     with pytest.raises(UserError, match=listed + ".*name the same languages in the same order"):
         initialize(chosen_by(languages), [Init(path=str(path))])
-    initialize(chosen_by(languages), [Init(path=str(path), map={"encoder.": None})])  # all else may be copied
+    blocks = {f"encoder.blocks.{number}.feed_forward2.": None for number in range(ENCODER["blocks"])}
+    for left_out in ({"encoder.": None}, blocks):  # all else may be copied
+        initialize(chosen_by(languages), [Init(path=str(path), map=left_out)])
+
+
+def test_routers_that_read_other_languages_are_not_copied(tmp_path):
+    """But experts among which a router learns to choose are of no language."""
+
+    def routed(languages: list[str]):
+        return system(1, encoder={**ENCODER, "experts": {"count": 3, "router": "shared", "languages": languages}})
+
+    path, config = tmp_path / "a.pt", {"model": {"encoder": {"experts": {"languages": ["en", "it"]}}}}
+    checkpoint.write(path, {"model": routed(["en", "it"]).state_dict(), "config": config})
+    with pytest.raises(UserError, match=r"\[it, en\] here and \[en, it\] there.*or map these weights to null"):
+        initialize(routed(["it", "en"]), [Init(path=str(path))])
+    initialize(routed(["it", "en"]), [Init(path=str(path), map={"encoder.shared_router.": None})])
 
 
 @pytest.mark.parametrize("router", ["block", "shared"])
