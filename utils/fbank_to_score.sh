@@ -49,7 +49,7 @@ if stage 5 decode "recognize and translate the test sets" "$exp/decode_${searche
   need "$exp/model.pt" train
   find_prepared "${test_sets[@]}"
   $decode_cmd python -m m2asr.bin.decode "${prepared[@]}" --exp "$exp" --config "${decode_configs[@]}" --data data --dump "$dump" \
-    --ngpu "$ngpu"
+    --ngpu "$ngpu" --nj "$nj"
 fi
 
 if stage 6 score "score them" "$exp/decode_${searches[0]}"; then

@@ -5,7 +5,7 @@ stage=                          # first stage to run, number or name
 stop_stage=                     # last stage to run, number or name
 ngpu=0                          # number of GPUs to use
 nproc=1                         # processes that train without GPUs and share each step; auto: one per core
-nj=$(nproc)                     # number of processes for data and features
+nj=$(nproc)                     # number of processes for data, features and, without GPUs, decoding
 fbank_config=conf/fbank.yaml    # config of the features
 pretrain_config=                # config of the pretraining; empty: none
 init_from=                      # model.pt of another run to start from; after it OLD=NEW renames its parameters; empty: none

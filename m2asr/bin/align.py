@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2asr.bin.command import Parser, device_of, finite, natural, run
+from m2asr.bin.command import Parser, add_device_options, finite, natural, prepare_device, run
 
 if TYPE_CHECKING:
     from m2asr.decode.align import Aligned
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--worst", type=natural, default=5, help="how many utterances with the worst scores to print")
     parser.add_argument("--batch_seconds", type=finite, default=120.0, help="seconds of audio that are encoded together")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
-    parser.add_argument("--ngpu", type=natural, default=0, help="0 aligns on the CPU, more on the first GPU")
+    add_device_options(parser)
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.audio):
         parser.error("give either data directories or --audio")
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.decode.aligned_files import write_aligned
     from m2asr.decode.trained import open_features
 
-    aligner = Aligner(args.exp, device_of(args.ngpu))
+    aligner = Aligner(args.exp, prepare_device(args.ngpu, args.threads))
     out = args.out or args.exp / "align"
     if args.audio:
         result = aligner.recording(args.audio, args.text, args.lang)

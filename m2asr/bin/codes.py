@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from m2asr.bin.command import Parser, run
+from m2asr.bin.command import Parser, add_device_options, prepare_device, run
 
 LEARN = {"tap": "output", "pool": 2, "clusters": 500, "train_sets": None, "share": 1.0, "passes": 1, "seed": 1, "out": None}
 
@@ -27,15 +27,18 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.decode.codebook import Codebook
     from m2asr.decode.codes import Speech, learn_codebook, write_codes
     from m2asr.decode.pooled_states import PooledStates
+    from m2asr.decode.trained import check_languages
 
     bad = BadUtterances(args.max_bad, "--max_bad")
     codebook = Codebook.load(args.codebook) if args.codebook else None
     tap, pool = (codebook.tap, codebook.pool) if codebook else (args.tap, args.pool)
-    reader = PooledStates(args.exp, tap, pool, "cuda" if args.ngpu else "cpu")
+    reader = PooledStates(args.exp, tap, pool, prepare_device(args.ngpu, args.threads))
     if codebook:
         codebook.check(reader, args.codebook)
     folders = [*args.folders, *(args.train_sets or [])]
     sets = {folder: Speech.open(folder, args.dump, args.exp, args.batch_seconds, args.allow_pipes) for folder in folders}
+    for folder, speech in sets.items():
+        check_languages(reader.system, folder, speech.index)
     if codebook is None:
         training = [sets[folder] for folder in args.train_sets or args.folders]
         codebook = learn_codebook(training, reader, args.clusters, args.share, args.passes, args.seed, bad)
@@ -70,7 +73,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch_seconds", type=float, default=120.0, help="seconds of audio that are encoded together")
     parser.add_argument("--max_bad", type=int, default=0, help="unreadable utterances that are tolerated")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds")
-    parser.add_argument("--ngpu", type=int, default=0, help="0 runs on the CPU, more on the first GPU")
+    add_device_options(parser)
     args = parser.parse_args(argv)
     given = [name for name in LEARN if getattr(args, name) is not None]
     if args.codebook and given:

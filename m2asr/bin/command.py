@@ -17,6 +17,7 @@ from m2asr.errors import LONGEST, UserError, shortened
 from m2asr.out_of_memory import is_out_of_memory
 
 MOST = 10**9  # the largest number of an option
+MOST_PROCESSES = 1000
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,11 +40,16 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message} (--help lists the options)", exit_code=2)
 
 
-def natural(text: str) -> int:
+def natural(text: str, most: int = MOST) -> int:
     """The value of an option that is a whole number from 0. Raises ArgumentTypeError."""
-    if not text.isascii() or not text.isdecimal() or int(text[:20]) > MOST:
-        raise argparse.ArgumentTypeError(f"give a whole number from 0 to {MOST}, not {shortened(repr(text))}")
+    if not text.isascii() or not text.isdecimal() or int(text[:20]) > most:
+        raise argparse.ArgumentTypeError(f"give a whole number from 0 to {most}, not {shortened(repr(text))}")
     return int(text)
+
+
+def processes(text: str) -> int:
+    """The value of an option that is a number of processes or threads. Raises ArgumentTypeError."""
+    return natural(text, MOST_PROCESSES)
 
 
 def finite(text: str) -> float:
@@ -57,14 +63,21 @@ def finite(text: str) -> float:
     return value
 
 
-def device_of(ngpu: int) -> str:
-    """The name of the device that --ngpu chooses. Raises UserError where there is no such GPU."""
-    if not ngpu:
-        return "cpu"
+def add_device_options(parser: Parser) -> None:
+    """Add --ngpu and --threads, which `prepare_device` reads."""
+    parser.add_argument("--ngpu", type=natural, default=0, help="0 computes on the CPU, more on the first GPU")
+    parser.add_argument("--threads", type=processes, default=1, help="CPU threads; more are faster only while nothing else uses the cores")
+
+
+def prepare_device(ngpu: int, threads: int = 1) -> str:
+    """Set the number of CPU threads, 0 for all cores, and return the device, `cpu` or `cuda`. Raises UserError without such a GPU."""
+    from m2asr.train.cpu import prepare_cpu
     from m2asr.train.distributed import check_gpus
 
-    check_gpus(ngpu)
-    return "cuda"
+    prepare_cpu(threads)
+    if ngpu:
+        check_gpus(ngpu)
+    return "cuda" if ngpu else "cpu"
 
 
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, device_of, natural, run
+from m2asr.bin.command import Parser, natural, prepare_device, processes, run
 from m2asr.config import DecodeConfig, load_config
 from m2asr.names import check_option
 
@@ -24,14 +24,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
     parser.add_argument("--ngpu", type=natural, default=0, help="0 decodes on the CPU, more on the first GPU")
+    parser.add_argument("--nj", type=processes, default=1, help="processes of one thread each that share the batches of a set, on the CPU")
     args = parser.parse_args(argv)
     check_option("sets", *args.sets)
+    if args.nj < 1:
+        parser.error(f"--nj {args.nj}: at least one process is needed")
     searches = [load_config(DecodeConfig, path, args.set) for path in args.config]
 
     from m2asr.decode.run import decode
     from m2asr.decode.trained import Trained
 
-    decode(Trained.load(args.exp, args.data, args.dump, device_of(args.ngpu)), searches, args.sets)
+    trained = Trained.load(args.exp, args.data, args.dump, prepare_device(args.ngpu), processes=1 if args.ngpu else args.nj)
+    decode(trained, searches, args.sets)
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2asr.bin.command import Parser, device_of, natural, run
+from m2asr.bin.command import Parser, add_device_options, prepare_device, run
 from m2asr.names import check_option
 
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", help="sets to measure, folders of --data; by default the dev sets of the run")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data directories")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="folder of the features")
-    parser.add_argument("--ngpu", type=natural, default=0, help="0 computes on the CPU, more on the first GPU")
+    add_device_options(parser)
     args = parser.parse_args(argv)
 
     check_option("--sets", *(args.sets or []))
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     from m2asr.errors import UserError
     from m2asr.report.experts import write_report
 
-    trained = Trained.load(args.exp, args.data, args.dump, device_of(args.ngpu))
+    trained = Trained.load(args.exp, args.data, args.dump, prepare_device(args.ngpu, args.threads))
     sets = args.sets or list(dict.fromkeys(name for stream in trained.config.streams.values() for name in stream.dev))
     if not sets:
         raise UserError(f"{args.exp}: the run has no dev sets; name sets with --sets")

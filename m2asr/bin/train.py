@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2asr.bin.command import Parser, natural, run
+from m2asr.bin.command import MOST_PROCESSES, Parser, natural, processes, run
 from m2asr.config import load_config
 from m2asr.errors import UserError
 from m2asr.train.launch import launch, launched
@@ -25,8 +25,6 @@ from m2asr.train_config import Init, TrainConfig
 
 if TYPE_CHECKING:
     from m2asr.moo.collectives import Collectives
-
-MOST_PROCESSES = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,21 +47,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nproc", default="1", help="processes that share out each step without GPUs; auto: a process per core")
     parser.add_argument("--allow_pipes", action="store_true", help="run the commands that wav.scp holds, with `features.source: audio`")
     parser.add_argument("--max_restarts", type=natural, default=3, help="how often processes that were killed are started again")
-    parser.add_argument("--threads", type=natural, default=1, help="CPU threads of a training process; 0: its share of all cores")
+    parser.add_argument("--threads", type=processes, default=1, help="CPU threads of a training process; 0: its share of all cores")
     args = parser.parse_args(argv)
     nproc = len(os.sched_getaffinity(0)) if args.nproc == "auto" else int(args.nproc[:9]) if args.nproc.isdecimal() else 0
     if not 1 <= nproc <= MOST_PROCESSES:
         raise UserError(f"--nproc {args.nproc}: it is a number from 1 to {MOST_PROCESSES}, or auto", exit_code=2)
-    if args.threads > MOST_PROCESSES:
-        raise UserError(f"--threads {args.threads}: it is a number from 0 to {MOST_PROCESSES}", exit_code=2)
     if not launched():
         load_config(TrainConfig, args.config, args.set)  # mistakes in it are reported before any process is started
-        processes = args.ngpu or nproc
-        if processes > 1:
+        world = args.ngpu or nproc
+        if world > 1:
             from m2asr.train.distributed import check_gpus
 
             check_gpus(args.ngpu)
-            return launch(processes, "m2asr.bin.train", sys.argv[1:] if argv is None else argv, args.max_restarts)
+            return launch(world, "m2asr.bin.train", sys.argv[1:] if argv is None else argv, args.max_restarts)
 
     from m2asr.train.cpu import prepare_cpu
     from m2asr.train.distributed import joined

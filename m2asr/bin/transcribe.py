@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from m2asr.bin.command import Parser, device_of, finite, natural, run
+from m2asr.bin.command import Parser, add_device_options, finite, prepare_device, run
 from m2asr.config import DecodeConfig, load_config
 
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if not recordings:
         return 1
     options = {"cut": args.cut, "longest": args.longest, "pause": args.pause, "channels": args.channels}
-    transcriber = Transcriber(args.exp, search, **options, device=device_of(args.ngpu))
+    transcriber = Transcriber(args.exp, search, **options, device=prepare_device(args.ngpu, args.threads))
     if args.cut == "auto" and transcriber.cut == "windows":
         print("cut into windows; silero-vad cuts at pauses, which is better: pip install silero-vad", file=sys.stderr)
     failed = len(problems) + len(transcribe(transcriber, recordings, args.out, args.format, args.lang, args.to))
@@ -54,7 +54,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cut", choices=["auto", "pauses", "windows"], default="auto", help="where to cut; auto: pauses with silero-vad")
     parser.add_argument("--longest", type=finite, default=25.0, help="most seconds that are recognized at once")
     parser.add_argument("--pause", type=finite, default=0.5, help="shortest silence in seconds at which speech is cut")
-    parser.add_argument("--ngpu", type=natural, default=0, help="0 runs on the CPU, more on the first GPU")
+    add_device_options(parser)
     args = parser.parse_args(argv)
     if args.longest < 2 or args.pause <= 0:
         parser.error("--longest is at least 2 seconds, --pause above 0")

@@ -69,7 +69,10 @@ class Aligner:
             raise UserError(f"{exp}: no objective of type ctc reads `text`; an alignment needs one, also beside a transducer")
 
     def head(self, lang: str) -> Reader:
-        """The head for a language. Raises UserError if there is none."""
+        """The head for a language. Raises UserError if there is none, or no expert of the encoder is for the language."""
+        experts = self.system.encoder.experts
+        if experts is not None and (problem := experts.problem([lang])):
+            raise UserError(problem)
         reader = recognizer(self.config, self.heads, lang)
         if reader is None:
             raise no_recognizer_error(self.config, self.heads, lang)
@@ -84,12 +87,14 @@ class Aligner:
                 rows_by_head.setdefault(self.head(utterance.lang), []).append(row)
             except UserError as error:
                 results[row] = Aligned(utterance.utt, utterance.text, utterance.seconds, problem=str(error))
-        if rows_by_head:
-            encoded = encode(self.system, [utterance.feats for utterance in batch], [utterance.lang for utterance in batch])
+        readable = [row for rows in rows_by_head.values() for row in rows]
+        if readable:
+            encoded = encode(self.system, [batch[row].feats for row in readable], [batch[row].lang for row in readable])
         for reader, rows in rows_by_head.items():
             head = self.system.objectives[reader.ctc]
             with torch.inference_mode():
-                log_probs, lengths = (value[rows] for value in head.log_probs(encoded))  # (B', R T', V), (B',)
+                encoded_rows = [readable.index(row) for row in rows]
+                log_probs, lengths = (value[encoded_rows] for value in head.log_probs(encoded))  # (B', R T', V), (B',)
             tokenizer = self.tokenizers[reader.tokens]
             texts = [tokenizer.encode(batch[row].text) for row in rows]
             problems = [_problem(text, labels, tokenizer.decode(text)) for text, labels in zip(texts, lengths.tolist(), strict=True)]

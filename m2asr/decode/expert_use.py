@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from tqdm import tqdm
 
 from m2asr.decode.encode import WHOLE
 from m2asr.decode.trained import Trained
 from m2asr.errors import UserError
 from m2asr.models.experts import choices, expert_counts
+from m2asr.progress import visible
 
 SECONDS = 120.0  # of audio per batch
 
@@ -43,7 +45,8 @@ def expert_use(trained: Trained, sets: Sequence[str]) -> dict[str, dict[str, Use
     count, top, taps = system.encoder.experts.count, system.encoder.experts.top, system.encoder.router_taps
     use: dict[str, dict[str, Use]] = {tap: {} for tap in taps}
     with torch.inference_mode():
-        for batch in (batch for name in sets for batch in trained.batches(name, [], SECONDS, "experts")):
+        batches = (batch for name in sets for batch in trained.batches(name, [], SECONDS))
+        for batch in tqdm(batches, desc="experts", unit="batch", disable=not visible()):
             encoded = system.encode(system.prepare(batch, views=[WHOLE]).to(system.mean.device), WHOLE, taps)
             for tap in taps:
                 logs = encoded.states[tap].log_softmax(-1)  # (B, T', E)

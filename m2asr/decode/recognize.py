@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -40,6 +41,15 @@ class Recognized:
     lang_checked: int = 0  # utterances in one of the languages of langid
     lang_wrong: int = 0  # ... for which langid predicts another one
 
+    @classmethod
+    def joined(cls, parts: Sequence[Recognized]) -> Recognized:
+        """The results of all parts of a set; `seconds` are those of all processes together."""
+        whole = cls()
+        for part, item in itertools.product(parts, fields(cls)):
+            mine, other = getattr(whole, item.name), getattr(part, item.name)
+            setattr(whole, item.name, mine | other if isinstance(mine, dict) else mine + other)
+        return whole
+
 
 class SearchSetup(NamedTuple):
     """The settings of a reader's search, without lists, and its text models."""
@@ -63,10 +73,12 @@ def recognize(
     batches: Iterable[Batch],
     tokenizers: Mapping[str, Tokenizer],
     langid: LanguageId | None = None,
+    report: Callable[[int], object] = lambda utterances: None,
 ) -> dict[Key, Recognized]:
     """Decode every batch for each task; the language of an utterance selects its reader.
 
-    Each batch is encoded once, however many tasks there are, without masks, dropout or gradients.
+    Each batch is encoded once, however many tasks there are, without masks, dropout or gradients. `report` gets the number of utterances
+    of every batch that is done.
     """
     results = {key: Recognized() for key in tasks}
     system.eval()
@@ -90,6 +102,7 @@ def recognize(
                     if task.predicted:
                         _judge(result, batch, spoken, langid)
                     _count(result, batch, task.routes, system)
+            report(len(batch.utt_ids))
     return results
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import write_table
 from m2asr.data.index import UtteranceIndex
-from m2asr.decode.recognize import Recognized, SearchSetup, Task, recognize
+from m2asr.decode.recognize import Recognized, SearchSetup, Task
+from m2asr.decode.recognize_set import recognize_set
 from m2asr.decode.routes import Route, language_id, routes, unread_problem
 from m2asr.decode.search import Reader, readers
 from m2asr.decode.search_setup import text_models, tuned_setups
@@ -53,9 +54,8 @@ def decode(trained: Trained, searches: Sequence[DecodeConfig], sets: Sequence[st
         tasks = {(number, target): task for number, by_target in enumerate(tasks_by_plan) for target, task in by_target.items()}
         if not tasks:
             continue
-        readers_used = [reader for task in tasks.values() for reader in task.routes.values()]
-        batches = trained.batches(name, readers_used, min(search.batch_seconds for search in searches), "decode")
-        for (number, target), result in recognize(trained.system, tasks, batches, trained.tokenizers, langid).items():
+        seconds = min(search.batch_seconds for search in searches)
+        for (number, target), result in recognize_set(trained, name, tasks, seconds, "decode", langid).items():
             _write(trained.exp, plans[number], setups[number], name, target, result)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from m2asr.config import FbankConfig
 from m2asr.data.batch import Batch
 from m2asr.data.feats import AudioFeats, StoredFeats
@@ -17,7 +15,6 @@ from m2asr.data.streams import eval_batches
 from m2asr.decode.search import Reader
 from m2asr.errors import UserError
 from m2asr.objectives.system import System
-from m2asr.progress import visible
 from m2asr.text.tokenizer import Tokenizer
 from m2asr.train.initialize import load_trained, trained_fbank
 from m2asr.train.materials import fbank_config, open_set
@@ -26,7 +23,7 @@ from m2asr.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Trained:
-    """The system of exp/model.pt with its config and tokenizers, and the folders of data and features."""
+    """The system of exp/model.pt with its config and tokenizers, the folders of data and features, and processes that share the work."""
 
     exp: Path
     data: Path
@@ -34,11 +31,12 @@ class Trained:
     config: TrainConfig
     system: System
     tokenizers: Mapping[str, Tokenizer]
+    processes: int = 1
 
     @classmethod
-    def load(cls, exp: Path, data: Path, dump: Path, device: str) -> Trained:
+    def load(cls, exp: Path, data: Path, dump: Path, device: str, processes: int = 1) -> Trained:
         """Read a run. Raises UserError if it has no model."""
-        return cls(exp, data, dump, *load_trained(exp, device))
+        return cls(exp, data, dump, *load_trained(exp, device), processes)
 
     def open(self, name: str) -> UtteranceIndex:
         """The index of a set.
@@ -51,23 +49,24 @@ class Trained:
         if bins != expected:
             problem = f"{bins} features per frame; the system was trained on {expected}"
             raise UserError(f"{self.dump / name}: {problem}; run stage fbank with {self.exp / 'fbank.yaml'} and another --dump")
-        experts = self.system.encoder.experts
-        if experts is not None and (unserved := experts.unserved(index.languages)):
-            problem = f"no expert of the encoder of {self.exp} is for {', '.join(unserved)}, only for {', '.join(experts.languages)}"
-            raise UserError(f"{self.data / name}: {problem}; leave this set out")
+        check_languages(self.system, self.data / name, index)
         return index
 
-    def batches(self, name: str, readers: Iterable[Reader], seconds: float, purpose: str) -> Iterator[Batch]:
-        """All utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch.
+    def batches(self, name: str, readers: Iterable[Reader], seconds: float, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """The utterances of a set, with the references of these readers if there are any; `seconds` of audio per batch.
 
-        A progress bar with the `purpose` counts the utterances of the batches that the caller is done with.
+        Where `world` processes share the batches, they are those of process `rank`.
         """
         targets = [(tokens, text, self.tokenizers[tokens]) for tokens, text in sorted({(reader.tokens, reader.text) for reader in readers})]
-        shift, index = fbank_config(self.dump, [name]).frame_shift / 1000, self.open(name)
-        with tqdm(total=len(index), desc=f"{purpose} {name}", unit="utt", disable=not visible()) as bar:
-            for batch in eval_batches(Source(name, [index], targets, shift), seconds):
-                yield batch
-                bar.update(len(batch.utt_ids))
+        shift = fbank_config(self.dump, [name]).frame_shift / 1000
+        yield from eval_batches(Source(name, [self.open(name)], targets, shift), seconds, rank=rank, world=world)
+
+
+def check_languages(system: System, folder: Path, index: UtteranceIndex) -> None:
+    """Raises UserError if a data directory is in a language for which the encoder has no expert."""
+    experts = system.encoder.experts
+    if experts is not None and (problem := experts.problem(index.languages)):
+        raise UserError(f"{folder}: {problem}; leave this set out")
 
 
 def open_features(

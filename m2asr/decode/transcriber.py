@@ -107,8 +107,8 @@ class Transcriber:
         Raises UserError if no head reads the language, none translates it into `to`, or no expert of the encoder is for it.
         """
         experts = self.system.encoder.experts
-        if experts is not None and experts.unserved([lang]):
-            raise UserError(f"no expert of the encoder is for {lang}; there are experts for {', '.join(experts.languages)}")
+        if experts is not None and (problem := experts.problem([lang])):
+            raise UserError(problem)
         recognizes = recognizer(self.trained, self.heads, lang)
         translates = translator(self.trained, self.heads, lang, to) if to not in (None, lang) else None
         if to not in (None, lang) and translates is None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table
-from m2asr.decode.recognize import SearchSetup, Task, recognize
+from m2asr.decode.recognize import SearchSetup, Task
+from m2asr.decode.recognize_set import recognize_set
 from m2asr.decode.search import Reader
 from m2asr.decode.text_models import TextModels
 from m2asr.decode.trained import Trained
@@ -85,7 +86,7 @@ def _recognize_dev(trained: Trained, reader: Reader, setups: Sequence[SearchSetu
         utt2lang = read_table(trained.data / name / "utt2lang") if reader.text == "text" else {}
         routes = dict.fromkeys(index.languages, reader)
         tasks = {index: Task(routes, {reader: setup}) for index, setup in enumerate(setups)}
-        results = recognize(trained.system, tasks, trained.batches(name, [reader], seconds, f"tune {reader.name} on"), trained.tokenizers)
+        results = recognize_set(trained, name, tasks, seconds, f"tune {reader.name} on")
         dev.references += references.values()
         dev.langs += [utt2lang.get(utt, reader.text.removeprefix("text.")) for utt in references]
         for index, texts in enumerate(dev.hypotheses):

@@ -71,11 +71,15 @@ class Experts(Strict):
             return []
         return sorted({*spoken} - {*self.languages, ""})  # an empty batch has no language
 
+    def problem(self, spoken: Iterable[str]) -> str:
+        """Which of these languages have no expert, as a message; an empty string if each has."""
+        unserved = self.unserved(spoken)
+        return f"no expert of the encoder is for {', '.join(unserved)}, only for {', '.join(self.languages)}" if unserved else ""
+
     def one_hot(self, spoken: list[str], utt_ids: list[str]) -> np.ndarray:
         """Which of `languages` is spoken in each utterance (B, L), as 0 and 1. Raises UserError for a language without an expert."""
-        if missing := self.unserved(spoken):
-            utt_id = utt_ids[spoken.index(missing[0])]
-            raise UserError(f"utterance {utt_id}: no expert of the encoder is for {missing[0]}, only for {', '.join(self.languages)}")
+        if unserved := self.unserved(spoken):
+            raise UserError(f"utterance {utt_ids[spoken.index(unserved[0])]}: {self.problem(unserved[:1])}")
         return np.array([[lang == language for language in self.languages] for lang in spoken], dtype=np.float32)
 
     def beside(self, states: Tensor, lengths: Tensor, embedded: Tensor | None, language: Tensor | None, causal: bool) -> Tensor | None:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from m2asr.bin.codes import main
 from m2asr.data.directory import read_table
+from m2asr.errors import UserError
+from m2asr.models.experts import Experts
 from m2asr.text.tokenizer import Tokenizer
+from m2asr.train.initialize import load_trained
 from tests.conftest import command
 from tests.decode.conftest import Run, run, untrained  # noqa: F401 - fixtures
 
@@ -52,6 +56,16 @@ def test_a_codebook_is_learned_kept_and_given_to_further_sets(run: Run, tmp_path
     }
     result = command("codes", italian, *options, "--codebook", tmp_path / "none.npz")
     assert result.returncode == 1 and "none.npz: not a readable codebook (cannot read: No such file or directory)" in result.stderr
+
+
+def test_a_set_without_an_expert_is_told_before_anything_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    config, system, tokenizers = load_trained(run.exp)
+    system.encoder.experts = Experts(count=1, router="language", languages=["en"])
+    monkeypatch.setattr("m2asr.decode.pooled_states.load_trained", lambda exp, device: (config, system, tokenizers))
+    sets = [str(run.data / name) for name in ("dev_en", "test_it")]
+    with pytest.raises(UserError, match="test_it: no expert of the encoder is for it, only for en; leave this set out"):
+        main([*sets, "--exp", str(run.exp), "--dump", str(run.dump), "--clusters", "5"])
+    assert not (run.data / "dev_en/text.codes").exists() and not (run.exp / "codes").exists()
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from m2asr.data.index import UtteranceIndex
 from m2asr.decode.align import Aligned, Aligner
 from m2asr.decode.aligned_files import write_aligned
 from m2asr.errors import UserError
+from m2asr.models.experts import Experts
 from tests.decode.test_textgrid import parse
 from tests.decode.trained import quiet, trained_once
 
@@ -140,6 +141,23 @@ def test_texts_that_cannot_be_aligned_are_told_and_the_others_done(root, aligner
     write_aligned(tmp_path / "out", results.values(), ["ctm"])
     assert read_table(tmp_path / "out/unaligned") == problems
     assert len((tmp_path / "out/scores").read_text().splitlines()) == 12 and not (tmp_path / "out/textgrid").exists()
+
+
+def test_utterances_without_an_expert_are_told_and_the_others_done(root, aligner, tmp_path, monkeypatch):
+    """Those of another language stand in the same batches; what is left out of a batch changes nothing for the others."""
+    tables = read_tables(root / "data/paused_en")
+    expected = align_set(aligner, root / "data/paused_en")
+    utts = sorted(tables["text"])[::3]
+    tables["utt2lang"] |= dict.fromkeys(utts, "it")
+    replace_data_dir(tmp_path / "mixed", tables)
+    write_table(tmp_path / "mixed/text", tables["text"])
+    monkeypatch.setattr(aligner.system.encoder, "experts", Experts(count=1, router="language", languages=["en"]))
+    results = align_set(aligner, tmp_path / "mixed")
+    problems = {utt: result.problem for utt, result in results.items() if result.problem}
+    assert problems == dict.fromkeys(utts, "no expert of the encoder is for it, only for en")
+    for utt in results.keys() - problems.keys():
+        assert results[utt].score == pytest.approx(expected[utt].score, abs=1e-3)
+        assert [word.text for word in results[utt].words] == [word.text for word in expected[utt].words]
 
 
 def test_recordings_that_cannot_be_aligned_are_told(root, aligner, tmp_path):

@@ -83,7 +83,7 @@ def test_references_that_a_transducer_cannot_write_are_counted(run):
     decode(run.load(), [search("counted")], ["test_en"])
     trained, states = run.load(), {}
     with torch.inference_mode():
-        for batch in trained.batches("test_en", [], 60.0, "decode"):
+        for batch in trained.batches("test_en", [], 60.0):
             states |= dict(zip(batch.utt_ids, encode_batch(trained.system, batch).lengths.tolist(), strict=True))
     references = read_table(run.data / "test_en/text")
     sizes = {utt: len(trained.tokenizers["en"].encode(text)) for utt, text in references.items()}

@@ -54,7 +54,7 @@ def recognized(run, config, target):
     models = TextModels(config, run.exp, {reader.tokens: trained.tokenizers[reader.tokens]}, (), "cpu")
     name = trained.config.streams[reader.stream].dev[0]
     task = Task({reader.stream: reader}, {reader: SearchSetup(config, models.fusion(config, reader.tokens))})
-    batches = trained.batches(name, [reader], config.batch_seconds, "decode")
+    batches = trained.batches(name, [reader], config.batch_seconds)
     return recognize(trained.system, {0: task}, batches, trained.tokenizers)[0].texts
 
 

@@ -64,7 +64,7 @@ def test_one_masked_pass_serves_both_losses_and_the_transducer_sees_no_mask(path
 
 
 def test_the_transducer_can_read_the_masked_pass() -> None:
-    system = system_of(MINI, "objectives.asr.view.mask={probability: 0.065, length: 10}")[1]
+    system = system_of(MINI, "objectives.asr.view.mask={probability: 0.13, length: 5}")[1]
     assert len({view for objective in system.objectives.values() for view in objective.views}) == 1
 
 
