@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from m2asr.errors import UserError
+from m2asr.out_of_memory import is_out_of_memory
 
 Result = TypeVar("Result")
 Report = Callable[[int], object]  # takes the number of items that are done
@@ -42,63 +44,72 @@ def end_with_starter() -> None:
 def run_forked(work: Callable[[int, Report], Result], count: int, report: Report) -> list[Result]:
     """The results of work(0, report) to work(count - 1, report), each from a process that shares the memory of this one.
 
-    What they report arrives here at `report`. A single process is this one, without a fork. Since a fork has no threads, torch must have
-    used but one of the CPU so far, and no accelerator. Raises the UserError of a process, or one if a process was killed.
+    What they report arrives here at `report`. A single process is this one, without a fork. A fork has none of the threads of this process,
+    so `work` must not wait for any, and no accelerator may be in use. Raises the error of a process, and UserError where one was killed,
+    has failed or could not be started.
     """
     if count == 1:
         return [work(0, report)]
     context = multiprocessing.get_context("fork")
-    processes: list[BaseProcess] = []
-    ranks: dict[Connection, int] = {}
-    results: list[Result | None] = [None] * count
+    processes: dict[Connection, BaseProcess] = {}
+    results: dict[Connection, Result] = {}
     try:
         for rank in range(count):
-            receiver, sender = context.Pipe(duplex=False)
-            ranks[receiver] = rank
-            processes.append(context.Process(target=_send_result, args=(work, rank, sender), daemon=True))
-            _start_without_interrupt(processes[-1])
-            sender.close()  # the process has its own, and the next ones shall have none: when the process ends, so does the pipe
-        while ranks:
-            for receiver in wait(list(ranks)):
-                message = _receive(receiver)
+            receiver, process = _start(context, work, rank, count)
+            processes[receiver] = process
+        while waiting := [receiver for receiver in processes if receiver not in results]:
+            for receiver in wait(waiting):
+                message = _receive(receiver, processes[receiver])
                 if isinstance(message, int):
                     report(message)
                 else:
-                    results[ranks.pop(receiver)] = message[0]
+                    results[receiver] = message[0]
     except BaseException:
-        for process in processes:
-            if process.is_alive():
-                process.kill()
+        for process in processes.values():
+            process.kill()
         raise
-    for process in processes:
-        process.join()
-    return results  # type: ignore[return-value]
+    finally:
+        for receiver, process in processes.items():
+            process.join()
+            receiver.close()
+    return [results[receiver] for receiver in processes]
 
 
-def _start_without_interrupt(process: BaseProcess) -> None:
-    """Start a process that does not see Ctrl-C, which the process that starts it handles."""
+def _start(context: ForkContext, work: Callable[[int, Report], object], rank: int, count: int) -> tuple[Connection, BaseProcess]:
+    """Start a process that does not see Ctrl-C, which this process handles. Raises UserError where there are too many."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is blocked here stays blocked in the new process
     try:
-        process.start()
+        receiver, sender = context.Pipe(duplex=False)
+        with sender:  # the process has its own, and the next ones shall have none: when the process ends, so does the pipe
+            process = context.Process(target=_send_result, args=(work, rank, sender), daemon=True)
+            process.start()
+        return receiver, process
+    except OSError as error:
+        raise UserError(f"cannot start {count} processes: {error.strerror}; give a smaller --nj") from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send_result(work: Callable[[int, Report], Result], rank: int, sender: Connection) -> None:
-    """Send what `work` reports, as numbers, and at last its result, in a tuple, or its UserError."""
+    """Send what `work` reports, as numbers, and at last its result, in a tuple, or an error that a message explains."""
     end_with_parent()
     try:
         sender.send((work(rank, sender.send),))
-    except UserError as error:
+    except Exception as error:
+        if not isinstance(error, (UserError, OSError)) and not is_out_of_memory(error):
+            raise  # Python prints where it came from
         sender.send(error)
 
 
-def _receive(receiver: Connection) -> int | tuple:
-    """The next message of a process. Raises its UserError, or one if it has ended without a result."""
+def _receive(receiver: Connection, process: BaseProcess) -> int | tuple:
+    """The next message of a process. Raises its error, or UserError if it has ended without a result."""
     try:
         message = receiver.recv()
-    except EOFError:
-        raise UserError("a process was killed, most likely because memory ran out, or failed, see above; give a smaller --nj") from None
-    if isinstance(message, UserError):
+    except (EOFError, OSError):  # between two messages, or within one
+        process.join()
+        if process.exitcode < 0:
+            raise UserError("a process was killed, most likely because memory ran out; give a smaller --nj") from None
+        raise UserError("a process failed, see above") from None
+    if isinstance(message, Exception):
         raise message
     return message

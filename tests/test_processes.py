@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ try:
     run_forked(work, 2, lambda pid: print(pid, flush=True))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
+"""
+
+TOO_MANY = """
+import resource, time
+from m2asr.processes import run_forked
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+try:
+    run_forked(lambda rank, report: time.sleep(60), 40, print)
+except Exception as error:
+    print(error, flush=True)
 """
 
 
@@ -62,6 +73,46 @@ def test_the_error_of_a_process_is_raised_and_the_others_end_at_once():
         run_forked(work, 3, pids.append)
     assert caught.value.exit_code == 2 and time.monotonic() - start < 30
     assert_ended(pids)
+
+
+def failing(error: BaseException) -> Callable[[int, Report], None]:
+    def work(rank: int, report: Report) -> None:
+        if rank == 1:
+            raise error
+        time.sleep(60)
+
+    return work
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "dump/x.ark"), OSError(28, "No space left"), MemoryError("7 GB")])
+def test_an_error_of_the_system_comes_as_it_is(error):
+    with pytest.raises(type(error)) as caught:
+        run_forked(failing(error), 2, print)
+    assert str(caught.value) == str(error)
+
+
+def test_another_error_is_printed_with_the_place_where_it_came_from(capfd):
+    with pytest.raises(UserError, match="^a process failed, see above$"):
+        run_forked(failing(ValueError("a bug")), 2, print)
+    assert "in work" in (told := capfd.readouterr().err) and "ValueError: a bug" in told
+
+
+def test_more_processes_than_the_system_allows_are_told():
+    done = subprocess.run([sys.executable, "-c", TOO_MANY], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "cannot start 40 processes: Too many open files; give a smaller --nj\n", done.stderr
+
+
+def test_a_process_that_is_killed_within_its_result_is_told():
+    def work(rank: int, report: Report) -> bytes:
+        report(os.getpid())
+        return bytes(10**7)  # more than a pipe holds
+
+    def kill(pid: int) -> None:
+        time.sleep(0.5)  # until the process waits for the rest to be read
+        os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(UserError, match="a process was killed"):
+        run_forked(work, 2, kill)
 
 
 def test_a_process_that_is_killed_is_told():

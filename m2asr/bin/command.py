@@ -66,7 +66,7 @@ def finite(text: str) -> float:
 def add_device_options(parser: Parser) -> None:
     """Add --ngpu and --threads, which `prepare_device` reads."""
     parser.add_argument("--ngpu", type=natural, default=0, help="0 computes on the CPU, more on the first GPU")
-    parser.add_argument("--threads", type=processes, default=1, help="CPU threads; more are faster only while nothing else uses the cores")
+    parser.add_argument("--threads", type=processes, default=1, help="CPU threads; 0: all cores, which helps only where they are idle")
 
 
 def prepare_device(ngpu: int, threads: int = 1) -> str:

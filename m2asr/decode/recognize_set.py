@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from tqdm import tqdm
 
 from m2asr.decode.recognize import Key, Recognized, Task, recognize
@@ -26,6 +27,8 @@ def recognize_set(
     processes = max(1, min(trained.processes, count))
 
     def work(rank: int, report: Report) -> dict[Key, Recognized]:
+        if processes > 1:
+            torch.set_num_threads(1)  # also where this process had more before the fork, which has none of them
         batches = trained.batches(name, readers, seconds, rank, processes)
         return recognize(trained.system, tasks, batches, trained.tokenizers, langid, report)
 

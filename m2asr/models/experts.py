@@ -74,7 +74,7 @@ class Experts(Strict):
     def problem(self, spoken: Iterable[str]) -> str:
         """Which of these languages have no expert, as a message; an empty string if each has."""
         unserved = self.unserved(spoken)
-        return f"no expert of the encoder is for {', '.join(unserved)}, only for {', '.join(self.languages)}" if unserved else ""
+        return f"no expert of the encoder is for language {', '.join(unserved)}, only for {', '.join(self.languages)}" if unserved else ""
 
     def one_hot(self, spoken: list[str], utt_ids: list[str]) -> np.ndarray:
         """Which of `languages` is spoken in each utterance (B, L), as 0 and 1. Raises UserError for a language without an expert."""

@@ -1,4 +1,4 @@
-"""Settings of the CPU for a training process: threads, and kernels that are remembered."""
+"""Settings of the CPU for a process that trains or decodes: threads, and kernels that are remembered."""
 
 from __future__ import annotations
 

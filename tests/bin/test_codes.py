@@ -63,7 +63,7 @@ def test_a_set_without_an_expert_is_told_before_anything_is_written(run: Run, mo
     system.encoder.experts = Experts(count=1, router="language", languages=["en"])
     monkeypatch.setattr("m2asr.decode.pooled_states.load_trained", lambda exp, device: (config, system, tokenizers))
     sets = [str(run.data / name) for name in ("dev_en", "test_it")]
-    with pytest.raises(UserError, match="test_it: no expert of the encoder is for it, only for en; leave this set out"):
+    with pytest.raises(UserError, match="test_it: no expert of the encoder is for language it, only for en; leave this set out"):
         main([*sets, "--exp", str(run.exp), "--dump", str(run.dump), "--clusters", "5"])
     assert not (run.data / "dev_en/text.codes").exists() and not (run.exp / "codes").exists()
 

@@ -154,7 +154,7 @@ def test_utterances_without_an_expert_are_told_and_the_others_done(root, aligner
     monkeypatch.setattr(aligner.system.encoder, "experts", Experts(count=1, router="language", languages=["en"]))
     results = align_set(aligner, tmp_path / "mixed")
     problems = {utt: result.problem for utt, result in results.items() if result.problem}
-    assert problems == dict.fromkeys(utts, "no expert of the encoder is for it, only for en")
+    assert problems == dict.fromkeys(utts, "no expert of the encoder is for language it, only for en")
     for utt in results.keys() - problems.keys():
         assert results[utt].score == pytest.approx(expected[utt].score, abs=1e-3)
         assert [word.text for word in results[utt].words] == [word.text for word in expected[utt].words]

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
 from m2asr.config import DecodeConfig
 from m2asr.data.directory import read_table
@@ -61,10 +62,14 @@ def test_several_searches_in_one_pass_give_what_each_gives_alone(run):
 def test_processes_write_what_one_process_writes(run):
     list(make_models(LM, run.load().config, run.data, run.exp))
     quick = [config.model_copy(update={"batch_seconds": 6.0}) for config in (GREEDY, LM)]  # batches of two utterances and less
-    results = []
-    for processes in (1, 3):
-        decode(replace(run.load(), processes=processes), quick, SETS)
-        results.append({config.name: written(run, config.name) for config in quick})
+    results, threads = [], torch.get_num_threads()
+    torch.set_num_threads(2)  # of which a fork has only one
+    try:
+        for processes in (1, 3):
+            decode(replace(run.load(), processes=processes), quick, SETS)
+            results.append({config.name: written(run, config.name) for config in quick})
+    finally:
+        torch.set_num_threads(threads)
     assert results[0] == results[1] and results[0]["lm"].keys() >= {"tuning.asr_en.tsv", "test_it/st_it_en/text"}
 
 
@@ -99,7 +104,7 @@ def test_a_missing_model_is_told_before_anything_is_written(run):
 def test_a_set_without_an_expert_is_told_before_the_first_is_decoded(run):
     trained = run.load()
     trained.system.encoder.experts = Experts(count=1, router="language", languages=["en"])
-    with pytest.raises(UserError, match="test_it: no expert of the encoder is for it, only for en; leave this set out"):
+    with pytest.raises(UserError, match="test_it: no expert of the encoder is for language it, only for en; leave this set out"):
         decode(trained, [GREEDY], SETS)
     assert not list(run.exp.glob("decode_*"))
 

@@ -106,7 +106,7 @@ def test_experts_that_are_chosen_by_the_language(tmp_path, noise):
     encoder = {"experts": {"count": 2, "router": "language", "languages": ["en", "it"]}}
     transcriber = Transcriber(untrained(tmp_path / "each", {"a": ctc("all")}, {"all": None}, encoder=encoder), cut="windows")
     assert note not in transcriber(noise, lang="it").notes
-    with pytest.raises(UserError, match="no expert of the encoder is for fr, only for en, it"):
+    with pytest.raises(UserError, match="no expert of the encoder is for language fr, only for en, it"):
         transcriber(noise, lang="fr")
 
 

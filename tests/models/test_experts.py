@@ -216,7 +216,7 @@ def test_every_utterance_goes_through_the_expert_of_its_language(scale):
 
 def test_a_language_without_an_expert():
     options = Experts(count=2, router="language", languages=["en", "it"])
-    with pytest.raises(UserError, match="utterance utt2: no expert of the encoder is for ru, only for en, it"):
+    with pytest.raises(UserError, match="utterance utt2: no expert of the encoder is for language ru, only for en, it"):
         options.one_hot(["en", "ru"], ["utt1", "utt2"])
     assert Experts(count=2, languages=["en", "it"]).one_hot(["en", "ru"], ["utt1", "utt2"]).tolist() == [[1, 0], [0, 0]]
 
